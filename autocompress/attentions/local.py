@@ -1,0 +1,110 @@
+"""Windowed softmax attention: each token sees its neighbours and [CLS], and [CLS] sees all; cost linear in length.
+
+The pattern of Longformer (Beltagy et al. 2020) and BigBird (Zaheer et al. 2020): a band of `config.attention_window`,
+and position 0 attends to everything and is attended to by everything, so that a classifier still reads the whole text.
+
+The sequence is cut into chunks of queries. A chunk sees its own keys, half a window on either side, and position 0.
+With window 4 and chunks of 4, tokens 4-7 see the columns [0 | 2 3 4 5 6 7 8 9], less what the band cuts away. What
+depends on length and padding alone is computed from the mask, alike in every layer, so that a graph keeps one copy.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autocompress.attentions import full, scaled
+from autocompress.errors import UsageError
+
+NEEDS_WINDOW = True
+
+# Below 16 queries per chunk the many small products cost more than the few scores they save (onnxruntime, 1 thread).
+SMALLEST_CHUNK = 16
+
+mask = full.mask
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Which token stands where: row i is chunk i, column 0 of the keys is position 0."""
+
+    queries: Tensor  # (chunks, chunk) positions; 0 where the sequence has ended
+    keys: Tensor  # (chunks, 1 + chunk + 2 * half) positions; 0 where there is no such token
+    barred: Tensor  # (chunks, chunk, 1 + chunk + 2 * half) whether the band keeps this query from this key
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Softmax attention over |i - j| <= attention_window // 2, over j = 0, and over every j for i = 0.
+
+    `attention_mask` is additive, `(batch, 1, 1, keys)`, as in `full`. A single query is position 0; a traced graph
+    keeps that choice, so trace with more than one token. Raises UsageError if the config has no window of at least 2.
+    """
+    query = scaled(query, scaling)
+    first, _ = full.attend(module, query[:, :, :1], key, value, attention_mask, scaling=1.0, dropout=dropout)
+    half = _half_window(module)
+    if _single(query):
+        return first, None
+    length = key.shape[2] if attention_mask is None else attention_mask.shape[3]
+    chunks = _cut(length, half, max(2 * half, SMALLEST_CHUNK), key.device)
+    chunk_mask = _chunk_mask(attention_mask, chunks)
+    rest = _banded(query, key, value, chunks, chunk_mask, dropout=dropout)
+    rest = rest.flatten(2, 3)[:, :, 1:length].transpose(1, 2)  # (batch, queries - 1, heads, head_dim)
+    return torch.cat([first, rest], dim=1), None
+
+
+def _half_window(module: nn.Module) -> int:
+    window = getattr(module.config, "attention_window", None)
+    if not isinstance(window, int) or window < 2:
+        raise UsageError(f"attention_window: local attention needs an integer >= 2, but the config has {window!r}")
+    return window // 2
+
+
+def _single(query: Tensor) -> bool:
+    """Whether there is one query; a tracer warns of such a question, and here its being fixed is meant."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(query.shape[2] == 1)
+
+
+def _cut(length: int, half: int, chunk: int, device: torch.device) -> Chunks:
+    """Positions by arithmetic on one range: onnxruntime merges equal scalars of two layers, but not equal vectors."""
+    queries = torch.arange((length + chunk - 1) // chunk * chunk, device=device).reshape(-1, chunk)
+    keys = torch.cat([queries - half, queries[:, chunk - 2 * half :] + half], dim=1)  # (chunks, chunk + 2 * half)
+    missing = (keys <= 0) | (keys >= length)  # position 0 is the column of its own, never counted twice
+    far = (queries.unsqueeze(2) - keys.unsqueeze(1)).abs() > half
+    return Chunks(
+        queries=torch.where(queries < length, queries, 0),
+        keys=F.pad(torch.where(missing, 0, keys), (1, 0)),
+        barred=F.pad(far | missing.unsqueeze(1), (1, 0)),
+    )
+
+
+def _chunk_mask(attention_mask: Tensor | None, chunks: Chunks) -> Tensor:
+    """Additive mask over band and padding, `(batch or 1, 1, chunks, chunk, keys of a chunk)`."""
+    if attention_mask is None:
+        return torch.where(chunks.barred, full.MASKED, 0.0).unsqueeze(0).unsqueeze(0)
+    padding = attention_mask.squeeze(2)[:, :, chunks.keys].unsqueeze(3)  # (batch, 1, chunks, 1, keys of a chunk)
+    return torch.where(chunks.barred, full.MASKED, padding)
+
+
+def _banded(query: Tensor, key: Tensor, value: Tensor, chunks: Chunks, chunk_mask: Tensor, *, dropout: float) -> Tensor:
+    """Attention within each chunk's keys: `(batch, heads, chunks, chunk, head_dim)`."""
+    scores = query[:, :, chunks.queries] @ key[:, :, chunks.keys].transpose(3, 4)
+    weights = (scores + chunk_mask.to(scores.dtype)).softmax(dim=-1)
+    weights = F.dropout(weights, dropout) if dropout else weights
+    return weights @ value[:, :, chunks.keys]

@@ -1,0 +1,31 @@
+"""BERT (Devlin et al. 2019) and what is built like it: MiniLM, TinyBERT, BGE and E5 encoders."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from autocompress.families import EmbeddingParts, LayerParts, _post_norm
+
+MODEL_TYPES = ("bert",)
+
+
+def layers(model: Any) -> nn.ModuleList:
+    """The encoder layers, first to last."""
+    return _post_norm.layers(model.bert)
+
+
+def parts(layer: Any) -> LayerParts:
+    """The modules of one layer."""
+    return _post_norm.parts(layer)
+
+
+def embeddings(model: Any) -> EmbeddingParts:
+    """The embedding tables."""
+    return _post_norm.embeddings(model.bert)
+
+
+def classify(model: Any, hidden: Tensor) -> Tensor:
+    """Logits (batch, labels) from the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
+    return cast(Tensor, model.classifier(model.dropout(model.bert.pooler(hidden))))

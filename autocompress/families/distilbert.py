@@ -1,0 +1,52 @@
+"""DistilBERT (Sanh et al. 2019): no token types, a classification head of its own."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.families import EmbeddingParts, LayerParts
+
+MODEL_TYPES = ("distilbert",)
+
+
+def layers(model: Any) -> nn.ModuleList:
+    """The encoder layers, first to last."""
+    return cast(nn.ModuleList, model.distilbert.transformer.layer)
+
+
+def parts(layer: Any) -> LayerParts:
+    """The modules of one layer."""
+    return LayerParts(
+        query=layer.attention.q_lin,
+        key=layer.attention.k_lin,
+        value=layer.attention.v_lin,
+        output=layer.attention.out_lin,
+        attention_norm=layer.sa_layer_norm,
+        ffn_in=layer.ffn.lin1,
+        activation=layer.ffn.activation,
+        ffn_out=layer.ffn.lin2,
+        ffn_norm=layer.output_layer_norm,
+        head_size=layer.attention.attention_head_size,
+    )
+
+
+def embeddings(model: Any) -> EmbeddingParts:
+    """The embedding tables."""
+    tables = model.distilbert.embeddings
+    return EmbeddingParts(
+        word=tables.word_embeddings,
+        position=tables.position_embeddings,
+        first_position=0,
+        token_type=None,
+        norm=tables.LayerNorm,
+        projection=None,
+    )
+
+
+def classify(model: Any, hidden: Tensor) -> Tensor:
+    """Logits (batch, labels) from the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
+    first = torch.relu(model.pre_classifier(hidden[:, 0]))
+    return cast(Tensor, model.classifier(model.dropout(first)))

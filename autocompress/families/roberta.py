@@ -1,0 +1,31 @@
+"""RoBERTa (Liu et al. 2019) and XLM-RoBERTa: positions start behind the padding index."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from autocompress.families import EmbeddingParts, LayerParts, _post_norm
+
+MODEL_TYPES = ("roberta", "xlm-roberta")
+
+
+def layers(model: Any) -> nn.ModuleList:
+    """The encoder layers, first to last."""
+    return _post_norm.layers(model.roberta)
+
+
+def parts(layer: Any) -> LayerParts:
+    """The modules of one layer."""
+    return _post_norm.parts(layer)
+
+
+def embeddings(model: Any) -> EmbeddingParts:
+    """The embedding tables; with padding on the right, token i stands at position `pad_token_id + 1 + i`."""
+    return _post_norm.embeddings(model.roberta, first_position=model.config.pad_token_id + 1)
+
+
+def classify(model: Any, hidden: Tensor) -> Tensor:
+    """Logits (batch, labels) from the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
+    return cast(Tensor, model.classifier(hidden))

@@ -1,0 +1,136 @@
+"""What was seen of one artifact on one device, and the row of results that people and scripts read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from autocompress.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A 95 % interval, both ends included."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Forward passes of one artifact, timed in blocks that alternate with blocks of the fp32 reference."""
+
+    p50_ms: float
+    p95_ms: float
+    reference_p50_ms: float
+    speedup: float  # reference ÷ this, median over pairs of blocks
+    speedup_interval: Interval
+    blocks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """The metric over one whole split, in the runtime. `drop` is reference − this: positive is worse."""
+
+    split: str
+    quality: float
+    drop: float
+    drop_interval: Interval  # paired bootstrap over the rows
+    disagreement: float  # fraction of the rows on which prediction and reference prediction differ
+    examples: int
+    predictions_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One artifact on one device, with the conditions that give the numbers a meaning."""
+
+    quality: Quality | None  # null while only the price is known
+    latency: Latency
+    size_mb: float
+    memory_mb: float | None
+    conditions: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Measurement:
+        """Back from `as_dict`."""
+        latency = dict(values["latency"])
+        latency["speedup_interval"] = Interval(**latency["speedup_interval"])
+        quality = values["quality"]
+        return cls(
+            quality=quality_from_dict(quality) if quality else None,
+            latency=Latency(**latency),
+            size_mb=values["size_mb"],
+            memory_mb=values["memory_mb"],
+            conditions=dict(values["conditions"]),
+        )
+
+
+def quality_from_dict(values: Mapping[str, Any]) -> Quality:
+    """A `Quality` back from plain JSON types."""
+    return Quality(**{**values, "drop_interval": Interval(**values["drop_interval"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a trial ended, as a worker reports it and the study records it."""
+
+    state: str  # complete | stopped | failed
+    reason: str | None = None
+    measurement: Measurement | None = None
+    sha256: str | None = None  # of the artifact's manifest
+    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)  # stage -> seconds
+    facts: dict[str, Any] = field(default_factory=dict)  # parameters, heads per layer, neurons per layer, …
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
+        """Back from `as_dict`."""
+        measurement = values["measurement"]
+        return cls(**{**values, "measurement": Measurement.from_dict(measurement) if measurement else None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A row: trial, recipe and measurement, under the names of the JSON contract. A number is null until measured."""
+
+    trial: int
+    state: str  # complete | stopped | failed | running
+    reason: str | None
+    recipe: Recipe
+    quality: float | None = None
+    drop: float | None = None
+    drop_interval: tuple[float, float] | None = None
+    test_quality: float | None = None
+    test_drop: float | None = None
+    test_drop_interval: tuple[float, float] | None = None
+    latency_ms: float | None = None
+    latency_p95_ms: float | None = None
+    speedup: float | None = None
+    speedup_interval: tuple[float, float] | None = None
+    size_mb: float | None = None
+    compression: float | None = None
+    memory_mb: float | None = None
+    on_front: bool = False
+    seconds: float | None = None
+    sha256: str | None = None
+    disagreement: float | None = None
+
+    def in_words(self) -> str:
+        """What it is, in one short line; trial 0 is the teacher."""
+        return "teacher, fp32" if self.trial == 0 else self.recipe.in_words()
+
+    def as_json(self) -> dict[str, Any]:
+        """The ROW of the JSON contract."""
+        row = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        row["recipe"] = self.recipe.as_dict()
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}

@@ -1,0 +1,149 @@
+"""From a study file to a `StudyPlan`: overrides, variables, defaults, paths, and every name that is cheap to check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from autocompress import registry
+from autocompress.errors import UsageError
+from autocompress.plan.documents import parse, read_mapping
+from autocompress.plan.paths import data_path, expand, hub_data_path, local_path, looks_local, model_path, read_space
+from autocompress.plan.schema import HubData, StudyPlan
+from autocompress.plan.storage import default_storage, storage_url
+from autocompress.plan.wording import sentence, there_is
+from autocompress.recipe import DECISIONS
+
+Place = Callable[[str], str]  # key path -> what a message begins with
+
+
+def read_plan(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    trust_remote_code: bool = False,
+    storage: str | None = None,
+) -> StudyPlan:
+    """The plan in a study file, checked as far as can be without loading model or data.
+
+    `overrides` are `key.path=value` (as after `--set`); their paths, too, are relative to the study file. `storage`
+    (as after `--storage`) wins over the file and is relative to the working folder. A metric of the hub needs
+    `trust_remote_code`, for it is a program. Every failure is one UsageError.
+    """
+    path = Path(path)
+    written = read_mapping(path, "study file")
+    changed = [_override(written, text, path) for text in overrides]
+
+    def place(key_path: str) -> str:
+        by_option = any(f"{key}.".startswith(f"{key_path}.") or key_path.startswith(f"{key}.") for key in changed)
+        return f"--set {key_path}" if by_option else f"{path.name}: {key_path}"
+
+    values = expand(written, place)
+    values["study"] = path.stem if values.get("study") is None else values["study"]
+    plan = _validated(values, place)
+    _check_names(plan, place)
+    resolved, paths = _resolve_paths(plan, path, place, trust_remote_code)
+    if storage is not None:
+        resolved["storage"] = storage_url(storage, Path.cwd(), "--storage")
+    plan = _validated(resolved, place)
+    plan._file = path.name
+    plan._written = {key_path: text for key_path in paths if isinstance(text := _at(written, key_path), str)}
+    return plan
+
+
+def _override(values: dict[str, Any], text: str, file: Path) -> str:
+    """Put one `key.path=value` into the document; returns the key path."""
+    key_path, sign, value = text.partition("=")
+    *parents, last = key_path.strip().split(".")
+    if not sign or not all((*parents, last)):
+        raise UsageError(f"--set {text}: KEY.PATH=VALUE is the form, e.g. --set device.threads=2")
+    part = values
+    for key in parents:
+        inner = part.get(key)
+        if part is values and key == "space" and isinstance(inner, (str, type(None))):
+            inner = read_space(
+                inner or "encoder", file.absolute().parent, f"--set {key_path}"
+            )  # so that one decision can be changed
+        if not isinstance(inner, (dict, type(None))):
+            raise UsageError(f"--set {key_path}: {key} is {inner!r}, which has no keys; set it as a whole")
+        part[key] = inner or {}
+        part = part[key]
+    part[last] = parse(value, f"--set {key_path}")
+    return key_path.strip()
+
+
+def _validated(values: Mapping[str, Any], place: Place) -> StudyPlan:
+    try:
+        return StudyPlan.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(sentence(error, StudyPlan, place)) from None
+
+
+def _check_names(plan: StudyPlan, place: Place) -> None:
+    kinds = [name.replace("_", "-") for name in registry.names("tasks")]
+    runtimes = registry.names("runtimes")
+    if plan.task.kind not in kinds:
+        raise UsageError(f"{place('task.kind')}: unknown task {plan.task.kind!r}{there_is(plan.task.kind, kinds)}")
+    if (runtime := plan.device.runtime) not in runtimes:
+        raise UsageError(f"{place('device.runtime')}: unknown runtime {runtime!r}{there_is(runtime, runtimes)}")
+
+
+def _resolve_paths(
+    plan: StudyPlan, file: Path, place: Place, trust_remote_code: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """The plan's values with paths absolute, storage filled in and the space read; and the key paths of the paths."""
+    folder = file.absolute().parent
+    values = plan.model_dump()
+    paths = ["teacher.model"]
+    values["teacher"]["model"] = model_path(plan.teacher.model, folder, place("teacher.model"))
+    for split in ("train", "validation", "test"):
+        source, key_path = getattr(plan.task.data, split), f"task.data.{split}"
+        if isinstance(source, HubData):
+            key_path += ".path"
+            values["task"]["data"][split]["path"] = hub_data_path(source.path, folder, place(key_path))
+        elif source is not None:
+            values["task"]["data"][split] = data_path(source, folder, place(key_path))
+        paths.append(key_path)
+    values["task"]["metric"] = _metric(plan.task.metric, folder, place("task.metric"), trust_remote_code)
+    values["space"] = _space(plan.space, folder, place)
+    values["storage"] = (
+        storage_url(plan.storage, folder, place("storage")) if plan.storage else default_storage(folder, plan.study)
+    )
+    artifacts = str(plan.artifacts.path or Path(plan.study) / "artifacts")
+    values["artifacts"]["path"] = local_path(artifacts, folder, place("artifacts.path"))
+    return values, [*paths, "task.metric"]
+
+
+def _metric(name: str, folder: Path, place: str, trust_remote_code: bool) -> str:
+    known = registry.names("metrics")
+    if name in known:
+        return name
+    path = local_path(name, folder, place)
+    if path.exists():
+        return str(path)
+    if looks_local(name):
+        raise UsageError(f"{place}: there is no metric at {path}; there is: {', '.join(known)}")
+    if not trust_remote_code:
+        raise UsageError(
+            f"{place}: unknown metric {name!r}{there_is(name, known)}; "
+            "a metric of the hub is a program and needs --trust-remote-code"
+        )
+    return name
+
+
+def _space(space: str | dict[str, Any], folder: Path, place: Place) -> dict[str, Any]:
+    values = space if isinstance(space, dict) else read_space(space, folder, place("space"))
+    for decision in values:
+        if decision not in DECISIONS:
+            where = place(f"space.{decision}") if isinstance(space, dict) else f"{place('space')} ({space})"
+            raise UsageError(f"{where}: unknown decision {decision!r}{there_is(decision, DECISIONS)}")
+    return values
+
+
+def _at(values: Any, key_path: str) -> Any:
+    for key in key_path.split("."):
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values

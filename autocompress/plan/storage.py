@@ -1,0 +1,123 @@
+"""Which database a study lives in, and whether it can."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import NamedTuple
+
+from autocompress.errors import UsageError
+from autocompress.plan.documents import read_mapping
+from autocompress.plan.paths import expand
+from autocompress.plan.wording import there_is
+
+
+class StoredStudy(NamedTuple):
+    """Where the study of a reading command is."""
+
+    url: str
+    study: str
+
+
+def storage_of(name_or_path: str | Path, storage: str | None = None) -> StoredStudy:
+    """The database and name of a STUDY: a study file, else a name: studies/NAME.yaml, else one in `--storage`.
+
+    Of a study file only `study` and `storage` are read, so that results stay readable where the data is not.
+    `--storage` wins over the file, and is relative to the working folder.
+    """
+    file = study_file(name_or_path)
+    url = storage_url(storage, Path.cwd(), "--storage") if storage else None
+    if file.is_file() or _is_path(str(name_or_path)):
+        return _in_file(file, url)
+    if url is None:
+        known = sorted(path.stem for path in file.parent.glob("*.yaml"))
+        raise UsageError(
+            f"{name_or_path}: there is no {file}, and no --storage to look in{there_is(name_or_path, known)}"
+        )
+    return StoredStudy(url, str(name_or_path))
+
+
+def study_file(name_or_path: str | Path) -> Path:
+    """The study file that a STUDY argument stands for: itself, or `studies/NAME.yaml`; it need not exist."""
+    text = str(name_or_path)
+    return Path(text) if _is_path(text) else Path("studies") / f"{text}.yaml"
+
+
+def default_storage(folder: Path, study: str) -> str:
+    """`STUDY/study.db` beside the study file."""
+    return f"sqlite:///{folder / study / 'study.db'}"
+
+
+def storage_url(text: str, folder: Path, place: str) -> str:
+    """An SQLAlchemy URL; the path in an SQLite one is relative to `folder` and comes out absolute."""
+    scheme, sign, rest = text.partition("://")
+    if not sign or not re.fullmatch(r"[a-z]\w*(\+\w+)?", scheme):
+        raise UsageError(
+            f"{place}: an SQLAlchemy URL is needed; for a file write sqlite:///{text.lstrip(':/') or 'study.db'}"
+        )
+    if scheme.partition("+")[0] != "sqlite" or rest.startswith("/file:"):
+        return text
+    database, question, query = rest.removeprefix("/").partition("?")
+    if database in ("", ":memory:"):
+        raise UsageError(f"{place}: a database in memory would be lost; name a file, e.g. sqlite:///study.db")
+    if not rest.startswith("/"):
+        raise UsageError(f"{place}: three slashes are needed before a relative path: sqlite:///{database}")
+    path = os.path.normpath(folder / Path(database).expanduser())
+    return f"{scheme}:///{path}{question}{query}"
+
+
+def check_storage(url: str, place: str = "storage") -> None:
+    """Make the folder of an SQLite database and see that it can be written; other URLs are left to their server."""
+    scheme, _, rest = url.partition("://")
+    if scheme.partition("+")[0] != "sqlite" or rest.startswith("/file:"):
+        return
+    path = Path(rest.removeprefix("/").partition("?")[0])
+    if path.is_dir():
+        raise UsageError(f"{place}: {path} is a folder; name a file in it, e.g. {path / 'study.db'}")
+    check_folder(path.parent, place)
+    if not path.exists():
+        return
+    try:
+        with path.open("r+b") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise UsageError(f"{place}: {path} cannot be written: {error.strerror}") from None
+    if start not in (b"", b"SQLite format 3\0"):
+        raise UsageError(f"{place}: {path} exists and is not an SQLite database; name another file")
+
+
+def check_folder(folder: Path, place: str) -> None:
+    """Make a folder and see that files can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{place}: the folder {folder} cannot be written: {error.strerror}; name another one"
+        ) from None
+
+
+def _in_file(file: Path, url: str | None) -> StoredStudy:
+    def place(key_path: str) -> str:
+        return f"{file.name}: {key_path}"
+
+    values = read_mapping(file, "study file")
+    asked = {key: values[key] for key in ("study", "storage") if values.get(key) is not None}
+    if url is not None:
+        asked.pop("storage", None)
+    texts = expand(asked, place)
+    for key, text in texts.items():
+        if not isinstance(text, str):
+            raise UsageError(f"{place(key)}: text is needed (put quotes around a number), but got {text!r}")
+    study = texts.get("study", file.stem)
+    folder = file.absolute().parent
+    written = texts.get("storage")
+    stored = storage_url(written, folder, place("storage")) if written else default_storage(folder, study)
+    return StoredStudy(url or stored, study)
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith((".yaml", ".yml")) or os.sep in text

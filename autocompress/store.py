@@ -1,0 +1,121 @@
+"""A content-addressed folder: artifacts by the sha256 of their manifest, stage results by the hash of their inputs.
+
+Nothing is ever half there: an entry is built in a temporary folder beside its place and renamed into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+
+def digest(value: Any) -> str:
+    """sha256 of the canonical JSON of plain values: the key of a stage."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def manifest(folder: Path) -> dict[str, str]:
+    """`{relative path: sha256}` of every file of a folder, sorted."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
+
+
+class Store:
+    """Artifacts (`models/SHA`), stage results (`stages/KIND/KEY`) and trial logs (`logs/`) of a study."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def artifact(self, sha256: str) -> Path:
+        """Folder of an artifact, whether or not it is there."""
+        return self.root / "models" / sha256
+
+    def add_artifact(self, build: Callable[[Path], None]) -> str:
+        """Let `build` fill a folder, file it under the sha256 of its manifest, and return that sha256."""
+        with _staging(self.root) as folder:
+            build(folder)
+            sha256 = digest(manifest(folder))
+            _move(folder, self.artifact(sha256))
+        return sha256
+
+    def stage(self, kind: str, inputs: Any, build: Callable[[Path], None]) -> Path:
+        """Folder of a stage's result for these inputs; `build` fills it where it is not there yet."""
+        place = self.root / "stages" / kind / digest(inputs)
+        if not place.is_dir():
+            with _staging(self.root) as folder:
+                build(folder)
+                _move(folder, place)
+        os.utime(place)  # last use, for `shrink`
+        return place
+
+    def has_stage(self, kind: str, inputs: Any) -> bool:
+        """Whether a stage's result is there."""
+        return (self.root / "stages" / kind / digest(inputs)).is_dir()
+
+    def log(self, trial: int) -> Path:
+        """The log file of a trial."""
+        return self.root / "logs" / f"trial-{trial:04d}.log"
+
+    def size_bytes(self) -> int:
+        """Bytes of everything kept."""
+        return sum(_size(entry) for entry in self._entries())
+
+    def shrink(self, max_bytes: float, keep: Collection[str]) -> list[Path]:
+        """Remove least recently used entries until at most `max_bytes` stay; artifacts named in `keep` always stay."""
+        entries = sorted(self._entries(), key=lambda path: path.stat().st_mtime)
+        total = sum(_size(path) for path in entries)
+        removed = []
+        for path in entries:
+            if total <= max_bytes:
+                break
+            if path.name not in keep:
+                total -= _size(path)
+                shutil.rmtree(path)
+                removed.append(path)
+        return removed
+
+    def _entries(self) -> Iterator[Path]:
+        yield from (self.root / "models").glob("*")
+        yield from (self.root / "stages").glob("*/*")
+
+
+class _staging:  # noqa: N801  # reads as a verb at its use
+    """A temporary folder on the store's own disk, gone at the end."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self._folder = tempfile.TemporaryDirectory(dir=root, prefix=".new-", ignore_cleanup_errors=True)
+
+    def __enter__(self) -> Path:
+        inner = Path(self._folder.name) / "entry"
+        inner.mkdir()
+        return inner
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Rename into place; where an equal entry got there first, that one stays."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

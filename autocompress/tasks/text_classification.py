@@ -1,0 +1,175 @@
+"""One label for a text, or for a pair of texts: sentiment, topic, intent, entailment, paraphrase."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autocompress.data import Table, cut_rows, cut_size, read_rows, sample_rows
+from autocompress.data.splits import SMALLEST_CUT
+from autocompress.errors import UsageError
+from autocompress.plan import StudyPlan
+from autocompress.tasks._labels import label_ids
+
+PIPELINE = "text-classification"
+AUTO_MODEL = "AutoModelForSequenceClassification"
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split as text."""
+
+    texts: tuple[str, ...]
+    pairs: tuple[str, ...] | None  # the second texts, where rows are pairs
+    labels: np.ndarray  # (rows,) int64, index into the label names
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: np.ndarray) -> Rows:
+        """Some of the rows, in the order of `indices` (rows,)."""
+        pairs = None if self.pairs is None else tuple(self.pairs[index] for index in indices)
+        return Rows(tuple(self.texts[index] for index in indices), pairs, self.labels[indices])
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The three splits, checked; `fingerprint` is the sha256 of all of it."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    label_names: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One split as token ids, special tokens on, unpadded."""
+
+    input_ids: tuple[np.ndarray, ...]  # each (tokens,) int64
+    token_type_ids: tuple[np.ndarray, ...] | None  # each (tokens,) int64; only pairs have them
+    labels: np.ndarray  # (rows,) int64
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+def read(plan: StudyPlan, id2label: Mapping[int, str] | None = None) -> TaskData:
+    """Read, check, number, cut and sample the splits of a study. UsageError, with the place, for all that is wrong.
+
+    `id2label` is that of the model's config (null or LABEL_0 … where it says nothing about labels).
+    """
+    data, columns = plan.task.data, plan.task.columns
+    texts = [columns.text] if columns.text_pair is None else [columns.text, columns.text_pair]
+    sources = {split: getattr(data, split) for split in SPLITS}
+    tables = {
+        split: read_rows(source, plan.place(f"task.data.{split}"), texts, columns.label, data.where)
+        for split, source in sources.items()
+        if source is not None
+    }
+    labels = label_ids(tables, columns.label, id2label, head_is_new=plan.teacher.fine_tune is not None)
+    splits = {split: _rows(table, texts, labels.ids[split]) for split, table in tables.items()}
+    _cut_absent(splits, plan)
+    train, validation, test = (_sampled(splits[split], split, plan) for split in SPLITS)
+    fingerprint = _fingerprint(labels.names, (train, validation, test))
+    return TaskData(train, validation, test, labels.names, fingerprint)
+
+
+def tokenize(rows: Rows, tokenizer: Any, max_tokens: int, batch: int = 1000) -> Tokens:
+    """Token ids of every row, cut to `max_tokens` (special tokens counted), with a (fast) transformers tokenizer."""
+    with_types = rows.pairs is not None and "token_type_ids" in tokenizer.model_input_names
+    input_ids: list[np.ndarray] = []
+    type_ids: list[np.ndarray] = []
+    for start in range(0, len(rows), batch):
+        encoded = tokenizer(
+            list(rows.texts[start : start + batch]),
+            None if rows.pairs is None else list(rows.pairs[start : start + batch]),
+            truncation=True,
+            max_length=max_tokens,
+            return_attention_mask=False,
+            return_token_type_ids=with_types,
+        )
+        input_ids += [np.asarray(ids, np.int64) for ids in encoded["input_ids"]]
+        type_ids += [np.asarray(ids, np.int64) for ids in encoded["token_type_ids"]] if with_types else []
+    return Tokens(tuple(input_ids), tuple(type_ids) if with_types else None, rows.labels)
+
+
+def pad(
+    tokens: Tokens, indices: Sequence[int] | np.ndarray, pad_id: int, multiple: int = 1, length: int | None = None
+) -> dict[str, np.ndarray]:
+    """Model inputs of some rows: `input_ids`, `attention_mask` (, `token_type_ids`), each (batch, length) int64.
+
+    Padded on the right to the longest row, rounded up to a `multiple`, or to a fixed `length`, which must hold all.
+    """
+    longest = max(len(tokens.input_ids[index]) for index in indices)
+    width = length or -(-longest // multiple) * multiple
+    if width < longest:
+        raise ValueError(f"`length >= {longest}`, the longest row, must hold, but got {length}")
+    batch = {
+        "input_ids": np.full((len(indices), width), pad_id, np.int64),
+        "attention_mask": np.zeros((len(indices), width), np.int64),
+    }
+    if tokens.token_type_ids is not None:
+        batch["token_type_ids"] = np.zeros((len(indices), width), np.int64)
+    for row, index in enumerate(indices):
+        ids = tokens.input_ids[index]
+        batch["input_ids"][row, : len(ids)] = ids
+        batch["attention_mask"][row, : len(ids)] = 1
+        if tokens.token_type_ids is not None:
+            batch["token_type_ids"][row, : len(ids)] = tokens.token_type_ids[index]
+    return batch
+
+
+def _rows(table: Table, texts: Sequence[str], labels: np.ndarray) -> Rows:
+    pairs = tuple(table.columns[texts[1]]) if len(texts) > 1 else None
+    return Rows(tuple(table.columns[texts[0]]), pairs, labels)
+
+
+def _cut_absent(splits: dict[str, Rows], plan: StudyPlan) -> None:
+    """Cut the splits that the study does not name from train, test first."""
+    rows = cut_size(len(splits["train"]))
+    for split in ("test", "validation"):
+        if split in splits:
+            continue
+        if rows < SMALLEST_CUT:
+            raise UsageError(
+                f"{plan.place('task.data.train')}: {len(splits['train'])} rows are too few to cut {split} from "
+                f"(at least {5 * SMALLEST_CUT} are needed); name task.data.{split}"
+            )
+        train = splits["train"]
+        mask = cut_rows(_keys(train), train.labels, rows, plan.seed, f"cut {split}")
+        splits[split], splits["train"] = train.take(np.flatnonzero(mask)), train.take(np.flatnonzero(~mask))
+
+
+def _keys(rows: Rows) -> Sequence[Hashable]:
+    """What makes two rows equal: their texts, whatever their case and spacing."""
+    both = rows.texts if rows.pairs is None else [f"{a}\0{b}" for a, b in zip(rows.texts, rows.pairs, strict=True)]
+    return [" ".join(text.casefold().split()) for text in both]
+
+
+def _sampled(rows: Rows, split: str, plan: StudyPlan) -> Rows:
+    key = f"max_{split}_rows"
+    most = getattr(plan.task.data, key)
+    if most is None:
+        return rows
+    labels = len(np.unique(rows.labels))
+    if split == "train" and most < labels:
+        raise UsageError(f"{plan.place(f'task.data.{key}')}: {most} rows cannot show all {labels} labels; raise it")
+    return rows.take(sample_rows(rows.labels, most, plan.seed, f"sample {split}"))
+
+
+def _fingerprint(label_names: tuple[str, ...], splits: Sequence[Rows]) -> str:
+    digest = hashlib.sha256(json.dumps(label_names).encode())
+    for rows in splits:
+        pairs = rows.pairs or (None,) * len(rows)
+        digest.update(f"\n{len(rows)} rows\n".encode())
+        for row in zip(rows.texts, pairs, rows.labels.tolist(), strict=True):
+            digest.update(json.dumps(row).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,238 @@
+"""The contract of every metric, each metric against its definition in plain loops, and loading without a network."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import evaluate
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import autocompress
+from autocompress import metrics, registry
+from autocompress.errors import UsageError
+
+NAMES = registry.names("metrics")
+each_metric = pytest.mark.parametrize("name", NAMES)
+label_pairs = st.integers(2, 5).flatmap(
+    lambda labels: st.lists(st.tuples(*[st.integers(0, labels - 1)] * 2), min_size=1, max_size=60)
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No socket connects, and the copies that `evaluate.load` makes go to a folder of the test's own."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a metric reached for the network")
+
+    folder = tmp_path_factory.mktemp("huggingface")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        patch.setattr(socket, "getaddrinfo", refuse)
+        patch.setattr(evaluate.config, "HF_MODULES_CACHE", folder / "modules")
+        patch.setattr(evaluate.config, "HF_METRICS_CACHE", folder / "metrics")
+        metrics._module.cache_clear()
+        yield folder
+        metrics._module.cache_clear()
+
+
+# The contract ---------------------------------------------------------------------------------------------------------
+
+
+@each_metric
+def test_right_answers_score_one_and_errors_cost(name: str) -> None:
+    references = np.arange(90) % 3
+    scores = [
+        metrics.score(name, np.where(np.arange(90) < wrong, 2 - references, references), references)
+        for wrong in (0, 20, 50)
+    ]
+    assert scores[0] == pytest.approx(1.0)
+    assert scores[0] > scores[1] > scores[2]
+
+
+@each_metric
+@settings(max_examples=30, deadline=None)
+@given(pairs=label_pairs)
+def test_module_and_fast_function_agree(name: str, pairs: list[tuple[int, int]]) -> None:
+    predictions, references = columns(pairs)
+    assert metrics.fast(name)(predictions, references) == metrics.score(name, predictions, references)
+    assert metrics.score(name, predictions.tolist(), references.astype(np.int32)) == metrics.score(
+        name, predictions, references
+    )
+
+
+@each_metric
+@settings(max_examples=60, deadline=None)
+@given(pairs=label_pairs)
+def test_the_number_is_the_definition(name: str, pairs: list[tuple[int, int]]) -> None:
+    predictions, references = columns(pairs)
+    expected = {"accuracy": plain_accuracy, "f1": plain_f1, "matthews_correlation": plain_matthews}[name](pairs)
+    assert metrics.fast(name)(predictions, references) == pytest.approx(expected, abs=1e-12)
+
+
+@each_metric
+@pytest.mark.parametrize("sizes", [(3, 2), (1, 3), (0, 0)])
+def test_what_cannot_be_scored_is_said(name: str, sizes: tuple[int, int]) -> None:
+    predictions, references = (np.zeros(size, dtype=np.int64) for size in sizes)
+    with pytest.raises(UsageError, match=name):
+        metrics.score(name, predictions, references)
+    with pytest.raises(ValueError, match="as many predictions as labels"):
+        metrics.fast(name)(predictions, references)
+
+
+@each_metric
+def test_evaluate_itself_loads_the_file_from_its_path(name: str) -> None:
+    file = Path(metrics.__file__).parent / f"{name}.py"
+    module = evaluate.load(str(file), keep_in_memory=True)
+    assert module.compute(predictions=[0, 1, 1], references=[0, 1, 1]) == {name: pytest.approx(1.0)}
+    assert registry.summary("metrics", name) in module.description
+
+
+def test_scoring_leaves_no_files_but_the_copy_of_the_module(no_network: Path) -> None:
+    metrics.score("accuracy", [0, 1], [0, 1])
+    outside = [
+        path for path in no_network.rglob("*") if path.is_file() and (no_network / "modules") not in path.parents
+    ]
+    assert outside == []
+
+
+def test_evaluate_is_imported_only_when_something_is_scored() -> None:
+    program = "import sys, autocompress.metrics; print(sorted({'evaluate', 'datasets', 'torch'} & set(sys.modules)))"
+    root = Path(autocompress.__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == "[]"
+
+
+# Single metrics -------------------------------------------------------------------------------------------------------
+
+
+def test_f1_means_label_one_for_two_labels_and_the_mean_for_more() -> None:
+    module = evaluate.load(str(Path(metrics.__file__).parent / "f1.py"), keep_in_memory=True)
+    two, three = ([0, 1, 0, 0], [0, 1, 1, 0]), ([0, 1, 2, 0], [0, 1, 1, 0])
+
+    def f1(pair: tuple[list[int], list[int]], average: str) -> float:
+        return float(module.compute(predictions=pair[0], references=pair[1], average=average)["f1"])
+
+    assert f1(two, "auto") == f1(two, "binary") == pytest.approx(2 / 3)
+    assert f1(two, "macro") == pytest.approx((0.8 + 2 / 3) / 2)
+    assert f1(three, "auto") == f1(three, "macro") == pytest.approx((1 + 2 / 3 + 0) / 3)
+    with pytest.raises(ValueError, match="average must be auto, binary or macro, but got 'micro'"):
+        f1(two, "micro")
+
+
+def test_matthews_correlation_of_two_labels_is_pearsons_even_for_many_examples() -> None:
+    generator = np.random.default_rng(0)
+    references = generator.integers(0, 2, 300_000)  # the fourth power of this overflows 64-bit integers
+    predictions = np.where(generator.random(300_000) < 0.7, references, 1 - references)
+    expected = np.corrcoef(predictions, references)[0, 1]
+    assert metrics.fast("matthews_correlation")(predictions, references) == pytest.approx(expected, abs=1e-9)
+
+
+def test_matthews_correlation_is_zero_for_one_answer_to_everything() -> None:
+    assert metrics.score("matthews_correlation", [1, 1, 1, 1], [1, 0, 1, 1]) == 0.0
+    assert metrics.score("matthews_correlation", [1, 0, 1, 0], [0, 1, 0, 1]) == pytest.approx(-1.0)
+
+
+# Names and paths ------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_name_lists_what_there_is() -> None:
+    with pytest.raises(UsageError, match="'precison'; there is: accuracy, f1, matthews_correlation"):
+        metrics.score("precison", [0], [0])
+
+
+def test_a_folder_or_file_of_ones_own_is_a_metric(tmp_path: Path) -> None:
+    own = write_metric(tmp_path, "agreement", "return {'agreement': sum(map(int.__eq__, predictions, references)) / 4}")
+    for path in (own.parent, own):
+        assert metrics.score(str(path), [0, 1, 1, 0], [0, 1, 1, 1]) == 0.75
+        assert metrics.fast(str(path))(np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1])) == 0.75
+
+
+def test_the_packages_own_name_wins_over_a_folder_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_metric(tmp_path, "accuracy", "return {'accuracy': -1.0}")
+    monkeypatch.chdir(tmp_path)
+    metrics._module.cache_clear()
+    assert metrics.score("accuracy", [1], [1]) == 1.0
+    assert metrics.score("./accuracy", [1], [1]) == -1.0
+
+
+def test_a_module_that_needs_what_is_not_installed_says_so(tmp_path: Path) -> None:
+    own = write_metric(tmp_path, "needy", "return {}", first="import no_such_library_at_all")
+    with pytest.raises(UsageError, match="no_such_library_at_all"):
+        metrics.score(str(own.parent), [0], [0])
+
+
+def test_a_name_on_the_hub_needs_trust_and_never_the_counter() -> None:
+    with pytest.raises(UsageError, match="there is"):
+        metrics.score("someone/metric", [0], [0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate.config, "HF_EVALUATE_OFFLINE", True)
+        with pytest.raises(UsageError, match="someone/metric"):
+            metrics.score("someone/metric", [0], [0], trust_remote_code=True)
+    assert evaluate.config.HF_UPDATE_DOWNLOAD_COUNTS is False
+
+
+# Helpers --------------------------------------------------------------------------------------------------------------
+
+
+def columns(pairs: list[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Predictions and references, each `(examples,)`."""
+    predictions, references = np.array(pairs, dtype=np.int64).T
+    return predictions, references
+
+
+def plain_accuracy(pairs: list[tuple[int, int]]) -> float:
+    return sum(prediction == reference for prediction, reference in pairs) / len(pairs)
+
+
+def plain_f1(pairs: list[tuple[int, int]]) -> float:
+    """Harmonic mean of precision and recall: of label 1 while there is no label above it, else the mean over labels."""
+    seen = sorted({label for pair in pairs for label in pair})
+    scores = [plain_f1_of(label, pairs) for label in ([1] if max(seen) <= 1 else seen)]
+    return sum(scores) / len(scores)
+
+
+def plain_f1_of(label: int, pairs: list[tuple[int, int]]) -> float:
+    hits = sum(pair == (label, label) for pair in pairs)
+    if not hits:
+        return 0.0
+    precision = hits / sum(prediction == label for prediction, _ in pairs)
+    recall = hits / sum(reference == label for _, reference in pairs)
+    return 2 * precision * recall / (precision + recall)
+
+
+def plain_matthews(pairs: list[tuple[int, int]]) -> float:
+    """Correlation of the one-hot tables: covariance, summed over labels, by the two standard deviations."""
+    predictions, references = (np.eye(5)[column] for column in columns(pairs))
+    predictions, references = predictions - predictions.mean(0), references - references.mean(0)
+    spread = np.sqrt((predictions**2).sum() * (references**2).sum())
+    return float((predictions * references).sum() / spread) if spread > 1e-9 else 0.0
+
+
+def write_metric(folder: Path, name: str, body: str, first: str = "") -> Path:
+    """A user's own `evaluate` module NAME/NAME.py, as the library's documentation has it: without our `compute`."""
+    file = folder / name / f"{name}.py"
+    file.parent.mkdir()
+    file.write_text(
+        f"""{first}
+import datasets
+import evaluate
+
+class Own(evaluate.Metric):
+    def _info(self):
+        labels = datasets.Features({{"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}})
+        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=labels)
+
+    def _compute(self, predictions, references):
+        {body}
+"""
+    )
+    return file

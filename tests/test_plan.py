@@ -1,0 +1,423 @@
+"""The study file: what it means, and the sentence for everything that can be wrong in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autocompress.errors import UsageError
+from autocompress.plan import HubData, StudyPlan, check_storage, read_plan, seconds, storage_of, storage_url, study_file
+from autocompress.plan.documents import parse
+
+STUDY = """
+teacher: {model: ./teacher}
+task:
+  data: {train: "${DATA}/train.csv"}
+  columns: {text: sentence}
+space: {depth: [1, all]}
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A valid study file in a folder with its teacher; the data is elsewhere, under ${DATA}."""
+    (tmp_path / "studies" / "teacher").mkdir(parents=True)
+    (tmp_path / "studies" / "teacher" / "config.json").write_text("{}")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.csv").write_text("sentence,label\nfine,1\n")
+    monkeypatch.setenv("DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "studies" / "sst2.yaml"
+    file.write_text(STUDY)
+    return file
+
+
+def test_defaults_and_absolute_paths(study: Path) -> None:
+    plan = read_plan(study)
+    folder = study.parent
+    assert plan.study == "sst2"
+    assert plan.storage == f"sqlite:///{folder}/sst2/study.db"
+    assert plan.artifacts.path == folder / "sst2" / "artifacts"
+    assert plan.teacher.model == str(folder / "teacher")
+    assert plan.task.data.train == os.environ["DATA"] + "/train.csv"
+    assert plan.space == {"depth": [1, "all"]}
+    assert plan.place("task.data.train") == "sst2.yaml: task.data.train"
+
+
+def test_the_contracts_example_is_read(study: Path) -> None:
+    study.write_text(
+        """
+study: sst2_cpu
+teacher: {model: ./teacher, fine_tune: {epochs: 3, learning_rate: 5e-5}}
+task:
+  kind: text-classification
+  data:
+    train: ${DATA}/train.csv
+    test: {path: glue, config: sst2, revision: null, split: test}
+    where: {source: rotten_tomatoes, year: 1999}
+    max_train_rows: 8000
+  columns: {text: sentence, text_pair: null, label: label}
+  metric: accuracy
+  max_tokens: 128
+device: {runtime: onnxruntime, threads: 1, batch: 1, tokens: data}
+space: encoder
+objectives: [quality, latency_ms, size_mb]
+constraints: {max_drop: 0.02, max_latency_ms: 10, max_size_mb: 50}
+budget: {trials: 40, time: 30m}
+storage: sqlite:///sst2_cpu/study.db
+artifacts: {path: sst2_cpu/artifacts, max_gb: 10}
+seed: 0
+recovery:
+"""
+    )
+    plan = read_plan(study)
+    assert plan.budget.time == 1800
+    assert plan.teacher.fine_tune is not None
+    assert plan.teacher.fine_tune.learning_rate == 5e-5
+    assert isinstance(plan.task.data.test, HubData)
+    assert plan.task.data.test.path == "glue"
+    assert plan.task.data.where == {"source": "rotten_tomatoes", "year": 1999}
+    assert plan.storage == f"sqlite:///{study.parent}/sst2_cpu/study.db"
+    assert isinstance(plan.space, dict)
+    assert plan.space["depth"] == {"low": 1, "high": "all"}
+    assert plan.recovery.epochs == 5  # an empty section is its default
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        # keys
+        ("task.columns.txt=a", "--set task.columns.txt: unknown key (did you mean text?); there is: label, text, text"),
+        ("teachr={}", "unknown key (did you mean teacher?); there is: artifacts, budget"),
+        ("task.data.test={path: glue, split: test, conf: a}", "unknown key (did you mean config?)"),
+        ("task.data.test={path: glue}", "task.data.test.split: missing; add"),
+        ("teacher=null", "--set teacher: missing; add `teacher: {model: "),
+        ("task={columns: {}}", "--set task.data: missing; add `data: {train: FILE}`"),
+        # types and ranges
+        ("device.threads=many", "device.threads: a whole number is needed, but got 'many'"),
+        ("device.threads=0", "`threads >= 1` must hold, but got 0"),
+        ("device.threads=true", "device.threads: got true, which fits no key here"),
+        ("device.tokens=1", "device.tokens: a whole number of at least 2 is needed, or data, but got 1"),
+        ("device.tokens=date", "or data, but got 'date'"),
+        ("task.max_tokens=2", "`max_tokens >= 4` must hold"),
+        ("task.data=train.csv", "task.data: a mapping (`key: value` lines) is needed, but got 'train.csv'"),
+        ("task.columns.label=no", "task.columns.label: got false"),
+        ("task.columns.label=sentence", "task.columns: each must name a column of its own"),
+        ("task.columns.text=3", "text is needed (put quotes around a number), but got 3"),
+        ("task.data.where={source: [a]}", "column source must equal one text, number or true/false, but got ['a']"),
+        ("objectives=[quality, speed]", "objectives.1: unknown value 'speed'; there is: 'quality', 'latency_ms'"),
+        ("objectives=[quality, quality]", "each objective counts once"),
+        ("objectives=[]", "objectives: at least one entry is needed"),
+        ("constraints.max_drop=-1", "`max_drop >= 0` must hold, but got -1"),
+        ("constraints.max_size_mb=.inf", "a finite number is needed"),
+        ("budget.time=30 minutes", "a time like 90s, 30m or 2h is needed, but got '30 minutes'"),
+        ("budget.trials=0", "`trials >= 1` must hold"),
+        ("study=a/b", "study: a name of letters, digits"),
+        ("seed=-1", "`seed >= 0` must hold"),
+        # names
+        ("task.kind=text-clasification", "unknown task 'text-clasification'; there is: text-classification"),
+        ("device.runtime=onnx", "unknown runtime 'onnx'"),
+        ("task.metric=acuracy", "unknown metric 'acuracy' (did you mean accuracy?); there is: accuracy, f1"),
+        ("task.metric=glue", "needs --trust-remote-code"),
+        ("task.metric=./mine.py", "task.metric: there is no metric at "),
+        ("space=encodr", "--set space: unknown space 'encodr' (did you mean encoder?); there is: bits, encoder"),
+        ("space=./mine.yaml", "mine.yaml: no such search space"),
+        ("space={dept: 3}", "unknown decision 'dept' (did you mean depth?); there is: depth, attention"),
+        ("space.dept=3", "--set space.dept: unknown decision 'dept'"),
+        ("space=[1]", "the name of a space or a mapping of decisions is needed, but got [1]"),
+        # paths
+        ("teacher.model=./teachr", "teachr; in "),
+        ("teacher.model=./sst2.yaml", "is a file; a model is a folder"),
+        ("teacher.model=a/b/c", "teacher.model: there is no folder"),
+        ("teacher.model=..", "holds no config.json"),
+        ("teacher.model=${NOWHERE_SET}/x", "${NOWHERE_SET} is not set; set it (export NOWHERE_SET=…)"),
+        ("teacher.model=package:no_such_thing/model", "no installed package with the import name no_such_thing"),
+        ("teacher.model=package:yaml/model", "there is no folder"),
+        ("task.data.train=train.parquet", "train.parquet; in "),
+        ("task.data.train=imdb", "(for a data set of the hub write {path: imdb, split: …})"),
+        ("task.data.train='*.parquet'", "no file matches"),
+        ("task.data.train=*.parquet", "a text that begins with * or & needs quotes"),
+        ("task.data.train=sst2.yaml", "of no known kind; there is: .parquet, .csv, .json, .jsonl"),
+        ("task.data.test={path: ./folder, split: test}", "task.data.test.path: there is no folder"),
+        # storage
+        ("storage=study.db", "an SQLAlchemy URL is needed; for a file write sqlite:///study.db"),
+        ("storage=sqlite://study.db", "three slashes"),
+        ("storage=sqlite://", "a database in memory would be lost"),
+        # the option itself
+        ("device.threads", "KEY.PATH=VALUE is the form"),
+        ("=3", "KEY.PATH=VALUE is the form"),
+        ("seed.x=3", "--set seed: a whole number is needed, but got {'x': 3}"),
+        ("study.x=3", "--set study: text is needed"),
+        ("task.kind.x=3", "--set task.kind: text is needed"),
+        ("teacher.model.x=3", "--set teacher.model.x: model is './teacher', which has no keys; set it as a whole"),
+        ("seed={", "--set seed: line 1"),
+    ],
+)
+def test_each_mistake_is_one_sentence_with_its_place(study: Path, change: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_plan(study, [change])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    key = change.partition("=")[0]
+    assert key.split(".")[0] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "sst2.yaml: a study file is a mapping (`key: value` lines), but this is empty"),
+        ("- a", "but this is a list"),
+        ("hello", "but this is a single value"),
+        ("teacher: [", "sst2.yaml: line 1, column 11: "),
+        ("data: {train: ${DATA}/a.csv}", "inside {…} a text with ${…} needs quotes"),
+        ("a: b: c", "mapping values are not allowed here"),
+        ("a: 2024-13-45", "not valid YAML: month must be in"),
+        ("\x00", "sst2.yaml: not valid YAML"),
+        (STUDY + "seed: 1\nseed: 2\n", "line 8, column 1: the key 'seed' stands twice in one mapping"),
+        ("task: {data: {train: a, train: b}}", "the key 'train' stands twice"),
+        ("task: {data: {train: x.csv}}", "sst2.yaml: teacher: missing; add"),
+        ("teacher: {model: bert-base-uncased}", "sst2.yaml: task: missing; add"),
+        (STUDY.replace("text:", "txt:"), "sst2.yaml: task.columns.txt: unknown key"),
+        (STUDY.replace("text:", "3:"), "sst2.yaml: task.columns.3: "),
+    ],
+)
+def test_a_broken_file_is_one_sentence(study: Path, text: str, message: str) -> None:
+    study.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_plan(study)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_names_its_neighbours(study: Path) -> None:
+    with pytest.raises(UsageError, match=r"ss2.yaml: no such study file; there is: sst2.yaml"):
+        read_plan(study.with_name("ss2.yaml"))
+    with pytest.raises(UsageError, match=r"this is a folder; there is: sst2.yaml"):
+        read_plan(study.parent)
+    study.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_plan(study)
+
+
+def test_an_existing_folder_wins_over_a_hub_name(study: Path) -> None:
+    assert read_plan(study, ["teacher.model=org/name"]).teacher.model == "org/name"
+    folder = study.parent / "org" / "name"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    assert read_plan(study, ["teacher.model=org/name"]).teacher.model == str(folder)
+
+
+def test_a_package_is_found_without_importing_it(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site" / "explosive_package"
+    (package / "model").mkdir(parents=True)
+    (package / "model" / "config.json").write_text("{}")
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    plan = read_plan(study, ["teacher.model=package:explosive_package/model"])
+    assert plan.teacher.model == str(package / "model")
+    assert plan.identity()["teacher"]["model"] == "package:explosive_package/model"
+
+
+def test_packaged_spaces_are_found_where_the_wheel_puts_them(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    shutil.copytree(root / "autocompress" / "plan", tmp_path / "autocompress" / "plan")
+    shutil.copytree(root / "search_spaces", tmp_path / "autocompress" / "search_spaces")
+    for name in ("__init__", "errors", "recipe", "registry"):
+        shutil.copy(root / "autocompress" / f"{name}.py", tmp_path / "autocompress")
+    code = "from autocompress.plan.paths import spaces; print(*spaces().values())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    names = ("bits", "encoder", "long_text", "quickstart")
+    assert done.stdout.split() == [f"{tmp_path}/autocompress/search_spaces/{name}.yaml" for name in names]
+
+
+def test_where_a_space_is_found(study: Path, tmp_path: Path) -> None:
+    study.write_text(STUDY.replace("space: {depth: [1, all]}", "space: sst2"))
+    with pytest.raises(UsageError, match="unknown space 'sst2'"):  # the study itself is no space
+        read_plan(study)
+    (tmp_path / "search_spaces").mkdir()
+    (tmp_path / "search_spaces" / "sst2.yaml").write_text("depth: 2")
+    assert read_plan(study).space == {"depth": 2}
+    (tmp_path / "search_spaces" / "encoder.yaml").write_text("depth: 3")
+    assert read_plan(study, ["space=encoder"]).space == {"depth": 3}  # before the packaged one
+    study.with_name("encoder.yaml").write_text("depth: 4")
+    assert read_plan(study, ["space=encoder"]).space == {"depth": 4}
+    study.with_name("encoder.yaml").write_text("teacher: ${NOT_SET}")  # another study of that name
+    assert read_plan(study, ["space=encoder"]).space == {"depth": 3}
+    study.with_name("mine.yaml").write_text("dept: 4")
+    study.write_text(STUDY.replace("{depth: [1, all]}", "./mine.yaml"))
+    with pytest.raises(
+        UsageError, match=r"sst2.yaml: space \(./mine.yaml\): unknown decision 'dept' \(did you mean depth"
+    ):
+        read_plan(study)
+
+
+def test_one_decision_of_a_named_space_can_be_changed(study: Path) -> None:
+    plan = read_plan(study, ["space=bits", "space.weight_bits=8"])
+    assert plan.space == {"weight_bits": 8, "embedding_bits": [32, 8, 4]}
+
+
+def test_metrics_of_ones_own(study: Path) -> None:
+    study.with_name("mine.py").write_text("")
+    assert read_plan(study, ["task.metric=mine.py"]).task.metric == str(study.with_name("mine.py"))
+    assert read_plan(study, ["task.metric=glue"], trust_remote_code=True).task.metric == "glue"
+
+
+def test_a_study_resumes_after_it_moved(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = json.loads(json.dumps(read_plan(study).identity()))
+    (tmp_path / "studies").rename(tmp_path / "moved")
+    (tmp_path / "data").rename(tmp_path / "moved_data")
+    monkeypatch.setenv("DATA", str(tmp_path / "moved_data"))
+    plan = read_plan(tmp_path / "moved" / "sst2.yaml")
+    assert plan.difference(stored) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "keys"),
+    [
+        ("seed=1", ["seed"]),
+        ("task.columns.label=other", ["task.columns.label"]),
+        ("task.data.where={a: 1}", ["task.data.where.a"]),
+        ("task.data.train=${DATA}/*.csv", ["task.data.train"]),
+        ("teacher.fine_tune={epochs: 1}", ["teacher.fine_tune"]),
+        ("device.tokens=data", ["device.tokens"]),
+        ("objectives=[quality, size_mb]", ["objectives"]),
+        ("space.depth=1", ["space.depth"]),
+        ("space={weight_bits: 8}", ["space.weight_bits", "space.depth"]),
+        ("budget.trials=9", []),
+        ("constraints.max_drop=0.1", []),
+        ("workers=2", []),
+        ("recovery.epochs=1", []),
+        ("storage=sqlite:///x.db", []),
+    ],
+)
+def test_what_may_change_on_resuming(study: Path, change: str, keys: list[str]) -> None:
+    stored = read_plan(study).identity()
+    assert read_plan(study, [change]).difference(stored) == keys
+
+
+def test_a_key_from_a_later_version_is_no_difference_until_it_is_set(study: Path) -> None:
+    plan = read_plan(study)
+    stored = plan.identity()
+    del stored["task"]["columns"]["text_pair"], stored["task"]["data"]["where"]
+    assert plan.difference(stored) == []
+    del stored["task"]["columns"]["label"]
+    assert plan.difference(stored) == ["task.columns.label"]
+
+
+def test_a_plan_reaches_a_worker_whole(study: Path) -> None:
+    plan = read_plan(study)
+    copy: StudyPlan = pickle.loads(pickle.dumps(plan))
+    assert copy == plan
+    assert copy.identity() == plan.identity()
+    assert copy.place("seed") == "sst2.yaml: seed"
+
+
+def test_which_database_a_study_is_in(study: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{study.parent}/sst2/study.db"
+    assert storage_of("sst2") == storage_of(study) == storage_of("studies/sst2.yaml") == (url, "sst2")
+    study.write_text("study: other\nstorage: sqlite:///here.db\nteacher: ${NOT_SET}")  # the rest is not looked at
+    assert storage_of("sst2") == (f"sqlite:///{study.parent}/here.db", "other")
+    here = f"sqlite:///{tmp_path}/a.db"
+    assert storage_of("sst2", "sqlite:///a.db") == (here, "other")
+    assert storage_of("stored", "sqlite:///a.db") == (here, "stored")
+    assert storage_of("stored", "postgresql://u@h/d").url == "postgresql://u@h/d"
+    study.write_text("storage: ${NOT_SET}")
+    assert storage_of("sst2", "sqlite:///a.db") == (here, "sst2")
+    with pytest.raises(UsageError, match=r"sst2.yaml: storage: \$\{NOT_SET\} is not set"):
+        storage_of("sst2")
+    assert study_file("sst2") == Path("studies/sst2.yaml")
+    with pytest.raises(UsageError, match=r"ss2: there is no studies/ss2.yaml.*--storage to look in; there is: sst2"):
+        storage_of("ss2")
+    with pytest.raises(UsageError, match="no such study file"):
+        storage_of("studies/ss2.yaml", "sqlite:///a.db")
+    with pytest.raises(UsageError, match="--storage: an SQLAlchemy URL"):
+        storage_of("sst2", "a.db")
+
+
+def test_storage_given_as_an_option_is_relative_to_the_working_folder(study: Path, tmp_path: Path) -> None:
+    assert read_plan(study, storage="sqlite:///a.db").storage == f"sqlite:///{tmp_path}/a.db"
+
+
+def test_sqlite_urls_keep_driver_and_query(tmp_path: Path) -> None:
+    assert (
+        storage_url("sqlite+pysqlite:///../a.db?x=1", tmp_path / "b", "s") == f"sqlite+pysqlite:///{tmp_path}/a.db?x=1"
+    )
+    assert storage_url("sqlite:////abs/a.db", tmp_path, "s") == "sqlite:////abs/a.db"
+    assert storage_url("mysql+pymysql://u:p@h/d", tmp_path, "s") == "mysql+pymysql://u:p@h/d"
+
+
+def test_storage_that_cannot_be_written(tmp_path: Path) -> None:
+    check_storage(f"sqlite:///{tmp_path}/new/study.db")
+    assert list((tmp_path / "new").iterdir()) == []  # the folder is made, nothing is left in it
+    check_storage("postgresql://somewhere/else")
+    (tmp_path / "notes.txt").write_text("these are my notes")
+    with pytest.raises(UsageError, match=r"notes.txt exists and is not an SQLite database; name another file"):
+        check_storage(f"sqlite:///{tmp_path}/notes.txt")
+    with pytest.raises(UsageError, match=r"storage: the folder .*notes.txt cannot be written: .*; name another one"):
+        check_storage(f"sqlite:///{tmp_path}/notes.txt/study.db")
+    with pytest.raises(UsageError, match="is a folder; name a file in it"):
+        check_storage(f"sqlite:///{tmp_path}")
+    with pytest.raises(UsageError, match="cannot be written"):
+        check_storage("sqlite:////proc/nowhere/study.db")
+    (tmp_path / "empty.db").touch()
+    check_storage(f"sqlite:///{tmp_path}/empty.db")
+
+
+@settings(deadline=None)
+@given(st.floats(0, 1e6, allow_nan=False), st.sampled_from([("", 1), ("s", 1), ("m", 60), ("h", 3600)]))
+def test_durations(number: float, unit: tuple[str, int]) -> None:
+    suffix, factor = unit
+    assert seconds(f"{number:.3f}{suffix}") == pytest.approx(float(f"{number:.3f}") * factor)
+    assert seconds(number) == number
+
+
+@settings(deadline=None)
+@given(st.text(max_size=8))
+def test_other_durations_are_refused(text: str) -> None:
+    if any(letter.isdigit() for letter in text):
+        return
+    with pytest.raises(ValueError, match="a time like 90s, 30m or 2h is needed"):
+        seconds(text)
+
+
+keys = st.sampled_from(["a", "b", "c", "1", "yes"])
+
+
+@settings(deadline=None)
+@given(st.lists(keys, min_size=1, max_size=5), st.integers(0, 2))
+def test_a_repeated_yaml_key_never_passes_silently(names: list[str], depth: int) -> None:
+    indent = "  " * depth
+    text = "".join(f"{'  ' * level}outer:\n" for level in range(depth)) + "".join(
+        f"{indent}{name}: 0\n" for name in names
+    )
+    if len(set(names)) == len(names):
+        assert parse(text, "x") == yaml.safe_load(text)
+    else:
+        with pytest.raises(UsageError, match="stands twice"):
+            parse(text, "x")
+
+
+def test_numbers_without_a_point_are_numbers() -> None:
+    assert parse("[5e-5, 1E3, -2.5e+1, 5e, e5, 1.e2]", "x") == [5e-5, 1000.0, -25.0, "5e", "e5", 100.0]
+
+
+def test_reading_a_plan_imports_nothing_heavy(study: Path) -> None:
+    code = (
+        "import sys; from autocompress.plan import read_plan; from autocompress.space import resolve_space; "
+        f"read_plan({str(study)!r}); "
+        "heavy = ('torch', 'numpy', 'optuna', 'datasets', 'pandas', 'sqlalchemy', 'pyarrow'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,253 @@
+"""Search spaces: forms and their mistakes, canonical recipes, and what Optuna is told."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autocompress.errors import UsageError
+from autocompress.recipe import AFTER_RECOVERY, DECISIONS, Recipe, Scalar
+from autocompress.space import Space, resolve_space, spaces
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+SUPPORTED: dict[str, tuple[Scalar, ...]] = {
+    "attention": ("full", "linear", "local"),
+    "weight_bits": (32, 16, 8, 4, 2),
+    "embedding_bits": (32, 8, 4),
+}
+
+
+def resolved(spec: dict[str, Any], layers: int = 6) -> Space:
+    """A space on a runtime that runs everything."""
+    return resolve_space(spec, layers, SUPPORTED, "s.yaml: space", "onnxruntime")
+
+
+def subsets(values: list[Any]) -> st.SearchStrategy[list[Any]]:
+    """Non-empty lists of some of the values, in any order."""
+    return st.lists(st.sampled_from(values), min_size=1, max_size=4, unique=True)
+
+
+@st.composite
+def a_space(draw: st.DrawFn) -> Space:
+    """Any valid space."""
+    sparsity = subsets([0, 0.1, 0.25, 0.3, 0.5, 0.625, 0.75, 0.9]) | st.sampled_from(
+        [{"low": 0, "high": 0.9, "step": 0.1}, {"low": 0.05, "high": 0.7, "step": 0.15}, 0.3]
+    )
+    spec: dict[str, Any] = {
+        "depth": draw(subsets([1, 2, 3, 5, "all"]) | st.just({"low": 1, "high": "all"}) | st.just("all")),
+        "head_sparsity": draw(sparsity),
+        "ffn_sparsity": draw(sparsity),
+        "attention": draw(subsets(["full", "local", "linear"])),
+        "weight_bits": draw(subsets([32, 16, 8, 4, 2])),
+        "embedding_bits": draw(subsets([32, 8, 4])),
+    }
+    if "local" in spec["attention"]:
+        spec["attention_window"] = draw(subsets([16, 32, 64, 128]))
+    return resolved({name: spec[name] for name in spec if draw(st.booleans()) or name.startswith("attention")})
+
+
+@settings(deadline=None)
+@given(a_space(), st.randoms(use_true_random=False))
+def test_canonical_recipes(space: Space, random: Any) -> None:
+    values = {name: random.choice(choices) for name, choices in space.choices.items()}
+    recipe = space.canonical(values)
+    assert space.contains(recipe)
+    assert space.canonical(recipe.as_dict()) == recipe
+    assert isinstance(recipe.depth, int)
+    assert (recipe.attention_window is None) == (recipe.attention != "local")
+    other = {**values, "attention_window": random.choice(space.choices["attention_window"])}
+    assert recipe.attention == "local" or space.canonical(other).key == recipe.key
+    nudged = {name: value * (1 + 2e-16) if isinstance(value, float) else value for name, value in values.items()}
+    assert space.canonical(nudged).key == recipe.key
+
+
+@settings(max_examples=40, deadline=None)
+@given(a_space(), st.randoms(use_true_random=False))
+def test_what_is_enqueued_is_what_is_suggested(space: Space, random: Any) -> None:
+    recipe = space.canonical({name: random.choice(choices) for name, choices in space.choices.items()})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(space.params(recipe))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Optuna warns of ranges that its steps do not divide, and of values outside
+        trial = study.ask()
+        assert space.suggest(trial) == recipe
+        assert trial.params == space.params(recipe)  # true values, under their own names
+        assert set(trial.params) == set(space.free)
+        sampled = [space.suggest(study.ask()) for _ in range(5)]
+    assert all(space.contains(recipe) for recipe in sampled)
+
+
+@settings(max_examples=25, deadline=None)
+@given(a_space())
+def test_size_counts_the_different_recipes(space: Space) -> None:
+    if space.size() > 3000:
+        return
+    found = [space.canonical({})]
+    for name, choices in space.choices.items():
+        found = [space.canonical({**recipe.as_dict(), name: value}) for recipe in found for value in choices]
+        if name == "attention":  # the window is dropped unless attention is local: fill it in again
+            windows = space.choices["attention_window"]
+            found = [r if r.attention != "local" else replace(r, attention_window=windows[0]) for r in found]  # type: ignore[arg-type]  # ints
+    assert len(set(found)) == space.size()
+    assert len({recipe.key for recipe in found}) == space.size()
+
+
+@settings(max_examples=40, deadline=None)
+@given(a_space(), st.randoms(use_true_random=False))
+def test_siblings_share_one_recovery(space: Space, random: Any) -> None:
+    recipe = space.canonical({name: random.choice(choices) for name, choices in space.choices.items()})
+    siblings = space.siblings(recipe)
+    assert len(siblings) + 1 == len(space.choices["weight_bits"]) * len(space.choices["embedding_bits"])
+    assert recipe not in siblings
+    assert all(space.contains(sibling) and sibling.structure() == recipe.structure() for sibling in siblings)
+
+
+@settings(max_examples=40, deadline=None)
+@given(a_space())
+def test_starters_are_distinct_and_in_the_space(space: Space) -> None:
+    starters = space.starters()
+    assert 1 <= len(starters) <= 8
+    assert len(set(starters)) == len(starters)
+    assert all(space.contains(recipe) for recipe in starters)
+    if "full" in space.choices["attention"]:
+        assert all(recipe.attention == "full" for recipe in starters)
+
+
+def test_starters_of_the_default_space() -> None:
+    starters = resolved(yaml.safe_load(spaces()["encoder"].read_text())).starters()
+    assert starters[0] == Recipe(depth=6, weight_bits=8, embedding_bits=8)
+    measured = Recipe(depth=3, head_sparsity=0.625, ffn_sparsity=0.75, weight_bits=8, embedding_bits=4)
+    assert measured in starters
+    assert starters[-1] == Recipe(depth=1, head_sparsity=0.75, ffn_sparsity=0.9375, weight_bits=2, embedding_bits=4)
+
+
+@pytest.mark.parametrize("name", ["bits", "encoder", "long_text", "quickstart"])
+@pytest.mark.parametrize("layers", [3, 6, 12])
+def test_packaged_spaces(name: str, layers: int) -> None:
+    text = spaces()[name].read_text()
+    space = resolved(yaml.safe_load(text), layers)
+    assert text.startswith("# For ")  # for whom it is
+    assert space.size() > 9
+    assert max(depth for depth in space.choices["depth"] if isinstance(depth, int)) == layers
+    structures = {recipe.structure() for recipe in space.starters()}
+    assert len(structures) >= 3 or name == "bits"  # bits removes nothing, so nothing is trained
+    assert tuple(space.choices) == DECISIONS
+
+
+def test_between_two_values_a_starter_takes_the_gentler() -> None:
+    space = resolved({"depth": [2, 3, 5], "head_sparsity": [0.25, 0.5], "ffn_sparsity": [0.625, 0.875]}, layers=5)
+    middle = space.starters()[1]  # half of 5 layers, three quarters of the neurons removed
+    assert (middle.depth, middle.ffn_sparsity) == (3, 0.625)
+
+
+def test_forms() -> None:
+    space = resolved(
+        {
+            "depth": [2, "all", 6],  # all is 6 here: one value
+            "head_sparsity": {"low": 0, "high": 0.75, "step": 0.1},  # 0.75 is not reached
+            "ffn_sparsity": 0.5,
+            "weight_bits": [8],
+            "embedding_bits": None,
+        }
+    )
+    assert space.choices["depth"] == (2, 6)
+    assert space.choices["head_sparsity"] == (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+    assert space.choices["ffn_sparsity"] == (0.5,)
+    assert space.choices["embedding_bits"] == (32,)
+    assert space.free == ("depth", "head_sparsity")
+    assert resolved({}).canonical({}) == Recipe(depth=6)
+    assert resolved({"depth": {"low": 2, "high": "all", "step": 2}}, 7).choices["depth"] == (2, 4, 6)
+
+
+def test_zero_is_zero_however_it_is_written() -> None:
+    written = [
+        resolved({"head_sparsity": zero}).canonical({}).key
+        for zero in (0, 0.0, [0], {"low": 0, "high": 0.0, "step": 0.1})
+    ]
+    assert len(set(written)) == 1
+    assert resolved({}).canonical({"head_sparsity": 0}).key == Recipe(depth=6).key
+
+
+def test_even_numbers_keep_their_order_for_the_sampler() -> None:
+    space = resolved({"depth": {"low": 1, "high": "all"}, "head_sparsity": [0, 0.25, 0.5], "weight_bits": [8, 4, 2]})
+    trial = optuna.create_study().ask()
+    space.suggest(trial)
+    assert trial.distributions["depth"] == optuna.distributions.IntDistribution(1, 6)
+    assert trial.distributions["head_sparsity"] == optuna.distributions.FloatDistribution(0, 0.5, step=0.25)
+    assert trial.distributions["weight_bits"] == optuna.distributions.CategoricalDistribution((8, 4, 2))
+
+
+def test_what_is_not_in_a_space() -> None:
+    space = resolved({"depth": [2, 3], "attention": ["full", "local"], "attention_window": [32]})
+    assert space.contains(Recipe(depth=2, attention="local", attention_window=32))
+    strangers = [
+        Recipe(depth=4),
+        Recipe(depth=2, weight_bits=8),
+        Recipe(depth=2, attention_window=32),  # not canonical
+        Recipe(depth=2, attention="local"),
+        Recipe(depth=None),
+    ]
+    assert not any(space.contains(recipe) for recipe in strangers)
+    with pytest.raises(ValueError, match="not in this space"):
+        space.params(strangers[0])
+    assert AFTER_RECOVERY == ("weight_bits", "embedding_bits")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"dept": 3}, "s.yaml: space: unknown decision 'dept' (did you mean depth?); there is: depth, attention"),
+        ({"depth": 7}, "s.yaml: space.depth: 1 <= depth <= 6, the teacher's layers, must hold, but got 7"),
+        ({"depth": [0, 1]}, "space.depth: 1 <= depth <= 6"),
+        ({"depth": {"low": 1, "high": 8}}, "space.depth.high: 1 <= depth <= 6"),
+        ({"depth": 2.5}, "space.depth: a whole number is needed (or all), but got 2.5"),
+        ({"depth": True}, "space.depth: a whole number is needed (or all), but got True"),
+        ({"depth": []}, "space.depth: the list is empty; name at least one value, or remove the line"),
+        ({"depth": [2, 2]}, "space.depth: each value counts once, but got [2, 2]"),
+        ({"depth": ["all", "all"]}, "each value counts once"),
+        ({"depth": {"low": 3, "high": 1}}, "space.depth: `low <= high` must hold, but got low 3 and high 1"),
+        ({"depth": {"low": 1}}, "{low, high, step} is needed, but got {'low': 1}"),
+        ({"depth": {"low": 1, "high": 2, "by": 1}}, "{low, high, step} is needed"),
+        ({"depth": {"low": 1, "high": 2, "step": 0}}, "space.depth.step: a whole number above 0 is needed, but got 0"),
+        ({"depth": {"low": 1, "high": 2, "step": 0.5}}, "a whole number above 0 is needed, but got 0.5"),
+        (
+            {"head_sparsity": 1},
+            "space.head_sparsity: `0 <= head_sparsity < 1` must hold (the fraction removed), but got 1",
+        ),
+        ({"ffn_sparsity": [0, -0.1]}, "`0 <= ffn_sparsity < 1` must hold"),
+        ({"ffn_sparsity": [False]}, "must hold (the fraction removed), but got False"),
+        ({"ffn_sparsity": "all"}, "but got 'all'"),
+        ({"ffn_sparsity": float("nan")}, "but got nan"),
+        ({"ffn_sparsity": [0, 0.0]}, "each value counts once"),
+        (
+            {"ffn_sparsity": {"low": 0, "high": 0.5}},
+            "space.ffn_sparsity.step: a number above 0 is needed, but got None",
+        ),
+        ({"ffn_sparsity": {"low": 0, "high": 0.5, "step": 1e-7}}, "at most 1000 values make sense, but steps of 1e-07"),
+        ({"weight_bits": 3}, "s.yaml: space.weight_bits: 3 cannot be run; onnxruntime here runs 32, 16, 8, 4, 2"),
+        ({"embedding_bits": [8, 2]}, "space.embedding_bits: 2 cannot be run; onnxruntime here runs 32, 8, 4"),
+        ({"weight_bits": "8"}, "space.weight_bits: a whole number is needed, but got '8'"),
+        ({"attention": "sparse"}, "space.attention: sparse cannot be run; onnxruntime here runs full, linear, local"),
+        ({"attention": 3}, "space.attention: a name is needed, but got 3"),
+        ({"attention": {"low": 1, "high": 2}}, "space.attention: a list, one value"),
+        (
+            {"attention": ["full", "local"]},
+            "space.attention: local attention needs a window; add e.g. attention_window",
+        ),
+        ({"attention_window": 32}, "space.attention_window: only local attention has a window; add local to attention"),
+        ({"attention": "local", "attention_window": 1}, "space.attention_window: attention_window >= 2 must hold"),
+    ],
+)
+def test_each_mistake_is_one_sentence_with_its_place(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolved(spec)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
