@@ -1,0 +1,47 @@
+"""What supervisor and workers say to each other. No torch, so that the supervisor stays light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autocompress.measurement import Outcome, Quality
+from autocompress.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a candidate's price must pass before it is trained."""
+
+    max_latency_ms: float | None = None
+    max_size_mb: float | None = None
+    teacher_latency_ms: float | None = None
+    unbeaten: tuple[tuple[float, float], ...] = ()  # (speedup, size_mb) of complete trials that lost no quality
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a child is asked to do: the teacher (trial 0), a trial, or the test split for a finished artifact."""
+
+    kind: str  # teacher | trial | test
+    trial: int
+    recipe: Recipe | None = None
+    bar: Bar | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Said:
+    """Progress: the stage a child is in and the fraction of it that is done."""
+
+    stage: str
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job's end: an outcome, a quality (test), or the error that ended it."""
+
+    outcome: Outcome | None = None
+    quality: Quality | None = None
+    error: str | None = None
+    usage: bool = False  # the error lies in the study file or the data: exit code 2

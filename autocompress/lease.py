@@ -1,0 +1,51 @@
+"""Nobody trains while somebody measures: a latency taken beside a busy core is worthless.
+
+Trainers share a file lock and step aside every few steps; a measurement takes it alone. The turnstile keeps trainers from
+slipping in again before a waiting measurement. Locks end with their process, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+Progress = Callable[[float], None]
+
+
+@contextmanager
+def measuring(root: Path) -> Iterator[None]:
+    """Hold the device alone; waits until every trainer has stepped aside."""
+    with _open(root, "turnstile") as turnstile, _open(root, "device") as device:
+        fcntl.flock(turnstile, fcntl.LOCK_EX)
+        fcntl.flock(device, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def training(root: Path) -> Iterator[Callable[[Progress], Progress]]:
+    """Share the device with other trainers; gives a wrapper of `progress` that lets measurements pass at each call."""
+    with _open(root, "turnstile") as turnstile, _open(root, "device") as device:
+
+        def enter() -> None:
+            fcntl.flock(turnstile, fcntl.LOCK_EX)  # waits behind a measurement that waits
+            fcntl.flock(device, fcntl.LOCK_SH)
+            fcntl.flock(turnstile, fcntl.LOCK_UN)
+
+        def stepping_aside(progress: Progress) -> Progress:
+            def step(fraction: float) -> None:
+                progress(fraction)
+                fcntl.flock(device, fcntl.LOCK_UN)
+                enter()
+
+            return step
+
+        enter()
+        yield stepping_aside
+
+
+def _open(root: Path, name: str) -> IO[bytes]:
+    root.mkdir(parents=True, exist_ok=True)
+    return (root / f".{name}.lock").open("wb")

@@ -1,0 +1,116 @@
+"""The teacher: the user's model, fine-tuned first where asked, and its outputs, computed once per study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from autocompress import attentions
+from autocompress.errors import UsageError
+from autocompress.forward import Forward
+from autocompress.plan import FineTune
+from autocompress.store import file_sha256
+from autocompress.training import Progress, fit
+
+VERSION = 1
+
+
+def load_tokenizer(model: str, offline: bool = False) -> Any:
+    """The model's fast tokenizer."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(model, local_files_only=offline)
+
+
+def load_teacher(model: str, label_names: tuple[str, ...], fine_tuned: bool, seed: int, offline: bool = False) -> Any:
+    """The classifier; a new head where it will be fine-tuned, an error where the head does not fit the labels."""
+    from transformers import AutoModelForSequenceClassification
+
+    attentions.register()
+    torch.manual_seed(seed)  # a new head starts at random
+    options: dict[str, Any] = {}
+    if fine_tuned:
+        options = {
+            "num_labels": len(label_names),
+            "id2label": dict(enumerate(label_names)),
+            "label2id": {name: number for number, name in enumerate(label_names)},
+            "ignore_mismatched_sizes": True,
+        }
+    loaded, info = AutoModelForSequenceClassification.from_pretrained(
+        model,
+        local_files_only=offline,
+        attn_implementation=attentions.implementation("full"),
+        dtype=torch.float32,
+        output_loading_info=True,
+        **options,
+    )
+    _check_head(model, loaded.config.num_labels, label_names, bool(info["missing_keys"]) and not fine_tuned)
+    return loaded.eval()
+
+
+def _check_head(model: str, labels: int, label_names: tuple[str, ...], headless: bool) -> None:
+    if headless:
+        raise UsageError(
+            f"teacher.model: {model!r} has no trained classification head; add `fine_tune: {{epochs: 3}}` under teacher"
+        )
+    if labels != len(label_names):
+        raise UsageError(
+            f"teacher.model: {model!r} tells {labels} labels apart, but the data has {len(label_names)}"
+            f" ({', '.join(label_names)}); use a model of this task, or add `fine_tune:` under teacher"
+        )
+
+
+def model_fingerprint(model: str) -> dict[str, str]:
+    """sha256 of each file that decides what a local model is; a hub name stands for itself."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return {"hub": model}
+    kinds = ("config.json", "*.safetensors", "*.bin", "tokenizer*", "vocab*", "merges.txt", "*.model")
+    return {path.name: file_sha256(path) for kind in kinds for path in sorted(folder.glob(kind))}
+
+
+def fine_tune(
+    model: Any,
+    family: ModuleType,
+    batch_of: Callable[[np.ndarray], dict[str, torch.Tensor]],
+    lengths: list[int],
+    settings: FineTune,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Train the classifier in place on the label loss, with the model's own dropout."""
+    torch.manual_seed(seed)
+    rate = getattr(model.config, "hidden_dropout_prob", getattr(model.config, "dropout", 0.1))
+    forward = Forward(model.train(), family, dropout=rate)
+
+    def loss_of(rows: np.ndarray) -> torch.Tensor:
+        batch = batch_of(rows)
+        return F.cross_entropy(forward.batch(batch).logits.float(), batch["labels"])
+
+    fit(
+        model.parameters(),
+        loss_of,
+        lengths,
+        epochs=settings.epochs,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        seed=seed,
+        progress=progress,
+    )
+    model.eval()
+
+
+def save_teacher(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write as a transformers folder."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config.pop("_name_or_path", None)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

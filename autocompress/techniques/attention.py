@@ -1,0 +1,12 @@
+"""Replace full attention by a cheaper variant whose cost is linear in the length."""
+
+from __future__ import annotations
+
+from autocompress import attentions
+from autocompress.surgery import Candidate, Importance
+
+
+def apply(candidate: Candidate, value: str, importance: Importance) -> None:
+    """Let every layer attend by the variant `value`, a file in autocompress/attentions/."""
+    attentions.register()
+    candidate.model.set_attn_implementation(attentions.implementation(value))

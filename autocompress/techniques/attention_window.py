@@ -1,0 +1,10 @@
+"""How many tokens, in all, a token sees in local attention."""
+
+from __future__ import annotations
+
+from autocompress.surgery import Candidate, Importance
+
+
+def apply(candidate: Candidate, value: int, importance: Importance) -> None:
+    """Write the window into the model's config, where the attention reads it."""
+    candidate.model.config.attention_window = value

@@ -1,0 +1,109 @@
+"""Store and multiply the weight matrices in fewer bits: 16 (size only), 8 (dynamic int8), 4 and 2 (block-wise)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from autocompress.errors import UsageError
+from autocompress.graph import Graph, Node
+from autocompress.techniques._blocks import quantize_blocks
+
+VALUES = (32, 16, 8, 4, 2)
+BLOCK = 128  # weights that share one scale, at 4 bits
+BLOCK_2_BITS = 32  # four levels need finer scales
+FEWEST_COLUMNS = (
+    16  # a classifier of a few labels is no matrix: nothing to gain, and its rounding goes straight to the logits
+)
+
+
+def apply(graph: onnx.ModelProto, value: int) -> None:
+    """Quantize every weight matrix of the graph in place. Tables are `embedding_bits`' business."""
+    steps = {16: _half, 8: _int8, 4: _four_bits, 2: _two_bits}
+    if value not in steps:
+        raise UsageError(f"weight_bits: {value} is not one of {', '.join(map(str, VALUES))}")
+    view = Graph(graph)
+    constants = view.constants()
+
+    def change(node: Node) -> list[Node] | None:
+        weight = _weight_of(node, constants)
+        return None if weight is None else steps[value](view, node, weight)
+
+    view.rewrite(change)
+
+
+def _weight_of(node: Node, constants: dict[str, np.ndarray]) -> np.ndarray | None:
+    """The constant (rows, columns) matrix that a MatMul or Gemm multiplies by, if it is worth quantizing."""
+    if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in constants:
+        return None
+    weight = constants[node.input[1]]
+    if node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute):
+        weight = weight.T
+    return weight if weight.ndim == 2 and weight.shape[1] >= FEWEST_COLUMNS else None
+
+
+def _with_bias(node: Node, product: str, tail: list[Node]) -> list[Node]:
+    """Close with the node's own output: a Gemm's bias is added, a MatMul is only renamed."""
+    if node.op_type == "Gemm" and len(node.input) > 2:
+        return [*tail, helper.make_node("Add", [product, node.input[2]], list(node.output))]
+    tail[-1].output[0] = node.output[0]
+    return tail
+
+
+def _half(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
+    """Stored in 16 bits, widened when the session opens (constant folding): half the size, the same speed."""
+    name = view.add_constant(f"{node.output[0]}_w16", weight.astype(np.float16))
+    wide, product = f"{node.output[0]}_w32", f"{node.output[0]}_product"
+    cast = helper.make_node("Cast", [name], [wide], to=onnx.TensorProto.FLOAT)
+    return _with_bias(node, product, [cast, helper.make_node("MatMul", [node.input[0], wide], [product])])
+
+
+def _int8(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
+    """Activations quantized at each call (one scale a tensor), weights symmetric with one scale a column.
+
+    onnxruntime fuses the four operators into one when the session opens.
+    """
+    base, source = node.output[0], node.input[0]
+    scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / 127  # (columns,)
+    quantized = np.clip(np.round(weight / scale), -127, 127).astype(np.int8)
+    q_name = view.add_constant(f"{base}_w8", quantized)
+    s_name = view.add_constant(f"{base}_w8_scale", scale.astype(np.float32))
+    z_name = view.add_constant(f"{base}_w8_zero", np.zeros(len(scale), np.int8))
+    x, x_scale, x_zero = (f"{base}_x8", f"{base}_x8_scale", f"{base}_x8_zero")
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", [source], [x, x_scale, x_zero]),
+        helper.make_node("MatMulInteger", [x, q_name, x_zero, z_name], [f"{base}_i32"]),
+        helper.make_node("Cast", [f"{base}_i32"], [f"{base}_f32"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", [x_scale, s_name], [f"{base}_scale"]),
+        helper.make_node("Mul", [f"{base}_f32", f"{base}_scale"], [f"{base}_product"]),
+    ]
+    return _with_bias(node, f"{base}_product", nodes)
+
+
+def _four_bits(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
+    return _blockwise(view, node, weight, 4, BLOCK)
+
+
+def _two_bits(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
+    return _blockwise(view, node, weight, 2, BLOCK_2_BITS)
+
+
+def _blockwise(view: Graph, node: Node, weight: np.ndarray, bits: int, block: int) -> list[Node]:
+    """onnxruntime's MatMulNBits with int8 activations (accuracy_level 4)."""
+    base, (rows, columns) = node.output[0], weight.shape
+    block = max(16, min(block, 1 << (rows - 1).bit_length()))  # a narrow matrix is not padded to a wide block
+    blocks = quantize_blocks(weight.T, bits, block)
+    view.need_domain("com.microsoft")
+    product = f"{base}_product"
+    inputs = [
+        node.input[0],
+        view.add_constant(f"{base}_w{bits}", blocks.packed),  # (columns, blocks, block × bits ÷ 8)
+        view.add_constant(f"{base}_w{bits}_scale", blocks.scales.reshape(-1)),
+        view.add_constant(f"{base}_w{bits}_zero", blocks.zeros.reshape(-1)),
+    ]
+    attributes: dict[str, Any] = {"K": rows, "N": columns, "bits": bits, "block_size": block, "accuracy_level": 4}
+    matmul = helper.make_node("MatMulNBits", inputs, [product], domain="com.microsoft", **attributes)
+    return _with_bias(node, product, [matmul])

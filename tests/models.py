@@ -1,0 +1,70 @@
+"""Tiny candidates and batches for the tests of the numerics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autocompress import attentions
+from autocompress.families import family_of
+from autocompress.forward import Forward
+from autocompress.importance import measure_importance
+from autocompress.recipe import Recipe
+from autocompress.surgery import Candidate, Importance, build_candidate
+from tests.tiny import tiny_config, tiny_tokenizer
+
+
+def tiny_model(family: str, **sizes: Any) -> Any:
+    """A random classifier whose weights are large enough to tell rows apart."""
+    from transformers import AutoModelForSequenceClassification
+
+    attentions.register()
+    torch.manual_seed(0)
+    config = tiny_config(family, **{"spread": 0.2, **sizes})
+    model = AutoModelForSequenceClassification.from_config(
+        config, attn_implementation=attentions.implementation("full")
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(std=0.1)  # a bias of zeros would hide a forgotten bias
+    return model.eval()
+
+
+def tiny_batch(
+    family: str, rows: int = 4, length: int = 12, seed: int = 0, pairs: bool = False
+) -> dict[str, torch.Tensor]:
+    """Random ids with padding on the right: rows get shorter one by one."""
+    rng = np.random.default_rng(seed)
+    tokenizer = tiny_tokenizer(family)
+    ids = torch.from_numpy(rng.integers(5, len(tokenizer), (rows, length)))
+    mask = torch.ones_like(ids)
+    for row in range(rows):
+        mask[row, length - row :] = 0
+    ids[mask == 0] = tokenizer.pad_token_id
+    types = {"token_type_ids": torch.from_numpy(rng.integers(0, 2, (rows, length)))} if pairs else {}
+    return {"input_ids": ids, "attention_mask": mask, **types}
+
+
+def tiny_importance(model: Any, family: str) -> Importance:
+    """Importance on two random batches."""
+    batches = [{**tiny_batch(family, seed=seed), "labels": torch.tensor([0, 1, 0, 1])} for seed in range(2)]
+    return measure_importance(Forward(model, family_of(model.config.model_type)), batches)
+
+
+def tiny_candidate(family: str = "bert", **decisions: Any) -> Candidate:
+    """The candidate of a recipe cut from a random teacher of three layers."""
+    model = tiny_model(family)
+    return build_candidate(model, Recipe(**{"depth": 3, **decisions}), tiny_importance(model, family))
+
+
+def deployed(candidate: Candidate, folder: Path, family: str = "bert", pairs: bool = False) -> Path:
+    """The candidate's artifact for onnxruntime."""
+    from autocompress.deploy import deploy
+
+    folder.mkdir(parents=True, exist_ok=True)
+    deploy(candidate, tiny_tokenizer(family), pairs, "onnxruntime", folder)
+    return folder

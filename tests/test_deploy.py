@@ -1,0 +1,162 @@
+"""The exported graph: what every technique's setting does to the file that ships."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from autocompress import graph as graphs
+from autocompress.deploy import export_graph
+from autocompress.runtimes import onnxruntime as runtime
+from autocompress.store import digest, manifest
+from autocompress.surgery import Candidate
+from autocompress.techniques import embedding_bits, weight_bits
+from autocompress.techniques._blocks import dequantize_blocks, quantize_blocks
+from tests.models import deployed, tiny_batch, tiny_candidate
+from tests.tiny import FAMILIES
+
+
+def logits_of(folder: Path, batch: dict[str, torch.Tensor]) -> np.ndarray:
+    """What a default session gives."""
+    return runtime.open_session(folder, 1).run({name: tensor.numpy() for name, tensor in batch.items()})
+
+
+def torch_logits(candidate: Candidate, batch: dict[str, torch.Tensor]) -> np.ndarray:
+    """What transformers' own code gives."""
+    with torch.no_grad():
+        logits: np.ndarray = candidate.model(**batch).logits.numpy()
+        return logits
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_artifact_and_torch_agree_at_every_shape(family: str, tmp_path: Path) -> None:
+    candidate = tiny_candidate(family, depth=2, head_sparsity=0.5, ffn_sparsity=0.5)
+    folder = deployed(candidate, tmp_path / "a", family)
+    for rows, length in ((1, 1), (1, 9), (3, 17), (5, 40)):
+        batch = tiny_batch(family, rows, length) if rows < length else tiny_batch(family, rows, length + rows)
+        np.testing.assert_allclose(logits_of(folder, batch), torch_logits(candidate, batch), atol=1e-4)
+
+
+@pytest.mark.parametrize(("attention", "window"), [("local", 4), ("linear", None)])
+def test_other_attentions_export_too(attention: str, window: int | None, tmp_path: Path) -> None:
+    candidate = tiny_candidate(attention=attention, attention_window=window)
+    folder = deployed(candidate, tmp_path / "a")
+    for rows, length in ((1, 3), (2, 9), (3, 33)):
+        batch = tiny_batch("bert", rows, length)
+        np.testing.assert_allclose(logits_of(folder, batch), torch_logits(candidate, batch), atol=1e-4)
+
+
+def test_pairs_get_their_token_types(tmp_path: Path) -> None:
+    candidate, batch = tiny_candidate(), tiny_batch("bert", pairs=True)
+    folder = deployed(candidate, tmp_path / "a", pairs=True)
+    np.testing.assert_allclose(logits_of(folder, batch), torch_logits(candidate, batch), atol=1e-4)
+    other = {**batch, "token_type_ids": 1 - batch["token_type_ids"]}
+    assert np.abs(logits_of(folder, other) - logits_of(folder, batch)).max() > 1e-3
+
+
+@pytest.mark.parametrize("bits", [16, 8, 4, 2])
+def test_fewer_weight_bits_are_smaller_and_run(bits: int, tmp_path: Path) -> None:
+    wide = tiny_candidate()
+    narrow = tiny_candidate(weight_bits=bits)
+    batch = tiny_batch("bert", rows=4, length=20)
+    exact = logits_of(deployed(wide, tmp_path / "32"), batch)
+    rough = logits_of(deployed(narrow, tmp_path / "n"), batch)
+    assert np.abs(rough - exact).max() < {16: 0.01, 8: 0.15, 4: 1.0, 2: 4.0}[bits]
+    assert not np.array_equal(rough, exact)
+    assert (
+        matrix_bytes(tmp_path / "n") < matrix_bytes(tmp_path / "32") * {16: 0.51, 8: 0.3, 4: 0.2, 2: 0.16}[bits] + 3000
+    )
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_embedding_bits_alone_govern_the_tables(bits: int, tmp_path: Path) -> None:
+    batch = tiny_batch("bert")
+    exact = logits_of(deployed(tiny_candidate(), tmp_path / "32"), batch)
+    folder = deployed(tiny_candidate(embedding_bits=bits), tmp_path / "n")
+    assert np.abs(logits_of(folder, batch) - exact).max() < {8: 0.05, 4: 0.8}[bits]
+    operators = [node.op_type for node in onnx.load(folder / "model.onnx").graph.node]
+    assert operators.count("GatherBlockQuantized") == 2  # words and positions
+    assert "MatMulInteger" not in operators
+    both = onnx.load(deployed(tiny_candidate(weight_bits=8), tmp_path / "w") / "model.onnx")
+    assert "GatherBlockQuantized" not in [node.op_type for node in both.graph.node]
+
+
+def matrix_bytes(folder: Path) -> int:
+    """Bytes of the weights that are not tables, scales included."""
+    graph = onnx.load(folder / "model.onnx").graph
+    tables = {node.input[0] for node in graph.node if node.op_type == "Gather"}
+    return sum(len(tensor.raw_data) for tensor in graph.initializer if tensor.name not in tables)
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("width", [32, 100, 129])
+def test_blocks_come_back_within_half_a_step(bits: int, width: int) -> None:
+    matrix = np.random.default_rng(0).normal(size=(7, width)).astype(np.float32)
+    blocks = quantize_blocks(matrix, bits, 32)
+    error = np.square(dequantize_blocks(blocks, bits, width) - matrix).mean()
+    spread = matrix.max() - matrix.min()
+    assert error < np.square(spread / (2**bits - 1)) / 4
+    assert blocks.packed.shape == (7, -(-width // 32), 32 * bits // 8)
+
+
+def test_blocks_of_zeros_and_of_exact_levels_are_exact() -> None:
+    exact = np.zeros((2, 32), np.float32)
+    exact[1] = np.tile([0.0, 0.5, 1.0, 1.5], 8)
+    np.testing.assert_allclose(dequantize_blocks(quantize_blocks(exact, 2, 32), 2, 32), exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("technique", [weight_bits, embedding_bits])
+def test_bits_that_no_kernel_runs_are_refused(technique: object) -> None:
+    with pytest.raises(Exception, match="3 is not one of"):
+        technique.apply(export_graph(tiny_candidate(), pairs=False), 3)  # type: ignore[attr-defined]  # a module
+
+
+def test_tidying_leaves_few_operators_and_the_same_logits(tmp_path: Path) -> None:
+    plain = export_graph(tiny_candidate(), pairs=False)
+    tidy = onnx.load(deployed(tiny_candidate(), tmp_path / "a") / "model.onnx")
+    names = [node.op_type for node in tidy.graph.node]
+    assert len(names) < 0.7 * len(plain.graph.node)
+    assert names.count("Sum") == 7  # every addition before a norm, so that no fusion on by default matches
+    feeds = {name: tensor.numpy() for name, tensor in tiny_batch("bert", 3, 9).items()}
+    before = runtime.OnnxSession(plain.SerializeToString(), 1).run(feeds)
+    np.testing.assert_allclose(logits_of(tmp_path / "a", tiny_batch("bert", 3, 9)), before, atol=1e-5)
+
+
+def test_unread_nodes_are_dropped() -> None:
+    plain = export_graph(tiny_candidate(), pairs=False)
+    view = graphs.Graph(plain)
+    dead = onnx.helper.make_node("Identity", ["input_ids"], ["nobody_reads_this"])
+    plain.graph.node.append(dead)
+    view.rewrite(lambda node: None)
+    assert all("nobody_reads_this" not in node.output for node in plain.graph.node)
+
+
+def test_equal_candidates_are_equal_files(tmp_path: Path) -> None:
+    """Artifacts are known by what is in them."""
+    first, second = (deployed(tiny_candidate(weight_bits=4), tmp_path / name) for name in "ab")
+    assert digest(manifest(first)) == digest(manifest(second))
+
+
+def test_an_artifact_tells_what_it_is_and_nothing_of_where_it_was_made(tmp_path: Path) -> None:
+    folder = deployed(tiny_candidate(depth=2), tmp_path / "a")
+    assert json.loads((folder / "recipe.json").read_text())["recipe"]["depth"] == 2
+    assert json.loads((folder / "config.json").read_text())["autocompress"]["heads"] == [4, 4]
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    assert tokenizer["model_input_names"] == ["input_ids", "attention_mask"]
+    for path in folder.iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes()
+    with np.load(folder / "check.npz") as check:
+        session = runtime.open_session(folder, 1)
+        ids = check["input_ids_1"]
+        again = session.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        np.testing.assert_allclose(again, check["logits_1"], atol=1e-5)
+
+
+def test_this_machine_runs_every_width() -> None:
+    assert runtime.supported()["weight_bits"] == (32, 16, 8, 4, 2)
+    assert runtime.supported()["embedding_bits"] == (32, 8, 4)
