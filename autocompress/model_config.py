@@ -19,6 +19,7 @@ class ModelConfig:
 
     model_type: str
     layers: int
+    positions: int  # the longest input, in tokens
     id2label: dict[int, str] | None  # null where the model only has transformers' LABEL_0, LABEL_1, …
 
 
@@ -26,11 +27,14 @@ def read_config(model: str, place: str, offline: bool) -> ModelConfig:
     """The facts about a model folder or hub name; UsageError where it cannot be one or its family is not supported."""
     values = _folder_config(Path(model), place) if Path(model).is_dir() else _hub_config(model, place, offline)
     model_type = str(values.get("model_type"))
-    check_family(model_type, place)
+    family = check_family(model_type, place)
     layers = values.get("num_hidden_layers", values.get("n_layers"))
     names = {int(number): str(name) for number, name in (values.get("id2label") or {}).items()}
     meaningful = any(name != f"LABEL_{number}" for number, name in names.items())
-    return ModelConfig(model_type, int(layers or 0), names if meaningful else None)
+    positions = int(values.get("max_position_embeddings", 512))
+    if family == "roberta":
+        positions -= int(values.get("pad_token_id") or 0) + 1  # its first positions stand for padding
+    return ModelConfig(model_type, int(layers or 0), positions, names if meaningful else None)
 
 
 def check_family(model_type: str, place: str) -> str:

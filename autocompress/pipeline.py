@@ -197,7 +197,8 @@ class Pipeline:
         recipe = Recipe(depth=len(self.family.layers(model)))
         candidate = surgery.Candidate(recipe, model, self.family, tuple(range(recipe.depth or 0)))
         self.reference_sha = self._deploy(candidate, clock)
-        return self._measured(candidate, self.reference_sha, clock, start)
+        outcome = self._measured(candidate, self.reference_sha, clock, start)
+        return replace(outcome, facts={**outcome.facts, "data": self.data.fingerprint})
 
     def run_trial(self, recipe: Recipe, bar: Bar, say: Say) -> Outcome:
         """One candidate from recipe to measurement; stopped where its price does not pass the bar."""
@@ -216,6 +217,15 @@ class Pipeline:
         self._recover(candidate, clock)
         sha256 = self._deploy(candidate, clock)
         return self._measured(candidate, sha256, clock, start)
+
+    def rebuild(self, recipe: Recipe, say: Say) -> surgery.Candidate:
+        """The candidate of a finished trial with its recovered weights; trains again where the store dropped them."""
+        clock = _Clock(say)
+        self.tokens  # noqa: B018  # as in a trial: from now on the tokenizer cuts texts at max_tokens
+        model = self.teacher_model(clock)
+        candidate = surgery.build_candidate(model, recipe, self.importance(clock))
+        self._recover(candidate, clock)
+        return candidate
 
     def run_test(self, sha256: str, say: Say) -> Quality:
         """Quality of an artifact on the test split, against the teacher's artifact."""

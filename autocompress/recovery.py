@@ -81,10 +81,14 @@ def recover(
     error of the pooled hidden states of the kept layers, relative to the teacher's variance (Hinton et al. 2015; Jiao et
     al. 2020). A kept layer stands for itself and the dropped ones behind it: its output is taught to be what the next
     kept layer was used to read.
+
+    The word table stays the teacher's: it is most of a small candidate, nothing was cut from it, and updating it would
+    take half the time of a step.
     """
     if settings.epochs == 0:
         return float("nan")
     model = candidate.model.train()
+    table = candidate.family.embeddings(model).word.weight.requires_grad_(False)
     forward = Forward(model, candidate.family)
     taught = taught_layers(candidate.kept_layers, targets.hidden.shape[1])
     scale = targets.hidden[:1024].astype(np.float32).var(axis=(0, 2, 3))[taught]  # (kept layers,)
@@ -107,6 +111,7 @@ def recover(
         seed=seed,
         progress=progress,
     )
+    table.requires_grad_(True)
     model.eval()
     return loss
 

@@ -160,3 +160,22 @@ def test_an_artifact_tells_what_it_is_and_nothing_of_where_it_was_made(tmp_path:
 def test_this_machine_runs_every_width() -> None:
     assert runtime.supported()["weight_bits"] == (32, 16, 8, 4, 2)
     assert runtime.supported()["embedding_bits"] == (32, 8, 4)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("width", [16, 24, 32, 312])
+def test_tables_of_any_width_are_looked_up(bits: int, width: int) -> None:
+    """Widths that are no multiple of a block: TinyBERT's is 312."""
+    table = np.random.default_rng(0).normal(size=(20, width)).astype(np.float32)
+    ids = np.array([[3, 19, 0]])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Gather", ["table", "input_ids"], ["rows"])],
+        "lookup",
+        [onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "sequence"])],
+        [onnx.helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(table, "table")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    embedding_bits.apply(model, bits)
+    rows = runtime.OnnxSession(model.SerializeToString(), 1).run({"input_ids": ids})
+    np.testing.assert_allclose(rows, table[ids], atol={8: 0.03, 4: 0.5}[bits])

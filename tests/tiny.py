@@ -45,7 +45,7 @@ def tiny_config(family: str, **sizes: Any) -> Any:
 
     layers, hidden, heads, neurons, labels, spread = (
         sizes.get(name, default)
-        for name, default in dict(layers=3, hidden=32, heads=4, neurons=64, labels=2, spread=0.02).items()
+        for name, default in {"layers": 3, "hidden": 32, "heads": 4, "neurons": 64, "labels": 2, "spread": 0.02}.items()
     )
     common = {
         "vocab_size": len(tiny_tokenizer(family)),

@@ -1,0 +1,106 @@
+"""Write the README's table and picture of a front from a study's database: `python benchmarks/readme.py STUDY.yaml`.
+
+Numbers in the README are never typed. Needs the extra `benchmarks` (matplotlib).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from autocompress.measurement import Result
+from autocompress.plan import storage_of
+from autocompress.study import StudyView, read_study
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- front: begin (written by benchmarks/readme.py) -->", "<!-- front: end -->"
+FRONT, TEACHER, OTHER = "#0072B2", "#D55E00", "#BBBBBB"  # Okabe and Ito: safe for colour-blind readers
+
+
+def main(study: str) -> None:
+    """Rewrite README.md and docs/front.svg."""
+    stored = storage_of(study)
+    view = read_study(stored.url, stored.study)
+    draw(view, ROOT / "docs" / "front.svg")
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    readme.write_text(f"{before}{BEGIN}\n{table(view)}\n{END}{after}", encoding="utf-8")
+
+
+def table(view: StudyView) -> str:
+    """The teacher and the front, fastest last, as Markdown."""
+    rows = [view.rows[0], *sorted((row for row in view.rows if row.on_front), key=lambda row: row.speedup or 0)]
+    lines = [
+        "| trial | model | test accuracy | drop, points (95 %) | latency, ms | speed-up (95 %) | size, MB | times smaller |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *(_line(row) for row in rows)])
+
+
+def _line(row: Result) -> str:
+    drop = "" if row.trial == 0 else f"{_points(row.test_drop)} ({_span(row.test_drop_interval, 100, 1)})"
+    speedup = "1.0×" if row.trial == 0 else f"{row.speedup:.1f}× ({_span(row.speedup_interval, 1, 1)})"
+    words = "teacher, fp32" if row.trial == 0 else row.recipe.in_words()
+    quality = f"{100 * row.test_quality:.1f}" if row.test_quality is not None else ""
+    return (
+        f"| {row.trial} | {words} | {quality} | {drop} | {row.latency_ms:.2f} | {speedup} | {row.size_mb:.1f} "
+        f"| {row.compression:.1f}× |"
+    )
+
+
+def _points(drop: float | None) -> str:
+    return "" if drop is None else f"{100 * drop:.1f}"
+
+
+def _span(interval: tuple[float, float] | None, factor: float, digits: int) -> str:
+    return "" if interval is None else f"{factor * interval[0]:.{digits}f} … {factor * interval[1]:.{digits}f}"
+
+
+def draw(view: StudyView, path: Path) -> None:
+    """Quality against latency; the area of a mark is the size of the file."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "autocompress"  # the same study gives the same file
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    measured = [row for row in view.rows if row.quality is not None]
+    front = [row for row in measured if row.on_front]
+    others = [row for row in measured if not row.on_front and row.trial]
+    for rows, colour, label in (
+        (others, OTHER, "other trials"),
+        (front, FRONT, "on the front"),
+        ([view.rows[0]], TEACHER, "teacher, fp32"),
+    ):
+        _marks(axes, rows, colour, label)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("latency, ms (batch 1, one thread; log scale)")
+    axes.set_ylabel("accuracy on validation, %")
+    axes.grid(alpha=0.3, which="both")
+    axes.set_title(f"{len(measured) - 1} measured models of one teacher; area = file size")
+    legend = axes.legend(loc="lower right", frameon=False)
+    for handle in legend.legend_handles:
+        handle.set_sizes([60])  # type: ignore[union-attr]  # all are scatter marks
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _marks(axes: object, rows: Sequence[Result], colour: str, label: str) -> None:
+    axes.scatter(  # type: ignore[attr-defined]  # matplotlib's Axes
+        [row.latency_ms for row in rows],
+        [100 * (row.quality or 0) for row in rows],
+        s=[6 * (row.size_mb or 0) for row in rows],
+        color=colour,
+        alpha=0.75,
+        edgecolor="white",
+        linewidth=0.8,
+        label=label,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,61 @@
+"""Content-addressed artifacts and stages: built once, never half there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from autocompress.store import Store, digest, manifest
+
+
+def test_an_artifact_is_known_by_its_content_and_kept_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = store.add_artifact(lambda folder: write(folder, "model.onnx", "weights"))
+    again = store.add_artifact(lambda folder: write(folder, "model.onnx", "weights"))
+    other = store.add_artifact(lambda folder: write(folder, "model.onnx", "weightz"))
+    assert first == again != other
+    assert first == digest(manifest(store.artifact(first)))
+    assert len(list((tmp_path / "models").iterdir())) == 2
+
+
+def test_a_stage_is_built_once_for_equal_inputs(tmp_path: Path) -> None:
+    store, calls = Store(tmp_path), []
+
+    def build(folder: Path) -> None:
+        calls.append(1)
+        write(folder, "x", "1")
+
+    first = store.stage("teacher", {"a": 1, "b": 2}, build)
+    assert store.stage("teacher", {"b": 2, "a": 1}, build) == first
+    assert store.stage("teacher", {"a": 1, "b": 3}, build) != first
+    assert len(calls) == 2
+    assert store.has_stage("teacher", {"a": 1, "b": 2})
+
+
+def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def build(folder: Path) -> None:
+        write(folder, "x", "half")
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        store.stage("recovered", 1, build)
+    assert not store.has_stage("recovered", 1)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_shrinking_takes_what_was_used_longest_ago_and_leaves_what_is_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    shas = [store.add_artifact(lambda folder, n=n: write(folder, "x", str(n) * 1000)) for n in range(4)]
+    for age, sha in enumerate(reversed(shas)):
+        os.utime(store.artifact(sha), (age, age))  # the last one made is the oldest in use
+    removed = store.shrink(2500, keep=[shas[3]])
+    assert [path.name for path in removed] == [shas[2], shas[1]]
+    assert store.size_bytes() == 2000
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
