@@ -1,0 +1,10 @@
+"""`python -m autocompress` is the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from autocompress.cli import main
+
+if __name__ == "__main__":  # not when a worker process imports this file
+    sys.exit(main())

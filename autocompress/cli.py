@@ -1,0 +1,278 @@
+"""The command line: each command parses, makes one call, and prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autocompress import options as opt
+from autocompress.errors import UsageError
+from autocompress.terminal import INTERRUPTED, Terminal, command, command_line, run
+
+if TYPE_CHECKING:
+    from autocompress.front import Picked
+    from autocompress.locating import Located
+    from autocompress.plan import StudyPlan
+    from autocompress.study import StudyView
+
+
+app = typer.Typer(
+    help="From a fine-tuned encoder to a Pareto front of smaller, faster models of it, each deployed and measured.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    return run(app, arguments)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        from autocompress import __version__
+
+        print(__version__)
+        raise typer.Exit(0)
+
+
+@command(app)
+def search(
+    terminal: Terminal,
+    study: opt.Study,
+    trials: opt.Trials = None,
+    time: opt.Time = None,
+    workers: opt.Workers = None,
+    set_: opt.Set = None,
+    offline: opt.Offline = False,
+    trust_remote_code: opt.Trust = False,
+    storage: opt.Storage = None,
+) -> None:
+    """Run or continue a study. Ctrl-C ends it cleanly; the same command goes on."""
+    from autocompress import results
+    from autocompress.plan import read_plan, study_file
+    from autocompress.search import run_search
+    from autocompress.show.progress import display_for
+
+    options = {"budget.trials": trials, "budget.time": _time(time), "workers": workers}
+    overrides = [*(set_ or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
+    plan = read_plan(study_file(study), overrides, trust_remote_code=trust_remote_code, storage=storage)
+    with display_for(terminal.err, results.base_name(plan.task.metric), terminal.quiet, terminal.verbose) as display:
+        display.say(f"study {plan.study}: checking the teacher, the data and the space")
+        ending = run_search(plan, display=display, offline=offline)
+    terminal.note(f"the search ended: {ending.reason}")
+    located = _as_typed(plan, study, storage)
+    view = located.view()
+    steps = [] if terminal.quiet else results.next_steps(located, view)
+    terminal.result(results.document(view, view.front), *results.front_parts(view), *steps)
+    if ending.interrupted:
+        terminal.note("interrupted; what was finished is kept, and the same command goes on")
+        raise typer.Exit(INTERRUPTED)
+
+
+@command(app)
+def front(terminal: Terminal, study: opt.Study, storage: opt.Storage = None) -> None:
+    """Print the Pareto front beside the teacher."""
+    from autocompress import results
+    from autocompress.locating import locate
+
+    view = locate(study, storage).view()
+    terminal.result(results.document(view, view.front), *results.front_parts(view))
+
+
+@command(app)
+def trials(terminal: Terminal, study: opt.Study, storage: opt.Storage = None) -> None:
+    """Print every trial, with its state, and the reason of a stop or failure."""
+    from autocompress import results, show
+    from autocompress.locating import locate
+
+    view = locate(study, storage).view()
+    terminal.result(
+        results.document(view, view.rows), show.trials_table(view.rows, results.metric_of(view)), show.LEGEND
+    )
+
+
+@command(app)
+def pick(
+    terminal: Terminal,
+    study: opt.Study,
+    max_drop: opt.MaxDrop = None,
+    max_latency_ms: opt.MaxLatency = None,
+    max_size_mb: opt.MaxSize = None,
+    prefer: opt.Prefer = None,
+    storage: opt.Storage = None,
+) -> None:
+    """Name the best trial under constraints: the study's, except where an option says otherwise."""
+    from autocompress import results, show
+    from autocompress.locating import locate
+
+    located = locate(study, storage)
+    view = located.view()
+    picked = _choose(terminal, view, _limits(max_drop, max_latency_ms, max_size_mb), prefer)
+    lines = show.row_sentences(picked.row, picked.expected, results.metric_of(view))
+    steps = [] if terminal.quiet else ["\nnext:", f"  {results.export_command(located, view, picked.row.trial)}"]
+    terminal.result(picked.row.as_json(), *lines, *steps)
+
+
+@command(app)
+def export(
+    terminal: Terminal,
+    study: opt.Study,
+    to: opt.To,
+    trial: opt.Trial = None,
+    max_drop: opt.MaxDrop = None,
+    max_latency_ms: opt.MaxLatency = None,
+    max_size_mb: opt.MaxSize = None,
+    prefer: opt.Prefer = None,
+    form: opt.Form = "onnx",
+    force: opt.Force = False,
+    offline: opt.Offline = False,
+    storage: opt.Storage = None,
+) -> None:
+    """Write the model of a trial as a folder that deploys by itself; on the test split it is measured first."""
+    from autocompress import results
+    from autocompress.export import export_trial
+    from autocompress.locating import locate
+    from autocompress.show.progress import display_for
+
+    located, limits = locate(study, storage), _limits(max_drop, max_latency_ms, max_size_mb)
+    view = located.view()
+    if trial is not None and (limits or prefer):
+        raise UsageError(
+            "export: --trial names the model by itself; leave out the constraints and --prefer, or --trial"
+        )
+    if trial is None:
+        trial = _choose(terminal, view, limits, prefer).row.trial
+    with display_for(terminal.err, results.metric_of(view), terminal.quiet, terminal.verbose) as display:
+        done = export_trial(located, trial, to, form=form, force=force, display=display, offline=offline)
+    if done.set_aside:
+        terminal.note(f"what was in {to} before is now in {done.set_aside}")
+    steps = [] if terminal.quiet else ["next:", f"  {command_line(['verify', to])}"]
+    written = f"trial {done.trial} is now in {done.to} ({done.files} files, {done.megabytes:.2f} MB)"
+    terminal.result(done.as_json(), written, *steps)
+
+
+@command(app)
+def verify(terminal: Terminal, folder: opt.Folder) -> None:
+    """Check an exported folder: the hashes of its files, and the outputs that were recorded."""
+    from autocompress import show
+    from autocompress.verify import verify_folder
+
+    verdict = verify_folder(folder)
+    terminal.result(verdict.as_json(), show.verdict_sentence(verdict))
+    if not verdict.passed:
+        raise typer.Exit(1)
+
+
+@command(app)
+def measure(
+    terminal: Terminal,
+    folder: opt.Folder,
+    reference: opt.Reference = None,
+    threads: opt.Threads = None,
+    batch: opt.Batch = None,
+    tokens: opt.Tokens = None,
+) -> None:
+    """Measure latency, size and memory of an exported folder on this machine."""
+    from autocompress import show
+    from autocompress.bench import measure_folder
+
+    terminal.note("measuring; other work on this machine would be measured, too")
+    figures = measure_folder(folder, reference, threads, batch, tokens)
+    terminal.result(figures.as_json(), *show.figures_sentences(figures))
+
+
+@command(app, prints_results=False)
+def dashboard(
+    terminal: Terminal,
+    study: opt.MaybeStudy = None,
+    port: opt.Port = 8080,
+    host: opt.Host = "127.0.0.1",
+    writable: opt.Writable = False,
+    storage: opt.Storage = None,
+) -> None:
+    """Open Optuna Dashboard on a study's storage; localhost and read-only unless told otherwise."""
+    from autocompress.locating import locate_storage
+
+    url, name = locate_storage(study, storage)
+    try:
+        from autocompress.dashboard import serve
+    except ImportError as error:
+        raise UsageError(f"dashboard: {error.name} is not installed; pip install 'autocompress[dashboard]'") from None
+    serve(url, name, host, port, read_only=not writable)
+
+
+@command(app)
+def list_(
+    terminal: Terminal,
+    kind: opt.Kind = None,
+) -> None:
+    """List what a study file can name, one line each, with what this machine supports."""
+    from autocompress import show
+    from autocompress.inventory import KINDS, inventory
+
+    found = {name: inventory(name) for name in ([kind] if kind else KINDS)}
+    document = {name: [entry.as_json() for entry in entries] for name, entries in found.items()}
+    terminal.result(document, *show.inventory_lines(found))
+
+
+@command(app)
+def clean(
+    terminal: Terminal,
+    study: opt.MaybeStudy = None,
+    cache: opt.Cache = False,
+    yes: opt.Yes = False,
+    storage: opt.Storage = None,
+) -> None:
+    """Say what disk can be freed: models that are not on the front, or caches; with --yes, free it."""
+    from autocompress import show
+    from autocompress.cleaning import plan_cleaning
+    from autocompress.locating import locate_all
+
+    cleanings = [plan_cleaning(located, cache) for located in locate_all(study, storage)]
+    for cleaning in cleanings if yes else ():
+        cleaning.carry_out()
+    document = {"removed": yes, "studies": [cleaning.as_json() for cleaning in cleanings]}
+    terminal.result(document, *show.cleaning_sentences(cleanings, yes))
+
+
+def _time(text: str | None) -> str | None:
+    """The time as typed, checked here so that the message names the option."""
+    from autocompress.plan import seconds
+
+    try:
+        return None if text is None else f"{seconds(text):g}"
+    except ValueError as error:
+        raise UsageError(f"--time: {error}") from None
+
+
+def _limits(drop: float | None, latency_ms: float | None, size_mb: float | None) -> dict[str, float]:
+    """The constraints that were given as options."""
+    given = {"max_drop": drop, "max_latency_ms": latency_ms, "max_size_mb": size_mb}
+    return {name: bound for name, bound in given.items() if bound is not None}
+
+
+def _choose(terminal: Terminal, view: StudyView, limits: dict[str, float], prefer: str | None) -> Picked:
+    """The best trial; where none fits, the nearest misses are the JSON document."""
+    from autocompress import results
+
+    try:
+        return results.choose(view, limits, prefer)
+    except results.NoTrialFits as miss:
+        terminal.result(miss.document())
+        raise
+
+
+def _as_typed(plan: StudyPlan, study: str, storage: str | None) -> Located:
+    """The study under the words that were typed, unless --set moved it."""
+    from autocompress.locating import Located, locate
+
+    located = locate(study, storage)
+    if (located.url, located.name) == (plan.storage, plan.study):
+        return located
+    return Located(typed=plan.study, storage=plan.storage, url=plan.storage, name=plan.study)

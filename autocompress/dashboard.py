@@ -1,0 +1,141 @@
+"""Optuna Dashboard on a study database: the right front, on this machine only, read-only unless told otherwise.
+
+Version 0.21 of the dashboard knows only the old form of constraints and ignores even that for its front: a trial that
+breaks a constraint would be shown among the best. Both are put right here, over names that are private to it and to
+Optuna; hence the pinned version, and a test that fails when they move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from socketserver import TCPServer, ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+import optuna
+import optuna_dashboard
+import optuna_dashboard._app as dashboard_app
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.study._multi_objective import _get_pareto_front_trials_by_trials as feasible_front
+from optuna.trial import FrozenTrial
+from sqlalchemy import event
+from sqlalchemy.pool import NullPool
+
+from autocompress.errors import AutocompressError, UsageError
+from autocompress.study.databases import connect_read_only, parse_url, sqlite_path
+from autocompress.study.reader import studies
+
+READING = ("GET", "HEAD")
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def serve(
+    url: str, study: str | None = None, host: str = "127.0.0.1", port: int = 8080, read_only: bool = True
+) -> None:
+    """Serve the dashboard until interrupted; prints its address, which opens `study` where one is given.
+
+    Errors: a storage or a study that does not exist, a port that is in use.
+    """
+    with open_server(url, study, host, port, read_only) as server:
+        print(f"The dashboard is at {server.address} (Ctrl-C ends it)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print(flush=True)
+
+
+def open_server(url: str, study: str | None, host: str, port: int, read_only: bool) -> DashboardServer:
+    """A server that is bound and not yet serving; port 0 takes any that is free."""
+    known = studies(url)
+    if study is not None and study not in known:
+        raise UsageError(f"storage: no study {study!r} there; there is: {', '.join(known) or 'none'}")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = DashboardView(url, read_only)
+    page = f"/dashboard/studies/{storage.get_study_id_from_name(study)}" if study is not None else "/dashboard"
+    try:
+        server = DashboardServer((host, port), _QuietHandler)
+    except OSError as error:
+        raise AutocompressError(
+            f"dashboard: port {port} of {host} cannot be used ({error.strerror}); choose another one with --port"
+        ) from None
+    application = make_application(storage)
+    server.set_app(reading_only(application) if read_only else application)
+    server.address = f"http://{host}:{server.server_port}{page}"
+    return server
+
+
+def make_application(storage: DashboardView) -> Application:
+    """The dashboard's WSGI application, with the front computed from feasible trials."""
+    dashboard_app.get_pareto_front_trials = front_trials
+    application: Application = optuna_dashboard.wsgi(storage)
+    return application
+
+
+def front_trials(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
+    """The front as everywhere else here: feasible, without the teacher, one trial per artifact."""
+    found = feasible_front(list(trials), list(directions), True)
+    teacher = next((trial for trial in trials if trial.number == 0 and "uid" in trial.user_attrs), None)
+    seen = {teacher.user_attrs.get("sha256")} if teacher is not None else set()
+    members = []
+    for trial in sorted(found, key=lambda trial: trial.number):
+        artifact = trial.user_attrs.get("sha256", trial.number)
+        if trial is not teacher and artifact not in seen:
+            seen.add(artifact)
+            members.append(trial)
+    return members
+
+
+def reading_only(application: Application) -> Application:
+    """Refuse every request that could change something: there is no login."""
+
+    def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in READING:
+            return application(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "application/json")])
+        return [b'{"reason": "This dashboard is read-only."}']
+
+    return guarded
+
+
+class DashboardView(RDBStorage):
+    """Optuna's storage with every trial's constraints also as the list that the dashboard understands."""
+
+    def __init__(self, url: str, read_only: bool = True) -> None:
+        path = sqlite_path(parse_url(url))
+        kwargs: dict[str, Any] = {"pool_pre_ping": True} if path is None else {"poolclass": NullPool}
+        if path is not None and read_only:
+            kwargs["creator"] = lambda: connect_read_only(path)
+        super().__init__(url, engine_kwargs=kwargs, skip_table_creation=True)
+        if path is not None and not read_only:
+            event.listen(self.engine, "connect", _cascade)
+
+    def _get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        trials = super()._get_trials(*args, **kwargs)
+        for trial in trials:
+            if trial.constraints and "constraints" not in trial.system_attrs:
+                trial.system_attrs["constraints"] = [value for _, value in sorted(trial.constraints.items())]
+        return trials
+
+
+def _cascade(connection: Any, _: Any) -> None:
+    """Let a deleted study take our rows with it, on SQLite, too."""
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+class DashboardServer(ThreadingMixIn, WSGIServer):
+    """A thread per request, as a page asks for several things at once."""
+
+    daemon_threads = True
+    address = ""
+
+    def server_bind(self) -> None:
+        """Bind without asking a name server what this machine is called."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is inherited
+        """Say nothing about requests."""

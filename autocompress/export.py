@@ -1,0 +1,147 @@
+"""Give one trial's model to its user: a folder that deploys by itself, with what is known about it.
+
+The ONNX form is the very artifact that was measured, copied and compared by hash, never built again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autocompress.card import About
+from autocompress.errors import AutocompressError, UsageError
+from autocompress.folder import Exported, Fill, check_target, write_folder
+from autocompress.locating import Located
+from autocompress.measurement import Result
+from autocompress.store import Store, digest, manifest
+from autocompress.study.details import read_details
+
+if TYPE_CHECKING:
+    from autocompress.plan import StudyPlan
+    from autocompress.search import Display
+
+FORMS = ("onnx", "transformers")
+SAME = 1e-4  # of logits: the same weights, run twice
+
+
+def export_trial(
+    located: Located,
+    trial: int,
+    to: Path,
+    *,
+    form: str = "onnx",
+    force: bool = False,
+    display: Display,
+    offline: bool = False,
+) -> Exported:
+    """Write the model of a trial into the folder `to`; on the test split it is measured first, if it was not yet.
+
+    UsageError for a trial that is unknown or has no model, and for a folder that must not be written;
+    AutocompressError for a model that is gone from the store or was changed there.
+    """
+    view = located.view()
+    row, store = view.row(trial), located.store(view)
+    check_trial(row, store)
+    check_target(to, force, needed=[store.root])
+    if row.test_quality is None:
+        row = _tested(located, trial, display, offline)
+        view = located.view()
+    if form == "onnx":
+        fill = artifact_copier(row, store)
+    else:
+        plan = located.plan(f"--form {form}")
+        fill = weights_writer(
+            plan, row, store, lambda stage, done: display.stage(0, trial, row.in_words(), stage, done)
+        )
+    details = read_details(located.url, located.name, trial)
+    return write_folder(About(view=view, row=row, details=details, form=form), fill, to, force)
+
+
+def check_trial(row: Result, store: Store) -> None:
+    """Whether a trial has a model to give. UsageError where it has none, AutocompressError where it is gone."""
+    if row.state != "complete" or row.sha256 is None:
+        why = f" ({row.reason})" if row.reason else ""
+        raise UsageError(f"trial {row.trial} has no model: it is {row.state}{why}; choose a complete one")
+    if not store.artifact(row.sha256).is_dir():
+        raise AutocompressError(
+            f"the model of trial {row.trial} is no longer in {store.root}; choose a trial on the front, whose models are "
+            "always kept, or raise artifacts.max_gb and search again under a new study name"
+        )
+
+
+def artifact_copier(row: Result, store: Store) -> Fill:
+    """Copies the very artifact of a trial; its hash is compared before and after."""
+    assert row.sha256 is not None  # seen by check_trial
+    source, sha256 = store.artifact(row.sha256), row.sha256
+
+    def copy(folder: Path) -> None:
+        if digest(manifest(source)) != sha256:
+            raise AutocompressError(
+                f"the model of trial {row.trial} is not what was measured: something changed {source}; delete that "
+                "folder and search again under a new study name"
+            )
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        if digest(manifest(folder)) != sha256:
+            raise AutocompressError(
+                f"the copy of trial {row.trial} differs from its source; is the disk full or broken?"
+            )
+
+    return copy
+
+
+def weights_writer(plan: StudyPlan, row: Result, store: Store, say: Callable[[str, float], None]) -> Fill:
+    """Writes the weights that were recovered for a trial; they must give the outputs of the artifact that was measured.
+
+    Weights that the store has dropped are trained again.
+    """
+    from transformers.utils import logging
+
+    from autocompress import deploy, loading, pipeline
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    pairs = plan.task.columns.text_pair is not None
+
+    def write(folder: Path) -> None:
+        assert row.sha256 is not None  # seen by check_trial
+        life = pipeline.Pipeline(plan, store)
+        candidate = life.rebuild(row.recipe, say)
+        say("comparing", 0.0)
+        with tempfile.TemporaryDirectory() as place:
+            deploy.deploy(candidate, life.shared.tokenizer, pairs, plan.device.runtime, Path(place))
+            _check_same(Path(place), store.artifact(row.sha256), row.trial)
+        loading.save_candidate(candidate, life.shared.tokenizer, pairs, folder)
+
+    return write
+
+
+def _check_same(rebuilt: Path, measured: Path, trial: int) -> None:
+    """Whether two artifacts recorded the same outputs for the same inputs."""
+    with np.load(rebuilt / "check.npz") as ours, np.load(measured / "check.npz") as theirs:
+        worst = max(
+            float(np.abs(ours[name] - theirs[name]).max()) for name in theirs.files if name.startswith("logits")
+        )
+    if not worst <= SAME:
+        raise AutocompressError(
+            f"the weights of trial {trial} are not those that were measured (logits differ by {worst:.2g}): they were "
+            "dropped from the store, and training again gave others; use --form onnx"
+        )
+
+
+def _tested(located: Located, trial: int, display: Display, offline: bool) -> Result:
+    """The row of a trial, after it was measured on the test split."""
+    from autocompress.search import measure_tests
+
+    plan = located.plan(f"trial {trial} was not measured on the test split yet, which")
+    measure_tests(plan, [trial], display=display, offline=offline)
+    row = located.view().row(trial)
+    if row.test_quality is None:
+        raise AutocompressError(
+            f"trial {trial} could not be measured on the test split; its log is trial-{trial:04d}.log in "
+            f"{located.store(located.view()).root / 'logs'}"
+        )
+    return row

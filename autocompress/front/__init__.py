@@ -1,0 +1,31 @@
+"""The arithmetic of fronts: who dominates whom, how much a front covers, and which model to recommend.
+
+Pure functions of rows; numpy and moocore, nothing else. A *drop* is a fraction (0.01 = 1 point); the hypervolume counts
+points. Modules: constraints, dominance (front, hypervolume, knee), expectation (what a noisy drop promises for other
+rows), picking.
+"""
+
+from __future__ import annotations
+
+from autocompress.front.constraints import BOUNDED, Constraints, broken, violations
+from autocompress.front.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
+from autocompress.front.expectation import Expected, expected_drop
+from autocompress.front.picking import NoneFits, Picked, pick
+
+__all__ = [
+    "AXES",
+    "BOUNDED",
+    "Constraints",
+    "Expected",
+    "NoneFits",
+    "Picked",
+    "Reference",
+    "broken",
+    "expected_drop",
+    "hypervolume",
+    "knee",
+    "on_front",
+    "pick",
+    "reference_point",
+    "violations",
+]

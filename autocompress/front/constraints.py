@@ -1,0 +1,40 @@
+"""What a model must hold, and by how much it does not: the same numbers for picking, sampling and the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autocompress.errors import unknown
+from autocompress.measurement import Result
+
+BOUNDED = {"max_drop": "drop", "max_latency_ms": "latency_ms", "max_size_mb": "size_mb"}  # constraint -> what it bounds
+LEAST_SCALE = 0.01  # of drop: a max_drop of 0 is measured in points, too
+ROUNDING = 1e-9  # 0.92 − 0.90 is 0.020000000000000018, and yet 2 points
+
+Constraints = Mapping[str, float | None]  # `{"max_drop": 0.02, …}`; absent or null: not constrained
+
+
+def violations(row: Result, constraints: Constraints) -> dict[str, float]:
+    """`(value − bound) ÷ bound` of every constraint that is set, sorted by name; above 0 is broken.
+
+    Relative, so that all count alike for a sampler; but the scale of `max_drop` is at least one point. What was not
+    measured breaks nothing: 0.
+    """
+    found = {}
+    for name, bound in sorted(constraints.items()):
+        if name not in BOUNDED:
+            raise unknown("constraint", name, tuple(BOUNDED))
+        if bound is not None:
+            value = getattr(row, BOUNDED[name])
+            scale = max(bound, LEAST_SCALE) if name == "max_drop" else bound
+            found[name] = 0.0 if value is None else _rounded((value - bound) / scale)
+    return found
+
+
+def broken(row: Result, constraints: Constraints) -> dict[str, float]:
+    """The constraints that a row breaks, with their violations."""
+    return {name: value for name, value in violations(row, constraints).items() if value > 0}
+
+
+def _rounded(value: float) -> float:
+    return 0.0 if abs(value) < ROUNDING else value

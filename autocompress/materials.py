@@ -1,0 +1,180 @@
+"""What all trials of a study share: teacher, rows, importance, the teacher's outputs. Computed once, found by hash."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autocompress import importance, lease, recovery, registry, surgery, teacher
+from autocompress.augment import UNLABELLED, Specials, augment
+from autocompress.augment import VERSION as augmentation
+from autocompress.families import family_of
+from autocompress.forward import Forward
+from autocompress.model_config import read_config
+from autocompress.plan import StudyPlan
+from autocompress.store import Store, digest
+from autocompress.training import ordered_batches
+
+Say = Callable[[str, float], None]  # stage, fraction done
+
+
+@dataclass
+class Clock:
+    """Seconds of each stage of a trial."""
+
+    say: Say
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[float], None]]:
+        start = time.perf_counter()
+        self.say(name, 0.0)
+        try:
+            yield lambda fraction: self.say(name, fraction)
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+class Materials:
+    """Teacher, data and what follows from them, kept warm between trials."""
+
+    def __init__(self, plan: StudyPlan, store: Store, offline: bool) -> None:
+        self.plan, self.store, self.offline = plan, store, offline
+        self.task = registry.load("tasks", plan.task.kind.replace("-", "_"))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The teacher's tokenizer."""
+        return teacher.load_tokenizer(self.plan.teacher.model, self.offline)
+
+    @cached_property
+    def data(self) -> Any:
+        """The three splits as text, checked."""
+        config = read_config(self.plan.teacher.model, self.plan.place("teacher.model"), self.offline)
+        return self.task.read(self.plan, config.id2label)
+
+    @cached_property
+    def tokens(self) -> dict[str, Any]:
+        """The splits as token ids; `lessons` are what candidates learn from."""
+        limit = self.plan.task.max_tokens
+        splits = ("train", "validation", "test")
+        tokens = {split: self.task.tokenize(getattr(self.data, split), self.tokenizer, limit) for split in splits}
+        return tokens | {"lessons": self._lessons(tokens["train"])}
+
+    def _lessons(self, train: Any) -> Any:
+        """The training rows and varied copies of them, which only the teacher labels."""
+        copies = self.plan.recovery.copies
+        specials = Specials(frozenset(self.tokenizer.all_special_ids), self.tokenizer.mask_token_id)
+        ids, types = augment(train.input_ids, train.token_type_ids, copies, specials, self.plan.seed)
+        unlabelled = np.full(len(ids), UNLABELLED, np.int64)
+        return replace(
+            train,
+            input_ids=(*train.input_ids, *ids),
+            token_type_ids=None if types is None else (*train.token_type_ids, *types),
+            labels=np.concatenate((train.labels, unlabelled)),
+        )
+
+    @cached_property
+    def teacher_inputs(self) -> dict[str, Any]:
+        """What the teacher is made from: the key of all that follows."""
+        plan = self.plan
+        tuned = plan.teacher.fine_tune
+        return {
+            "version": teacher.VERSION,
+            "model": teacher.model_fingerprint(plan.teacher.model),
+            "fine_tune": tuned.model_dump() if tuned else None,
+            "data": self.data.fingerprint,
+            "max_tokens": plan.task.max_tokens,
+            "seed": plan.seed if tuned else None,
+        }
+
+    def lengths(self, split: str) -> list[int]:
+        """Tokens of each row of a split."""
+        return [len(ids) for ids in self.tokens[split].input_ids]
+
+    def arrays(self, split: str, rows: np.ndarray, multiple: int = 1) -> dict[str, np.ndarray]:
+        """The model's inputs for some rows of a split, padded to the longest."""
+        padding = self.tokenizer.pad_token_id or 0
+        inputs: dict[str, np.ndarray] = self.task.pad(self.tokens[split], rows, padding, multiple)
+        return inputs
+
+    def batch(self, rows: np.ndarray, split: str = "train") -> dict[str, torch.Tensor]:
+        """A training batch: inputs and labels."""
+        arrays = self.arrays(split, rows, multiple=8) | {"labels": self.tokens[split].labels[rows]}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def lesson(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """A batch of what candidates learn from."""
+        return self.batch(rows, "lessons")
+
+    def teacher_model(self, clock: Clock) -> Any:
+        """The teacher, fine-tuned where the plan asks for it."""
+        names, tuned = self.data.label_names, self.plan.teacher.fine_tune
+        if "teacher" not in self.__dict__:
+            if tuned is None:
+                self.teacher = teacher.load_teacher(self.plan.teacher.model, names, False, self.plan.seed, self.offline)
+            else:
+                with clock.stage("fine-tuning the teacher") as progress:
+                    folder = self.store.stage(
+                        "teacher", self.teacher_inputs, lambda place: self._fine_tune(place, progress)
+                    )
+                self.teacher = teacher.load_teacher(str(folder), names, False, self.plan.seed, offline=True)
+            self.family = family_of(self.teacher.config.model_type)
+        return self.teacher
+
+    def _fine_tune(self, folder: Path, progress: Callable[[float], None]) -> None:
+        plan = self.plan
+        model = teacher.load_teacher(plan.teacher.model, self.data.label_names, True, plan.seed, self.offline)
+        family = family_of(model.config.model_type)
+        assert plan.teacher.fine_tune is not None  # only called where it is set
+        with lease.training(self.store.root) as pause:
+            teacher.fine_tune(
+                model, family, self.batch, self.lengths("train"), plan.teacher.fine_tune, plan.seed, pause(progress)
+            )
+        teacher.save_teacher(model, self.tokenizer, folder)
+
+    def importance(self, clock: Clock) -> surgery.Importance:
+        """What heads, neurons and layers are worth, on 512 training rows."""
+        with clock.stage("importance"):
+            folder = self.store.stage("importance", self._from_teacher(importance.VERSION), self._measure_importance)
+        return importance.load(folder / "importance.npz")
+
+    def _measure_importance(self, folder: Path) -> None:
+        rows = np.random.default_rng(self.plan.seed).permutation(len(self.lengths("train")))[
+            : importance.CALIBRATION_ROWS
+        ]
+        lengths = np.asarray(self.lengths("train"))[rows]
+        batches = [self.batch(rows[part]) for part in ordered_batches(list(lengths), 32)]
+        found = importance.measure_importance(Forward(self.teacher, self.family), batches)
+        importance.save(found, folder / "importance.npz")
+
+    def targets(self, clock: Clock) -> recovery.Targets:
+        """The teacher's outputs on the training rows."""
+        with clock.stage("teacher outputs") as progress:
+            folder = self.store.stage(
+                "targets", self.lesson_inputs, lambda place: self._compute_targets(place, progress)
+            )
+        return recovery.Targets(np.load(folder / "logits.npy"), np.load(folder / "hidden.npy", mmap_mode="r"))
+
+    def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
+        forward = Forward(self.teacher, self.family)
+        found = recovery.teacher_targets(forward, self.lesson, self.lengths("lessons"), progress)
+        np.save(folder / "logits.npy", found.logits)
+        np.save(folder / "hidden.npy", found.hidden)
+
+    @property
+    def lesson_inputs(self) -> dict[str, Any]:
+        """What a candidate's recovery depends on besides its own recipe: the key of the teacher's outputs."""
+        copies = {"copies": self.plan.recovery.copies, "augment": augmentation, "seed": self.plan.seed}
+        return self._from_teacher(recovery.VERSION) | copies
+
+    def _from_teacher(self, version: int) -> dict[str, Any]:
+        return {"teacher": digest(self.teacher_inputs), "version": version}

@@ -1,0 +1,51 @@
+"""Arguments and options of the command line: their types, bounds and help texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from autocompress.inventory import KINDS
+
+Study = Annotated[str, typer.Argument(help="A study file, or the name of a study.", metavar="STUDY")]
+MaybeStudy = Annotated[str | None, typer.Argument(help="A study file, or the name of a study.", metavar="[STUDY]")]
+Storage = Annotated[str | None, typer.Option(help="The database, instead of the study file's: an SQLAlchemy URL.")]
+MaxDrop = Annotated[float | None, typer.Option(min=0, help="Most quality to lose; 0.01 = 1 point.")]
+MaxLatency = Annotated[float | None, typer.Option(min=0, help="Longest latency, in ms.")]
+MaxSize = Annotated[float | None, typer.Option(min=0, help="Largest size, in MB of 10⁶ bytes.")]
+Prefer = Annotated[
+    Literal["quality", "latency_ms", "size_mb"] | None,
+    typer.Option(help="What to be best at; without it the model in the middle, the knee."),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never ask a hub.")]
+
+Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all, earlier runs included.")]
+Time = Annotated[str | None, typer.Option(help="Time in all, earlier runs included: 90s, 30m, 2h.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Trials at a time.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the study file.")
+]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run a metric that lies on the hub.")]
+
+To = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")]
+Trial = Annotated[int | None, typer.Option(min=0, help="The trial; without it, as pick would choose.")]
+Form = Annotated[Literal["onnx", "transformers"], typer.Option(help="What to write.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")]
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An exported folder.")]
+Reference = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="A folder to alternate with: the teacher's, perhaps.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads; without it, as it was measured first.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Texts at a time; likewise.")]
+Tokens = Annotated[int | None, typer.Option(min=2, help="Tokens a text; likewise.")]
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0: any port that is free.")]
+Host = Annotated[str, typer.Option(help="Likewise; anything but localhost lets others in.")]
+Writable = Annotated[bool, typer.Option("--writable", help="Let visitors rename and delete studies.")]
+
+Kind = Annotated[str | None, typer.Argument(metavar="[KIND]", help=f"One of {', '.join(KINDS)}.")]
+Cache = Annotated[bool, typer.Option("--cache", help="The caches of the stages instead of models.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Really remove it.")]

@@ -1,0 +1,93 @@
+"""What the reading commands answer: documents for programs, tables and next steps for people. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autocompress import show
+from autocompress.errors import NothingFits
+from autocompress.front import NoneFits, Picked, hypervolume, pick
+from autocompress.measurement import Result
+from autocompress.study import StudyView
+from autocompress.terminal import command_line
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from autocompress.locating import Located
+
+FORMAT_VERSION = 1  # of the JSON documents
+
+
+class NoTrialFits(NothingFits):
+    """No trial holds the constraints; knows what comes nearest to each."""
+
+    def __init__(self, nearest: Mapping[str, Result], constraints: Mapping[str, float | None]) -> None:
+        super().__init__(show.nearest_sentence(nearest, constraints))
+        self.nearest = nearest
+
+    def document(self) -> dict[str, Any]:
+        """The JSON of `pick` where nothing fits."""
+        return {"trial": None, "nearest": {name: row.as_json() for name, row in self.nearest.items()}}
+
+
+def choose(view: StudyView, limits: Mapping[str, float], prefer: str | None) -> Picked:
+    """The best trial under the study's constraints, of which `limits` replace some. NoTrialFits where there is none."""
+    constraints = {**view.constraints, **limits}
+    picked = pick(view.rows, constraints, prefer, view.objectives, view.examples)
+    if isinstance(picked, NoneFits):
+        raise NoTrialFits(picked.nearest, constraints)
+    return picked
+
+
+def document(view: StudyView, rows: Sequence[Result]) -> dict[str, Any]:
+    """The JSON of `front` and `trials`."""
+    return {
+        "study": view.name,
+        "teacher": view.teacher.as_json() if view.teacher else None,
+        "trials": [row.as_json() for row in rows],
+        "hypervolume": hypervolume(view.front, view.reference) if view.reference else 0.0,
+        "seconds": view.seconds,
+        "format_version": FORMAT_VERSION,
+    }
+
+
+def front_parts(view: StudyView) -> list[RenderableType]:
+    """The front as a table beside the teacher, and a line on what it is of."""
+    table = [show.front_table(view.front, view.teacher, metric_of(view))] if view.teacher else []
+    return [*table, show.front_sentence(view)]
+
+
+def next_steps(located: Located, view: StudyView) -> list[str]:
+    """The commands to type next, which work exactly as printed from the current folder."""
+    if view.teacher is None:
+        return []
+    words = located.words()
+    steps = [command_line(["dashboard", *words])]
+    try:
+        picked = choose(view, {}, None)
+        steps += [command_line(["pick", *words]), export_command(located, view, picked.row.trial)]
+    except NoTrialFits:
+        steps += [command_line(["trials", *words])]
+    return ["\nnext:", *(f"  {step}" for step in steps)]
+
+
+def export_command(located: Located, view: StudyView, trial: int) -> str:
+    """The command that exports a trial into a folder that is not there yet, beside what else the study wrote."""
+    file = Path(located.typed)
+    folder = file.parent / view.name if file.suffix in (".yaml", ".yml") else Path(view.name)
+    names = (folder / f"trial-{trial}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000))))
+    to = next(path for path in names if not path.exists())
+    return command_line(["export", *located.words(), "--trial", str(trial), "--to", to])
+
+
+def metric_of(view: StudyView) -> str:
+    """The name of the study's metric."""
+    return base_name(view.plan["task"]["metric"])
+
+
+def base_name(metric: str) -> str:
+    """A metric's name; of a module of the user's own, its file's."""
+    return Path(metric).stem

@@ -1,0 +1,50 @@
+"""What people see: tables and sentences of results, and the display of a search that runs.
+
+Modules: numbers (how one number is written), tables, sentences, budget (how far a search is), progress (its display).
+"""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from autocompress.show.numbers import duration, megabytes, ms, points, times
+from autocompress.show.sentences import (
+    cleaning_sentences,
+    figures_sentences,
+    front_sentence,
+    inventory_lines,
+    nearest_sentence,
+    row_sentences,
+    verdict_sentence,
+)
+from autocompress.show.tables import LEGEND, front_table, trials_table
+
+__all__ = [
+    "LEGEND",
+    "WIDTH",
+    "cleaning_sentences",
+    "console",
+    "duration",
+    "figures_sentences",
+    "front_sentence",
+    "front_table",
+    "inventory_lines",
+    "megabytes",
+    "ms",
+    "nearest_sentence",
+    "points",
+    "row_sentences",
+    "times",
+    "trials_table",
+    "verdict_sentence",
+]
+
+WIDTH = 100  # columns that the tables are made for; also the width where there is no terminal
+
+
+def console(stderr: bool = False, no_color: bool = False) -> Console:
+    """A rich console: as wide as the terminal, or 100 columns where there is none. NO_COLOR=1 is honoured."""
+    made = Console(stderr=stderr, no_color=no_color or None, highlight=False)
+    if not made.is_terminal:
+        made.width = WIDTH
+    return made

@@ -1,0 +1,91 @@
+"""Results as tables for people. Every number has its unit, every measured one its interval, and the teacher stands first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from autocompress.measurement import Result
+from autocompress.show.numbers import megabytes, ms, points, times, with_spread
+
+MARKS = {"stopped": "[yellow]–[/yellow]", "failed": "[red]×[/red]", "running": "…"}
+LEGEND = "● on the front   – stopped   × failed   … running"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows a table's quality was measured on."""
+
+    name: str  # test | validation
+
+    def numbers(self, row: Result) -> tuple[float | None, float | None, tuple[float, float] | None]:
+        """Quality, drop and its interval."""
+        if self.name == "test":
+            return row.test_quality, row.test_drop, row.test_drop_interval
+        return row.quality, row.drop, row.drop_interval
+
+
+def split_of(rows: Iterable[Result]) -> Split:
+    """Test where every complete row was measured on it, else validation: one table never mixes the two."""
+    complete = [row for row in rows if row.state == "complete"]
+    tested = bool(complete) and all(row.test_quality is not None for row in complete)
+    return Split("test" if tested else "validation")
+
+
+def front_table(rows: Sequence[Result], teacher: Result | None, metric: str) -> Table:
+    """The front beside the teacher, from the slowest to the fastest."""
+    ordered = sorted(rows, key=lambda row: -(row.latency_ms or 0.0))
+    shown = [*([teacher] if teacher else []), *ordered]
+    split = split_of(shown)
+    table = _empty(metric, split, drop="drop, points\n(95 %)", speedup="speed-up\n(95 %)")
+    for row in shown:
+        quality, drop, interval = split.numbers(row)
+        table.add_row(
+            *_cells(
+                row, quality, with_spread(drop, interval, 100), with_spread(row.speedup, row.speedup_interval, 1, "×")
+            )
+        )
+    return table
+
+
+def trials_table(rows: Sequence[Result], metric: str) -> Table:
+    """Every trial, with its state, and the reason why it was stopped or failed."""
+    table = _empty(metric, Split("validation"), drop="drop,\npoints", speedup="speed-up\n")
+    for row in rows:
+        cells = _cells(row, row.quality, "" if row.drop is None else points(row.drop), times(row.speedup))
+        if row.state != "complete":
+            why = f": {row.reason}" if row.reason else ""
+            cells[2] += f"\n[dim]{row.state}{escape(why)}[/dim]"
+        table.add_row(*cells)
+    return table
+
+
+def _empty(metric: str, split: Split, drop: str, speedup: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("model", min_width=20, ratio=1)
+    table.add_column(f"{metric.replace('_', ' ')}\n{split.name}", justify="right", max_width=12)
+    for title in (drop, "latency\nms", speedup, "size\nMB", "times\nsmaller"):
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def _cells(row: Result, quality: float | None, drop: str, speedup: str) -> list[str]:
+    words = escape(row.in_words())
+    teacher = row.trial == 0
+    return [
+        str(row.trial),
+        "[green]●[/green]" if row.on_front else MARKS.get(row.state, ""),
+        f"[bold]{words}[/bold]" if row.on_front else words,
+        "" if quality is None else points(quality),
+        "" if teacher else drop,
+        "" if row.latency_ms is None else ms(row.latency_ms),
+        times(1.0) if teacher and row.speedup else speedup,
+        "" if row.size_mb is None else megabytes(row.size_mb),
+        times(row.compression),
+    ]

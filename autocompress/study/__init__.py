@@ -1,0 +1,28 @@
+"""The study database: the only writer (`Study`), and a reader that needs neither Optuna nor torch (`read_study`).
+
+Modules: schema (our tables), migrations, view (the SQL view `results`), records (rows and values), databases (reading
+connections), reader; and for writing, which needs Optuna: storage, lease (one supervisor per study), queue (which trial
+comes next, and what becomes of interrupted ones), samplers, optunas (Optuna's half of a trial), notes (what the
+dashboard shows), writer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from autocompress.study.reader import StudyView, read_study, studies
+from autocompress.study.records import TeacherRecord
+
+if TYPE_CHECKING:
+    from autocompress.study.writer import Asked, Spent, Study
+
+__all__ = ["Asked", "Spent", "Study", "StudyView", "TeacherRecord", "read_study", "studies"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Study` and its values load Optuna, so they are loaded when they are asked for."""
+    if name in ("Asked", "Spent", "Study"):
+        from autocompress.study import writer
+
+        return getattr(writer, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

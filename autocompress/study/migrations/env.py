@@ -1,0 +1,9 @@
+"""Run by alembic: upgrade over the connection that `storage.migrate` hands in."""
+
+from __future__ import annotations
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"], version_table="ac_alembic_version")
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,172 @@
+"""What people see of a study in the dashboard: a Markdown note per trial and per study, and a picture of the front.
+
+Notes and figures are kept as attributes of Optuna's study, in the dashboard's own form (a test reads them back with the
+dashboard's functions); writing them here saves loading the dashboard, and 200 MB, beside every search.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any, Protocol
+
+from autocompress.front import violations
+from autocompress.measurement import Result
+
+CHUNK = 2045  # characters per attribute, the dashboard's own limit
+MOST_ROWS = 12  # of the front, in the study's note
+STATED = ("runtime", "runtime_version", "cpu", "threads", "batch", "tokens", "examples", "seed")  # conditions in a note
+
+
+class AttributeStore(Protocol):
+    """What is used of Optuna's storage."""
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None: ...
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]: ...
+
+
+def save_note(storage: AttributeStore, study_id: int, trial_id: int | None, text: str) -> None:
+    """Save or replace the note of a trial, or of the study where `trial_id` is null."""
+    prefix = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
+    before = storage.get_study_system_attrs(study_id)
+    _save_chunks(storage, study_id, f"{prefix}note_str:", text, before)
+    storage.set_study_system_attr(study_id, f"{prefix}note_ver", before.get(f"{prefix}note_ver", 0) + 1)
+
+
+def save_figure(storage: AttributeStore, study_id: int, name: str, figure: Mapping[str, Any]) -> None:
+    """Save or replace a Plotly figure on the study's page."""
+    before = storage.get_study_system_attrs(study_id)
+    _save_chunks(storage, study_id, f"dashboard:plot_data:{name}:", json.dumps(figure), before)
+
+
+def trial_note(
+    study: str,
+    row: Result,
+    teacher: Result | None,
+    constraints: Mapping[str, float | None],
+    conditions: Mapping[str, Any],
+) -> str:
+    """One trial beside the teacher, what it must hold, and how to get it; less than 2 kB."""
+    parts = [f"## Trial {row.trial}: {'the teacher' if row.trial == 0 else row.recipe.in_words()}"]
+    if row.reason:
+        parts.append(f"**{row.state}**: {_inline(row.reason)[:300]}")
+    if row.latency_ms is not None:
+        parts.append(_table(row, teacher))
+    if row.state == "complete":
+        parts += [_held(row, constraints)] * bool(violations(row, constraints))
+        command = f"autocompress export {study} --trial {row.trial} --to {study}-{row.trial}"
+        parts.append(f"Get this model:\n\n```\n{command}\n```")
+    given = {name: conditions[name] for name in STATED if conditions.get(name) is not None}
+    stated = ", ".join(f"{name} {_inline(str(value))[:60]}" for name, value in given.items())
+    parts += [f"Conditions: {stated}"] * bool(stated)
+    return "\n\n".join(parts)[:CHUNK]
+
+
+def study_note(study: str, rows: Sequence[Result], teacher: Result | None) -> str:
+    """The front as a table, fastest first, and the next commands."""
+    front = sorted((row for row in rows if row.on_front), key=lambda row: row.latency_ms or 0.0)
+    head = ("trial", "recipe", "drop, points", "test drop", "latency_ms", "speedup", "size_mb")
+    lines = [f"| {' | '.join(head)} |", "|--:|:--|" + "--:|" * 5]
+    for row in [*front[:MOST_ROWS], *([teacher] if teacher else [])]:
+        words = "the teacher" if row.trial == 0 else row.recipe.in_words()
+        drops = f"{_points(row.drop)} | {_points(row.test_drop)}"
+        price = f"{_number(row.latency_ms)} | {_times(row.speedup)} | {_number(row.size_mb)}"
+        lines.append(f"| {row.trial} | {words} | {drops} | {price} |")
+    more = f"\n\n… and {len(front) - MOST_ROWS} more." if len(front) > MOST_ROWS else ""
+    heading = f"## The front of {study}: {len(front)} model{'' if len(front) == 1 else 's'}"
+    table = "\n".join(lines)
+    commands = f"```\nautocompress pick {study}\nautocompress export {study} --to DIR\n```"
+    return f"{heading}\n\n{table}{more}\n\n{commands}"
+
+
+def front_figure(rows: Sequence[Result]) -> dict[str, Any]:
+    """Latency against quality, the size of a model as the size of its point; front, others and teacher apart."""
+    complete = [row for row in rows if row.state == "complete"]
+    groups = {
+        "off the front": ("#b0bec5", [row for row in complete if not row.on_front and row.trial != 0]),
+        "front": ("#1976d2", [row for row in complete if row.on_front]),
+        "teacher": ("#d81b60", [row for row in complete if row.trial == 0]),
+    }
+    largest = max((row.size_mb or 0.0 for row in complete), default=1.0) or 1.0
+    axis = {"type": "log", "title": {"text": "latency, ms (log scale; left is faster)"}}
+    return {
+        "data": [_points_of(name, colour, members, largest) for name, (colour, members) in groups.items() if members],
+        "layout": {
+            "title": {"text": "The front: quality, latency and size (larger point, larger file)"},
+            "xaxis": axis,
+            "yaxis": {"title": {"text": "quality on the validation split (up is better)"}},
+        },
+    }
+
+
+def _points_of(name: str, colour: str, rows: Sequence[Result], largest: float) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [row.latency_ms for row in rows],
+        "y": [row.quality for row in rows],
+        "text": [
+            f"trial {row.trial}: {'the teacher' if row.trial == 0 else row.recipe.in_words()}"
+            f"<br>{_number(row.latency_ms)} ms, {_times(row.speedup)}, {_number(row.size_mb)} MB,"
+            f" drop {_points(row.drop)} points"
+            for row in rows
+        ],
+        "hoverinfo": "text",
+        "marker": {"color": colour, "size": [6 + 24 * ((row.size_mb or 0.0) / largest) ** 0.5 for row in rows]},
+    }
+
+
+def _table(row: Result, teacher: Result | None) -> str:
+    """Metric, teacher, this."""
+    base = teacher or row
+    drop, test_drop = (f"(drop {_points(value)} points)" for value in (row.drop, row.test_drop))
+    lines = [
+        ("quality (validation)", _fraction(base.quality), f"{_fraction(row.quality)} {drop}"),
+        ("quality (test)", _fraction(base.test_quality), f"{_fraction(row.test_quality)} {test_drop}"),
+        ("latency_ms", _number(base.latency_ms), f"{_number(row.latency_ms)} (speedup {_times(row.speedup)})"),
+        ("latency_p95_ms", _number(base.latency_p95_ms), _number(row.latency_p95_ms)),
+        ("size_mb", _number(base.size_mb), f"{_number(row.size_mb)} (compression {_times(row.compression)})"),
+        ("memory_mb", _number(base.memory_mb), _number(row.memory_mb)),
+    ]
+    if row.test_quality is None:
+        lines.pop(1)
+    return "\n".join(["| metric | teacher | this |", "|:--|--:|--:|", *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _held(row: Result, constraints: Mapping[str, float | None]) -> str:
+    """Which constraints the trial holds."""
+    found = violations(row, constraints)
+    return "Constraints: " + ", ".join(
+        f"{name} {constraints[name]:g} {'broken' if found[name] > 0 else 'held'}" for name in found
+    )
+
+
+def _save_chunks(storage: AttributeStore, study_id: int, prefix: str, text: str, before: Mapping[str, Any]) -> None:
+    """Cut the text into attributes `prefix0`, `prefix1`, …; what was longer before is emptied."""
+    count = ceil(len(text) / CHUNK)
+    stale = sum(key.startswith(prefix) for key in before)
+    for index in range(max(count, stale)):
+        storage.set_study_system_attr(study_id, f"{prefix}{index}", text[index * CHUNK : (index + 1) * CHUNK])
+
+
+def _inline(text: str) -> str:
+    """Text that cannot break out of its line or cell."""
+    return " ".join(text.replace("|", "/").replace("`", "'").replace("<", "‹").split())
+
+
+def _fraction(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _points(drop: float | None) -> str:
+    return "–" if drop is None else f"{100 * drop:.2f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:#.3g}" if value < 10 else f"{value:.1f}"
+
+
+def _times(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}×"

@@ -1,0 +1,209 @@
+"""Reading a study: needs neither Optuna nor torch, so that `front`, `trials` and `pick` answer at once.
+
+It never writes and never creates anything, and reads one consistent moment also while a search writes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.orm import Session
+
+from autocompress.errors import AutocompressError, UsageError
+from autocompress.front import Reference, on_front
+from autocompress.measurement import Quality, Result
+from autocompress.study.databases import parse_url, reading_engine, shown, sqlite_path
+from autocompress.study.records import TeacherRecord, outcome_of, quality_of, recipe_of, result_of, teacher_record
+from autocompress.study.schema import ArtifactRow, CandidateRow, MeasurementRow, StudyRow, TeacherRow, optuna_studies
+
+STALE_SECONDS = 20.0  # without a beat, a supervisor is taken for dead
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyView:
+    """A study as it was at one moment."""
+
+    name: str
+    rows: tuple[Result, ...]  # every trial that was begun, by number; the teacher is trial 0; on_front is set
+    teacher: Result | None
+    objectives: tuple[str, ...]
+    constraints: dict[str, float]  # those in force and set
+    seconds: float
+    reference: Reference | None  # corner of the hypervolume; null before the teacher is measured
+    examples: int | None  # rows of the validation split
+    plan: dict[str, Any]  # as written in the study file, without storage and folders
+    artifacts: Path | None  # the artifacts' folder, where the database is a file
+    running: bool  # a supervisor is alive
+
+    @property
+    def front(self) -> tuple[Result, ...]:
+        """The rows on the front."""
+        return tuple(row for row in self.rows if row.on_front)
+
+    def row(self, trial: int) -> Result:
+        """The row of a trial; an unknown number is an error that says which there are."""
+        for row in self.rows:
+            if row.trial == trial:
+                return row
+        there = f"there is: 0 to {self.rows[-1].trial}" if self.rows else "none was begun yet"
+        raise UsageError(f"study {self.name}: no trial {trial}; {there}")
+
+
+def read_study(url: str, name: str) -> StudyView:
+    """A study and all its rows. Errors name the databases and studies that there are."""
+    engine = reading_engine(url)
+    with _reading(engine, url) as session:
+        study = find_study(session, name)
+        if study is None:
+            known = ", ".join(_names(session)) or "none"
+            raise UsageError(f"storage: no study {name!r} in {shown(url)}; there is: {known}")
+        return _view(session, study, name, url)
+
+
+def studies(url: str) -> list[str]:
+    """Names of the studies in a database, in the order in which they were created."""
+    with _reading(reading_engine(url), url) as session:
+        return _names(session)
+
+
+def find_study(session: Session, name: str) -> StudyRow | None:
+    """The row of the study of that name."""
+    named = select(optuna_studies.c.study_id).where(optuna_studies.c.study_name == name)
+    return session.scalars(select(StudyRow).where(StudyRow.study_id.in_(named))).one_or_none()
+
+
+def read_rows(session: Session, study: StudyRow, *numbers: int) -> list[Result]:
+    """The trials of a study (those of these numbers, where any are given), by number; on_front is left false."""
+    teacher = read_teacher(session, study)
+    query = (
+        select(CandidateRow, ArtifactRow.sha256)
+        .outerjoin(ArtifactRow, ArtifactRow.candidate_id == CandidateRow.id)
+        .where(CandidateRow.ac_study_id == study.id)
+        .order_by(CandidateRow.number)
+    )
+    if numbers:
+        query = query.where(CandidateRow.number.in_(numbers))
+    seen = _measurements(session, study)
+    return [_row(trial, sha256, seen.get(trial.id, {}), teacher) for trial, sha256 in session.execute(query)]
+
+
+def read_teacher(session: Session, study: StudyRow) -> TeacherRecord | None:
+    """The teacher, once it is measured."""
+    row = session.scalars(select(TeacherRow).where(TeacherRow.ac_study_id == study.id)).one_or_none()
+    return None if row is None else teacher_record(row)
+
+
+def read_conditions(session: Session, ac_study_id: int, number: int) -> dict[str, Any]:
+    """The conditions that a trial was measured under; empty where it was not."""
+    query = (
+        select(MeasurementRow.conditions)
+        .join(CandidateRow)
+        .where(CandidateRow.ac_study_id == ac_study_id, CandidateRow.number == number, MeasurementRow.split != "test")
+    )
+    return dict(session.scalars(query).first() or {})
+
+
+def own_measurement(rows: Mapping[str, MeasurementRow]) -> MeasurementRow | None:
+    """Of a trial's measurements by split, the one it was told with."""
+    return rows.get("validation") or rows.get("price")
+
+
+def flagged(
+    rows: Sequence[Result], objectives: Sequence[str], constraints: Mapping[str, float | None]
+) -> tuple[Result, ...]:
+    """The rows with on_front set."""
+    members = on_front(rows, objectives, constraints)
+    return tuple(replace(row, on_front=row.trial in members) for row in rows)
+
+
+class _reading:  # noqa: N801  # reads as a verb at its use
+    """A session that reads, whose errors are one sentence."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        self._engine, self._url = engine, url
+
+    def __enter__(self) -> Session:
+        self._session = Session(self._engine)
+        return self._session
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._session.close()
+        self._engine.dispose()
+        if isinstance(error, (ProgrammingError, OperationalError)) and _no_table(error):
+            raise UsageError(f"storage: there is no study in {shown(self._url)}; a search creates one") from None
+        if isinstance(error, DBAPIError):
+            reason = str(error.orig).strip().partition("\n")[0]
+            raise AutocompressError(f"storage: {shown(self._url)} cannot be read: {reason}") from None
+
+
+def _no_table(error: DBAPIError) -> bool:
+    text = str(error.orig)
+    return "no such table" in text or ("does not exist" in text and "relation" in text)
+
+
+def _names(session: Session) -> list[str]:
+    ours = StudyRow.study_id == optuna_studies.c.study_id
+    query = select(optuna_studies.c.study_name).join(StudyRow, ours).order_by(StudyRow.id)
+    return list(session.scalars(query))
+
+
+def _view(session: Session, study: StudyRow, name: str, url: str) -> StudyView:
+    objectives = tuple(study.plan["objectives"])
+    rows = flagged(read_rows(session, study), objectives, study.constraints)
+    running = study.beat is not None and study.owner is not None and time.time() - study.beat < STALE_SECONDS
+    if not running:
+        rows = tuple(_orphaned(row) for row in rows)
+    teacher = read_teacher(session, study)
+    return StudyView(
+        name=name,
+        rows=rows,
+        teacher=next((row for row in rows if row.trial == 0 and row.state == "complete"), None),
+        objectives=objectives,
+        constraints={key: value for key, value in study.constraints.items() if value is not None},
+        seconds=study.seconds,
+        reference=_reference(study),
+        examples=teacher.examples if teacher else None,
+        plan=study.plan,
+        artifacts=_artifacts(study, url),
+        running=running,
+    )
+
+
+def _reference(study: StudyRow) -> Reference | None:
+    points, latency, size = study.reference_drop_points, study.reference_latency_ms, study.reference_size_mb
+    if points is None or latency is None or size is None:
+        return None
+    return Reference(drop_points=points, latency_ms=latency, size_mb=size)
+
+
+def _artifacts(study: StudyRow, url: str) -> Path | None:
+    path = sqlite_path(parse_url(url))
+    return None if path is None or study.artifacts is None else (path.absolute().parent / study.artifacts).resolve()
+
+
+def _orphaned(row: Result) -> Result:
+    """A trial that still runs on paper, although nobody is searching."""
+    return replace(row, reason="interrupted; the next search tries it again") if row.state == "running" else row
+
+
+def _measurements(session: Session, study: StudyRow) -> dict[int, dict[str, MeasurementRow]]:
+    """candidate id -> split -> measurement."""
+    query = select(MeasurementRow).join(CandidateRow).where(CandidateRow.ac_study_id == study.id)
+    found: dict[int, dict[str, MeasurementRow]] = {}
+    for row in session.scalars(query):
+        found.setdefault(row.candidate_id, {})[row.split] = row
+    return found
+
+
+def _row(
+    candidate: CandidateRow, sha256: str | None, seen: Mapping[str, MeasurementRow], teacher: TeacherRecord | None
+) -> Result:
+    outcome = outcome_of(candidate, sha256, own_measurement(seen))
+    test: Quality | None = quality_of(seen["test"]) if "test" in seen else None
+    return result_of(candidate.number, recipe_of(candidate.recipe), outcome, teacher, test)

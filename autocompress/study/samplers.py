@@ -1,0 +1,24 @@
+"""Which sampler proposes recipes: decided in one place."""
+
+from __future__ import annotations
+
+import warnings
+
+import optuna
+
+from autocompress.errors import unknown
+
+STARTUP_TRIALS = 8  # random ones, the teacher and the starters counted
+SAMPLERS = ("tpe", "gp")
+
+
+def make_sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
+    """`tpe`: independent per decision, as multivariate TPE does no better than chance with several objectives;
+    `gp`: better in the first hundred trials and slow beyond three hundred, and it loads torch in this process."""
+    if kind == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+    if kind != "gp":
+        raise unknown("sampler", kind, SAMPLERS)
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        fallback = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, independent_sampler=fallback)

@@ -1,0 +1,139 @@
+"""Our tables, beside Optuna's in the same database. They are prefixed `ac_`; Optuna owns the plain names.
+
+Recipes, facts and conditions are JSON, so that a new decision needs no migration: the view `results` is made again from
+the fields of `Recipe` whenever a study is opened. Every foreign key cascades, so that deleting a study, by whatever
+program, leaves no row that would attach itself to a stranger (SQLite gives the numbers of deleted rows away again).
+Times are seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, Column, Double, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Our half of the database."""
+
+    metadata = MetaData()
+    type_annotation_map = {dict[str, Any]: JSON, float: Double}  # noqa: RUF012  # SQLAlchemy's way of saying so
+
+
+# Stubs of Optuna's tables: only what ours point to, or read. Optuna makes and migrates them.
+optuna_studies = Table(
+    "studies", Base.metadata, Column("study_id", Integer, primary_key=True), Column("study_name", String(512))
+)
+optuna_trials = Table(
+    "trials",
+    Base.metadata,
+    Column("trial_id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("studies.study_id")),
+)
+optuna_trial_attributes = Table(
+    "trial_system_attributes",
+    Base.metadata,
+    Column("trial_system_attribute_id", Integer, primary_key=True),
+    Column("trial_id", ForeignKey("trials.trial_id")),
+    Column("key", String(512)),
+    Column("value_json", Text()),
+)
+
+
+class StudyRow(Base):
+    """What a study is, what it has used, and which process is searching it."""
+
+    __tablename__ = "ac_studies"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.study_id", ondelete="CASCADE"), unique=True)
+    uid: Mapped[str] = mapped_column(String(32))  # also a user attribute of Optuna's study
+    plan: Mapped[dict[str, Any]]  # as written in the study file, without storage and folders
+    constraints: Mapped[dict[str, Any]]  # those in force
+    artifacts: Mapped[str | None] = mapped_column(Text)  # relative to the database's folder
+    seconds: Mapped[float] = mapped_column(default=0.0)
+    runs: Mapped[int] = mapped_column(default=0)
+    reference_drop_points: Mapped[float | None]  # corner of the hypervolume
+    reference_latency_ms: Mapped[float | None]
+    reference_size_mb: Mapped[float | None]
+    owner: Mapped[str | None] = mapped_column(String(32))  # the supervisor that holds the lease
+    owner_process: Mapped[dict[str, Any] | None]  # boot, pid, started: tells whether it is still there
+    owner_since: Mapped[float | None]
+    beat: Mapped[float | None]
+
+
+class TeacherRow(Base):
+    """The uncompressed model that every trial of a study is measured against."""
+
+    __tablename__ = "ac_teachers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ac_study_id: Mapped[int] = mapped_column(ForeignKey("ac_studies.id", ondelete="CASCADE"), unique=True)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    latency_ms: Mapped[float]
+    size_mb: Mapped[float]
+    quality: Mapped[float | None]
+    examples: Mapped[int | None]  # rows of the validation split
+
+
+class CandidateRow(Base):
+    """One trial: its recipe and how it ended."""
+
+    __tablename__ = "ac_candidates"
+    __table_args__ = (UniqueConstraint("ac_study_id", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ac_study_id: Mapped[int] = mapped_column(ForeignKey("ac_studies.id", ondelete="CASCADE"))
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.trial_id", ondelete="CASCADE"), unique=True)
+    uid: Mapped[str] = mapped_column(String(32), unique=True)
+    number: Mapped[int]
+    recipe: Mapped[dict[str, Any]]
+    recipe_key: Mapped[str] = mapped_column(String(64), index=True)
+    state: Mapped[str] = mapped_column(String(16))  # running | complete | stopped | failed
+    reason: Mapped[str | None] = mapped_column(Text)
+    seconds: Mapped[float | None]
+    stages: Mapped[dict[str, Any]]
+    facts: Mapped[dict[str, Any]]
+    constraints: Mapped[dict[str, Any] | None]  # in force when it ended: a stop is only as good as they are
+    retry_of: Mapped[int | None]  # number of the interrupted trial that this one repeats
+    twin_of: Mapped[int | None]  # number of the trial whose result was reused
+    log: Mapped[str | None] = mapped_column(Text)  # relative to the artifacts' folder
+
+
+class ArtifactRow(Base):
+    """The artifact of a trial; the folder itself lies in the store under its sha256."""
+
+    __tablename__ = "ac_artifacts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("ac_candidates.id", ondelete="CASCADE"), unique=True)
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+
+
+class MeasurementRow(Base):
+    """What was seen of a candidate: `price` before training, else the split its quality was measured on."""
+
+    __tablename__ = "ac_measurements"
+    __table_args__ = (UniqueConstraint("candidate_id", "split"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("ac_candidates.id", ondelete="CASCADE"))
+    split: Mapped[str] = mapped_column(String(16))  # price | validation | test
+    quality: Mapped[float | None]
+    drop: Mapped[float | None]
+    drop_low: Mapped[float | None]
+    drop_high: Mapped[float | None]
+    disagreement: Mapped[float | None]
+    examples: Mapped[int | None]
+    predictions_sha256: Mapped[str | None] = mapped_column(String(64))
+    p50_ms: Mapped[float | None]
+    p95_ms: Mapped[float | None]
+    reference_p50_ms: Mapped[float | None]
+    speedup: Mapped[float | None]
+    speedup_low: Mapped[float | None]
+    speedup_high: Mapped[float | None]
+    blocks: Mapped[int | None]
+    size_mb: Mapped[float | None]
+    memory_mb: Mapped[float | None]
+    conditions: Mapped[dict[str, Any] | None]

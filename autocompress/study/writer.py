@@ -1,0 +1,259 @@
+"""The only writer of a study: asks Optuna, keeps our rows, and tells Optuna what came out.
+
+Our rows are written first, in one transaction; Optuna's half follows. What was cut short in between is finished when
+the next supervisor takes the lease, so a study can be killed at any instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from autocompress.errors import AutocompressError
+from autocompress.measurement import Outcome, Quality
+from autocompress.plan import StudyPlan
+from autocompress.recipe import Recipe
+from autocompress.space import Space
+from autocompress.study import ours, queue
+from autocompress.study.lease import Lease
+from autocompress.study.notes import front_figure, save_figure, save_note, study_note, trial_note
+from autocompress.study.opening import Opened, open_or_create, renew
+from autocompress.study.optunas import finish_trial
+from autocompress.study.ours import Spent
+from autocompress.study.reader import flagged, read_conditions, read_rows, read_teacher
+from autocompress.study.records import TeacherRecord, teacher_of
+from autocompress.study.samplers import make_sampler
+from autocompress.study.schema import CandidateRow, StudyRow
+from autocompress.study.storage import with_retries
+
+__all__ = ["Asked", "Spent", "Study"]
+
+SEEDS_PER_RUN = 1_000_003  # a resumed search must not propose again what the run before it proposed
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A trial to do."""
+
+    number: int
+    recipe: Recipe
+    retry: bool  # it was interrupted before, and does not count in the budget
+
+
+class Study:
+    """One study of one database. `ask` and `tell` need the lease; nothing here is meant for several threads."""
+
+    def __init__(self, plan: StudyPlan, space: Space | None, opened: Opened, sampler: str) -> None:
+        self.name, self.plan, self.space, self.objectives = plan.study, plan, space, plan.objectives
+        self._constraints = plan.constraints.model_dump()
+        self._id, self._storage, self._engine = opened.ac_id, opened.storage, opened.storage.engine
+        self._study = optuna.load_study(study_name=self.name, storage=self._storage)
+        self._sampler = sampler
+        self._lease = Lease(self._engine, self._id, self.name)
+        self._trials: dict[int, optuna.Trial] = {}  # those that were asked and not yet told
+
+    @classmethod
+    def open(cls, plan: StudyPlan, space: Space | None, sampler: str = "tpe") -> Study:
+        """Create the study, or resume it; UsageError where the plan is not the stored one, naming the key.
+
+        `space` may be null where nothing will be asked.
+        """
+        return cls(plan, space, with_retries(lambda: open_or_create(plan)), sampler)
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """Be the study's only supervisor; AutocompressError where another one lives.
+
+        What may change in a plan is stored. What a dead supervisor left is put in order: half-told trials are finished,
+        interrupted ones fail and wait again. The same is done at the end with trials that still run.
+        """
+        self._lease.take()
+        try:
+            self._write(lambda session: renew(session, self._id, self.plan))
+            sampler = make_sampler(self._sampler, self._seed())
+            self._study = optuna.load_study(study_name=self.name, storage=self._storage, sampler=sampler)
+            self._adopt(died=True)
+            if self.space is not None and self.teacher() is not None:
+                self.enqueue(self.space.starters())
+            yield
+        finally:
+            try:
+                with suppress(AutocompressError):  # the lease was lost: the trials are another's now
+                    self._adopt(died=False)
+            finally:
+                self._lease.release()
+
+    def teacher(self) -> TeacherRecord | None:
+        """What every trial is measured against; null until trial 0 is complete."""
+        return self._read(lambda session: read_teacher(session, session.get_one(StudyRow, self._id)))
+
+    def record_teacher(self, outcome: Outcome) -> TeacherRecord:
+        """Trial 0, complete before anything is asked; fixes the hypervolume's reference point, queues the starters."""
+        space = self._asking_space()
+        record, recipe = teacher_of(outcome), Recipe(depth=space.layers)
+        queued = with_retries(lambda: self._begin_teacher(space, recipe))
+        self._write(lambda session: ours.begin(session, self._id, queued, recipe))
+        self.tell(0, recipe, outcome)
+        self.enqueue(space.starters())
+        return record
+
+    def ask(self) -> Asked:
+        """The next trial, running from now on: interrupted ones first, then what was enqueued, then the sampler's."""
+        space = self._asking_space()
+        if self.teacher() is None:
+            raise ValueError("the teacher is trial 0: record it before asking")
+        queued = with_retries(lambda: queue.next_trial(self._study))
+        recipe = with_retries(lambda: space.suggest(queued.trial))
+        uid = self._write(lambda session: ours.begin(session, self._id, queued, recipe))
+        with_retries(lambda: queued.trial.set_user_attr("uid", uid))
+        self._trials[queued.number] = queued.trial
+        return Asked(number=queued.number, recipe=recipe, retry=queued.retry_of is not None)
+
+    def enqueue(self, recipes: Iterable[Recipe]) -> int:
+        """Let recipes wait for their turn, but those that are known or wait already; returns how many were new."""
+        space, known, added = self._asking_space(), self._known_keys(), 0
+        for recipe in recipes:
+            if recipe.key not in known:
+                with_retries(lambda recipe=recipe: queue.enqueue(self._study, space.params(recipe), recipe.key))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                known.add(recipe.key)
+                added += 1
+        return added
+
+    def twin(self, recipe: Recipe) -> Outcome | None:
+        """The outcome of the same candidate in this study, to be told instead of doing it again; null if there is none.
+
+        A stopped one counts only as long as the constraints are those it was stopped under.
+        """
+        return self._read(lambda session: ours.find_twin(session, self._id, recipe, self._constraints))
+
+    def tell(self, number: int, recipe: Recipe, outcome: Outcome) -> None:
+        """How a trial ended. Telling it again changes nothing; a complete trial without finite numbers is a failure."""
+        self._write(lambda session: self._record(session, number, recipe, outcome))
+        self._finish_optunas(number)
+
+    def record_quality(self, number: int, quality: Quality) -> None:
+        """Quality of a complete trial on another split (test). Needs no lease."""
+        self._write(lambda session: ours.record_quality(session, self._id, number, quality), fenced=False)
+        with_retries(lambda: self._save_note(number))
+
+    def spent(self) -> Spent:
+        """What was used of the budget."""
+        waiting = with_retries(lambda: queue.retries_waiting(self._study))
+        return self._read(lambda session: ours.spent(session, self._id, waiting))
+
+    def add_seconds(self, seconds: float) -> None:
+        """Count time that a run has used."""
+        more = update(StudyRow).where(StudyRow.id == self._id).values(seconds=StudyRow.seconds + seconds)
+        self._write(lambda session: session.execute(more), fenced=False)
+
+    def finish(self) -> None:
+        """Bring the study's note and the picture of its front up to date, for the dashboard."""
+        found = self._read(lambda session: read_rows(session, session.get_one(StudyRow, self._id)))
+        rows = flagged(found, self.objectives, self._constraints)
+        storage, study_id = self._study._storage, self._study._study_id
+        teacher = next((row for row in rows if row.trial == 0), None)
+        with_retries(lambda: save_note(storage, study_id, None, study_note(self.name, rows, teacher)))
+        with_retries(lambda: save_figure(storage, study_id, "front", front_figure(rows)))
+
+    def close(self) -> None:
+        """Close the connections; the study is not to be used any more."""
+        self._engine.dispose()
+
+    # ---- putting in order what was cut short -------------------------------------------------------------------
+
+    def _adopt(self, died: bool) -> None:
+        """Settle every trial that Optuna takes for running, though nobody does it any more."""
+        self._trials.clear()
+        for trial in with_retries(lambda: queue.in_state(self._study, TrialState.RUNNING)):
+            row = self._read(lambda session, number=trial.number: ours.find(session, self._id, number))  # type: ignore[misc]  # as in enqueue
+            if row is None or (trial.number == 0 and row.state == "running"):
+                self._wait_again(trial)  # it was never given out; or it is the teacher, which stays trial 0
+            elif row.state in ours.FINISHED:
+                self._finish_optunas(trial.number)  # told, but Optuna's half was cut short
+            else:
+                self._interrupt(trial, row.recipe_key, died)
+
+    def _interrupt(self, trial: FrozenTrial, recipe_key: str, died: bool) -> None:
+        retry = with_retries(lambda: queue.requeue(self._study, trial, recipe_key, died))
+        self._write(lambda session: ours.interrupt(session, self._id, trial.number, retry))
+        self._finish_optunas(trial.number)
+
+    def _wait_again(self, trial: FrozenTrial) -> None:
+        self._write(lambda session: None)  # only with the lease
+        with_retries(lambda: self._study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING))
+
+    # ---- pieces ------------------------------------------------------------------------------------------------
+
+    def _begin_teacher(self, space: Space, recipe: Recipe) -> queue.Queued:
+        """Trial 0, running; with parameters where the space contains the teacher."""
+        params = space.params(recipe) if space.contains(recipe) else None
+        storage, trials = self._study._storage, self._study.get_trials(deepcopy=False)
+        if not trials:
+            attrs = {"fixed_params": params} if params else {}
+            storage.create_new_trial(self._study._study_id, create_trial(state=TrialState.WAITING, system_attrs=attrs))
+        trial_id = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, 0)
+        if storage.get_trial(trial_id).state == TrialState.WAITING:
+            storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        trial = queue.trial_object(self._study, trial_id)
+        if params:
+            space.suggest(trial)
+        return queue.Queued(trial=trial, number=0, trial_id=trial_id, retry_of=None)
+
+    def _finish_optunas(self, number: int) -> None:
+        """Optuna's half of a trial that is finished in our tables."""
+        with_retries(lambda: self._tell_optuna(number))
+        with_retries(lambda: self._save_note(number))
+        self._trials.pop(number, None)
+
+    def _tell_optuna(self, number: int) -> None:
+        row = self._read(lambda session: read_rows(session, session.get_one(StudyRow, self._id), number)[0])
+        trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        trial = self._trials.get(number) or queue.trial_object(self._study, trial_id)
+        finish_trial(self._study, trial, row, self.objectives, self._constraints)
+
+    def _save_note(self, number: int) -> None:
+        study = self._study
+        rows = self._read(lambda session: read_rows(session, session.get_one(StudyRow, self._id), 0, number))
+        conditions = self._read(lambda session: read_conditions(session, self._id, number))
+        teacher = rows[0] if rows[0].trial == 0 else None
+        note = trial_note(self.name, rows[-1], teacher, self._constraints, conditions)
+        trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+        save_note(study._storage, study._study_id, trial_id, note)
+
+    def _record(self, session: Session, number: int, recipe: Recipe, outcome: Outcome) -> None:
+        ours.record(session, ours.find(session, self._id, number), recipe, outcome, self._constraints)
+
+    def _known_keys(self) -> set[str]:
+        query = select(CandidateRow.recipe_key).where(CandidateRow.ac_study_id == self._id)
+        return self._read(lambda session: set(session.scalars(query))) | queue.waiting_keys(self._study)
+
+    def _asking_space(self) -> Space:
+        if self.space is None:
+            raise ValueError("this study was opened without a space: nothing can be asked")
+        return self.space
+
+    def _seed(self) -> int:
+        runs = self._read(lambda session: session.get_one(StudyRow, self._id).runs)
+        return (self.plan.seed + SEEDS_PER_RUN * (runs - 1)) % 2**32
+
+    def _read(self, act: Callable[[Session], Value]) -> Value:
+        return self._write(act, fenced=False)
+
+    def _write(self, act: Callable[[Session], Value], fenced: bool = True) -> Value:
+        """One transaction of ours, tried again where the database is busy; Optuna is never called inside."""
+
+        def transaction() -> Value:
+            with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                if fenced:
+                    self._lease.check(session)
+                return act(session)
+
+        return with_retries(transaction)

@@ -1,0 +1,44 @@
+"""What several test files share: one tiny study that was really searched, through the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import tiny_study
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A folder with a finished study in it, and what its search printed. Not to be changed."""
+
+    folder: Path
+    file: Path
+    out: str
+    err: str
+
+
+def run_cli(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own; its exit code must be `code`."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "autocompress", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == code, done.stderr + done.stdout
+    return done
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    """A tiny BERT, fine-tuned, and four candidates of it, deployed and measured."""
+    folder = tmp_path_factory.mktemp("searched")
+    space = {"depth": [1, 2], "head_sparsity": 0.5, "ffn_sparsity": 0.5, "weight_bits": [32, 8]}
+    file = tiny_study(folder, space=space, budget={"trials": 4}, constraints={"max_drop": 0.5})
+    done = run_cli("search", file.name, cwd=folder)
+    return Searched(folder, file, done.stdout, done.stderr)

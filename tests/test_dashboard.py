@@ -1,0 +1,190 @@
+"""The dashboard: the right front through its own server and, where there is one, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.storages import RDBStorage
+
+from tests.formula import open_study, quality, search
+
+pytest.importorskip("optuna_dashboard")
+import optuna_dashboard._app
+
+from autocompress.dashboard import DashboardView, open_server, serve
+from autocompress.errors import AutocompressError, UsageError
+from autocompress.front import violations
+from autocompress.study import StudyView, read_study
+
+BROWSER = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+    *("--virtual-time-budget=10000", "--window-size=1400,2400"),
+)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The storage of a study of 20 trials, with trials that break constraints and one with a test quality."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    study = open_study(folder)
+    with study.lease():
+        search(study, 20)
+        study.record_quality(2, quality("test", 0.0123))
+        study.finish()
+    study.close()
+    return f"sqlite:///{folder / 'study.db'}"
+
+
+@pytest.fixture(scope="module")
+def view(url: str) -> StudyView:
+    return read_study(url, "toy")
+
+
+@pytest.fixture(scope="module")
+def address(url: str) -> Iterator[str]:
+    """The study's page on a server that runs."""
+    with open_server(url, "toy", "127.0.0.1", 0, read_only=True) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.address
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def study_json(address: str) -> Any:
+    """What the page asks its server for."""
+    with urllib.request.urlopen(address.replace("/dashboard/", "/api/")) as answer:
+        return json.load(answer)
+
+
+def test_private_names_are_where_they_were() -> None:
+    """If this fails the pinned version moved: look at `dashboard.py` before raising the pin."""
+    assert version("optuna-dashboard").startswith("0.21.")
+    assert callable(optuna_dashboard._app.get_pareto_front_trials)
+    assert callable(RDBStorage._get_trials)
+
+
+def test_front_is_that_of_the_study(study_json: Any, view: StudyView) -> None:
+    assert [trial["number"] for trial in study_json["best_trials"]] == [row.trial for row in view.front]
+    complete = [row for row in view.rows if row.state == "complete"]
+    assert any(violations(row, view.constraints)["max_drop"] > 0 for row in complete)  # it is not all of them
+
+
+def test_constraints_are_seen(study_json: Any, view: StudyView) -> None:
+    for trial in study_json["trials"]:
+        if trial["state"] in ("Complete", "Pruned"):
+            expected = violations(view.row(trial["number"]), view.constraints)
+            assert trial["constraints"] == pytest.approx(list(expected.values()))
+
+
+def test_names_notes_and_figure_are_seen(study_json: Any) -> None:
+    assert study_json["objective_names"] == ["quality", "latency_ms", "size_mb"]
+    assert study_json["note"]["body"].startswith("## The front of toy")
+    assert "drop 1.23 points" in study_json["trials"][2]["note"]["body"]
+    figure = json.loads(study_json["plotly_graph_objects"][0]["graph_object"])
+    assert [trace["name"] for trace in figure["data"]] == ["off the front", "front", "teacher"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_can_be_changed(address: str, url: str, method: str) -> None:
+    request = urllib.request.Request(address.replace("/dashboard/", "/api/"), data=b"{}", method=method)
+    with pytest.raises(urllib.error.HTTPError, match="403") as caught:
+        urllib.request.urlopen(request)
+    caught.value.close()
+    assert read_study(url, "toy").rows
+
+
+def test_writing_when_told_so_deletes_our_rows_too(url: str, tmp_path: Path) -> None:
+    copy = tmp_path / "study.db"
+    shutil.copy(url.removeprefix("sqlite:///"), copy)
+    storage = DashboardView(f"sqlite:///{copy}", read_only=False)
+    storage.delete_study(storage.get_study_id_from_name("toy"))
+    storage.engine.dispose()
+    connection = sqlite3.connect(copy)
+    counts = [connection.execute(f"SELECT count(*) FROM ac_{kind}").fetchone()[0] for kind in ("studies", "candidates")]
+    connection.close()
+    assert counts == [0, 0]
+
+
+def test_a_port_in_use_is_one_clear_error(url: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(AutocompressError, match=rf"port {port} of 127.0.0.1 cannot be used.*--port"):
+            serve(url, "toy", port=port)
+
+
+def test_what_is_not_there_is_named(url: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no study 'tay' there; there is: toy"):
+        serve(url, "tay")
+    with pytest.raises(UsageError, match="no database"):
+        serve(f"sqlite:///{tmp_path / 'none.db'}", None)
+
+
+class Page(HTMLParser):
+    """The words of a page, without scripts and styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self._skip = False
+        self.feed(html)
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._skip = tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._skip = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._skip and data.strip():
+            self.words.append(data.strip())
+
+
+def browse(address: str, profile: Path) -> Page:
+    """The page as the browser has it when all its scripts have run."""
+    command = [str(BROWSER), *FLAGS, f"--user-data-dir={profile}", "--dump-dom", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+    return Page(done.stdout)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium in PATH")
+def test_in_a_real_browser(address: str, view: StudyView, tmp_path: Path) -> None:
+    home = browse(address, tmp_path / "home")
+    assert {"quality", "latency_ms", "size_mb"} <= set(home.words)
+    card = home.text.partition("Best Trials")[2]
+    assert card.count("Objective Values = [") == len(view.front)
+    assert all(f"Trial {row.trial} " in card for row in view.front)
+    assert "The front: quality, latency and size" in home.text
+    member = view.front[0]
+    page = browse(f"{address}/trials?numbers={member.trial}", tmp_path / "trial")
+    listed, _, shown = page.text.partition(f"Trial {member.trial} (trial_id=")
+    chips = re.split(r"(?<!Best )Trial (\d+)", listed)  # …, number, what stands below it, number, …
+    best = {int(number) for number, below in zip(chips[1::2], chips[2::2], strict=True) if "Best Trial" in below}
+    assert best == {row.trial for row in view.front}
+    assert member.recipe.in_words() in shown
+    assert f"max_drop {0.03:g} held" in shown

@@ -1,0 +1,258 @@
+"""The whole road with real parts: a real database, real worker processes, really killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tiny import tiny_study, write_rows
+
+from autocompress.errors import AutocompressError, UsageError
+from autocompress.jobs import Done, Job, Said
+from autocompress.measurement import Outcome, Result
+from autocompress.plan import read_plan
+from autocompress.recipe import Recipe
+from autocompress.search import next_bits, prepare, run_search
+from autocompress.space import resolve_space
+from autocompress.study import StudyView, read_study
+from autocompress.workers import Worker, describe_exit
+
+
+class Quiet:
+    """A display that remembers."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.trials: list[int] = []
+
+    def stage(self, worker: int, trial: int, words: str, stage: str, fraction: float) -> None:
+        self.stages.append(stage)
+
+    def finished(self, trial: int, recipe: Recipe, outcome: Outcome, words: str) -> None:
+        self.trials.append(trial)
+
+    def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None: ...
+
+    def front(self, rows: Sequence[Result], teacher: Result | None) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+def view_of(file: Path) -> StudyView:
+    plan = read_plan(file)
+    return read_study(plan.storage, plan.study)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Quiet]:
+    """A study that was searched to its end."""
+    file, display = tiny_study(tmp_path_factory.mktemp("searched"), budget={"trials": 5}), Quiet()
+    ending = run_search(read_plan(file), display=display, offline=True)
+    assert not ending.interrupted
+    assert ending.trials == 5
+    return file, display
+
+
+def test_every_trial_is_told_and_the_front_is_measured_on_test(searched: tuple[Path, Quiet]) -> None:
+    file, display = searched
+    view = view_of(file)
+    assert display.trials[0] == 0
+    assert [row.trial for row in view.rows] == [0, 1, 2, 3, 4, 5]
+    assert {row.state for row in view.rows} <= {"complete", "stopped"}
+    teacher = view.rows[0]
+    assert teacher.quality is not None
+    assert teacher.quality > 0.9  # the task is learnable, and was learnt
+    front = [row for row in view.rows if row.on_front]
+    assert front
+    assert all(row.test_quality is not None and row.test_drop_interval is not None for row in [teacher, *front])
+    assert all(row.speedup and row.size_mb and row.memory_mb is not None for row in front)
+    for row in view.rows:
+        assert row.state == "complete" or row.reason
+
+
+def test_a_met_budget_ends_at_once_and_a_raised_one_goes_on(searched: tuple[Path, Quiet]) -> None:
+    file, _ = searched
+    before, start = view_of(file).rows, time.monotonic()
+    assert run_search(read_plan(file), display=Quiet(), offline=True).trials == 5
+    assert time.monotonic() - start < 20
+    assert [row.sha256 for row in view_of(file).rows] == [row.sha256 for row in before]
+    more = Quiet()
+    assert run_search(read_plan(file, ["budget.trials=6"]), display=more, offline=True).trials == 6
+    assert "fine-tuning the teacher" not in more.stages  # computed once, found by hash
+
+
+def test_a_study_goes_on_only_with_its_own_data(searched: tuple[Path, Quiet], tmp_path: Path) -> None:
+    file, _ = searched
+    rows = [{"text": "good fine film", "label": 1}, {"text": "bad dull plot", "label": 0}] * 30
+    other = write_rows(tmp_path / "other.csv", rows)
+    test = file.parent / "data" / "test.csv"
+    kept = test.read_bytes()
+    test.write_bytes(other.read_bytes())
+    try:
+        with pytest.raises(UsageError, match="not those that the study 'tiny' began with"):
+            run_search(read_plan(file, ["budget.trials=9"]), display=Quiet(), offline=True)
+    finally:
+        test.write_bytes(kept)
+
+
+def test_kill_minus_nine_of_the_group_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
+    file = tiny_study(tmp_path, budget={"trials": 6})
+    command = [sys.executable, "-m", "autocompress", "search", str(file), "--offline"]
+    first = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(file, lambda view: sum(row.state == "complete" for row in view.rows) >= 3)
+    time.sleep(0.3)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    before = {row.trial: row for row in view_of(file).rows if row.state in ("complete", "stopped")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = view_of(file).rows
+    after = {row.trial: row for row in rows}
+    for number, row in before.items():
+        assert (after[number].sha256, after[number].quality) == (row.sha256, row.quality)
+    recipes = [row.recipe for row in rows if row.state in ("complete", "stopped")]
+    assert len(set(recipes)) == len(recipes)
+    assert sum(row.state in ("complete", "stopped") for row in rows) == 7  # the teacher and six
+    assert all(row.state != "running" for row in rows)
+
+
+def wait_for(file: Path, reached: Any, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if reached(view_of(file)):
+                return
+        except AutocompressError:
+            pass  # not created yet
+        time.sleep(0.05)
+    raise AssertionError(f"not reached within {seconds} s")
+
+
+def test_ctrl_c_measures_the_finalists_and_ends_with_130(tmp_path: Path) -> None:
+    file = tiny_study(tmp_path, budget={"trials": 30})
+    command = [sys.executable, "-m", "autocompress", "search", str(file), "--offline"]
+    search = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(file, lambda view: sum(row.state == "complete" for row in view.rows) >= 2)
+    search.send_signal(signal.SIGINT)
+    assert search.wait(90) == 130
+    rows = view_of(file).rows
+    assert any(row.on_front for row in rows)
+    assert all(row.test_quality is not None for row in rows if row.on_front or row.trial == 0)
+
+
+def test_a_worker_that_is_killed_is_one_failed_trial_with_its_reason(tmp_path: Path) -> None:
+    plan = read_plan(tiny_study(tmp_path))
+    assert plan.artifacts.path is not None
+    worker = Worker(plan, plan.artifacts.path, threads=1, offline=True)
+    worker.start(Job("teacher", 0))
+    while not isinstance(said := worker.poll(5), Said) or said.stage != "fine-tuning the teacher":
+        assert said is not None
+    os.kill(worker._process.pid, signal.SIGKILL)
+    done = last_word(worker)
+    assert done.error is not None
+    assert "killed by SIGKILL (out of memory?)" in done.error
+    worker.start(Job("teacher", 0))  # a new child takes over
+    again = last_word(worker)
+    worker.close()
+    assert again.outcome is not None
+    assert again.outcome.state == "complete"
+
+
+def last_word(worker: Worker) -> Done:
+    while not isinstance(said := worker.poll(5), Done):
+        pass
+    return said
+
+
+def test_an_error_in_a_trial_is_its_reason_and_its_trace_is_in_the_log(tmp_path: Path) -> None:
+    plan = read_plan(tiny_study(tmp_path))
+    root = plan.artifacts.path
+    assert root is not None
+    worker = Worker(plan, root, threads=1, offline=True)
+    worker.start(Job("test", 7, sha256="0" * 64))
+    done = last_word(worker)
+    worker.close()
+    assert done.error
+    assert "Traceback" in (root / "logs" / "trial-0007.log").read_text()
+
+
+def test_children_end_with_their_supervisor(tmp_path: Path) -> None:
+    file = tiny_study(tmp_path)
+    code = (
+        "import sys, time; from autocompress.plan import read_plan; from autocompress.workers import Worker;"
+        "from autocompress.jobs import Job\n"
+        "if __name__ == '__main__':\n"
+        "    plan = read_plan(sys.argv[1]); w = Worker(plan, plan.artifacts.path, 1, True); w.start(Job('teacher', 0));"
+        " print(w._process.pid, flush=True); time.sleep(60)"
+    )
+    (tmp_path / "supervisor.py").write_text(code)
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "supervisor.py"), str(file)], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    end = time.monotonic() + 30
+    while alive(child) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not alive(child)
+
+
+def alive(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().split()[2]
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"space": {"weight_bits": [8, 3]}}, r"space.weight_bits: 3 .*onnxruntime here runs 32, 16, 8, 4, 2"),
+        ({"space": {"depth": [7]}}, "depth <= 3, the teacher's layers"),
+        ({"space": {"attention": ["sparse"]}}, "sparse cannot be run; onnxruntime here runs full, linear, local"),
+    ],
+)
+def test_what_the_runtime_or_the_teacher_lacks_is_refused_before_any_work(
+    tmp_path: Path, keys: dict[str, Any], message: str
+) -> None:
+    plan = read_plan(tiny_study(tmp_path, **keys))
+    with pytest.raises(UsageError, match=message):
+        prepare(plan, offline=True)
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_inputs_longer_than_the_model_reads_are_refused(tmp_path: Path) -> None:
+    plan = read_plan(tiny_study(tmp_path), ["task.max_tokens=500"])
+    with pytest.raises(UsageError, match="the model reads at most 66 tokens, but got 500"):
+        prepare(plan, offline=True)
+
+
+def test_an_unsupported_family_is_refused_by_name(tmp_path: Path) -> None:
+    file = tiny_study(tmp_path)
+    config = tmp_path / "teacher" / "config.json"
+    config.write_text(config.read_text().replace('"bert"', '"gpt2"'))
+    with pytest.raises(UsageError, match="family 'gpt2' is not supported; there is: bert, distilbert, electra"):
+        prepare(read_plan(file), offline=True)
+
+
+def test_fewer_bits_of_the_same_weights_come_next() -> None:
+    supported = {"weight_bits": (32, 8, 4, 2), "embedding_bits": (32, 8, 4)}
+    spec = {"depth": [2], "weight_bits": [8, 4, 2], "embedding_bits": [8, 4]}
+    space = resolve_space(spec, 3, supported, "space")
+    proposed = next_bits(space, Recipe(depth=2, weight_bits=8, embedding_bits=8))
+    assert [(r.weight_bits, r.embedding_bits) for r in proposed] == [(4, 8), (8, 4)]
+    assert next_bits(space, Recipe(depth=2, weight_bits=2, embedding_bits=4)) == []
+
+
+def test_exits_are_told_in_words() -> None:
+    assert describe_exit(-9) == "was killed by SIGKILL (out of memory?)"
+    assert describe_exit(-11) == "was killed by SIGSEGV"
+    assert describe_exit(3) == "ended with exit code 3"

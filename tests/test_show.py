@@ -1,0 +1,257 @@
+"""What people see: the tables, the numbers in them, and the display of a search."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from autocompress import show
+from autocompress.measurement import Outcome, Result
+from autocompress.recipe import Recipe
+from autocompress.show import numbers
+from autocompress.show.budget import Budget
+from autocompress.show.progress import LiveDisplay, PlainDisplay, display_for
+from autocompress.show.tables import split_of
+from tests.formula import complete, teacher_outcome
+
+WORDIEST = Recipe(
+    depth=12,
+    attention="local",
+    attention_window=128,
+    head_sparsity=0.75,
+    ffn_sparsity=0.9375,
+    weight_bits=16,
+    embedding_bits=8,
+)
+
+
+def result(trial: int, **changes: object) -> Result:
+    """A complete row on the front, measured on validation only."""
+    row = Result(
+        trial=trial,
+        state="complete",
+        reason=None,
+        recipe=Recipe(depth=3, weight_bits=8),
+        quality=0.86,
+        drop=0.01,
+        drop_interval=(-0.006, 0.026),
+        latency_ms=0.42,
+        speedup=10.1,
+        speedup_interval=(9.8, 10.4),
+        size_mb=13.7,
+        compression=6.6,
+        memory_mb=60.0,
+        on_front=True,
+    )
+    return replace(row, **changes)  # type: ignore[arg-type]  # a helper for short tests
+
+
+TEACHER = result(0, recipe=Recipe(depth=6), quality=0.87, drop=0.0, speedup=1.0, size_mb=91.0, on_front=False)
+
+
+def printed(table: object, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+# ---- tables --------------------------------------------------------------------------------------------------------
+
+
+def test_the_teacher_stands_first_and_the_fastest_last() -> None:
+    rows = [result(7, latency_ms=0.3), result(5, latency_ms=2.0)]
+    lines = [line.split() for line in printed(show.front_table(rows, TEACHER, "accuracy")).splitlines()]
+    numbers_of = [line[0] for line in lines if line and line[0].isdigit()]
+    assert numbers_of == ["0", "5", "7"]
+
+
+def test_a_row_shows_its_numbers_with_intervals() -> None:
+    text = printed(show.front_table([result(3)], TEACHER, "accuracy"))
+    for cell in ("3 layers · 8-bit", "86.0", "1.0 ±1.6", "0.420", "10.1× ±0.3", "13.7", "6.6×", "teacher, fp32"):
+        assert cell in text
+    for unit in ("points", "ms", "MB", "smaller", "(95 %)"):
+        assert unit in text
+
+
+def test_one_table_never_mixes_test_and_validation() -> None:
+    tested = result(3, test_quality=0.5, test_drop=0.2, test_drop_interval=(0.1, 0.3))
+    both = printed(show.front_table([tested, result(4)], None, "accuracy"))
+    assert "validation" in both
+    assert "50.0" not in both
+    only = printed(show.front_table([tested], None, "accuracy"))
+    assert "test" in only
+    assert "50.0" in only
+    assert "86.0" not in only
+    assert split_of([]).name == "validation"
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "matthews_correlation", "a_metric_of_their_own"])
+def test_the_widest_row_fits_into_100_columns(metric: str) -> None:
+    wide = result(
+        1234,
+        recipe=WORDIEST,
+        quality=1.0,
+        drop=-0.999,
+        drop_interval=(-1.0, 1.0),
+        latency_ms=12345.6,
+        speedup=99.94,
+        speedup_interval=(88.0, 112.0),
+        size_mb=12345.6,
+        compression=1234.5,
+    )
+    stopped = replace(wide, state="stopped", reason="latency 12.31 ms is over max_latency_ms 10; not trained " * 3)
+    for table in (show.front_table([wide], TEACHER, metric), show.trials_table([wide, stopped], metric)):
+        text = printed(table)
+        assert max(map(len, text.splitlines())) <= 100
+        assert "…" not in text  # nothing was cut off
+        assert "1234" in text
+        assert "1234×" in text.replace("1235×", "1234×")
+
+
+def test_trials_say_why_they_ended() -> None:
+    rows = [
+        TEACHER,
+        result(1, state="stopped", reason="size 70.0 MB is over [max_size_mb] 60; not trained", on_front=False),
+        result(2, state="failed", reason="the worker was killed by SIGKILL (out of memory?)", on_front=False),
+        result(3),
+    ]
+    text = " ".join(printed(show.trials_table(rows, "accuracy"), width=200).split())
+    assert "stopped: size 70.0 MB is over [max_size_mb] 60; not trained" in text  # brackets are no markup
+    assert "failed: the worker was killed by SIGKILL" in text
+    assert "3 ●" in text
+    assert "1 –" in text
+    assert "2 ×" in text
+
+
+# ---- numbers -------------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(-1, 1))
+def test_points_are_tenths_and_never_a_negative_zero(fraction: float) -> None:
+    text = numbers.points(fraction)
+    assert float(text.replace("−", "-")) == pytest.approx(100 * fraction, abs=0.0501)
+    assert text != "−0.0"
+    assert "-" not in text
+
+
+@given(st.floats(0.001, 1e5))
+def test_three_figures_at_least(value: float) -> None:
+    text = numbers.ms(value)
+    assert float(text) == pytest.approx(value, rel=0.005, abs=0.0005)
+
+
+def test_durations_read_like_speech() -> None:
+    assert [numbers.duration(s) for s in (0.4, 41, 119, 125, 3540, 3900)] == [
+        "0 s", "41 s", "119 s", "2 min", "59 min", "1 h 05 min",
+    ]  # fmt: skip
+    assert numbers.room(13_700_000) == "13.7 MB"
+    assert numbers.room(1_234_000_000) == "1.23 GB"
+
+
+# ---- the display of a search ---------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_plain_lines_are_never_silent_for_long() -> None:
+    clock, lines = Clock(), list[tuple[float, str]]()
+    display = PlainDisplay(lambda text: lines.append((clock.now, text)), clock=clock)
+    for _ in range(600):  # two minutes in which the worker says nothing
+        display.progress(3, 40, clock.now, None)
+        clock.now += 0.2
+    said_at = [100.0, *(when for when, _ in lines), clock.now]
+    assert max(after - before for before, after in pairwise(said_at)) <= 5.5
+    display.stage(0, 4, "3 layers · 8-bit", "recovery", 0.0)
+    clock.now += 6
+    display.stage(0, 4, "3 layers · 8-bit", "recovery", 0.43)
+    assert "trial 4: recovery 43% (6 s) · 3 layers · 8-bit" in lines[-1][1]
+    assert "3 of 40 trials" in lines[-1][1]
+
+
+def test_plain_lines_are_not_a_flood() -> None:
+    clock, lines = Clock(), list[str]()
+    display = PlainDisplay(lines.append, clock=clock)
+    for step in range(1000):  # 100 seconds, 1000 words from the worker
+        display.stage(0, 4, "3 layers", "recovery", step / 1000)
+        clock.now += 0.1
+    assert 19 <= len(lines) <= 22
+
+
+def test_one_line_for_each_trial_that_ends() -> None:
+    lines = list[str]()
+    display = PlainDisplay(lines.append, clock=Clock())
+    display.finished(0, Recipe(), teacher_outcome(), "teacher, fp32")
+    outcome = complete(drop=0.006, speedup=10.13, size_mb=13.7, sha256="a", disagreement=0.05)
+    display.finished(7, Recipe(), replace(outcome, seconds=41.3), "3 layers · 8-bit")
+    display.finished(8, Recipe(), Outcome(state="stopped", reason="too large; not trained", seconds=2), "6 layers")
+    assert lines[0].startswith("trial 0 complete in 2 s · teacher, fp32 · 90.0 · 4.00 ms · 91.0 MB")
+    assert lines[1] == "trial 7 complete in 41 s · 3 layers · 8-bit · drop 0.6 points · 10.1× as fast · 13.7 MB"
+    assert lines[2] == "trial 8 stopped in 2 s · 6 layers · too large; not trained"
+
+
+def test_a_finished_trial_is_no_longer_being_done() -> None:
+    clock, lines = Clock(), list[str]()
+    display = PlainDisplay(lines.append, clock=clock)
+    display.stage(0, 1, "a", "recovery", 0.1)
+    display.stage(1, 2, "b", "pricing", 0.1)
+    display.finished(1, Recipe(), Outcome(state="failed", reason="x"), "a")
+    clock.now += 6
+    display.progress(1, None, 6.0, None)
+    assert lines[-1].startswith("trial 2: pricing")
+    assert not lines[-2].startswith("trial 1: ")
+
+
+def test_time_left_follows_what_ends_first() -> None:
+    budget = Budget()
+    budget.update(0, 10, 60.0, None, begun=False)  # the teacher took a minute
+    assert budget.left() is None
+    budget.update(0, 10, 60.0, None, begun=True)
+    assert budget.left() is None
+    budget.update(2, 10, 100.0, None, begun=True)  # 20 s a trial, the teacher's minute not counted
+    assert budget.left() == pytest.approx(160)
+    budget.update(2, 10, 100.0, 130.0, begun=True)
+    assert budget.left() == pytest.approx(30)
+    assert budget.in_words() == "2 of 10 trials · 100 s of 2 min · about 30 s left"
+    budget.update(12, 10, 200.0, None, begun=True)
+    assert budget.left() == 0
+
+
+def test_the_live_picture_shows_trial_stage_budget_and_front() -> None:
+    console = Console(file=io.StringIO(), width=100, height=40, force_terminal=True, color_system=None)
+    with LiveDisplay(console, "accuracy") as display:
+        display.progress(1, 40, 62.0, 1800.0)
+        display.stage(0, 2, "3 layers · 8-bit", "recovery", 0.4)
+        display.front([result(n, latency_ms=0.1 * n) for n in range(1, 12)], TEACHER)
+        display.say("a line of news")
+        picture = printed(display._picture())
+    for text in ("trial 2", "recovery", "3 layers", "1 of 40 trials · 62 s of 30 min", "teacher, fp32", "and 3 slower"):
+        assert text in picture
+    assert isinstance(console.file, io.StringIO)
+    assert "a line of news" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("quiet", "terminal", "kind"), [(True, True, "Silent"), (False, True, "Live"), (False, False, "Plain")]
+)
+def test_the_display_fits_the_place(quiet: bool, terminal: bool, kind: str) -> None:
+    console = Console(file=io.StringIO(), force_terminal=terminal, _environ={"TERM": "xterm"})
+    with display_for(console, "accuracy", quiet, verbose=False) as display:
+        assert type(display).__name__ == f"{kind}Display"
+        display.say("news")
+    assert isinstance(console.file, io.StringIO)
+    assert ("news" in console.file.getvalue()) is not quiet
