@@ -15,6 +15,7 @@ from typing import Protocol
 
 from autocompress import registry
 from autocompress.errors import AutocompressError, UsageError
+from autocompress.front import expected_drop
 from autocompress.jobs import Bar, Done, Job, Said
 from autocompress.measurement import Outcome, Result
 from autocompress.model_config import read_config
@@ -22,11 +23,12 @@ from autocompress.plan import StudyPlan, check_storage
 from autocompress.recipe import AFTER_RECOVERY, Recipe
 from autocompress.space import Space, resolve_space
 from autocompress.store import Store
-from autocompress.study import Study, read_study
+from autocompress.study import Spent, Study, read_study
 from autocompress.study.details import read_details
 from autocompress.workers import Worker
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
+SAVE_SECONDS = 5.0  # how much of the time used a kill may lose
 TWINS_IN_A_ROW = 60  # proposals already known, one after another: the space is as good as exhausted
 DEFAULT_TRIALS = 40  # where the study file sets no budget
 
@@ -84,6 +86,7 @@ class Search:
     workers: list[Worker] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     saved: float = 0.0  # seconds of this run already added to the study
+    used: Spent | None = None  # of the budget, as last read: the supervisor must not compute while workers measure
     waiting: deque[tuple[int, Recipe]] = field(default_factory=deque)
     durations: list[float] = field(default_factory=list)  # seconds of the trials of this run that were trained
 
@@ -93,7 +96,7 @@ class Search:
             reason = self._teacher(interrupt) or self._trials(interrupt)
             if self.study.teacher() is not None:
                 self._finalists()
-        spent = self.study.spent()
+        spent = self._spent()
         return Ending(reason, interrupt.asked, spent.trials, spent.seconds)
 
     # ---- the three parts ---------------------------------------------------------------------------------------
@@ -118,20 +121,17 @@ class Search:
 
     def _trials(self, interrupt: _Interrupt) -> str:
         """Ask, start, watch and tell until the budget is met; the reason why it ended."""
-        twins = 0
+        twins = 0  # proposals in a row that were known already
         while not interrupt.asked:
+            ending = None
+            for worker in self.workers:
+                if worker.job is None and (ending := self._ending(twins)) is None:
+                    twins = 0 if self._start(worker) else twins + 1
             busy = [worker for worker in self.workers if worker.job is not None]
-            ending = self._met_budget(len(busy))
-            if ending is None and twins < TWINS_IN_A_ROW:
-                for worker in self.workers:
-                    if worker.job is None:
-                        twins = 0 if self._start(worker) else twins + 1
-            elif not busy:
-                return ending or f"the last {TWINS_IN_A_ROW} proposals were all known: the space is exhausted"
+            if ending is not None and not busy:
+                return ending
             for worker in busy:
                 self._watch(worker)
-            if not busy and ending is None:
-                time.sleep(0)  # a twin was told; ask again at once
             self._tick()
         return "interrupted"
 
@@ -148,6 +148,7 @@ class Search:
     def _start(self, worker: Worker) -> bool:
         """Ask for a recipe and give it to a worker; false where a twin's result answered it."""
         asked = self.study.ask()
+        self.used = None
         twin = self.study.twin(asked.recipe)
         if twin is not None:
             self.study.tell(asked.number, asked.recipe, twin)
@@ -168,6 +169,7 @@ class Search:
         outcome = said.outcome or Outcome(state="failed", reason=said.error, seconds=seconds)
         assert job.recipe is not None  # trials have one
         self.study.tell(job.trial, job.recipe, outcome)
+        self.used = None
         self.display.finished(job.trial, job.recipe, outcome, job.recipe.in_words())
         if outcome.state == "complete":
             self._after(job.trial, job.recipe, outcome)
@@ -217,7 +219,7 @@ class Search:
     def _bar(self) -> Bar:
         """What a candidate's price must pass."""
         rows = self._rows()
-        limits = self.plan.constraints
+        limits, expected = self.plan.constraints, expected_drop(rows)
         return Bar(
             max_latency_ms=limits.max_latency_ms,
             max_size_mb=limits.max_size_mb,
@@ -225,13 +227,16 @@ class Search:
             unbeaten=tuple(
                 (row.speedup, row.size_mb)
                 for row in rows
-                if row.state == "complete" and row.speedup and row.size_mb and row.drop is not None and row.drop <= 0
+                if row.speedup and row.size_mb and row.trial in expected and expected[row.trial].drop <= 0
             ),
         )
 
-    def _met_budget(self, running: int) -> str | None:
+    def _ending(self, twins: int) -> str | None:
         """Why no further trial may start, or null."""
-        budget, spent = self.plan.budget, self.study.spent()
+        if twins >= TWINS_IN_A_ROW:
+            return f"the last {twins} proposals were all known: the space is exhausted"
+        running = sum(worker.job is not None for worker in self.workers)
+        budget, spent = self.plan.budget, self._spent()
         trials = budget.trials if budget.trials or budget.time else DEFAULT_TRIALS
         if trials is not None and spent.trials + running >= trials:
             return f"the budget of {trials} trials is met"
@@ -242,12 +247,17 @@ class Search:
 
     def _tick(self, save: bool = False) -> None:
         """Keep the display alive and the time used written down."""
-        if save or self._unsaved() > 5:
+        if save or self._unsaved() > SAVE_SECONDS:
             seconds = self._unsaved()
             self.study.add_seconds(seconds)
             self.saved += seconds
-        spent, budget = self.study.spent(), self.plan.budget
+            self.used = None
+        spent, budget = self._spent(), self.plan.budget
         self.display.progress(spent.trials, budget.trials, spent.seconds + self._unsaved(), budget.time)
+
+    def _spent(self) -> Spent:
+        self.used = self.used or self.study.spent()
+        return self.used
 
     def _unsaved(self) -> float:
         return time.monotonic() - self.began - self.saved

@@ -141,7 +141,7 @@ def _program() -> list[str]:
     """How to call this program here: by its name where the shell would find this very one, else by its path."""
     script = Path(sys.executable).with_name("autocompress")
     found = shutil.which("autocompress")
-    if found and Path(found).absolute() == script:
+    if found and script.is_file() and script.samefile(found):
         return ["autocompress"]
     if script.is_file():
         return [_short(script)]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.models import deployed, tiny_candidate
 
 from autocompress import measure
 from autocompress.metrics import fast
 from autocompress.runtimes import onnxruntime as runtime
+from tests.models import deployed, tiny_candidate
 
 
 class Clockwork:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.models import tiny_batch, tiny_importance, tiny_model
 
 from autocompress.augment import UNLABELLED, Specials, augment
 from autocompress.families import family_of
@@ -15,6 +14,7 @@ from autocompress.recipe import Recipe
 from autocompress.recovery import Targets, pool, recover, taught_layers, teacher_targets
 from autocompress.surgery import build_candidate
 from autocompress.training import endless_batches, fit, ordered_batches
+from tests.models import tiny_batch, tiny_importance, tiny_model
 
 ROWS = 64
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tiny import tiny_study, write_rows
 
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.jobs import Done, Job, Said
@@ -23,6 +22,7 @@ from autocompress.search import next_bits, prepare, run_search
 from autocompress.space import resolve_space
 from autocompress.study import StudyView, read_study
 from autocompress.workers import Worker, describe_exit
+from tests.tiny import tiny_study, write_rows
 
 
 class Quiet:

@@ -1,9 +1,9 @@
 """What a drop measured on a few hundred rows promises for other rows.
 
 The fastest of 30 candidates whose drop on 872 rows (paired s.d. 0.8 points) is at most one point is too often just the
-luckiest: in simulation its true drop was over the point in 24–41 of 100 studies. The estimate below, taken with odds of
-two to one, brings that to 4–15, and costs a fifth of the speed that perfect knowledge would allow; the estimate without
-odds (8–17) costs an eighth, odds of five to one (2–9) a third.
+luckiest: its true drop was over the point in 13–41 of 100 simulated studies (ranges over five kinds of them). The
+estimate below, taken with odds of two to one, brings that to 4–15 and costs up to a fifth of the speed that perfect
+knowledge would allow; without odds, 8–22 and an eighth; with odds of five to one, 1–9 and a third.
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ def expected_drop(rows: Sequence[Result], examples: int | None = None) -> dict[i
 
     because candidates disagree with the teacher on much the same rows, and so are lucky together; without this the
     pooled curve takes their common luck for truth. The estimate is a_i·E[b_i | all d] (linear-Gaussian, τ weighed by
-    its likelihood over a grid). The prior and the 0.5 were found with 400 students of one sentiment classifier and
-    three synthetic worlds, where (truth − estimate)/spread had a standard deviation of 1.05 to 1.3.
-    For metrics of another scale than accuracy, b is taken in units of s_i/√(a/examples).
+    its likelihood over a grid). The prior and the 0.5 were chosen on 400 probes of one sentiment classifier's hidden
+    states (stand-ins for candidates, not trained ones) and on three synthetic worlds; there, and so not independently,
+    (truth − estimate)/spread had a standard deviation of 1.05 to 1.3, and a mean of 0 (synthetic) or −0.6 (probes:
+    the estimate was too high, on the safe side). For metrics of another scale than accuracy, b is taken in units of
+    s_i/√(a/examples).
 
     Where disagreement, or both interval and `examples`, are missing, and beyond 30 % disagreement, the drop stands as
     it was measured, with no spread. Trials with the same sha256 count once. After Efron and Morris, "Data analysis

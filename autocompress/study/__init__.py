@@ -1,9 +1,9 @@
 """The study database: the only writer (`Study`), and a reader that needs neither Optuna nor torch (`read_study`).
 
-Modules: schema (our tables), migrations, view (the SQL view `results`), records (rows and values), databases (reading
-connections), reader; and for writing, which needs Optuna: storage, lease (one supervisor per study), queue (which trial
-comes next, and what becomes of interrupted ones), samplers, optunas (Optuna's half of a trial), notes (what the
-dashboard shows), writer.
+Modules for both: schema (our tables), records (rows and values). For reading: databases (connections), reader, details.
+For writing, which needs Optuna: storage, migrations, view (the SQL view `results`), opening, lease (one supervisor per
+study), queue (which trial comes next), samplers, ours and optunas (the two halves of a trial), notes (what the dashboard
+shows), writer.
 """
 
 from __future__ import annotations

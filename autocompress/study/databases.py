@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
@@ -31,7 +31,7 @@ def reading_engine(url: str) -> Engine:
     engine = create_engine(parsed, poolclass=NullPool, creator=lambda: connect_read_only(path))
 
     @event.listens_for(engine, "begin")
-    def _one_snapshot(connection) -> None:  # type: ignore[no-untyped-def]  # SQLAlchemy's listeners are untyped
+    def _one_snapshot(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")  # all that one connection reads is of one moment
 
     return engine

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import optuna
@@ -119,13 +120,14 @@ class Study:
 
     def enqueue(self, recipes: Iterable[Recipe]) -> int:
         """Let recipes wait for their turn, but those that are known or wait already; returns how many were new."""
-        space, known, added = self._asking_space(), self._known_keys(), 0
+        space, known, new = self._asking_space(), self._known_keys(), 0
         for recipe in recipes:
             if recipe.key not in known:
-                with_retries(lambda recipe=recipe: queue.enqueue(self._study, space.params(recipe), recipe.key))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                params = space.params(recipe)
+                with_retries(partial(queue.enqueue, self._study, params, recipe.key))
                 known.add(recipe.key)
-                added += 1
-        return added
+                new += 1
+        return new
 
     def twin(self, recipe: Recipe) -> Outcome | None:
         """The outcome of the same candidate in this study, to be told instead of doing it again; null if there is none.
@@ -173,7 +175,7 @@ class Study:
         """Settle every trial that Optuna takes for running, though nobody does it any more."""
         self._trials.clear()
         for trial in with_retries(lambda: queue.in_state(self._study, TrialState.RUNNING)):
-            row = self._read(lambda session, number=trial.number: ours.find(session, self._id, number))  # type: ignore[misc]  # as in enqueue
+            row = self._read(partial(ours.find, ac_id=self._id, number=trial.number))
             if row is None or (trial.number == 0 and row.state == "running"):
                 self._wait_again(trial)  # it was never given out; or it is the teacher, which stays trial 0
             elif row.state in ours.FINISHED:
