@@ -238,7 +238,7 @@ class Search:
         running = sum(worker.job is not None for worker in self.workers)
         budget, spent = self.plan.budget, self._spent()
         trials = budget.trials if budget.trials or budget.time else DEFAULT_TRIALS
-        if trials is not None and spent.trials + running >= trials:
+        if trials is not None and spent.trials + running >= trials and not spent.retries_waiting:
             return f"the budget of {trials} trials is met"
         left = None if budget.time is None else budget.time - spent.seconds - self._unsaved()
         if left is not None and (left <= 0 or (self.durations and left < 0.8 * statistics.median(self.durations))):
