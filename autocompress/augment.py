@@ -15,7 +15,7 @@ import numpy as np
 VERSION = 1
 UNLABELLED = -100  # what torch's cross_entropy ignores
 HIDDEN = 0.1  # of the words of a masked row
-MASKED, JOINED = 0.4, 0.3  # shares of the copies; the rest are cut
+MASKED, JOINED = 0.25, 0.6  # shares of the copies; the rest are cut
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,8 @@ class Materials:
             if tuned is None:
                 self.teacher = teacher.load_teacher(self.plan.teacher.model, names, False, self.plan.seed, self.offline)
             else:
-                with clock.stage("fine-tuning the teacher") as progress:
+                there = self.store.has_stage("teacher", self.teacher_inputs)
+                with clock.stage("loading the teacher" if there else "fine-tuning the teacher") as progress:
                     folder = self.store.stage(
                         "teacher", self.teacher_inputs, lambda place: self._fine_tune(place, progress)
                     )

@@ -94,6 +94,9 @@ class Search:
         """Teacher, trials, finalists; every exit leaves a valid front behind."""
         with _catching() as interrupt, self.pool():
             reason = self._teacher(interrupt) or self._trials(interrupt)
+            for worker in self.workers:
+                if worker.job is not None:
+                    worker.close()  # interrupted: its trial is tried again when the study goes on
             if self.study.teacher() is not None:
                 self._finalists()
         spent = self._spent()
@@ -193,14 +196,12 @@ class Search:
 
     def test(self, rows: Sequence[Result]) -> None:
         """Measure finished trials on the test split."""
-        worker = self.workers[0]
         for row in rows:
             done = self._run_alone(Job("test", row.trial, row.recipe, sha256=row.sha256), row.recipe.in_words(), None)
             if done is not None and done.quality is not None:
                 self.study.record_quality(row.trial, done.quality)
             elif done is not None:
                 self.display.say(f"trial {row.trial} could not be measured on the test split: {done.error}")
-        worker.job = None
 
     def _run_alone(self, job: Job, words: str, interrupt: _Interrupt | None) -> Done | None:
         """Run one job to its end on the first worker; null when interrupted."""
@@ -294,7 +295,6 @@ def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> E
 
 def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str]:
     """Check storage, teacher, space, runtime and data, without torch; the space the plan means, the data's fingerprint."""
-    check_storage(plan.storage)
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
     runtime = registry.load("runtimes", plan.device.runtime, plan.place("device.runtime"))
     if runtime.available() is None:
@@ -307,6 +307,7 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str]:
             f"{plan.place('task.max_tokens')}: the model reads at most {config.positions} tokens,"
             f" but got {plan.task.max_tokens}; lower it"
         )
+    check_storage(plan.storage)
     data = registry.load("tasks", plan.task.kind.replace("-", "_")).read(plan, config.id2label)
     return space, data.fingerprint
 

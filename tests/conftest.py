@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,10 @@ import pytest
 from tests.tiny import tiny_study
 
 ROOT = Path(__file__).parents[1]
+
+# `evaluate` copies the module of a metric into a folder and imports it there; test processes must not share that folder.
+os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="metrics-")
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @dataclass(frozen=True)

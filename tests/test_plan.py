@@ -90,7 +90,7 @@ recovery:
     assert plan.storage == f"sqlite:///{study.parent}/sst2_cpu/study.db"
     assert isinstance(plan.space, dict)
     assert plan.space["depth"] == {"low": 1, "high": "all"}
-    assert plan.recovery.epochs == 5  # an empty section is its default
+    assert plan.recovery.epochs == 6  # an empty section is its default
 
 
 @pytest.mark.parametrize(

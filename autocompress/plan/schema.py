@@ -125,13 +125,13 @@ class Artifacts(Part):
 class Recovery(Part):
     """How a candidate's quality is recovered by distillation (one setting for all trials)."""
 
-    epochs: float = Field(default=8, ge=0)
+    epochs: float = Field(default=6, ge=0)
     learning_rate: float = Field(default=2e-4, gt=0)
     batch: int = Field(default=32, ge=1)
     temperature: float = Field(default=2.0, gt=0)
     label_weight: float = Field(default=0.1, ge=0)
     hidden_weight: float = Field(default=0.3, ge=0)
-    copies: int = Field(default=3, ge=0)  # varied copies of each training row, which the teacher labels
+    copies: int = Field(default=6, ge=0)  # varied copies of each training row, which the teacher labels
 
 
 Objective = Literal["quality", "latency_ms", "size_mb"]
