@@ -1,7 +1,7 @@
-"""Nobody trains while somebody measures: a latency taken beside a busy core is worthless.
+"""Nobody computes while somebody measures: a latency taken beside a busy core is worthless.
 
-Trainers share a file lock and step aside every few steps; a measurement takes it alone. The turnstile keeps trainers from
-slipping in again before a waiting measurement. Locks end with their process, however it ends.
+Workers that compute share a file lock, and trainers step aside every few steps; a measurement takes it alone. The
+turnstile keeps others from slipping in again before a waiting measurement. Locks end with their process, however it ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Progress = Callable[[float], None]
 
 @contextmanager
 def measuring(root: Path) -> Iterator[None]:
-    """Hold the device alone; waits until every trainer has stepped aside."""
+    """Hold the device alone; waits until every other worker has stepped aside."""
     with _open(root, "turnstile") as turnstile, _open(root, "device") as device:
         fcntl.flock(turnstile, fcntl.LOCK_EX)
         fcntl.flock(device, fcntl.LOCK_EX)
@@ -25,8 +25,15 @@ def measuring(root: Path) -> Iterator[None]:
 
 
 @contextmanager
+def computing(root: Path) -> Iterator[None]:
+    """Share the device for a few seconds of work other than training."""
+    with training(root):
+        yield
+
+
+@contextmanager
 def training(root: Path) -> Iterator[Callable[[Progress], Progress]]:
-    """Share the device with other trainers; gives a wrapper of `progress` that lets measurements pass at each call."""
+    """Share the device with other workers; gives a wrapper of `progress` that lets measurements pass at each call."""
     with _open(root, "turnstile") as turnstile, _open(root, "device") as device:
 
         def enter() -> None:

@@ -144,7 +144,7 @@ class Materials:
 
     def importance(self, clock: Clock) -> surgery.Importance:
         """What heads, neurons and layers are worth, on 512 training rows."""
-        with clock.stage("importance"):
+        with clock.stage("importance"), lease.computing(self.store.root):
             folder = self.store.stage("importance", self._from_teacher(importance.VERSION), self._measure_importance)
         return importance.load(folder / "importance.npz")
 
@@ -159,7 +159,7 @@ class Materials:
 
     def targets(self, clock: Clock) -> recovery.Targets:
         """The teacher's outputs on the training rows."""
-        with clock.stage("teacher outputs") as progress:
+        with clock.stage("teacher outputs") as progress, lease.computing(self.store.root):
             folder = self.store.stage(
                 "targets", self.lesson_inputs, lambda place: self._compute_targets(place, progress)
             )

@@ -82,7 +82,8 @@ class Pipeline:
         """Latency and size of the untrained artifact: they depend on shapes and bits, hardly on weights."""
         with clock.stage("pricing"), tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            self._fill(candidate, place)
+            with lease.computing(self.store.root):
+                self._fill(candidate, place)
             size = measure.size_mb(self.runtime, place)
             if bar.max_size_mb is not None and size > bar.max_size_mb:
                 raise TrialStopped(f"size {size:.1f} MB is over max_size_mb {bar.max_size_mb:g}; not trained")
@@ -142,7 +143,7 @@ class Pipeline:
         save_file(weights, folder / "model.safetensors")
 
     def _deploy(self, candidate: surgery.Candidate, clock: Clock) -> str:
-        with clock.stage("deploying"):
+        with clock.stage("deploying"), lease.computing(self.store.root):
             return self.store.add_artifact(lambda folder: self._fill(candidate, folder))
 
     def _fill(self, candidate: surgery.Candidate, folder: Path) -> None:
@@ -188,7 +189,7 @@ class Pipeline:
         )
 
     def _quality(self, sha256: str, split: str, clock: Clock) -> Quality:
-        with clock.stage(f"quality on {split}") as progress:
+        with clock.stage(f"quality on {split}") as progress, lease.computing(self.store.root):
             assert self.reference_sha is not None, "the teacher is trial 0"
             reference = self._logits(self.reference_sha, split, progress)
             logits = self._logits(sha256, split, progress)
