@@ -144,7 +144,7 @@ class Materials:
 
     def importance(self, clock: Clock) -> surgery.Importance:
         """What heads, neurons and layers are worth, on 512 training rows."""
-        with clock.stage("importance"), lease.computing(self.store.root):
+        with clock.stage("importance"):
             folder = self.store.stage("importance", self._from_teacher(importance.VERSION), self._measure_importance)
         return importance.load(folder / "importance.npz")
 
@@ -154,12 +154,13 @@ class Materials:
         ]
         lengths = np.asarray(self.lengths("train"))[rows]
         batches = [self.batch(rows[part]) for part in ordered_batches(list(lengths), 32)]
-        found = importance.measure_importance(Forward(self.teacher, self.family), batches)
+        with lease.computing(self.store.root):
+            found = importance.measure_importance(Forward(self.teacher, self.family), batches)
         importance.save(found, folder / "importance.npz")
 
     def targets(self, clock: Clock) -> recovery.Targets:
         """The teacher's outputs on the training rows."""
-        with clock.stage("teacher outputs") as progress, lease.computing(self.store.root):
+        with clock.stage("teacher outputs") as progress:
             folder = self.store.stage(
                 "targets", self.lesson_inputs, lambda place: self._compute_targets(place, progress)
             )
@@ -167,7 +168,8 @@ class Materials:
 
     def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
         forward = Forward(self.teacher, self.family)
-        found = recovery.teacher_targets(forward, self.lesson, self.lengths("lessons"), progress)
+        with lease.training(self.store.root) as pause:
+            found = recovery.teacher_targets(forward, self.lesson, self.lengths("lessons"), pause(progress))
         np.save(folder / "logits.npy", found.logits)
         np.save(folder / "hidden.npy", found.hidden)
 

@@ -5,12 +5,14 @@ Nothing is ever half there: an entry is built in a temporary folder beside its p
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +53,17 @@ class Store:
         return sha256
 
     def stage(self, kind: str, inputs: Any, build: Callable[[Path], None]) -> Path:
-        """Folder of a stage's result for these inputs; `build` fills it where it is not there yet."""
+        """Folder of a stage's result for these inputs; `build` fills it where it is not there yet.
+
+        A second process that wants the same result meanwhile waits for the first.
+        """
         place = self.root / "stages" / kind / digest(inputs)
         if not place.is_dir():
-            with _staging(self.root) as folder:
-                build(folder)
-                _move(folder, place)
+            with self._locked(f"{kind}-{place.name}"):
+                if not place.is_dir():
+                    with _staging(self.root) as folder:
+                        build(folder)
+                        _move(folder, place)
         os.utime(place)  # last use, for `shrink`
         return place
 
@@ -85,6 +92,15 @@ class Store:
                 shutil.rmtree(path)
                 removed.append(path)
         return removed
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """One process at a time; the lock ends with its process."""
+        locks = self.root / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with (locks / name).open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _entries(self) -> Iterator[Path]:
         yield from (self.root / "models").glob("*")

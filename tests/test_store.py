@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,19 @@ def test_a_stage_is_built_once_for_equal_inputs(tmp_path: Path) -> None:
     assert store.stage("teacher", {"a": 1, "b": 3}, build) != first
     assert len(calls) == 2
     assert store.has_stage("teacher", {"a": 1, "b": 2})
+
+
+def test_two_processes_that_want_the_same_stage_build_it_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from autocompress.store import Store\n"
+        "def build(folder):\n"
+        "    time.sleep(0.5); (folder / 'x').write_text(sys.argv[2]); print('built', flush=True)\n"
+        "print(Store(Path(sys.argv[1])).stage('targets', 1, build) / 'x')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    both = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in ("one", "two")]
+    printed = [process.communicate()[0] for process in both]
+    assert sum("built" in text for text in printed) == 1
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
