@@ -59,7 +59,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         store.stage("recovered", 1, build)
     assert not store.has_stage("recovered", 1)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != ".locks"] == []
 
 
 def test_shrinking_takes_what_was_used_longest_ago_and_leaves_what_is_kept(tmp_path: Path) -> None:
