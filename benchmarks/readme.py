@@ -33,7 +33,10 @@ def main(study: str) -> None:
 def table(view: StudyView) -> str:
     """The teacher and the front, fastest last, as Markdown."""
     rows = [view.rows[0], *sorted((row for row in view.rows if row.on_front), key=lambda row: row.speedup or 0)]
+    tried = [row for row in view.rows if row.trial and row.state == "complete"]
     lines = [
+        f"Study `{view.name}`: {len(tried)} models measured in {view.seconds / 60:.0f} minutes, teacher included.",
+        "",
         "| trial | model | test accuracy | drop, points (95 %) | latency, ms | speed-up (95 %) | size, MB | times smaller |",
         "|---|---|---|---|---|---|---|---|",
     ]
