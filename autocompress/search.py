@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import statistics
 import time
@@ -25,7 +24,7 @@ from autocompress.space import Space, resolve_space
 from autocompress.store import Store
 from autocompress.study import Spent, Study, read_study
 from autocompress.study.details import read_details
-from autocompress.workers import Worker
+from autocompress.workers import Worker, cores
 
 POLL_SECONDS = 0.5
 SAVE_SECONDS = 5.0  # how much of the time used a kill may lose
@@ -272,8 +271,7 @@ class Search:
     @contextmanager
     def pool(self) -> Iterator[None]:
         """The workers, each with its share of the cores; ended at the end, whatever happens."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = max(1, cores // self.plan.workers)
+        threads = max(1, cores() // self.plan.workers)
         root = self.plan.artifacts.path
         assert root is not None  # filled in by read_plan
         self.workers = [Worker(self.plan, root, threads, self.offline) for _ in range(self.plan.workers)]

@@ -239,15 +239,16 @@ def _start(depth: float, heads: float, neurons: float, bits: int, embedding_bits
     return {"depth": depth, "attention": "full", **sparsities, "weight_bits": bits, "embedding_bits": embedding_bits}
 
 
-# Depth here is a fraction of the teacher's. Deep and thin, shallow and wide, and both: with MiniLM in int8 the third to
-# fifth are 8.6, 9.9 and 20 times as fast as fp32. The last is the strongest corner of any space.
+# Depth here is a fraction of the teacher's. Deep and thin keeps most of the quality: 6 of 6 layers with half the heads and a
+# quarter of the neurons, in int8, is 8 times as fast as the fp32 teacher and lost nothing in film reviews; fewer layers go
+# on from there. The last is the strongest corner of any space.
 STARTERS: tuple[Mapping[str, Scalar], ...] = (
     _start(1, 0, 0, 8, 8),
     _start(1, 0, 0, 8, 4),
-    _start(1, 1 / 2, 3 / 4, 8, 8),
-    _start(2 / 3, 1 / 2, 1 / 2, 8, 8),
+    _start(1, 1 / 2, 3 / 4, 8, 4),
+    _start(1, 2 / 3, 7 / 8, 8, 4),
+    _start(2 / 3, 1 / 2, 3 / 4, 8, 4),
     _start(1 / 2, 2 / 3, 3 / 4, 8, 4),
-    _start(1 / 2, 1 / 3, 1 / 2, 8, 8),
     _start(1 / 3, 2 / 3, 3 / 4, 8, 4),
     _start(0, 1, 1, 1, 1),
 )

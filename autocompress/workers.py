@@ -92,6 +92,11 @@ class Worker:
         return f"the worker {describe_exit(code)}" + (f"; last lines of its log: {' | '.join(lines)}" if lines else "")
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe_exit(code: int | None) -> str:
     """An exit code in words."""
     if code is not None and code < 0:
@@ -170,10 +175,23 @@ def _do(pipeline: Any, job: Job, pipe: Connection) -> Done:
         pipe.send(Said(stage, fraction))
 
     if job.kind == "teacher":
-        return Done(outcome=pipeline.run_teacher(say))
+        with _all_threads():  # the other workers have nothing to do yet
+            return Done(outcome=pipeline.run_teacher(say))
     if job.kind == "test":
         return Done(quality=pipeline.run_test(job.sha256, say))
     return Done(outcome=pipeline.run_trial(job.recipe, job.bar, say))
+
+
+@contextmanager
+def _all_threads() -> Iterator[None]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(cores())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _first_line(error: Exception) -> str:
