@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from types import FrameType
 from typing import Protocol
 
@@ -132,6 +133,7 @@ class Search:
             busy = [worker for worker in self.workers if worker.job is not None]
             if ending is not None and not busy:
                 return ending
+            wait([worker.pipe for worker in busy if worker.pipe is not None], POLL_SECONDS)
             for worker in busy:
                 self._watch(worker)
             self._tick()
@@ -161,7 +163,7 @@ class Search:
     def _watch(self, worker: Worker) -> None:
         """Take a worker's next word, if it has one."""
         job = worker.job
-        said = worker.poll(POLL_SECONDS)
+        said = worker.poll(0)
         if job is None or said is None:
             return
         if isinstance(said, Said):

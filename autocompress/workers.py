@@ -25,6 +25,7 @@ from autocompress.plan import StudyPlan
 from autocompress.store import Store
 
 TRIALS_PER_CHILD = 50
+SAY_SECONDS = 0.5  # between two words on the progress of one stage
 LOG_LINES = 5  # of a crashed trial's log, kept in its reason
 
 
@@ -64,6 +65,11 @@ class Worker:
             self.job = None
             self._done += 1
         return said
+
+    @property
+    def pipe(self) -> Connection | None:
+        """Where the child's words arrive: what a supervisor of several waits on."""
+        return self._pipe
 
     def close(self) -> None:
         """End the child now; a running job is given up."""
@@ -171,8 +177,14 @@ def _open_pipeline(plan: StudyPlan, store: Store, threads: int, offline: bool) -
 
 
 def _do(pipeline: Any, job: Job, pipe: Connection) -> Done:
+    last = Said("", 0.0), 0.0
+
     def say(stage: str, fraction: float) -> None:
-        pipe.send(Said(stage, fraction))
+        nonlocal last
+        said, now = Said(stage, fraction), time.monotonic()
+        if stage != last[0].stage or now - last[1] >= SAY_SECONDS:  # a full pipe would hold the work up
+            last = said, now
+            pipe.send(said)
 
     if job.kind == "teacher":
         with _all_threads():  # the other workers have nothing to do yet

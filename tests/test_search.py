@@ -15,13 +15,13 @@ import pytest
 
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.jobs import Done, Job, Said
-from autocompress.measurement import Outcome, Result
+from autocompress.measurement import Interval, Outcome, Quality, Result
 from autocompress.plan import read_plan
 from autocompress.recipe import Recipe
 from autocompress.search import next_bits, prepare, run_search
 from autocompress.space import resolve_space
 from autocompress.study import StudyView, read_study
-from autocompress.workers import Worker, describe_exit
+from autocompress.workers import Worker, _do, describe_exit
 from tests.tiny import tiny_study, write_rows
 
 
@@ -259,3 +259,32 @@ def test_exits_are_told_in_words() -> None:
     assert describe_exit(-9) == "was killed by SIGKILL (out of memory?)"
     assert describe_exit(-11) == "was killed by SIGSEGV"
     assert describe_exit(3) == "ended with exit code 3"
+
+
+def test_a_chatty_stage_does_not_fill_the_pipe() -> None:
+    """A worker whose supervisor looks elsewhere for a while must not wait for it."""
+    said: list[Said] = []
+
+    class Pipe:
+        def send(self, word: Said) -> None:
+            said.append(word)
+
+    class Chatty:
+        def run_test(self, sha256: str, say: Any) -> Quality:
+            for step in range(10_000):
+                say("teacher outputs", step / 10_000)
+            say("deploying", 0.0)
+            return Quality(
+                split="test",
+                quality=1.0,
+                drop=0.0,
+                drop_interval=Interval(low=0.0, high=0.0),
+                disagreement=0.0,
+                examples=1,
+                predictions_sha256="",
+            )
+
+    done = _do(Chatty(), Job("test", 1, sha256="0"), Pipe())  # type: ignore[arg-type]  # all it does is send
+    assert done.quality is not None
+    assert [word.stage for word in said if word.fraction == 0] == ["teacher outputs", "deploying"]
+    assert len(said) < 10
