@@ -16,7 +16,9 @@ from tests.tiny import tiny_study
 ROOT = Path(__file__).parents[1]
 
 # `evaluate` copies the module of a metric into a folder and imports it there; test processes must not share that folder.
-os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="metrics-")
+# (This file is imported under two names; the folder must stay the one that was read first.)
+if os.environ.get("METRICS_CACHE_OF") != str(os.getpid()):
+    os.environ |= {"METRICS_CACHE_OF": str(os.getpid()), "HF_MODULES_CACHE": tempfile.mkdtemp(prefix="metrics-")}
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
