@@ -35,6 +35,9 @@ def no_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     folder = tmp_path_factory.mktemp("huggingface")
     with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "evaluate_modules"]:
+            patch.delitem(sys.modules, name)  # copies that an earlier test made, in another folder
+        patch.setattr(sys, "path", [place for place in sys.path if place != str(evaluate.config.HF_MODULES_CACHE)])
         patch.setattr(socket.socket, "connect", refuse)
         patch.setattr(socket, "getaddrinfo", refuse)
         patch.setattr(evaluate.config, "HF_MODULES_CACHE", folder / "modules")

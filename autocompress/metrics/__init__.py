@@ -7,7 +7,6 @@ without relative imports, because `evaluate.load` runs a copy of it.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -59,14 +58,8 @@ def _module(name: str, trust_remote_code: bool) -> Any:
 
     evaluate.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # its download counter is telemetry
     evaluate.config.HF_EVALUATE_OFFLINE |= is_offline_mode()  # it has a switch of its own for this
-    source = name if path is None else str(path)
     try:
-        try:
-            return evaluate.load(source, keep_in_memory=True)
-        except ModuleNotFoundError:
-            # it has just copied the module into a folder whose listing Python had read within the same tick of the clock
-            importlib.invalidate_caches()
-            return evaluate.load(source, keep_in_memory=True)
+        return evaluate.load(name if path is None else str(path), keep_in_memory=True)
     except (ImportError, OSError) as error:
         raise UsageError(f"metric {name!r} cannot be loaded: {error}") from error
 
