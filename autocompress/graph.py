@@ -125,7 +125,8 @@ def _shape_entries(node: Node, constants: dict[str, np.ndarray], producers: dict
 def shield_residuals(model: onnx.ModelProto) -> None:
     """Add the residual by `Sum`, so that onnxruntime's SkipLayerNormFusion, on by default, does not match.
 
-    That fusion costs a small int8 model 0.12 of its 0.40 ms.
+    In an export of the stock forward pass that fusion cost a small int8 model 0.12 of its 0.40 ms; in ours it made no
+    difference that could be measured (studies/LOG.md).
     """
     graph = Graph(model)
     constants = graph.constants()

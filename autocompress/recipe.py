@@ -43,7 +43,7 @@ class Recipe:
 
     def structure(self) -> Recipe:
         """The part that recovery trains: one recovery serves every bit-width."""
-        return replace(self, **{name: NEUTRAL[name] for name in AFTER_RECOVERY})  # type: ignore[arg-type]
+        return replace(self, **{name: NEUTRAL[name] for name in AFTER_RECOVERY})  # type: ignore[arg-type]  # as in from_dict
 
     def in_words(self) -> str:
         """One short line a person can read, e.g. `3 layers · 67 % fewer heads · int8`."""
