@@ -1,8 +1,8 @@
 """One lean forward pass for every family: what training, importance and export run.
 
 It gives the logits of the transformers model (a test holds them together) with less work: query, key and value in one
-product, one mask per batch, and in the last layer only position 0, the only one a classifier reads: of a three-layer model, most
-of a third.
+product, one mask per batch, and in the last layer only position 0, the only one a classifier
+reads: most of a third of a three-layer model.
 """
 
 from __future__ import annotations
