@@ -59,13 +59,7 @@ class Forward:
         skip: frozenset[int] = frozenset(),  # layers left out of this pass
     ) -> Output:
         hidden = self._dropout(self.embed(input_ids, token_type_ids))
-        mask = self.attention.mask(
-            batch_size=input_ids.shape[0],
-            q_length=input_ids.shape[1],
-            kv_length=input_ids.shape[1],
-            attention_mask=attention_mask.bool(),
-            dtype=hidden.dtype,
-        )
+        mask = self.mask(attention_mask, hidden)
         states = [hidden]
         running = [index for index in range(len(self.parts)) if index not in skip]
         for index in running:
@@ -90,26 +84,39 @@ class Forward:
         hidden = tables.norm(hidden)
         return cast(Tensor, hidden if tables.projection is None else tables.projection(hidden))
 
+    def mask(self, attention_mask: Tensor, hidden: Tensor) -> Tensor | None:
+        """The attention variant's own form of a keep-mask (batch, sequence), for hidden states of that type."""
+        batch, length = attention_mask.shape
+        mask: Tensor | None = self.attention.mask(
+            batch_size=batch,
+            q_length=length,
+            kv_length=length,
+            attention_mask=attention_mask.bool(),
+            dtype=hidden.dtype,
+        )
+        return mask
+
     def _layer(self, index: int, hidden: Tensor, mask: Tensor | None, gates: Gates | None, first_only: bool) -> Tensor:
         parts = self.parts[index]
-        context = self._attend(index, hidden, mask, first_only)  # (batch, queries, heads, head size)
+        context = self.attend(index, hidden, mask, first_only)  # (batch, queries, heads × head size)
         if gates is not None:
-            context = context * gates.heads[index][:, None, :, None]
-        attended = self._dropout(parts.output(context.flatten(2)))
+            context = context * gates.heads[index].repeat_interleave(parts.head_size, dim=1)[:, None, :]
+        attended = self._dropout(parts.output(context))
         hidden = parts.attention_norm((hidden[:, :1] if first_only else hidden) + attended)
         inner = parts.activation(parts.ffn_in(hidden))  # (batch, queries, neurons)
         if gates is not None:
             inner = inner * gates.neurons[index][:, None, :]
         return cast(Tensor, parts.ffn_norm(hidden + self._dropout(parts.ffn_out(inner))))
 
-    def _attend(self, index: int, hidden: Tensor, mask: Tensor | None, first_only: bool) -> Tensor:
+    def attend(self, index: int, hidden: Tensor, mask: Tensor | None, first_only: bool = False) -> Tensor:
+        """What the heads of a layer read: (batch, queries, heads × head size), the input of its output matrix."""
         parts = self.parts[index]
         heads = [
             x.view(hidden.shape[0], -1, parts.heads, parts.head_size).transpose(1, 2)
             for x in self.project(index, hidden, first_only)
         ]  # each (batch, heads, sequence, head size)
         context, _ = self.attention.attend(self.model, *heads, mask, scaling=self.scaling(index), dropout=self.dropout)
-        return cast(Tensor, context)
+        return cast(Tensor, context.flatten(2))
 
     def scaling(self, index: int) -> float:
         """What the attention scores of a layer are multiplied by."""

@@ -23,6 +23,7 @@ from autocompress.plan import StudyPlan
 from autocompress.store import Store, digest
 from autocompress.training import ordered_batches
 
+REFIT_TOKENS = 60_000  # more cost seconds and memory, and fit no better
 Say = Callable[[str, float], None]  # stage, fraction done
 
 
@@ -148,6 +149,18 @@ class Materials:
             folder = self.store.stage("importance", self._from_teacher(importance.VERSION), self._measure_importance)
         return importance.load(folder / "importance.npz")
 
+    @property
+    def forward(self) -> Forward:
+        """The teacher's forward pass."""
+        return Forward(self.teacher, self.family)
+
+    def refit_batches(self, rows: int) -> list[dict[str, torch.Tensor]]:
+        """Some rows and copies of rows, at most `rows` and `REFIT_TOKENS`, to fit a candidate's matrices on."""
+        lengths = np.asarray(self.lengths("lessons"))
+        chosen = np.random.default_rng(self.plan.seed).permutation(len(lengths))[:rows]
+        chosen = chosen[: max(1, int(np.searchsorted(np.cumsum(lengths[chosen]), REFIT_TOKENS, side="right")))]
+        return [self.lesson(chosen[part]) for part in ordered_batches(list(lengths[chosen]), 64)]
+
     def _measure_importance(self, folder: Path) -> None:
         rows = np.random.default_rng(self.plan.seed).permutation(len(self.lengths("train")))[
             : importance.CALIBRATION_ROWS
@@ -155,7 +168,7 @@ class Materials:
         lengths = np.asarray(self.lengths("train"))[rows]
         batches = [self.batch(rows[part]) for part in ordered_batches(list(lengths), 32)]
         with lease.computing(self.store.root):
-            found = importance.measure_importance(Forward(self.teacher, self.family), batches)
+            found = importance.measure_importance(self.forward, batches)
         importance.save(found, folder / "importance.npz")
 
     def targets(self, clock: Clock) -> recovery.Targets:
@@ -167,9 +180,8 @@ class Materials:
         return recovery.Targets(np.load(folder / "logits.npy"), np.load(folder / "hidden.npy", mmap_mode="r"))
 
     def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
-        forward = Forward(self.teacher, self.family)
         with lease.training(self.store.root) as pause:
-            found = recovery.teacher_targets(forward, self.lesson, self.lengths("lessons"), pause(progress))
+            found = recovery.teacher_targets(self.forward, self.lesson, self.lengths("lessons"), pause(progress))
         np.save(folder / "logits.npy", found.logits)
         np.save(folder / "hidden.npy", found.hidden)
 

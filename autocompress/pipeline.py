@@ -23,6 +23,8 @@ from autocompress.plan import StudyPlan
 from autocompress.recipe import Recipe
 from autocompress.store import Store
 
+REFIT_SHARE = 0.1  # of a recovery's time, for its progress display
+
 
 class Pipeline:
     """Runs the trials of one study on what they share."""
@@ -112,7 +114,8 @@ class Pipeline:
             "recovery": self.plan.recovery.model_dump(),
             "seed": self.plan.seed,
         }
-        targets = None if self.store.has_stage("recovered", inputs) else self.shared.targets(clock)
+        wanted = self.plan.recovery.epochs > 0 and not self.store.has_stage("recovered", inputs)
+        targets = self.shared.targets(clock) if wanted else None
         with clock.stage("recovery") as progress:
             folder = self.store.stage(
                 "recovered", inputs, lambda place: self._train(candidate, targets, place, progress)
@@ -126,19 +129,25 @@ class Pipeline:
         folder: Path,
         progress: Callable[[float], None],
     ) -> None:
-        assert targets is not None  # computed by the caller whenever the stage is not there yet
+        settings = self.plan.recovery
         torch.manual_seed(self.plan.seed)
         with lease.training(self.store.root) as pause:
-            recovery.recover(
-                candidate,
-                targets,
-                self.shared.lesson,
-                self.shared.lengths("lessons"),
-                len(self.shared.lengths("train")),
-                self.plan.recovery,
-                self.plan.seed,
-                pause(progress),
-            )
+            step = pause(progress)
+            share = REFIT_SHARE if settings.epochs > 0 else 1.0
+            if settings.refit_rows > 0:
+                batches = self.shared.refit_batches(settings.refit_rows)
+                recovery.refit(candidate, self.shared.forward, batches, lambda done: step(share * done))
+            if targets is not None:
+                recovery.distil(
+                    candidate,
+                    targets,
+                    self.shared.lesson,
+                    self.shared.lengths("lessons"),
+                    len(self.shared.lengths("train")),
+                    settings,
+                    self.plan.seed,
+                    lambda done: step(share + (1 - share) * done),
+                )
         weights = {name: tensor.contiguous() for name, tensor in candidate.model.state_dict().items()}
         save_file(weights, folder / "model.safetensors")
 

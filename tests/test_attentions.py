@@ -176,6 +176,14 @@ def test_importing_the_registry_imports_no_torch() -> None:
 # full -----------------------------------------------------------------------------------------------------------------
 
 
+def test_full_gives_the_same_by_the_fused_kernel_and_by_plain_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = (torch.randn(2, 3, 12, 8) for _ in range(3))
+    keep = torch.arange(12) < torch.tensor([[12], [5]])
+    plain = attend("full", query, key, value, keep)
+    monkeypatch.setattr("autocompress.attentions.full.PLAIN_TOKENS", 0)
+    torch.testing.assert_close(attend("full", query, key, value, keep), plain, atol=1e-5, rtol=1e-5)
+
+
 def test_full_gives_the_logits_of_transformers_own_attention() -> None:
     model = tiny_bert("full")
     ids, keep = tokens(3, 30)

@@ -1,7 +1,8 @@
 """Full softmax attention: every token attends to every token; cost quadratic in length.
 
-Trains through torch's fused kernel, and exports as the plain operators: the exporter's own rendering of the fused
-kernel multiplies both query and key by a scale, even where that is 1.
+Long texts, and all on a GPU, train through torch's fused kernel. Short ones on a CPU train by the plain operators, as the
+fused kernel's backward pass takes 8 times as long at 16 tokens, 4 at 64 and as long at about 300. Both export as the plain
+operators: the exporter's own rendering of the fused kernel multiplies both query and key by a scale, even where that is 1.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from autocompress.attentions import scaled
 
 NEEDS_WINDOW = False
+PLAIN_TOKENS = 256  # the longest text for which a CPU is faster without the fused kernel
 
 # Added to the score of a key that must not be seen, as in BERT's own code: exp(-10,000) is 0 in every float type, and
 # unlike the type's minimum it stays finite when cast to bfloat16 or float16, so that no row can become NaN.
@@ -36,8 +38,9 @@ def attend(
 
     `attention_mask` is what `mask` gives: additive, `(batch, 1, 1, keys)`; None sees every key.
     """
-    if torch.onnx.is_in_onnx_export():
-        output = _plain(scaled(query, scaling), key, value, attention_mask)
+    short = query.device.type == "cpu" and key.shape[2] <= PLAIN_TOKENS
+    if torch.onnx.is_in_onnx_export() or short:
+        output = _plain(scaled(query, scaling), key, value, attention_mask, dropout)
     else:
         output = F.scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scaling)
     return output.transpose(1, 2).contiguous(), None
@@ -58,8 +61,11 @@ def mask(
     return ((attention_mask.to(dtype) - 1.0) * -MASKED).unsqueeze(1).unsqueeze(1)
 
 
-def _plain(query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None) -> Tensor:
+def _plain(query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, dropout: float) -> Tensor:
     scores = query @ key.transpose(2, 3)  # (batch, heads, queries, keys)
     if attention_mask is not None:
         scores = scores + attention_mask
-    return scores.softmax(dim=-1) @ value
+    weights = scores.softmax(dim=-1)
+    if weights.dtype != value.dtype:
+        weights = weights.to(value.dtype)  # a float32 mask has widened bfloat16 scores
+    return (F.dropout(weights, dropout) if dropout else weights) @ value

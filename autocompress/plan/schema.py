@@ -123,10 +123,11 @@ class Artifacts(Part):
 
 
 class Recovery(Part):
-    """How a candidate's quality is recovered by distillation (one setting for all trials)."""
+    """How a candidate's quality is recovered: a least-squares refit, then distillation (one setting for all trials)."""
 
+    refit_rows: int = Field(default=3000, ge=0)  # rows that the refit reads; 0: none is done
     epochs: float = Field(default=6, ge=0)
-    learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
     batch: int = Field(default=32, ge=1)
     temperature: float = Field(default=2.0, gt=0)
     label_weight: float = Field(default=0.1, ge=0)

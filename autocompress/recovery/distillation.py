@@ -1,4 +1,4 @@
-"""Give a candidate its quality back: distillation from the teacher's cached outputs."""
+"""Recovery by training: distillation from the teacher's cached outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from autocompress.plan import Recovery
 from autocompress.surgery import Candidate
 from autocompress.training import Progress, autocast, fit, ordered_batches
 
-VERSION = 1
 Batch = Callable[[np.ndarray], dict[str, Tensor]]  # row numbers -> input_ids, attention_mask, labels (, token_type_ids)
 
 
@@ -65,7 +64,7 @@ def pool(state: Tensor, attention_mask: Tensor) -> Tensor:
     return torch.stack((first, (state * weights).sum(1) / weights.sum(1)), dim=1)
 
 
-def recover(
+def distil(
     candidate: Candidate,
     targets: Targets,
     batch_of: Batch,
