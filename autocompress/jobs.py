@@ -20,9 +20,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class Job:
-    """What a child is asked to do: the teacher (trial 0), a trial, or the test split for a finished artifact."""
+    """What a child is asked to do: the teacher (trial 0), what all trials share, a trial, or the test split for a finished
+    artifact."""
 
-    kind: str  # teacher | trial | test
+    kind: str  # teacher | shared | trial | test
     trial: int
     recipe: Recipe | None = None
     bar: Bar | None = None

@@ -20,7 +20,7 @@ from autocompress.jobs import Bar
 from autocompress.materials import Clock, Materials, Say
 from autocompress.measurement import Latency, Measurement, Outcome, Quality
 from autocompress.plan import StudyPlan
-from autocompress.recipe import Recipe
+from autocompress.recipe import AFTER_RECOVERY, Recipe
 from autocompress.store import Store
 
 REFIT_SHARE = 0.1  # of a recovery's time, for its progress display
@@ -47,6 +47,14 @@ class Pipeline:
         self.reference_sha = self._deploy(candidate, clock)
         outcome = self._measured(candidate, self.reference_sha, clock, start)
         return replace(outcome, facts={**outcome.facts, "data": self.shared.data.fingerprint})
+
+    def run_shared(self, say: Say) -> None:
+        """What every trial needs of the teacher, computed before the first one starts: trials would wait for it."""
+        clock = Clock(say)
+        self.shared.teacher_model(clock)
+        self.shared.importance(clock)
+        if self.plan.recovery.epochs > 0 and any(name not in AFTER_RECOVERY for name in self.plan.space):
+            self.shared.targets(clock)
 
     def run_trial(self, recipe: Recipe, bar: Bar, say: Say) -> Outcome:
         """One candidate from recipe to measurement; stopped where its price does not pass the bar."""

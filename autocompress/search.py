@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import statistics
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from types import FrameType
 from typing import Protocol
 
 from autocompress import registry
+from autocompress.budget import Meter
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.front import expected_drop
 from autocompress.jobs import Bar, Done, Job, Said
@@ -23,14 +22,12 @@ from autocompress.plan import StudyPlan, check_storage
 from autocompress.recipe import AFTER_RECOVERY, Recipe
 from autocompress.space import Space, resolve_space
 from autocompress.store import Store
-from autocompress.study import Spent, Study, read_study
+from autocompress.study import Study, read_study
 from autocompress.study.details import read_details
 from autocompress.workers import Worker, cores
 
 POLL_SECONDS = 0.5
-SAVE_SECONDS = 5.0  # how much of the time used a kill may lose
 TWINS_IN_A_ROW = 60  # proposals already known, one after another: the space is as good as exhausted
-DEFAULT_TRIALS = 40  # where the study file sets no budget
 
 
 class Display(Protocol):
@@ -84,25 +81,23 @@ class Search:
     display: Display
     offline: bool
     workers: list[Worker] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
-    saved: float = 0.0  # seconds of this run already added to the study
-    used: Spent | None = None  # of the budget, as last read: the supervisor must not compute while workers measure
-    waiting: deque[tuple[int, Recipe]] = field(default_factory=deque)
-    durations: list[float] = field(default_factory=list)  # seconds of the trials of this run that were trained
+    meter: Meter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.meter = Meter(self.plan.budget, self.study)
 
     def run(self) -> Ending:
         """Teacher, trials, finalists; every exit leaves a valid front behind."""
         with _catching() as interrupt, self.pool():
-            reason = self._teacher(interrupt) or self._trials(interrupt)
+            reason = self._teacher(interrupt) or self._shared(interrupt) or self._trials(interrupt)
             for worker in self.workers:
                 if worker.job is not None:
                     worker.close()  # interrupted: its trial is tried again when the study goes on
             if self.study.teacher() is not None:
                 self._finalists()
-        spent = self._spent()
-        return Ending(reason, interrupt.asked, spent.trials, spent.seconds)
+        return Ending(reason, interrupt.asked, self.meter.spent.trials, self.meter.spent.seconds)
 
-    # ---- the three parts ---------------------------------------------------------------------------------------
+    # ---- the four parts ---------------------------------------------------------------------------------------
 
     def _teacher(self, interrupt: _Interrupt) -> str | None:
         """Trial 0, complete before anything is asked; a reason to end where that was not to be."""
@@ -121,6 +116,15 @@ class Search:
         for worker in self.workers:
             worker.reference_sha = known.sha256
         return None
+
+    def _shared(self, interrupt: _Interrupt) -> str | None:
+        """What all trials share, on all cores; a reason to end where that was not to be."""
+        if self._ending(0) is not None:
+            return None
+        done = self._run_alone(Job("shared", 0), "what all trials share", interrupt)
+        if done is not None and done.error is not None:
+            raise (UsageError if done.usage else AutocompressError)(done.error)
+        return "interrupted" if done is None else None
 
     def _trials(self, interrupt: _Interrupt) -> str:
         """Ask, start, watch and tell until the budget is met; the reason why it ended."""
@@ -152,7 +156,7 @@ class Search:
     def _start(self, worker: Worker) -> bool:
         """Ask for a recipe and give it to a worker; false where a twin's result answered it."""
         asked = self.study.ask()
-        self.used = None
+        self.meter.changed()
         twin = self.study.twin(asked.recipe)
         if twin is not None:
             self.study.tell(asked.number, asked.recipe, twin)
@@ -173,7 +177,7 @@ class Search:
         outcome = said.outcome or Outcome(state="failed", reason=said.error, seconds=seconds)
         assert job.recipe is not None  # trials have one
         self.study.tell(job.trial, job.recipe, outcome)
-        self.used = None
+        self.meter.changed()
         self.display.finished(job.trial, job.recipe, outcome, job.recipe.in_words())
         if outcome.state == "complete":
             self._after(job.trial, job.recipe, outcome)
@@ -183,7 +187,7 @@ class Search:
         rows = self._rows()
         self.display.front([row for row in rows if row.on_front], next((r for r in rows if r.trial == 0), None))
         if outcome.stages.get("recovery", 0) > outcome.seconds / 4:
-            self.durations.append(outcome.seconds)
+            self.meter.durations.append(outcome.seconds)
         if any(row.trial == trial and row.on_front for row in rows):
             self.study.enqueue(next_bits(self.space, recipe))
         self._make_room(rows)
@@ -237,32 +241,13 @@ class Search:
         """Why no further trial may start, or null."""
         if twins >= TWINS_IN_A_ROW:
             return f"the last {twins} proposals were all known: the space is exhausted"
-        running = sum(worker.job is not None for worker in self.workers)
-        budget, spent = self.plan.budget, self._spent()
-        trials = budget.trials if budget.trials or budget.time else DEFAULT_TRIALS
-        if trials is not None and spent.trials + running >= trials and not spent.retries_waiting:
-            return f"the budget of {trials} trials is met"
-        left = None if budget.time is None else budget.time - spent.seconds - self._unsaved()
-        if left is not None and (left <= 0 or (self.durations and left < 0.8 * statistics.median(self.durations))):
-            return f"the budget of {budget.time:.0f} s is met"
-        return None
+        return self.meter.ending(running=sum(worker.job is not None for worker in self.workers))
 
     def _tick(self, save: bool = False) -> None:
         """Keep the display alive and the time used written down."""
-        if save or self._unsaved() > SAVE_SECONDS:
-            seconds = self._unsaved()
-            self.study.add_seconds(seconds)
-            self.saved += seconds
-            self.used = None
-        spent, budget = self._spent(), self.plan.budget
-        self.display.progress(spent.trials, budget.trials, spent.seconds + self._unsaved(), budget.time)
-
-    def _spent(self) -> Spent:
-        self.used = self.used or self.study.spent()
-        return self.used
-
-    def _unsaved(self) -> float:
-        return time.monotonic() - self.began - self.saved
+        self.meter.save(force=save)
+        budget = self.plan.budget
+        self.display.progress(self.meter.spent.trials, budget.trials, self.meter.seconds, budget.time)
 
     def _rows(self) -> tuple[Result, ...]:
         return read_study(self.plan.storage, self.plan.study).rows

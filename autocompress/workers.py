@@ -186,9 +186,9 @@ def _do(pipeline: Any, job: Job, pipe: Connection) -> Done:
             last = said, now
             pipe.send(said)
 
-    if job.kind == "teacher":
+    if job.kind in ("teacher", "shared"):
         with _all_threads():  # the other workers have nothing to do yet
-            return Done(outcome=pipeline.run_teacher(say))
+            return Done(outcome=pipeline.run_teacher(say) if job.kind == "teacher" else pipeline.run_shared(say))
     if job.kind == "test":
         return Done(quality=pipeline.run_test(job.sha256, say))
     return Done(outcome=pipeline.run_trial(job.recipe, job.bar, say))

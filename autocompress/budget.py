@@ -1,0 +1,62 @@
+"""How much of a study's budget is used, and whether another trial may start."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+
+from autocompress.plan import Budget
+from autocompress.study import Spent, Study
+
+SAVE_SECONDS = 5.0  # how much of the time used a kill may lose
+DEFAULT_TRIALS = 40  # where the study file sets no budget
+
+
+@dataclass
+class Meter:
+    """Counts the trials and the seconds of one run; the study keeps them over runs."""
+
+    budget: Budget
+    study: Study
+    durations: list[float] = field(default_factory=list)  # seconds of the trials of this run that were trained
+    _began: float = field(default_factory=time.monotonic)
+    _saved: float = 0.0  # seconds of this run already added to the study
+    _spent: Spent | None = None  # as last read: the supervisor must not compute while workers measure
+
+    @property
+    def spent(self) -> Spent:
+        """What the study has used, as far as it is written down."""
+        self._spent = self._spent or self.study.spent()
+        return self._spent
+
+    @property
+    def seconds(self) -> float:
+        """All time used, this run's included."""
+        return self.spent.seconds + self._unsaved()
+
+    def changed(self) -> None:
+        """A trial began or ended: count again."""
+        self._spent = None
+
+    def save(self, force: bool = False) -> None:
+        """Write down the time used, now or once in a while."""
+        seconds = self._unsaved()
+        if force or seconds > SAVE_SECONDS:
+            self.study.add_seconds(seconds)
+            self._saved += seconds
+            self.changed()
+
+    def ending(self, running: int) -> str | None:
+        """Why no further trial may start beside those that run, or null."""
+        budget, spent = self.budget, self.spent
+        trials = budget.trials if budget.trials or budget.time else DEFAULT_TRIALS
+        if trials is not None and spent.trials + running >= trials and not spent.retries_waiting:
+            return f"the budget of {trials} trials is met"
+        left = None if budget.time is None else budget.time - self.seconds
+        if left is not None and (left <= 0 or (self.durations and left < 0.8 * statistics.median(self.durations))):
+            return f"the budget of {budget.time:.0f} s is met"
+        return None
+
+    def _unsaved(self) -> float:
+        return time.monotonic() - self._began - self._saved
