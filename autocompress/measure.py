@@ -1,8 +1,7 @@
-"""Measure an artifact: quality over a whole split, latency against the reference, size, memory. Never the torch module."""
+"""Measure an artifact: its logits over a whole split, latency against the reference, size, memory. Never the torch module."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import subprocess
 import sys
@@ -15,13 +14,12 @@ from types import ModuleType
 
 import numpy as np
 
-from autocompress.measurement import Interval, Latency, Quality
+from autocompress.measurement import Interval, Latency
 from autocompress.runtimes import Session
 
 BLOCK_CALLS = 60  # a block is warm after its first tenth of calls; call-by-call alternation would measure cold caches
 BLOCK_SECONDS = 0.3
 WARM_UP = 10
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -107,37 +105,6 @@ def logits_of(
     logits = np.empty((count, outputs[0].shape[1]), np.float32)
     logits[order] = np.concatenate(outputs)
     return logits
-
-
-def score(
-    split: str,
-    logits: np.ndarray,
-    reference_logits: np.ndarray,
-    labels: np.ndarray,
-    metric: Callable[[np.ndarray, np.ndarray], float],
-    seed: int,
-) -> Quality:
-    """The metric of a split and its drop against the reference, with a 95 % paired bootstrap interval.
-
-    Paired: candidate and reference are scored on the same resampled rows, so that hard rows cancel out.
-    """
-    predicted, expected = logits.argmax(-1), reference_logits.argmax(-1)
-    rng = np.random.default_rng(seed)
-    drops = []
-    for _ in range(RESAMPLES):
-        rows = rng.integers(0, len(labels), len(labels))
-        drops.append(metric(expected[rows], labels[rows]) - metric(predicted[rows], labels[rows]))
-    low, high = np.percentile(drops, [2.5, 97.5])
-    quality = metric(predicted, labels)
-    return Quality(
-        split=split,
-        quality=quality,
-        drop=metric(expected, labels) - quality,
-        drop_interval=Interval(low=float(low), high=float(high)),
-        disagreement=float(np.mean(predicted != expected)),
-        examples=len(labels),
-        predictions_sha256=hashlib.sha256(predicted.astype("<i8").tobytes()).hexdigest(),
-    )
 
 
 def size_mb(runtime: ModuleType, folder: Path) -> float:

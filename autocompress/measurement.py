@@ -40,6 +40,8 @@ class Quality:
     disagreement: float  # fraction of the rows on which prediction and reference prediction differ
     examples: int
     predictions_sha256: str
+    soft_drop: float | None = None  # the drop with less luck in it (`scoring.soft_drop`); null in studies of old
+    soft_drop_interval: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,8 @@ class Measurement:
 
 def quality_from_dict(values: Mapping[str, Any]) -> Quality:
     """A `Quality` back from plain JSON types."""
-    return Quality(**{**values, "drop_interval": Interval(**values["drop_interval"])})
+    intervals = {name: Interval(**values[name]) for name in ("drop_interval", "soft_drop_interval") if values.get(name)}
+    return Quality(**{**values, **intervals})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +127,10 @@ class Result:
     seconds: float | None = None
     sha256: str | None = None
     disagreement: float | None = None
+    soft_drop: float | None = None
+    soft_drop_interval: tuple[float, float] | None = None
+    expected_drop: float | None = None  # on other rows, by all that the study shows (`front.expected_drop`)
+    expected_drop_interval: tuple[float, float] | None = None
 
     def in_words(self) -> str:
         """What it is, in one short line; trial 0 is the teacher."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import deploy, lease, measure, metrics, recovery, registry, surgery
+from autocompress import deploy, lease, measure, metrics, recovery, registry, scoring, surgery
 from autocompress.errors import TrialStopped
 from autocompress.jobs import Bar
 from autocompress.materials import Clock, Materials, Say
@@ -210,7 +210,7 @@ class Pipeline:
             assert self.reference_sha is not None, "the teacher is trial 0"
             reference = self._logits(self.reference_sha, split, progress)
             logits = self._logits(sha256, split, progress)
-        return measure.score(split, logits, reference, self.shared.tokens[split].labels, self.metric, self.plan.seed)
+        return scoring.score(split, logits, reference, self.shared.tokens[split].labels, self.metric, self.plan.seed)
 
     def _logits(self, sha256: str, split: str, progress: Callable[[float], None]) -> np.ndarray:
         """Logits of an artifact on a split, kept: the rows that a score was taken on can be looked at again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import erf, sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,6 +185,20 @@ def test_what_is_picked_holds_the_constraints(rows: list[Result], prefer: str | 
             assert not broken(found.row, limits)
         else:
             assert all(one.trial not in found.nearest or broken(one, limits) for one in rows)
+
+
+def test_an_unlucky_candidate_is_picked_where_the_soft_drop_and_its_fellows_speak_for_it() -> None:
+    lucky = [row(n, 0.004, 3.0, disagreement=0.05, drop_interval=(-0.01, 0.02), **soft(0.003)) for n in range(1, 5)]
+    unlucky = row(9, 0.015, 1.0, disagreement=0.05, drop_interval=(0.0, 0.03), **soft(0.004))
+    assert picked([*lucky, unlucky], {"max_drop": 0.01}, "latency_ms") == 9
+    refuted = replace(unlucky, drop=0.03, drop_interval=(0.012, 0.048))  # the measurement contradicts it
+    assert picked([*lucky, refuted], {"max_drop": 0.01}, "latency_ms") < 9
+    hard = replace(unlucky, soft_drop=None, soft_drop_interval=None)  # a study of old: only the measured drop counts
+    assert picked([*lucky, hard], {"max_drop": 0.01}, "latency_ms") < 9
+
+
+def soft(drop: float) -> dict[str, Any]:
+    return {"soft_drop": drop, "soft_drop_interval": (drop - 0.01, drop + 0.01)}
 
 
 def picked(rows: list[Result], constraints: dict[str, float], prefer: str | None) -> int:

@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("measurement", "model_config", "attentions", "plan", "runtimes", "metrics", "augment", "graph"),
     ("families", "data", "space", "front", "jobs", "store", "lease", "inventory"),
     ("tasks", "forward", "training"),
-    ("surgery", "teacher", "measure"),  # the stages do not know each other …
+    ("surgery", "teacher", "measure", "scoring"),  # the stages do not know each other …
     ("techniques", "importance", "recovery", "deploy", "verify"),  # … but all speak of a surgery's Candidate
     ("study", "materials", "loading", "bench"),
     ("pipeline", "budget", "locating", "card"),

@@ -470,9 +470,9 @@ def test_kill_in_mid_trial_then_resume(tmp_path: Path) -> None:
 
 
 def flagged_as(after: StudyView, before: StudyView) -> list[Any]:
-    """Rows of before, with the front of after."""
-    members = {row.trial for row in after.front}
-    return [replace(row, on_front=row.trial in members) for row in before.rows]
+    """Rows of before, with what depends on the whole study (front, expectation) as it is after."""
+    later = ("on_front", "expected_drop", "expected_drop_interval")
+    return [replace(row, **{name: getattr(after.row(row.trial), name) for name in later}) for row in before.rows]
 
 
 def test_kill_at_any_moment(tmp_path: Path) -> None:

@@ -36,15 +36,16 @@ def pick(
 ) -> Picked | NoneFits:
     """The best trial that holds the constraints: by one objective (`prefer`), or the knee of those that do.
 
-    `max_drop` must hold for the measured drop *and*, with odds of two to one, for the drop on other rows (see
-    `expected_drop`; `examples` is the number of validation rows). Quality, too, is compared by expectation: the highest
-    of many noisy values is mostly the luckiest. Ties: smaller, then lower number.
+    `max_drop` must hold, with odds of two to one, for the drop on other rows (see `expected_drop`; `examples` is the
+    number of validation rows), and the measured drop must not contradict it: its interval must reach down to `max_drop`
+    (where no soft drop is known, the measured drop itself). Quality, too, is compared by expectation: the highest of many
+    noisy values is mostly the luckiest. Ties: smaller, then lower number.
     """
     if prefer is not None and prefer not in AXES:
         raise unknown("objective", prefer, AXES, "--prefer")
     able = {row.trial: row for row in candidates(rows, (*AXES, "drop"))}
     expected = expected_drop(rows, examples)
-    judged = [replace(row, drop=max(row.drop or 0.0, expected[trial].cautious)) for trial, row in able.items()]
+    judged = [replace(row, drop=max(_least(row), expected[trial].cautious)) for trial, row in able.items()]
     likely = [_as_expected(able[row.trial], expected) for row in judged if not broken(row, constraints or {})]
     if not likely:
         return NoneFits(nearest=_nearest_misses(able, judged, constraints or {}))
@@ -55,6 +56,13 @@ def pick(
         best = min(likely, key=lambda row: (loss(row, prefer), *tie(row)))
     assert best is not None  # the front of some rows has a member
     return Picked(row=able[best.trial], expected=expected[best.trial])
+
+
+def _least(row: Result) -> float:
+    """The smallest drop that the measurement allows for."""
+    if row.soft_drop is not None and row.drop_interval is not None:
+        return row.drop_interval[0]
+    return row.drop or 0.0
 
 
 def _as_expected(row: Result, expected: dict[int, Expected]) -> Result:

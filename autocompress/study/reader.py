@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from autocompress.errors import AutocompressError, UsageError
-from autocompress.front import Reference, on_front
+from autocompress.front import Reference, expected_drop, on_front
 from autocompress.measurement import Quality, Result
 from autocompress.study.databases import parse_url, reading_engine, shown, sqlite_path
 from autocompress.study.records import TeacherRecord, outcome_of, quality_of, recipe_of, result_of, teacher_record
@@ -137,6 +137,10 @@ class _reading:  # noqa: N801  # reads as a verb at its use
         self._engine.dispose()
         if isinstance(error, (ProgrammingError, OperationalError)) and _no_table(error):
             raise UsageError(f"storage: there is no study in {shown(self._url)}; a search creates one") from None
+        if isinstance(error, DBAPIError) and _no_column(error):
+            raise AutocompressError(
+                f"storage: {shown(self._url)} was written by an older autocompress; `search` brings it up to date"
+            ) from None
         if isinstance(error, DBAPIError):
             reason = str(error.orig).strip().partition("\n")[0]
             raise AutocompressError(f"storage: {shown(self._url)} cannot be read: {reason}") from None
@@ -145,6 +149,11 @@ class _reading:  # noqa: N801  # reads as a verb at its use
 def _no_table(error: DBAPIError) -> bool:
     text = str(error.orig)
     return "no such table" in text or ("does not exist" in text and "relation" in text)
+
+
+def _no_column(error: DBAPIError) -> bool:
+    text = str(error.orig)
+    return "no such column" in text or ("does not exist" in text and "column" in text)
 
 
 def _names(session: Session) -> list[str]:
@@ -160,6 +169,7 @@ def _view(session: Session, study: StudyRow, name: str, url: str) -> StudyView:
     if not running:
         rows = tuple(_orphaned(row) for row in rows)
     teacher = read_teacher(session, study)
+    rows = _with_expectations(rows, teacher.examples if teacher else None)
     return StudyView(
         name=name,
         rows=rows,
@@ -173,6 +183,18 @@ def _view(session: Session, study: StudyRow, name: str, url: str) -> StudyView:
         artifacts=_artifacts(study, url),
         running=running,
     )
+
+
+def _with_expectations(rows: Sequence[Result], examples: int | None) -> tuple[Result, ...]:
+    found = expected_drop(rows, examples)
+
+    def completed(row: Result) -> Result:
+        if row.trial not in found:
+            return row
+        drop, half = found[row.trial].drop, 1.96 * found[row.trial].spread
+        return replace(row, expected_drop=drop, expected_drop_interval=(drop - half, drop + half))
+
+    return tuple(completed(row) for row in rows)
 
 
 def _reference(study: StudyRow) -> Reference | None:

@@ -115,6 +115,9 @@ def quality_values(quality: Quality) -> dict[str, Any]:
         "drop_low": finite(quality.drop_interval.low),
         "drop_high": finite(quality.drop_interval.high),
         "disagreement": finite(quality.disagreement),
+        "soft_drop": finite(quality.soft_drop),
+        "soft_drop_low": finite(quality.soft_drop_interval.low) if quality.soft_drop_interval else None,
+        "soft_drop_high": finite(quality.soft_drop_interval.high) if quality.soft_drop_interval else None,
         "examples": quality.examples,
         "predictions_sha256": quality.predictions_sha256,
     }
@@ -143,6 +146,8 @@ def quality_of(row: MeasurementRow) -> Quality | None:
         drop=_number(row.drop),
         drop_interval=Interval(low=_number(row.drop_low), high=_number(row.drop_high)),
         disagreement=_number(row.disagreement),
+        soft_drop=row.soft_drop,
+        soft_drop_interval=_known_interval(row.soft_drop_low, row.soft_drop_high),
         examples=row.examples,
         predictions_sha256=row.predictions_sha256 or "",
     )
@@ -189,12 +194,18 @@ def _with_measurement(row: Result, seen: Measurement, teacher: TeacherRecord | N
         drop=finite(seen.quality.drop),
         drop_interval=_pair(seen.quality.drop_interval),
         disagreement=finite(seen.quality.disagreement),
+        soft_drop=finite(seen.quality.soft_drop),
+        soft_drop_interval=_pair(seen.quality.soft_drop_interval) if seen.quality.soft_drop_interval else None,
     )
 
 
 def _pair(interval: Interval) -> tuple[float, float] | None:
     low, high = finite(interval.low), finite(interval.high)
     return None if low is None or high is None else (low, high)
+
+
+def _known_interval(low: float | None, high: float | None) -> Interval | None:
+    return None if low is None or high is None else Interval(low=low, high=high)
 
 
 def _measurement_of(row: MeasurementRow) -> Measurement:

@@ -125,6 +125,9 @@ class MeasurementRow(Base):
     drop_low: Mapped[float | None]
     drop_high: Mapped[float | None]
     disagreement: Mapped[float | None]
+    soft_drop: Mapped[float | None]
+    soft_drop_low: Mapped[float | None]
+    soft_drop_high: Mapped[float | None]
     examples: Mapped[int | None]
     predictions_sha256: Mapped[str | None] = mapped_column(String(64))
     p50_ms: Mapped[float | None]
