@@ -25,7 +25,7 @@ def row_sentences(row: Result, expected: Expected | None, metric: str) -> list[s
         quality, drop, interval = split.numbers(row)
         if quality is not None and drop is not None:
             lines.append(f"  {metric} on {split.name}: {points(quality)}, a drop of {drop_text(drop, interval)} points")
-    if expected is not None and row.test_quality is None:
+    if expected is not None:
         lines.append(
             f"  to be expected on other rows: a drop of {points(expected.drop)} ± {points(expected.spread)} points"
         )
@@ -122,8 +122,12 @@ def inventory_lines(found: Mapping[str, Sequence[Entry]]) -> list[str]:
 
 
 def _missed(name: str, row: Result) -> str:
+    drop = "" if row.drop is None else f"a measured drop of {points(row.drop)} points"
+    if row.expected_drop is not None and row.expected_drop_interval is not None:
+        low, high = row.expected_drop_interval
+        drop = f"a drop of {points(row.expected_drop)} ({points(low)}…{points(high)}) points to expect on other rows"
     values = {
-        "max_drop": "" if row.drop is None else f"a measured drop of {points(row.drop)} points",
+        "max_drop": drop,
         "max_latency_ms": "" if row.latency_ms is None else f"{ms(row.latency_ms)} ms",
         "max_size_mb": "" if row.size_mb is None else f"{megabytes(row.size_mb)} MB",
     }
