@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autocompress import attentions, registry
-from autocompress.families import LayerParts
+from autocompress.families import Affine, LayerParts
 
 
 @dataclass
@@ -139,7 +139,7 @@ def attention_of(config: Any) -> str:
     return next((name for name in registry.names("attentions") if attentions.implementation(name) == named), "full")
 
 
-def _joint(hidden: Tensor, linears: Sequence[nn.Linear]) -> tuple[Tensor, ...]:
+def _joint(hidden: Tensor, linears: Sequence[Affine]) -> tuple[Tensor, ...]:
     """Several linear maps of the same input as one product."""
     weight = torch.cat([linear.weight for linear in linears])
     bias = torch.cat([linear.bias for linear in linears])

@@ -17,7 +17,7 @@ from autocompress.errors import UsageError
 from autocompress.forward import Forward
 from autocompress.plan import FineTune
 from autocompress.store import file_sha256
-from autocompress.training import Progress, fit
+from autocompress.training import Progress, backward, fit
 
 VERSION = 1
 
@@ -96,7 +96,7 @@ def fine_tune(
 
     fit(
         model.parameters(),
-        loss_of,
+        backward(loss_of),
         lengths,
         epochs=settings.epochs,
         batch=settings.batch,

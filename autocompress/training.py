@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 Progress = Callable[[float], None]  # called with the fraction done, 0..1
+Gradients = Callable[[np.ndarray], Tensor]  # row numbers -> their loss; sets `grad` of the parameters
 
 
 def fit(
     parameters: Iterable[torch.nn.Parameter],
-    loss_of: Callable[[np.ndarray], Tensor],
+    gradients_of: Gradients,
     lengths: Sequence[int],
     *,
     epochs: float,
@@ -22,7 +23,7 @@ def fit(
     seed: int,
     progress: Progress = lambda fraction: None,
 ) -> float:
-    """Minimise `loss_of(rows)` over batches of row numbers; mean loss of the last tenth of the steps.
+    """Minimise the loss of `gradients_of` over batches of row numbers; mean loss of the last tenth of the steps.
 
     AdamW, linear warm-up over 6 % of the steps, then linear to zero (Devlin et al. 2019); gradients clipped at norm 1.
     Raises FloatingPointError when the loss is no longer finite.
@@ -41,19 +42,28 @@ def fit(
     )
     losses = []
     for step, rows in zip(range(steps), endless_batches(lengths, batch, seed), strict=False):
-        with autocast():
-            loss = loss_of(rows)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(gradients_of(rows).detach())
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()
-        losses.append(loss.detach())
         if step % 10 == 9 or step == steps - 1:
             if not torch.isfinite(losses[-1]):
                 raise FloatingPointError(f"the loss is {losses[-1].item()} at step {step + 1} of {steps}")
             progress((step + 1) / steps)
     return float(torch.stack(losses[-max(1, steps // 10) :]).mean())
+
+
+def backward(loss_of: Callable[[np.ndarray], Tensor]) -> Gradients:
+    """The gradients of a plain loss."""
+
+    def gradients_of(rows: np.ndarray) -> Tensor:
+        with autocast():
+            loss = loss_of(rows)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    return gradients_of
 
 
 def endless_batches(lengths: Sequence[int], batch: int, seed: int) -> Iterator[np.ndarray]:

@@ -13,7 +13,7 @@ from autocompress.plan import Recovery
 from autocompress.recipe import Recipe
 from autocompress.recovery import Targets, distil, pool, refit, taught_layers, teacher_targets
 from autocompress.surgery import Candidate, build_candidate
-from autocompress.training import endless_batches, fit, ordered_batches
+from autocompress.training import backward, endless_batches, fit, ordered_batches
 from tests.models import tiny_batch, tiny_importance, tiny_model
 from tests.tiny import FAMILIES
 
@@ -130,7 +130,7 @@ def test_a_loss_that_is_no_number_ends_training() -> None:
     with pytest.raises(FloatingPointError, match="loss is nan"):
         fit(
             [weight],
-            lambda rows: (weight * float("nan")).sum(),
+            backward(lambda rows: (weight * float("nan")).sum()),
             [1] * 100,
             epochs=5,
             batch=10,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from autocompress import registry
 from autocompress.model_config import check_family
@@ -19,19 +19,31 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+class Affine(Protocol):
+    """A linear map with a bias: an `nn.Linear`, or a part of one."""
+
+    @property
+    def weight(self) -> Tensor: ...  # (outputs, inputs)
+    @property
+    def bias(self) -> Tensor: ...  # (outputs,)
+    @property
+    def out_features(self) -> int: ...
+    def __call__(self, x: Tensor, /) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class LayerParts:
     """The modules of one encoder layer. Heads and neurons are rows of query, key, value and ffn_in, columns of output
     and ffn_out."""
 
-    query: nn.Linear  # (heads × head size, hidden)
-    key: nn.Linear
-    value: nn.Linear
-    output: nn.Linear  # (hidden, heads × head size)
+    query: Affine  # (heads × head size, hidden)
+    key: Affine
+    value: Affine
+    output: Affine  # (hidden, heads × head size)
     attention_norm: nn.LayerNorm
-    ffn_in: nn.Linear  # (neurons, hidden)
+    ffn_in: Affine  # (neurons, hidden)
     activation: Callable[[Tensor], Tensor]
-    ffn_out: nn.Linear  # (hidden, neurons)
+    ffn_out: Affine  # (hidden, neurons)
     ffn_norm: nn.LayerNorm
     head_size: int
 

@@ -10,7 +10,18 @@ from autocompress.recovery.distillation import (
     teacher_targets,
 )
 from autocompress.recovery.refit import refit
+from autocompress.recovery.supernet import SuperNet, train_supernet
 
 VERSION = 2
 
-__all__ = ["VERSION", "Targets", "distil", "pool", "refit", "taught_layers", "teacher_targets"]
+__all__ = [
+    "VERSION",
+    "SuperNet",
+    "Targets",
+    "distil",
+    "pool",
+    "refit",
+    "taught_layers",
+    "teacher_targets",
+    "train_supernet",
+]

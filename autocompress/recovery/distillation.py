@@ -14,7 +14,7 @@ from autocompress.augment import UNLABELLED
 from autocompress.forward import Forward, Output
 from autocompress.plan import Recovery
 from autocompress.surgery import Candidate
-from autocompress.training import Progress, autocast, fit, ordered_batches
+from autocompress.training import Progress, autocast, backward, fit, ordered_batches
 
 Batch = Callable[[np.ndarray], dict[str, Tensor]]  # row numbers -> input_ids, attention_mask, labels (, token_type_ids)
 
@@ -96,13 +96,13 @@ def distil(
     def loss_of(rows: np.ndarray) -> Tensor:
         batch = batch_of(rows)
         output = forward.batch(batch)
-        return _distillation(output, torch.from_numpy(targets.logits[rows]), batch["labels"], settings) + (
+        return distillation_loss(output, torch.from_numpy(targets.logits[rows]), batch["labels"], settings) + (
             _hidden_loss(output, batch["attention_mask"], torch.from_numpy(targets.hidden[rows][:, taught]), weights)
         )
 
     loss = fit(
         model.parameters(),
-        loss_of,
+        backward(loss_of),
         lengths,
         epochs=settings.epochs * epoch_rows / len(lengths),
         batch=settings.batch,
@@ -120,7 +120,8 @@ def taught_layers(kept: tuple[int, ...], layers: int) -> list[int]:
     return [following - 1 for following in (*kept[1:], layers)]
 
 
-def _distillation(output: Output, target: Tensor, labels: Tensor, settings: Recovery) -> Tensor:
+def distillation_loss(output: Output, target: Tensor, labels: Tensor, settings: Recovery) -> Tensor:
+    """T² · KL(teacher ‖ candidate at temperature T) + label_weight · cross-entropy of the labelled rows."""
     logits, heat = output.logits.float(), settings.temperature
     soft = F.kl_div(
         F.log_softmax(logits / heat, dim=-1),

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from autocompress.families import Affine
 from autocompress.forward import Forward
 from autocompress.recovery.distillation import taught_layers
 from autocompress.surgery import Candidate
@@ -54,7 +55,7 @@ class _Regression:
         self.x = self.x + x.sum(0).double()
         self.y = self.y + y.sum(0).double()
 
-    def solve(self, linear: nn.Linear) -> None:
+    def solve(self, linear: Affine) -> None:
         """Write the solution into `linear`; its weights are W₀."""
         assert isinstance(self.x, Tensor) and isinstance(self.y, Tensor), "no rows"
         mean_x, mean_y = self.x / self.rows, self.y / self.rows

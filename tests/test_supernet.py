@@ -1,0 +1,69 @@
+"""The super-net: a sub-net is exactly the candidate cut from it, and one training makes all of them better."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from autocompress.families import family_of
+from autocompress.forward import Forward
+from autocompress.plan import Recovery
+from autocompress.recipe import Recipe
+from autocompress.recovery import SuperNet, teacher_targets, train_supernet
+from autocompress.surgery import build_candidate
+from tests.models import tiny_batch, tiny_importance, tiny_model
+from tests.tiny import FAMILIES
+
+RECIPES = [
+    Recipe(depth=depth, head_sparsity=heads, ffn_sparsity=neurons)
+    for depth, heads, neurons in ((3, 0.5, 0.0), (3, 0.0, 0.5), (2, 0.5, 0.5), (1, 0.75, 0.75))
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_sub_net_is_the_candidate_that_is_cut_from_it(family: str) -> None:
+    model, batch = tiny_model(family), tiny_batch(family)
+    importance = tiny_importance(model, family)
+    net = SuperNet(model, family_of(family), importance)
+    with torch.no_grad():
+        for recipe in [Recipe(depth=3), *RECIPES]:
+            candidate = build_candidate(net.restored(), recipe, importance)
+            cut = net.cut(recipe).batch(batch).logits
+            torch.testing.assert_close(Forward(candidate.model, candidate.family).batch(batch).logits, cut)
+        whole = Forward(model, family_of(family)).batch(batch).logits
+        torch.testing.assert_close(net.cut(Recipe(depth=3)).batch(batch).logits, whole, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_training_brings_all_candidates_nearer_to_the_teacher(threads: int) -> None:
+    before_threads = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    rows = 64
+    model = tiny_model("bert")
+    teacher = Forward(model, family_of("bert"))
+    parts = [tiny_batch("bert", rows=1, length=10, seed=seed) for seed in range(rows)]
+
+    def batch_of(numbers: np.ndarray) -> dict[str, torch.Tensor]:
+        batch = {name: torch.cat([parts[int(n)][name] for n in numbers]) for name in parts[0]}
+        return batch | {"labels": torch.from_numpy(numbers % 2)}
+
+    targets = teacher_targets(teacher, batch_of, [10] * rows, lambda fraction: None)
+    net = SuperNet(model, family_of("bert"), tiny_importance(model, "bert"))
+
+    def distance(recipe: Recipe) -> float:
+        with torch.no_grad():
+            logits = net.cut(recipe).batch(batch_of(np.arange(rows))).logits
+        return float((logits - torch.from_numpy(targets.logits)).square().mean())
+
+    before = [distance(recipe) for recipe in RECIPES]
+    seen: list[float] = []
+    train_supernet(
+        net, RECIPES[-1], lambda rng: RECIPES[int(rng.integers(3))], targets, batch_of, [10] * rows,
+        Recovery(batch=16, learning_rate=1e-3), epochs=12, seed=0, progress=seen.append,
+    )  # fmt: skip
+    after = [distance(recipe) for recipe in RECIPES]
+    assert all(now < 0.75 * was for now, was in zip(after, before, strict=True)), (before, after)
+    assert seen[-1] == 1.0
+    assert torch.get_num_threads() == threads
+    torch.set_num_threads(before_threads)
