@@ -11,10 +11,12 @@ from pathlib import Path
 
 from autocompress.measurement import Result
 from autocompress.plan import storage_of
+from autocompress.results import choose
 from autocompress.study import StudyView, read_study
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- front: begin (written by benchmarks/readme.py) -->", "<!-- front: end -->"
+CHOICES = ((0.01, "latency_ms"), (0.02, "size_mb"))
 FRONT, TEACHER, OTHER = "#0072B2", "#D55E00", "#BBBBBB"  # Okabe and Ito: safe for colour-blind readers
 
 
@@ -40,7 +42,16 @@ def table(view: StudyView) -> str:
         "| trial | model | test accuracy | drop, points (95 %) | latency, ms | speed-up (95 %) | size, MB | times smaller |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    return "\n".join([*lines, *(_line(row) for row in rows)])
+    return "\n".join([*lines, *(_line(row) for row in rows), "", *(_choice(view, *choice) for choice in CHOICES)])
+
+
+def _choice(view: StudyView, max_drop: float, prefer: str) -> str:
+    """What `pick` names, and how it did on rows that it never saw."""
+    row = choose(view, {"max_drop": max_drop}, prefer).row
+    return (
+        f"- `pick --max-drop {max_drop:g} --prefer {prefer}` names trial {row.trial}: {row.speedup:.1f}× as fast and"
+        f" {row.compression:.1f}× smaller; {_points(row.drop)} points lost on validation, {_points(row.test_drop)} on test."
+    )
 
 
 def _line(row: Result) -> str:
