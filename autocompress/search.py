@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
+from random import Random
 from types import FrameType
 from typing import Protocol
 
@@ -27,7 +28,8 @@ from autocompress.study.details import read_details
 from autocompress.workers import Worker, cores
 
 POLL_SECONDS = 0.5
-TWINS_IN_A_ROW = 60  # proposals already known, one after another: the space is as good as exhausted
+TWINS_IN_A_ROW = 10  # proposals already known, one after another: the space is as good as exhausted
+DRAWS = 200  # recipes drawn, after a proposal that was known, to find one that is not
 
 
 class Display(Protocol):
@@ -81,9 +83,11 @@ class Search:
     display: Display
     offline: bool
     workers: list[Worker] = field(default_factory=list)
+    chance: Random = field(init=False)
     meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
+        self.chance = Random(self.plan.seed)
         self.meter = Meter(self.plan.budget, self.study)
 
     def run(self) -> Ending:
@@ -162,6 +166,7 @@ class Search:
         twin = self.study.twin(asked.recipe)
         if twin is not None:
             self.study.tell(asked.number, asked.recipe, twin)
+            self.study.enqueue((self.space.draw(self.chance) for _ in range(DRAWS)), most=1)  # something new next
             return False
         worker.start(Job("trial", asked.number, asked.recipe, self._bar()))
         return True

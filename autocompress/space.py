@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise, product
 from math import isfinite, log2, prod
+from random import Random
 from typing import Any, Protocol
 
 from autocompress.errors import UsageError
@@ -85,6 +86,10 @@ class Space:
         bits = product(*(self.choices[name] for name in AFTER_RECOVERY))
         family = [Recipe.from_dict({**values, **dict(zip(AFTER_RECOVERY, pair, strict=True))}) for pair in bits]
         return [member for member in family if member != recipe]
+
+    def draw(self, chance: Random) -> Recipe:
+        """Any recipe, all values of a decision alike."""
+        return self.canonical({name: chance.choice(choices) for name, choices in self.choices.items()})
 
     def starters(self) -> list[Recipe]:
         """At most 8 different recipes to try first: known good ones, each as near as this space comes to it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import optuna
@@ -252,3 +253,10 @@ def test_each_mistake_is_one_sentence_with_its_place(spec: dict[str, Any], messa
         resolved(spec)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_drawn_lies_in_the_space_and_reaches_all_of_it() -> None:
+    space = resolve_space({"depth": [1, 2], "attention": ["full", "local"], "attention_window": [4, 8]}, 3, {}, "x")
+    drawn = {space.draw(Random(seed)) for seed in range(100)}
+    assert all(space.contains(recipe) for recipe in drawn)
+    assert len(drawn) == space.size()

@@ -118,10 +118,13 @@ class Study:
         self._trials[queued.number] = queued.trial
         return Asked(number=queued.number, recipe=recipe, retry=queued.retry_of is not None)
 
-    def enqueue(self, recipes: Iterable[Recipe]) -> int:
-        """Let recipes wait for their turn, but those that are known or wait already; returns how many were new."""
+    def enqueue(self, recipes: Iterable[Recipe], most: int | None = None) -> int:
+        """Let recipes wait for their turn, but those that are known or wait already, and not more than `most`; returns how
+        many were new."""
         space, known, new = self._asking_space(), self._known_keys(), 0
         for recipe in recipes:
+            if new == most:
+                break
             if recipe.key not in known:
                 params = space.params(recipe)
                 with_retries(partial(queue.enqueue, self._study, params, recipe.key))
