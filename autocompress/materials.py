@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 from autocompress import importance, lease, recovery, registry, surgery, teacher
 from autocompress.augment import UNLABELLED, Specials, augment
@@ -20,10 +22,12 @@ from autocompress.families import family_of
 from autocompress.forward import Forward
 from autocompress.model_config import read_config
 from autocompress.plan import StudyPlan
+from autocompress.recipe import AFTER_RECOVERY, DECISIONS
+from autocompress.space import Space, resolve_space
 from autocompress.store import Store, digest
 from autocompress.training import ordered_batches
 
-REFIT_TOKENS = 60_000  # more cost seconds and memory, and fit no better
+REFIT_ROWS, REFIT_TOKENS = 3000, 60_000  # at most; more cost seconds and memory, and fit no better
 Say = Callable[[str, float], None]  # stage, fraction done
 
 
@@ -154,12 +158,12 @@ class Materials:
         """The teacher's forward pass."""
         return Forward(self.teacher, self.family)
 
-    def refit_batches(self, rows: int) -> list[dict[str, torch.Tensor]]:
-        """Some rows and copies of rows, at most `rows` and `REFIT_TOKENS`, to fit a candidate's matrices on."""
+    def sample_of_lessons(self) -> list[np.ndarray]:
+        """Numbers of some rows and copies of rows, in batches: what a candidate's matrices are fitted and judged on."""
         lengths = np.asarray(self.lengths("lessons"))
-        chosen = np.random.default_rng(self.plan.seed).permutation(len(lengths))[:rows]
+        chosen = np.random.default_rng(self.plan.seed).permutation(len(lengths))[:REFIT_ROWS]
         chosen = chosen[: max(1, int(np.searchsorted(np.cumsum(lengths[chosen]), REFIT_TOKENS, side="right")))]
-        return [self.lesson(chosen[part]) for part in ordered_batches(list(lengths[chosen]), 64)]
+        return [chosen[part] for part in ordered_batches(list(lengths[chosen]), 64)]
 
     def _measure_importance(self, folder: Path) -> None:
         rows = np.random.default_rng(self.plan.seed).permutation(len(self.lengths("train")))[
@@ -184,6 +188,59 @@ class Materials:
             found = recovery.teacher_targets(self.forward, self.lesson, self.lengths("lessons"), pause(progress))
         np.save(folder / "logits.npy", found.logits)
         np.save(folder / "hidden.npy", found.hidden)
+
+    def supernet(self, clock: Clock) -> Any:
+        """The model in which all candidates were trained at once; cut like the teacher."""
+        if "_supernet" not in self.__dict__:
+            model, worth, targets = self.teacher_model(clock), self.importance(clock), self.targets(clock)
+            with clock.stage("super-net") as progress:
+                folder = self.store.stage(
+                    "supernet",
+                    self.supernet_inputs,
+                    lambda place: self._train_supernet(worth, targets, place, progress),
+                )
+            self._supernet = copy.deepcopy(model)
+            self._supernet.load_state_dict(load_file(folder / "model.safetensors"))
+        return self._supernet
+
+    @cached_property
+    def space(self) -> Space:
+        """The space, without regard to what the runtime supports: that was checked before any work."""
+        assert isinstance(self.plan.space, dict)  # filled in by read_plan
+        layers = len(self.family.layers(self.teacher))
+        return resolve_space(self.plan.space, layers, {}, self.plan.place("space"))
+
+    @property
+    def supernet_inputs(self) -> dict[str, Any]:
+        """What the super-net is made from."""
+        structures = {name: self.space.choices[name] for name in DECISIONS if name not in AFTER_RECOVERY}
+        return self.lesson_inputs | {"structures": structures, "recovery": self.plan.recovery.model_dump()}
+
+    def _train_supernet(
+        self,
+        worth: surgery.Importance,
+        targets: recovery.Targets,
+        folder: Path,
+        progress: Callable[[float], None],
+    ) -> None:
+        net = recovery.SuperNet(self.teacher, self.family, worth)
+        lengths, rows = self.lengths("lessons"), len(self.lengths("train"))
+        settings = self.plan.recovery
+        with lease.training(self.store.root) as pause:
+            recovery.train_supernet(
+                net,
+                self.space.smallest(),
+                self.space.draw_structure,
+                targets,
+                self.lesson,
+                lengths,
+                settings,
+                epochs=settings.supernet_epochs * rows / len(lengths),
+                seed=self.plan.seed,
+                progress=pause(progress),
+            )
+        weights = {name: tensor.contiguous() for name, tensor in net.restored().state_dict().items()}
+        save_file(weights, folder / "model.safetensors")
 
     @property
     def lesson_inputs(self) -> dict[str, Any]:

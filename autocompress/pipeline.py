@@ -55,14 +55,15 @@ class Pipeline:
         self.shared.importance(clock)
         if self.plan.recovery.epochs > 0 and any(name not in AFTER_RECOVERY for name in self.plan.space):
             self.shared.targets(clock)
+        if self.plan.engine.supernet:
+            self.shared.supernet(clock)
 
     def run_trial(self, recipe: Recipe, bar: Bar, say: Say) -> Outcome:
         """One candidate from recipe to measurement; stopped where its price does not pass the bar."""
         start, clock = time.perf_counter(), Clock(say)
-        model = self.shared.teacher_model(clock)
-        worth = self.shared.importance(clock)
+        teacher, worth = self.shared.teacher_model(clock), self.shared.importance(clock)
         with clock.stage("building"):
-            candidate = surgery.build_candidate(model, recipe, worth)
+            candidate = surgery.build_candidate(teacher, recipe, worth)
         try:
             self._price(candidate, bar, clock)
         except TrialStopped as stop:
@@ -78,8 +79,7 @@ class Pipeline:
         """The candidate of a finished trial with its recovered weights; trains again where the store dropped them."""
         clock = Clock(say)
         self.shared.tokens  # noqa: B018  # as in a trial: from now on the tokenizer cuts texts at max_tokens
-        model = self.shared.teacher_model(clock)
-        candidate = surgery.build_candidate(model, recipe, self.shared.importance(clock))
+        candidate = surgery.build_candidate(self.shared.teacher_model(clock), recipe, self.shared.importance(clock))
         self._recover(candidate, clock)
         return candidate
 
@@ -87,6 +87,10 @@ class Pipeline:
         """Quality of an artifact on the test split, against the teacher's artifact."""
         clock = Clock(say)
         return self._quality(sha256, "test", clock)
+
+    def _whole(self, recipe: Recipe) -> bool:
+        """Whether the recipe leaves the teacher's weights as they are."""
+        return recipe.structure() == Recipe(depth=len(self.shared.family.layers(self.shared.teacher)))
 
     def _price(self, candidate: surgery.Candidate, bar: Bar, clock: Clock) -> None:
         """Latency and size of the untrained artifact: they depend on shapes and bits, hardly on weights."""
@@ -113,20 +117,24 @@ class Pipeline:
 
     def _recover(self, candidate: surgery.Candidate, clock: Clock) -> None:
         """Train the candidate's structure, or load it where it was trained before: one recovery serves every bit-width."""
-        structure = candidate.recipe.structure()
-        if structure == Recipe(depth=len(self.shared.family.layers(self.shared.teacher))):
-            return  # nothing was removed: the teacher's own weights
+        if self._whole(candidate.recipe):
+            return
         inputs = {
             **self.shared.lesson_inputs,
-            "structure": structure.as_dict(),
+            "structure": candidate.recipe.structure().as_dict(),
             "recovery": self.plan.recovery.model_dump(),
+            "engine": self.plan.engine.model_dump(),
+            "supernet": self.shared.supernet_inputs if self.plan.engine.supernet else None,
             "seed": self.plan.seed,
         }
-        wanted = self.plan.recovery.epochs > 0 and not self.store.has_stage("recovered", inputs)
-        targets = self.shared.targets(clock) if wanted else None
+        engine, taught = self.plan.engine, self.plan.recovery.epochs > 0
+        known = self.store.has_stage("recovered", inputs)
+        targets = self.shared.targets(clock) if (taught or engine.supernet) and not known else None
+        if engine.supernet and not known:
+            self.shared.supernet(clock)  # a stage of its own, with its own progress
         with clock.stage("recovery") as progress:
             folder = self.store.stage(
-                "recovered", inputs, lambda place: self._train(candidate, targets, place, progress)
+                "recovered", inputs, lambda place: self._train(candidate, targets, place, progress, clock)
             )
         candidate.model.load_state_dict(load_file(folder / "model.safetensors"))
 
@@ -136,16 +144,15 @@ class Pipeline:
         targets: recovery.Targets | None,
         folder: Path,
         progress: Callable[[float], None],
+        clock: Clock,
     ) -> None:
         settings = self.plan.recovery
         torch.manual_seed(self.plan.seed)
         with lease.training(self.store.root) as pause:
             step = pause(progress)
             share = REFIT_SHARE if settings.epochs > 0 else 1.0
-            if settings.refit_rows > 0:
-                batches = self.shared.refit_batches(settings.refit_rows)
-                recovery.refit(candidate, self.shared.forward, batches, lambda done: step(share * done))
-            if targets is not None:
+            self._start(candidate, targets, lambda done: step(share * done), clock)
+            if targets is not None and settings.epochs > 0:
                 recovery.distil(
                     candidate,
                     targets,
@@ -158,6 +165,26 @@ class Pipeline:
                 )
         weights = {name: tensor.contiguous() for name, tensor in candidate.model.state_dict().items()}
         save_file(weights, folder / "model.safetensors")
+
+    def _start(
+        self,
+        candidate: surgery.Candidate,
+        targets: recovery.Targets | None,
+        progress: Callable[[float], None],
+        clock: Clock,
+    ) -> None:
+        """The weights that training starts from: refit ones of the teacher's, or the super-net's where they are nearer."""
+        rows = self.shared.sample_of_lessons()
+        batches = [self.shared.lesson(part) for part in rows]
+        if self.plan.engine.refit:
+            recovery.refit(candidate, self.shared.forward, batches, progress)
+        if self.plan.engine.supernet and targets is not None:
+            net, worth = self.shared.supernet(clock), self.shared.importance(clock)
+            other = surgery.build_candidate(net, candidate.recipe, worth)
+            heat = self.plan.recovery.temperature
+            mine, others = (recovery.divergence(one, targets, batches, rows, heat) for one in (candidate, other))
+            if others < mine:
+                candidate.model.load_state_dict(other.model.state_dict())
 
     def _deploy(self, candidate: surgery.Candidate, clock: Clock) -> str:
         with clock.stage("deploying"), lease.computing(self.store.root):

@@ -13,16 +13,20 @@ from fractions import Fraction
 from itertools import pairwise, product
 from math import isfinite, log2, prod
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from autocompress.errors import UsageError
 from autocompress.plan import spaces
 from autocompress.plan.wording import there_is
 from autocompress.recipe import AFTER_RECOVERY, DECISIONS, NEUTRAL, Recipe, Scalar
 
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
 __all__ = ["Space", "Trial", "resolve_space", "spaces"]
 
 MOST_VALUES = 1000  # of one decision; more is a slip of the pen in `step`
+SPARSITIES = ("head_sparsity", "ffn_sparsity")
 LOCAL = "local"  # the attention that has a window
 LEAST = {"attention_window": 2}  # whole numbers begin at 1 elsewhere
 
@@ -90,6 +94,19 @@ class Space:
     def draw(self, chance: Random) -> Recipe:
         """Any recipe, all values of a decision alike."""
         return self.canonical({name: chance.choice(choices) for name, choices in self.choices.items()})
+
+    def smallest(self) -> Recipe:
+        """What is left where most is removed, in full attention and all bits."""
+        depth = min(int(value or self.layers) for value in self.choices["depth"])
+        return Recipe(depth=depth, **{name: max(self._numbers(name)) for name in SPARSITIES})  # type: ignore[arg-type]
+
+    def draw_structure(self, rng: Generator) -> Recipe:
+        """Any layers, heads and neurons of this space, in full attention and all bits."""
+        depth = int(rng.choice([int(value or self.layers) for value in self.choices["depth"]]))
+        return Recipe(depth=depth, **{name: float(rng.choice(self._numbers(name))) for name in SPARSITIES})  # type: ignore[arg-type]
+
+    def _numbers(self, name: str) -> list[float]:
+        return [float(value or 0) for value in self.choices[name]]
 
     def starters(self) -> list[Recipe]:
         """At most 8 different recipes to try first: known good ones, each as near as this space comes to it."""

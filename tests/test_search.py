@@ -77,6 +77,18 @@ def test_every_trial_is_told_and_the_front_is_measured_on_test(searched: tuple[P
         assert row.state == "complete" or row.reason
 
 
+def test_with_a_super_net_candidates_start_from_it_where_it_is_nearer(tmp_path: Path) -> None:
+    file, display = tiny_study(tmp_path, budget={"trials": 2}, engine={"supernet": True}, workers=2), Quiet()
+    run_search(read_plan(file), display=display, offline=True)
+    assert display.stages.index("super-net") < display.stages.index("pricing")  # before the first trial
+    assert {row.state for row in view_of(file).rows} <= {"complete", "stopped"}
+    again = Quiet()
+    run_search(read_plan(file, ["budget.trials=3"]), display=again, offline=True)
+    plan = read_plan(file)
+    assert plan.artifacts.path is not None
+    assert len(list((plan.artifacts.path / "stages" / "supernet").iterdir())) == 1  # trained once, found by its hash
+
+
 def test_a_met_budget_ends_at_once_and_a_raised_one_goes_on(searched: tuple[Path, Quiet]) -> None:
     file, _ = searched
     before, start = view_of(file).rows, time.monotonic()

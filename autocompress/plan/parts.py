@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
 Scalar = str | int | float | bool  # what a column can be compared with
 
 
 class Part(BaseModel):
-    """A mapping of the study file: refuses unknown keys, and true/false and infinities, which no key means."""
+    """A mapping of the study file: refuses unknown keys, infinities, and true or false where a key does not mean them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -26,12 +26,13 @@ class Part(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_bool(cls, value: Any) -> Any:
-        if isinstance(value, bool):
+    def _bool_where_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        wanted = info.field_name is not None and cls.model_fields[info.field_name].annotation is bool
+        if wanted and not isinstance(value, bool):
+            raise ValueError(f"true or false is needed, but got {value!r}")  # pydantic collects ValueError only
+        if isinstance(value, bool) and not wanted:
             shown = str(value).lower()
-            raise ValueError(  # noqa: TRY004  # pydantic collects ValueError only
-                f"got {shown}, which fits no key here; put quotes around it if it is a name"
-            )
+            raise ValueError(f"got {shown}, which fits no key here; put quotes around it if it is a name")
         return value
 
 

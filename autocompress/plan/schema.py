@@ -123,9 +123,8 @@ class Artifacts(Part):
 
 
 class Recovery(Part):
-    """How a candidate's quality is recovered: a least-squares refit, then distillation (one setting for all trials)."""
+    """How the super-net, and then each candidate, is distilled from the teacher (one setting for all trials)."""
 
-    refit_rows: int = Field(default=3000, ge=0)  # rows that the refit reads; 0: none is done
     epochs: float = Field(default=6, ge=0)
     learning_rate: float = Field(default=1e-4, gt=0)
     batch: int = Field(default=32, ge=1)
@@ -133,6 +132,16 @@ class Recovery(Part):
     label_weight: float = Field(default=0.1, ge=0)
     hidden_weight: float = Field(default=0.3, ge=0)
     copies: int = Field(default=6, ge=0)  # varied copies of each training row, which the teacher labels
+    supernet_epochs: float = Field(default=6, gt=0)
+
+
+class Engine(Part):
+    """The parts of the search engine. Each can be switched off, so that its worth can be shown."""
+
+    refit: bool = True  # fit a candidate's matrices to the teacher's sums before it is trained
+    supernet: bool = (
+        False  # train one super-net first; a candidate is cut from it or from the teacher, whichever starts nearer
+    )
 
 
 Objective = Literal["quality", "latency_ms", "size_mb"]
@@ -152,6 +161,7 @@ class StudyPlan(Part):
     constraints: Constraints = Constraints()
     budget: Budget = Budget()
     recovery: Recovery = Recovery()
+    engine: Engine = Engine()
     storage: str = ""
     artifacts: Artifacts = Artifacts()
     workers: int = Field(default=1, ge=1)

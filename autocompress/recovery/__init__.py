@@ -5,6 +5,7 @@ from __future__ import annotations
 from autocompress.recovery.distillation import (
     Targets,
     distil,
+    divergence,
     pool,
     taught_layers,
     teacher_targets,
@@ -19,6 +20,7 @@ __all__ = [
     "SuperNet",
     "Targets",
     "distil",
+    "divergence",
     "pool",
     "refit",
     "taught_layers",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +113,25 @@ def distil(
     table.requires_grad_(True)
     model.eval()
     return loss
+
+
+@torch.no_grad()
+def divergence(
+    candidate: Candidate,
+    targets: Targets,
+    batches: Sequence[Mapping[str, Tensor]],
+    rows: Sequence[np.ndarray],
+    temperature: float,
+) -> float:
+    """Mean KL(teacher ‖ candidate) at a temperature on some rows, whose numbers are `rows`, batch by batch."""
+    forward, total = Forward(candidate.model, candidate.family), 0.0
+    for batch, numbers in zip(batches, rows, strict=True):
+        with autocast():
+            logits = forward.batch(batch).logits
+        goal = F.log_softmax(torch.from_numpy(targets.logits[numbers]) / temperature, dim=-1)
+        own = F.log_softmax(logits.float() / temperature, dim=-1)
+        total += float(F.kl_div(own, goal, reduction="sum", log_target=True))
+    return total / sum(map(len, rows))
 
 
 def taught_layers(kept: tuple[int, ...], layers: int) -> list[int]:
