@@ -51,7 +51,7 @@ def score(
 def soft_drop(
     logits: np.ndarray, reference_logits: np.ndarray, labels: np.ndarray, metric: Metric, seed: int
 ) -> tuple[float, Interval]:
-    """The drop of the metric when labels are drawn, not taken by the largest logit: half the luck of `drop`.
+    """The drop of the metric when labels are drawn, not taken by the largest logit: less luck than in `drop`.
 
     A row near the decision boundary tips over for nothing, and then counts as a whole row lost or won; on 872 rows that
     is most of the noise of a drop. Here it counts for about what it is worth. Reference logits are calibrated by one

@@ -50,7 +50,7 @@ def expected_drop(rows: Sequence[Result], examples: int | None = None) -> dict[i
 
         b_i = β₀ + β₁·m_i + u_i,   u_i ~ N(0, τ²),   d_i/a_i = b_i + e_i,   e_i ~ N(0, v_i²),   v_i = s_i/a_i,
 
-    d_i the soft drop where it is known (`Result.soft_drop`: half the luck), else the drop, s_i its standard deviation
+    d_i the soft drop where it is known (`Result.soft_drop`: less luck), else the drop, s_i its standard deviation
     (from its interval, else √(a/examples)), β ~ N((0.3, 1.6), diag(0.25, 0.5)²), and
 
         corr(e_i, e_j) = 0.5·√(min(a_i, a_j)/max(a_i, a_j)),
