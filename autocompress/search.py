@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from random import Random
 from types import FrameType
@@ -15,7 +15,7 @@ from typing import Protocol
 from autocompress import registry
 from autocompress.budget import Meter
 from autocompress.errors import AutocompressError, UsageError
-from autocompress.front import expected_drop, on_front
+from autocompress.front import as_expected, expected_drop, on_front
 from autocompress.jobs import Bar, Done, Job, Said
 from autocompress.measurement import Outcome, Result
 from autocompress.model_config import read_config
@@ -150,7 +150,8 @@ class Search:
     def _finalists(self) -> None:
         """Measure the teacher, what is on the front and what `pick` may name on the test split."""
         rows = self._rows()
-        likely = on_front([_as_expected(row) for row in rows], self.plan.objectives)
+        expected = [row if row.expected_drop is None else as_expected(row, row.expected_drop) for row in rows]
+        likely = on_front(expected, self.plan.objectives)
         final = [row for row in rows if row.on_front or row.trial in {0} | likely]
         chosen = [row for row in final if row.test_quality is None]
         self.test([row for row in chosen if row.sha256 is not None])
@@ -325,13 +326,6 @@ def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, o
         known = study.teacher()
         search.workers[0].reference_sha = known.sha256 if known else None
         search.test([row for row in rows if row.trial in {0, *trials} and row.test_quality is None])
-
-
-def _as_expected(row: Result) -> Result:
-    """The row with the quality to be expected on other rows, by which `pick` judges."""
-    if row.quality is None or row.drop is None or row.expected_drop is None:
-        return row
-    return replace(row, quality=row.quality + row.drop - row.expected_drop)
 
 
 def next_bits(space: Space, recipe: Recipe) -> list[Recipe]:

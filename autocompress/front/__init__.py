@@ -10,7 +10,7 @@ from __future__ import annotations
 from autocompress.front.constraints import BOUNDED, Constraints, broken, violations
 from autocompress.front.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
 from autocompress.front.expectation import Expected, expected_drop
-from autocompress.front.picking import NoneFits, Picked, pick
+from autocompress.front.picking import NoneFits, Picked, as_expected, pick
 
 __all__ = [
     "AXES",
@@ -20,6 +20,7 @@ __all__ = [
     "NoneFits",
     "Picked",
     "Reference",
+    "as_expected",
     "broken",
     "expected_drop",
     "hypervolume",

@@ -46,7 +46,8 @@ def pick(
     able = {row.trial: row for row in candidates(rows, (*AXES, "drop"))}
     expected = expected_drop(rows, examples)
     judged = [replace(row, drop=max(_least(row), expected[trial].cautious)) for trial, row in able.items()]
-    likely = [_as_expected(able[row.trial], expected) for row in judged if not broken(row, constraints or {})]
+    fitting = [able[row.trial] for row in judged if not broken(row, constraints or {})]
+    likely = [as_expected(row, expected[row.trial].drop) for row in fitting]
     if not likely:
         return NoneFits(nearest=_nearest_misses(able, judged, constraints or {}))
     if prefer is None:
@@ -65,9 +66,8 @@ def _least(row: Result) -> float:
     return row.drop or 0.0
 
 
-def _as_expected(row: Result, expected: dict[int, Expected]) -> Result:
-    """The row with the quality and drop to be expected on other rows."""
-    drop = expected[row.trial].drop
+def as_expected(row: Result, drop: float) -> Result:
+    """The row with the drop, and so the quality, to be expected on other rows."""
     return replace(row, drop=drop, quality=(row.quality or 0.0) + (row.drop or 0.0) - drop)
 
 

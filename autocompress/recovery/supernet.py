@@ -63,10 +63,10 @@ class SuperNet:
         self._importance, self._shapeless = importance, copy.deepcopy(teacher).to("meta")
         self._cuts: dict[Recipe, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
         self._orders = [
-            tuple(np.argsort(-scores, kind="stable") for scores in pair)
-            for pair in zip(importance.heads, importance.neurons, strict=True)
+            (np.argsort(-heads, kind="stable"), np.argsort(-neurons, kind="stable"))
+            for heads, neurons in zip(importance.heads, importance.neurons, strict=True)
         ]
-        self._reorder(self.model, [(heads, neurons) for heads, neurons in self._orders])
+        self._reorder(self.model, self._orders)
 
     def cut(self, recipe: Recipe) -> Forward:
         """The forward pass of a recipe's sub-net; its weights are parts of this model's."""
