@@ -53,7 +53,9 @@ class Pipeline:
         clock = Clock(say)
         self.shared.teacher_model(clock)
         self.shared.importance(clock)
-        if self.plan.recovery.epochs > 0 and any(name not in AFTER_RECOVERY for name in self.plan.space):
+        if all(name in AFTER_RECOVERY for name in self.plan.space):
+            return  # bits alone: nothing is recovered
+        if self.plan.recovery.epochs > 0:
             self.shared.targets(clock)
         if self.plan.engine.supernet:
             self.shared.supernet(clock)

@@ -139,9 +139,7 @@ class Engine(Part):
     """The parts of the search engine. Each can be switched off, so that its worth can be shown."""
 
     refit: bool = True  # fit a candidate's matrices to the teacher's sums before it is trained
-    supernet: bool = (
-        False  # train one super-net first; a candidate is cut from it or from the teacher, whichever starts nearer
-    )
+    supernet: bool = False  # train one super-net first; candidates start from its weights where they are nearer
 
 
 Objective = Literal["quality", "latency_ms", "size_mb"]
