@@ -40,7 +40,15 @@ def test_recovery_brings_a_candidate_nearer_to_its_teacher() -> None:
     assert not candidate.model.training
 
 
-@pytest.mark.parametrize("recipe", [Recipe(depth=3, ffn_sparsity=0.5), Recipe(depth=2, head_sparsity=0.5)])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(depth=3, ffn_sparsity=0.5),
+        Recipe(depth=2, head_sparsity=0.5),
+        Recipe(depth=3, attention="local", attention_window=4),
+    ],
+    ids=lambda recipe: recipe.in_words(),
+)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_refit_brings_a_candidate_nearer_to_its_teacher_without_training(family: str, recipe: Recipe) -> None:
     model = tiny_model(family)

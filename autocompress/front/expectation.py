@@ -1,9 +1,8 @@
 """What a drop measured on a few hundred rows promises for other rows.
 
 The fastest of 30 candidates whose drop on 872 rows (paired s.d. 0.8 points) is at most one point is too often just the
-luckiest: its true drop was over the point in 13–41 of 100 simulated studies (ranges over five kinds of them). The
-estimate below, taken with odds of two to one, brings that to 4–15 and costs up to a fifth of the speed that perfect
-knowledge would allow; without odds, 8–22 and an eighth; with odds of five to one, 1–9 and a third.
+luckiest: in simulated studies its true drop is over the point in every fourth or more. The estimate below, taken with odds of
+two to one, is wrong about half as often, and costs speed; tests/test_front.py holds how much of either.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from autocompress.measurement import Result
 Floats = NDArray[np.float64]
 
 PRIOR_MEAN = (0.3, 1.6)  # net loss per disagreement where √a = 0.25, and its slope along √a: see `expected_drop`
-PRIOR_SPREAD = (0.25, 0.5)  # 0.08 was seen on sst2, 0.42 on banking77, 0.65 on trec; slopes of 1.5 to 2.2
+PRIOR_SPREAD = (0.25, 0.5)  # wide: about 0.1 was seen on sst2, 0.4 to 0.5 on banking77, 0.4 to 0.7 on trec
 MIDDLE = 0.25
 OWN_SPREADS = (0.02, 0.05, 0.1, 0.2, 0.4)  # τ: candidates' own deviations from the common curve; weighed by likelihood
 OVERLAP = 0.5  # of the rows on which the milder of two candidates disagrees, the part on which the other does too
