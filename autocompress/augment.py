@@ -29,21 +29,21 @@ class Specials:
 def augment(
     rows: Sequence[np.ndarray],  # token ids of each row, special tokens on
     types: Sequence[np.ndarray] | None,
-    copies: int,
+    count: int,
     specials: Specials,
     seed: int,
 ) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-    """`copies` varied versions of every row (and the token types that go with them).
+    """`count` varied copies of the rows (and the token types that go with them), taken in turn from the first on.
 
     Pairs of texts keep their form and only have words hidden. A joined row is no longer than the 95 % quantile of the
     rows, so that the copies cost about what the rows do.
     """
     rng = np.random.default_rng(seed)
     longest = int(np.quantile([len(row) for row in rows], 0.95))
-    repeated = [row for _ in range(copies) for row in rows]
+    repeated = [rows[index % len(rows)] for index in range(count)]
     if types is not None or any(len(_special_places(row, specials)) != 2 for row in rows[:100]):
         varied = [_hide(row, specials, rng) for row in repeated]
-        return varied, None if types is None else [kinds for _ in range(copies) for kinds in types]
+        return varied, None if types is None else [types[index % len(types)] for index in range(count)]
     varied = []
     for row in repeated:
         draw = rng.random()

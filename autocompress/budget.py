@@ -19,7 +19,9 @@ class Meter:
 
     budget: Budget
     study: Study
-    durations: list[float] = field(default_factory=list)  # seconds of the trials of this run that were trained
+    durations: dict[int, list[float]] = field(
+        default_factory=dict
+    )  # rung -> seconds of this run's trials that ended at it
     _began: float = field(default_factory=time.monotonic)
     _saved: float = 0.0  # seconds of this run already added to the study
     _spent: Spent | None = None  # as last read: the supervisor must not compute while workers measure
@@ -53,10 +55,15 @@ class Meter:
         trials = budget.trials if budget.trials or budget.time else DEFAULT_TRIALS
         if trials is not None and spent.trials + running >= trials and not spent.retries_waiting:
             return f"the budget of {trials} trials is met"
-        left = None if budget.time is None else budget.time - self.seconds
-        if left is not None and (left <= 0 or (self.durations and left < 0.8 * statistics.median(self.durations))):
+        if budget.time is not None and budget.time <= self.seconds:
             return f"the budget of {budget.time:.0f} s is met"
         return None
+
+    def fits(self, rung: int) -> bool:
+        """Whether a trial that ends at this rung would probably end within the time that is left."""
+        if self.budget.time is None or not (known := self.durations.get(rung)):
+            return True
+        return self.budget.time - self.seconds >= 0.8 * statistics.median(known)
 
     def _unsaved(self) -> float:
         return time.monotonic() - self._began - self._saved

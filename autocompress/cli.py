@@ -66,6 +66,8 @@ def search(
         display.say(f"study {plan.study}: checking the teacher, the data and the space")
         ending = run_search(plan, display=display, offline=offline)
     terminal.note(f"the search ended: {ending.reason}")
+    if ending.outlook is not None:
+        terminal.note(ending.outlook)
     located = _as_typed(plan, study, storage)
     view = located.view()
     steps = [] if terminal.quiet else results.next_steps(located, view)
@@ -87,14 +89,13 @@ def front(terminal: Terminal, study: opt.Study, storage: opt.Storage = None) -> 
 
 @command(app)
 def trials(terminal: Terminal, study: opt.Study, storage: opt.Storage = None) -> None:
-    """Print every trial, with its state, and the reason of a stop or failure."""
+    """Print every trial, with its state, and why it was stopped, failed, or not trained further."""
     from autocompress import results, show
     from autocompress.locating import locate
 
     view = locate(study, storage).view()
-    terminal.result(
-        results.document(view, view.rows), show.trials_table(view.rows, results.metric_of(view)), show.LEGEND
-    )
+    rows = results.explained(view)
+    terminal.result(results.document(view, rows), show.trials_table(rows, results.metric_of(view)), show.LEGEND)
 
 
 @command(app)

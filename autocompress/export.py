@@ -55,6 +55,8 @@ def export_trial(
         fill = artifact_copier(row, store)
     else:
         plan = located.plan(f"--form {form}")
+        if view.recovery is not None:  # fitted to the budget when the study was begun
+            plan = plan.model_copy(update={"recovery": type(plan.recovery).model_validate(view.recovery)})
         fill = weights_writer(
             plan, row, store, lambda stage, done: display.stage(0, trial, row.in_words(), stage, done)
         )
@@ -109,7 +111,7 @@ def weights_writer(plan: StudyPlan, row: Result, store: Store, say: Callable[[st
     def write(folder: Path) -> None:
         assert row.sha256 is not None  # seen by check_trial
         life = pipeline.Pipeline(plan, store)
-        candidate = life.rebuild(row.recipe, say)
+        candidate = life.rebuild(row.recipe, row.rung, say)
         say("comparing", 0.0)
         with tempfile.TemporaryDirectory() as place:
             deploy.deploy(candidate, life.shared.tokenizer, pairs, plan.device.runtime, Path(place))

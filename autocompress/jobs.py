@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autocompress.effort import Rates
 from autocompress.measurement import Outcome, Quality
+from autocompress.plan import Recovery
 from autocompress.recipe import Recipe
 
 
@@ -20,14 +22,23 @@ class Bar:
 
 @dataclass(frozen=True)
 class Job:
-    """What a child is asked to do: the teacher (trial 0), what all trials share, a trial, or the test split for a finished
-    artifact."""
+    """What a child is asked to do: the teacher (trial 0), what a training step costs, what all trials share, a trial, or
+    the test split for a finished artifact."""
 
-    kind: str  # teacher | shared | trial | test
+    kind: str  # teacher | calibration | shared | trial | test
     trial: int
     recipe: Recipe | None = None
+    rung: int = 0
     bar: Bar | None = None
     sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What holds for all jobs once the search has begun."""
+
+    reference_sha: str | None = None  # the teacher's artifact
+    recovery: Recovery | None = None  # where amounts were fitted to the budget
 
 
 @dataclass(frozen=True)
@@ -40,9 +51,10 @@ class Said:
 
 @dataclass(frozen=True)
 class Done:
-    """A job's end: an outcome, a quality (test), or the error that ended it."""
+    """A job's end: an outcome, a quality (test), rates (calibration), or the error that ended it."""
 
     outcome: Outcome | None = None
     quality: Quality | None = None
+    rates: Rates | None = None
     error: str | None = None
     usage: bool = False  # the error lies in the study file or the data: exit code 2

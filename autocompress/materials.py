@@ -27,7 +27,8 @@ from autocompress.space import Space, resolve_space
 from autocompress.store import Store, digest
 from autocompress.training import ordered_batches
 
-REFIT_ROWS, REFIT_TOKENS = 3000, 60_000  # at most; more cost seconds and memory, and fit no better
+CALIBRATION_STEPS = 10
+REFIT_ROWS, REFIT_TOKENS = 1500, 25_000  # at most; more cost seconds and memory, and fit no better
 Say = Callable[[str, float], None]  # stage, fraction done
 
 
@@ -68,22 +69,28 @@ class Materials:
 
     @cached_property
     def tokens(self) -> dict[str, Any]:
-        """The splits as token ids; `lessons` are what candidates learn from."""
+        """The splits as token ids."""
         limit = self.plan.task.max_tokens
         splits = ("train", "validation", "test")
-        tokens = {split: self.task.tokenize(getattr(self.data, split), self.tokenizer, limit) for split in splits}
-        return tokens | {"lessons": self._lessons(tokens["train"])}
+        return {split: self.task.tokenize(getattr(self.data, split), self.tokenizer, limit) for split in splits}
 
-    def _lessons(self, train: Any) -> Any:
-        """The training rows and varied copies of them, which only the teacher labels."""
-        copies = self.plan.recovery.copies
+    @cached_property
+    def lessons(self) -> Any:
+        """What candidates learn from: the training rows, and, labelled by the teacher alone, further texts and varied copies
+        of all. Needs the recovery's settings, which may be settled after the teacher is there."""
+        train = self.tokens["train"]
+        further = self.task.tokenize(self.data.unlabelled, self.tokenizer, self.plan.task.max_tokens)
+        paired = train.token_type_ids is not None
+        ids = (*train.input_ids, *further.input_ids)
+        types = (*train.token_type_ids, *further.token_type_ids) if paired else None
         specials = Specials(frozenset(self.tokenizer.all_special_ids), self.tokenizer.mask_token_id)
-        ids, types = augment(train.input_ids, train.token_type_ids, copies, specials, self.plan.seed)
-        unlabelled = np.full(len(ids), UNLABELLED, np.int64)
+        count = self.plan.recovery.copies * len(train)
+        more_ids, more_types = augment(ids, types, count, specials, self.plan.seed)
+        unlabelled = np.full(len(further) + count, UNLABELLED, np.int64)
         return replace(
             train,
-            input_ids=(*train.input_ids, *ids),
-            token_type_ids=None if types is None else (*train.token_type_ids, *types),
+            input_ids=(*ids, *more_ids),
+            token_type_ids=None if types is None or more_types is None else (*types, *more_types),
             labels=np.concatenate((train.labels, unlabelled)),
         )
 
@@ -103,17 +110,20 @@ class Materials:
 
     def lengths(self, split: str) -> list[int]:
         """Tokens of each row of a split."""
-        return [len(ids) for ids in self.tokens[split].input_ids]
+        return [len(ids) for ids in self._rows(split).input_ids]
+
+    def _rows(self, split: str) -> Any:
+        return self.lessons if split == "lessons" else self.tokens[split]
 
     def arrays(self, split: str, rows: np.ndarray, multiple: int = 1) -> dict[str, np.ndarray]:
         """The model's inputs for some rows of a split, padded to the longest."""
         padding = self.tokenizer.pad_token_id or 0
-        inputs: dict[str, np.ndarray] = self.task.pad(self.tokens[split], rows, padding, multiple)
+        inputs: dict[str, np.ndarray] = self.task.pad(self._rows(split), rows, padding, multiple)
         return inputs
 
     def batch(self, rows: np.ndarray, split: str = "train") -> dict[str, torch.Tensor]:
         """A training batch: inputs and labels."""
-        arrays = self.arrays(split, rows, multiple=8) | {"labels": self.tokens[split].labels[rows]}
+        arrays = self.arrays(split, rows, multiple=8) | {"labels": self._rows(split).labels[rows]}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def lesson(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
@@ -202,6 +212,53 @@ class Materials:
             self._supernet = copy.deepcopy(model)
             self._supernet.load_state_dict(load_file(folder / "model.safetensors"))
         return self._supernet
+
+    def label_seconds(self) -> float:
+        """Seconds to take the teacher's outputs on one row."""
+        lengths = self.lengths("train")
+        rows = np.random.default_rng(self.plan.seed).permutation(len(lengths))[:256]
+        chosen = [lengths[row] for row in rows]
+        start = time.perf_counter()
+        recovery.teacher_targets(self.forward, lambda part: self.batch(rows[part]), chosen, lambda fraction: None)
+        return (time.perf_counter() - start) / len(rows)
+
+    def supernet_step_seconds(self, worth: surgery.Importance) -> float:
+        """Seconds of one step of the super-net's training."""
+        net = recovery.SuperNet(self.teacher, self.family, worth)
+
+        def train(epochs: float) -> None:
+            recovery.train_supernet(
+                net, self.space.smallest(), self.space.draw_structure, self._no_targets(), self.batch,
+                self.lengths("train"), self.plan.recovery, epochs=epochs, seed=self.plan.seed,
+            )  # fmt: skip
+
+        return self._seconds_a_step(train)
+
+    def step_seconds(self, candidate: surgery.Candidate) -> float:
+        """Seconds of one step of a candidate's training."""
+        lengths = self.lengths("train")
+
+        def train(epochs: float) -> None:
+            recovery.distil(
+                candidate, self._no_targets(), self.batch, lengths, len(lengths), self.plan.recovery, self.plan.seed,
+                epochs=epochs,
+            )  # fmt: skip
+
+        return self._seconds_a_step(train)
+
+    def _seconds_a_step(self, train: Callable[[float], None]) -> float:
+        per_step = self.plan.recovery.batch / len(self.lengths("train"))
+        train(2 * per_step)  # warm-up
+        start = time.perf_counter()
+        train(CALIBRATION_STEPS * per_step)
+        return (time.perf_counter() - start) / CALIBRATION_STEPS
+
+    def _no_targets(self) -> recovery.Targets:
+        """Nothing to learn from: what a step costs does not depend on it."""
+        rows, layers = len(self.lengths("train")), len(self.family.layers(self.teacher))
+        shape = (rows, layers, 2, self.teacher.config.hidden_size)
+        hidden = np.broadcast_to(np.zeros(1, np.float16), shape)
+        return recovery.Targets(np.zeros((rows, len(self.data.label_names)), np.float32), hidden)
 
     @cached_property
     def space(self) -> Space:

@@ -18,7 +18,6 @@ from autocompress.measurement import Interval, Latency
 from autocompress.runtimes import Session
 
 BLOCK_CALLS = 60  # a block is warm after its first tenth of calls; call-by-call alternation would measure cold caches
-BLOCK_SECONDS = 0.3
 WARM_UP = 10
 
 
@@ -30,9 +29,11 @@ class Effort:
     most: int = 12
     precision: float = 0.03  # half-width, relative
     seconds: float = 15.0
+    block_seconds: float = 0.3  # of slow models: fast ones take fewer
 
 
-QUICK = Effort(fewest=3, most=3, seconds=5.0)
+THOROUGH = Effort()
+QUICK = Effort(fewest=3, most=3, seconds=5.0, block_seconds=0.1)
 
 
 def measure_latency(
@@ -44,7 +45,7 @@ def measure_latency(
     is the geometric mean over pairs of blocks of the ratio of their medians, its interval Student's t on the logarithms.
     """
     start = time.perf_counter()
-    calls, calls_reference = (_calls(s, feeds) for s in (session, reference))
+    calls, calls_reference = (_calls(s, feeds, effort.block_seconds) for s in (session, reference))
     blocks: list[np.ndarray] = []
     blocks_reference: list[np.ndarray] = []
     ratios: list[float] = []
@@ -166,15 +167,15 @@ def _cpuinfo(key: str) -> str | None:
     return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), None)
 
 
-def _calls(session: Session, feeds: Sequence[dict[str, np.ndarray]]) -> int:
-    """Calls in a block: 60, or what fits into 0.3 s, but at least 12."""
+def _calls(session: Session, feeds: Sequence[dict[str, np.ndarray]], seconds: float) -> int:
+    """Calls in a block: 60, or what fits into so many seconds, but at least 12."""
     for feed in feeds[:3]:
         session.run(feed)
     start = time.perf_counter()
     for _ in range(3):
         session.run(feeds[0])
     once = (time.perf_counter() - start) / 3
-    return int(np.clip(BLOCK_SECONDS / once, 12, BLOCK_CALLS))
+    return int(np.clip(seconds / once, 12, BLOCK_CALLS))
 
 
 def _block(session: Session, feeds: Sequence[dict[str, np.ndarray]], calls: int) -> np.ndarray:

@@ -102,6 +102,12 @@ class Outcome:
         return cls(**{**values, "measurement": Measurement.from_dict(measurement) if measurement else None})
 
 
+def in_words(recipe: Recipe, rung: int | None) -> str:
+    """A recipe and, where it was not trained in full, how far."""
+    how_far = {0: ", untrained", 1: ", trained shortly"}.get(-1 if rung is None else rung, "")
+    return recipe.in_words() + how_far
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """A row: trial, recipe and measurement, under the names of the JSON contract. A number is null until measured."""
@@ -110,6 +116,7 @@ class Result:
     state: str  # complete | stopped | failed | running
     reason: str | None
     recipe: Recipe
+    rung: int | None = None  # 0: cut and not trained, 1: trained shortly, 2: in full; null for the teacher
     quality: float | None = None
     drop: float | None = None
     drop_interval: tuple[float, float] | None = None
@@ -134,7 +141,7 @@ class Result:
 
     def in_words(self) -> str:
         """What it is, in one short line; trial 0 is the teacher."""
-        return "teacher, fp32" if self.trial == 0 else self.recipe.in_words()
+        return "teacher, fp32" if self.trial == 0 else in_words(self.recipe, self.rung)
 
     def as_json(self) -> dict[str, Any]:
         """The ROW of the JSON contract."""

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from autocompress import deploy, lease, measure, metrics, recovery, registry, scoring, surgery
 from autocompress.errors import TrialStopped
-from autocompress.jobs import Bar
+from autocompress.jobs import Bar, Settled
 from autocompress.materials import Clock, Materials, Say
 from autocompress.measurement import Latency, Measurement, Outcome, Quality
-from autocompress.plan import StudyPlan
+from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.recipe import AFTER_RECOVERY, Recipe
 from autocompress.store import Store
 
@@ -36,6 +36,12 @@ class Pipeline:
         self.metric = metrics.fast(plan.task.metric)
         self.reference_sha: str | None = None
 
+    def settle(self, settled: Settled) -> None:
+        """Take over what was decided since this pipeline was opened."""
+        self.reference_sha = settled.reference_sha or self.reference_sha
+        if settled.recovery is not None and settled.recovery != self.plan.recovery:
+            self.plan = self.shared.plan = self.plan.model_copy(update={"recovery": settled.recovery})
+
     def run_teacher(self, say: Say) -> Outcome:
         """Trial 0: the teacher's own fp32 artifact, which every other is measured against."""
         start, clock = time.perf_counter(), Clock(say)
@@ -47,6 +53,26 @@ class Pipeline:
         self.reference_sha = self._deploy(candidate, clock)
         outcome = self._measured(candidate, self.reference_sha, clock, start)
         return replace(outcome, facts={**outcome.facts, "data": self.shared.data.fingerprint})
+
+    def shared_rates(self, say: Say) -> tuple[float, float]:
+        """Seconds to take the teacher's outputs on one row, and of one step of the super-net, on as many cores as there are."""
+        clock = Clock(say)
+        self.shared.teacher_model(clock)
+        worth = self.shared.importance(clock)
+        with clock.stage("calibrating"), lease.computing(self.store.root):
+            return self.shared.label_seconds(), self.shared.supernet_step_seconds(worth)
+
+    def own_rates(self, say: Say) -> dict[str, Any]:
+        """Seconds of one training step of a middling candidate in this worker, and how many rows there are."""
+        clock = Clock(say)
+        teacher, worth = self.shared.teacher_model(clock), self.shared.importance(clock)
+        layers = len(self.shared.family.layers(teacher))
+        recipe = Recipe(depth=-(-2 * layers // 3), head_sparsity=0.5, ffn_sparsity=0.5)
+        candidate = surgery.build_candidate(teacher, recipe, worth)
+        with clock.stage("calibrating"), lease.computing(self.store.root):
+            step = self.shared.step_seconds(candidate)
+        data = self.shared.data
+        return {"step": step, "rows": len(data.train), "further": len(data.unlabelled)}
 
     def run_shared(self, say: Say) -> None:
         """What every trial needs of the teacher, computed before the first one starts: trials would wait for it."""
@@ -60,29 +86,30 @@ class Pipeline:
         if self.plan.engine.supernet:
             self.shared.supernet(clock)
 
-    def run_trial(self, recipe: Recipe, bar: Bar, say: Say) -> Outcome:
-        """One candidate from recipe to measurement; stopped where its price does not pass the bar."""
+    def run_trial(self, recipe: Recipe, rung: int, bar: Bar | None, say: Say) -> Outcome:
+        """One candidate from recipe to measurement, trained as far as its rung; stopped where its price is over the bar."""
         start, clock = time.perf_counter(), Clock(say)
         teacher, worth = self.shared.teacher_model(clock), self.shared.importance(clock)
         with clock.stage("building"):
             candidate = surgery.build_candidate(teacher, recipe, worth)
         try:
-            self._price(candidate, bar, clock)
+            if bar is not None:
+                self._price(candidate, bar, clock)
         except TrialStopped as stop:
             return Outcome(
                 state="stopped", reason=str(stop), seconds=time.perf_counter() - start, stages=clock.seconds,
                 facts=facts(candidate),
             )  # fmt: skip
-        self._recover(candidate, clock)
+        self._recover(candidate, rung, clock)
         sha256 = self._deploy(candidate, clock)
-        return self._measured(candidate, sha256, clock, start)
+        return self._measured(candidate, sha256, clock, start, thorough=rung == LAST_RUNG)
 
-    def rebuild(self, recipe: Recipe, say: Say) -> surgery.Candidate:
+    def rebuild(self, recipe: Recipe, rung: int | None, say: Say) -> surgery.Candidate:
         """The candidate of a finished trial with its recovered weights; trains again where the store dropped them."""
         clock = Clock(say)
         self.shared.tokens  # noqa: B018  # as in a trial: from now on the tokenizer cuts texts at max_tokens
         candidate = surgery.build_candidate(self.shared.teacher_model(clock), recipe, self.shared.importance(clock))
-        self._recover(candidate, clock)
+        self._recover(candidate, LAST_RUNG if rung is None else rung, clock)
         return candidate
 
     def run_test(self, sha256: str, say: Say) -> Quality:
@@ -117,44 +144,68 @@ class Pipeline:
                     f" {speedup:.1f}× and {other_size:.1f} MB without losing quality; not trained"
                 )
 
-    def _recover(self, candidate: surgery.Candidate, clock: Clock) -> None:
-        """Train the candidate's structure, or load it where it was trained before: one recovery serves every bit-width."""
+    def _recover(self, candidate: surgery.Candidate, rung: int, clock: Clock) -> None:
+        """Train the candidate's structure as far as its rung, or load it where it was trained before: one recovery serves
+        every bit-width, and each rung goes on from the weights of the one below."""
         if self._whole(candidate.recipe):
             return
-        inputs = {
-            **self.shared.lesson_inputs,
-            "structure": candidate.recipe.structure().as_dict(),
-            "recovery": self.plan.recovery.model_dump(),
-            "engine": self.plan.engine.model_dump(),
-            "supernet": self.shared.supernet_inputs if self.plan.engine.supernet else None,
-            "seed": self.plan.seed,
-        }
-        engine, taught = self.plan.engine, self.plan.recovery.epochs > 0
-        known = self.store.has_stage("recovered", inputs)
-        targets = self.shared.targets(clock) if (taught or engine.supernet) and not known else None
-        if engine.supernet and not known:
-            self.shared.supernet(clock)  # a stage of its own, with its own progress
+        inputs, targets = self._recovery_inputs(candidate.recipe, rung), None
+        if not self.store.has_stage("recovered", inputs):
+            targets = self._prepare(candidate, rung, clock)
         with clock.stage("recovery") as progress:
             folder = self.store.stage(
-                "recovered", inputs, lambda place: self._train(candidate, targets, place, progress, clock)
+                "recovered", inputs, lambda place: self._train(candidate, rung, targets, place, progress, clock)
             )
         candidate.model.load_state_dict(load_file(folder / "model.safetensors"))
+
+    def _recovery_inputs(self, recipe: Recipe, rung: int) -> dict[str, Any]:
+        """All that the weights at a rung depend on."""
+        plan = self.plan
+        return {
+            **self.shared.lesson_inputs,
+            "structure": recipe.structure().as_dict(),
+            "recovery": plan.recovery.model_dump(),
+            "engine": {"refit": plan.engine.refit, "rungs": plan.engine.rungs},
+            "supernet": self.shared.supernet_inputs if plan.engine.supernet else None,
+            "seed": plan.seed,
+            "rung": rung,
+            "bits": None if plan.engine.reuse else [recipe.weight_bits, recipe.embedding_bits],
+        }
+
+    def _is_first(self, rung: int) -> bool:
+        """Whether a rung starts from what all candidates share, and not from the weights of the rung below."""
+        return rung == 0 or not self.plan.engine.rungs
+
+    def _prepare(self, candidate: surgery.Candidate, rung: int, clock: Clock) -> recovery.Targets | None:
+        """What a rung's training starts from: stages of their own, with their own progress."""
+        first, engine = self._is_first(rung), self.plan.engine
+        if not first:
+            self._recover(candidate, rung - 1, clock)
+        elif engine.supernet:
+            self.shared.supernet(clock)
+        taught = self.plan.recovery.epochs_at(rung) > 0
+        return self.shared.targets(clock) if taught or (first and engine.supernet) else None
 
     def _train(
         self,
         candidate: surgery.Candidate,
+        rung: int,
         targets: recovery.Targets | None,
         folder: Path,
         progress: Callable[[float], None],
         clock: Clock,
     ) -> None:
-        settings = self.plan.recovery
+        settings, epochs = self.plan.recovery, self.plan.recovery.epochs_at(rung)
+        first = self._is_first(rung)
+        share = (
+            0.0 if not first else REFIT_SHARE if epochs > 0 else 1.0
+        )  # of the progress, for what comes before training
         torch.manual_seed(self.plan.seed)
         with lease.training(self.store.root) as pause:
             step = pause(progress)
-            share = REFIT_SHARE if settings.epochs > 0 else 1.0
-            self._start(candidate, targets, lambda done: step(share * done), clock)
-            if targets is not None and settings.epochs > 0:
+            if first:
+                self._start(candidate, targets, lambda done: step(share * done), clock)
+            if targets is not None and epochs > 0:
                 recovery.distil(
                     candidate,
                     targets,
@@ -162,8 +213,9 @@ class Pipeline:
                     self.shared.lengths("lessons"),
                     len(self.shared.lengths("train")),
                     settings,
-                    self.plan.seed,
+                    self.plan.seed + rung,  # each rung sees the rows in another order
                     lambda done: step(share + (1 - share) * done),
+                    epochs=epochs,
                 )
         weights = {name: tensor.contiguous() for name, tensor in candidate.model.state_dict().items()}
         save_file(weights, folder / "model.safetensors")
@@ -175,18 +227,27 @@ class Pipeline:
         progress: Callable[[float], None],
         clock: Clock,
     ) -> None:
-        """The weights that training starts from: refit ones of the teacher's, or the super-net's where they are nearer."""
-        rows = self.shared.sample_of_lessons()
-        batches = [self.shared.lesson(part) for part in rows]
-        if self.plan.engine.refit:
-            recovery.refit(candidate, self.shared.forward, batches, progress)
-        if self.plan.engine.supernet and targets is not None:
+        """The weights that training starts from: cut from the super-net, or refit ones of the teacher's.
+
+        Where no layer is removed both are tried, and those taken that are nearer to the teacher: with fewer layers the
+        super-net's always were.
+        """
+        engine = self.plan.engine
+        cut = None
+        if engine.supernet and targets is not None:
             net, worth = self.shared.supernet(clock), self.shared.importance(clock)
-            other = surgery.build_candidate(net, candidate.recipe, worth)
-            heat = self.plan.recovery.temperature
-            mine, others = (recovery.divergence(one, targets, batches, rows, heat) for one in (candidate, other))
-            if others < mine:
-                candidate.model.load_state_dict(other.model.state_dict())
+            cut = surgery.build_candidate(net, candidate.recipe, worth)
+        every_layer = len(candidate.kept_layers) == len(self.shared.family.layers(self.shared.teacher))
+        if engine.refit and (cut is None or every_layer):
+            rows = self.shared.sample_of_lessons()
+            batches = [self.shared.lesson(part) for part in rows]
+            recovery.refit(candidate, self.shared.forward, batches, progress)
+            if cut is not None and targets is not None:
+                heat = self.plan.recovery.temperature
+                mine, others = (recovery.divergence(one, targets, batches, rows, heat) for one in (candidate, cut))
+                cut = cut if others < mine else None
+        if cut is not None:
+            candidate.model.load_state_dict(cut.model.state_dict())
 
     def _deploy(self, candidate: surgery.Candidate, clock: Clock) -> str:
         with clock.stage("deploying"), lease.computing(self.store.root):
@@ -198,11 +259,14 @@ class Pipeline:
 
     # ---- measuring ---------------------------------------------------------------------------------------------
 
-    def _measured(self, candidate: surgery.Candidate, sha256: str, clock: Clock, start: float) -> Outcome:
+    def _measured(
+        self, candidate: surgery.Candidate, sha256: str, clock: Clock, start: float, thorough: bool = True
+    ) -> Outcome:
         folder, device = self.store.artifact(sha256), self.plan.device
         with clock.stage("measuring latency"):
-            latency = self._latency(folder, measure.Effort())
-            memory = measure.peak_memory_mb(self.runtime, folder, self._feeds[0], device.threads)
+            latency = self._latency(folder, measure.THOROUGH if thorough else measure.QUICK)
+            peak = measure.peak_memory_mb
+            memory = peak(self.runtime, folder, self._feeds[0], device.threads) if thorough else None
         quality = self._quality(sha256, "validation", clock)
         tokens: int | str = device.tokens
         measurement = Measurement(
@@ -219,12 +283,19 @@ class Pipeline:
         )  # fmt: skip
 
     def _latency(self, folder: Path, effort: measure.Effort) -> Latency:
-        assert self.reference_sha is not None, "the teacher is trial 0"
-        threads = self.plan.device.threads
         with lease.measuring(self.store.root):
-            session = self.runtime.open_session(folder, threads)
-            reference = self.runtime.open_session(self.store.artifact(self.reference_sha), threads)
+            session = self.runtime.open_session(folder, self.plan.device.threads)
+            reference = self._open_reference() if effort is measure.THOROUGH else self._reference
             return measure.measure_latency(session, reference, self._feeds, effort)
+
+    def _open_reference(self) -> Any:
+        assert self.reference_sha is not None, "the teacher is trial 0"
+        return self.runtime.open_session(self.store.artifact(self.reference_sha), self.plan.device.threads)
+
+    @cached_property
+    def _reference(self) -> Any:
+        """The teacher's session, kept open for quick looks. (Two sessions of one file differ by a percent or so.)"""
+        return self._open_reference()
 
     @cached_property
     def _feeds(self) -> list[dict[str, np.ndarray]]:

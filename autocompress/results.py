@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress import show
 from autocompress.errors import NothingFits
-from autocompress.front import NoneFits, Picked, hypervolume, pick
+from autocompress.front import NoneFits, Picked, hypervolume, pick, standings
 from autocompress.measurement import Result
 from autocompress.study import StudyView
 from autocompress.terminal import command_line
@@ -52,6 +53,12 @@ def document(view: StudyView, rows: Sequence[Result]) -> dict[str, Any]:
         "seconds": view.seconds,
         "format_version": FORMAT_VERSION,
     }
+
+
+def explained(view: StudyView) -> list[Result]:
+    """All rows; those that were not trained in full say why, where nothing else is the reason."""
+    why = standings(view.rows, view.reference, view.constraints)
+    return [replace(row, reason=row.reason or why.get(row.trial)) for row in view.rows]
 
 
 def front_parts(view: StudyView) -> list[RenderableType]:

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from random import Random
 from types import FrameType
@@ -14,21 +14,24 @@ from typing import Protocol
 
 from autocompress import registry
 from autocompress.budget import Meter
+from autocompress.effort import fitted
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.front import as_expected, expected_drop, on_front
-from autocompress.jobs import Bar, Done, Job, Said
-from autocompress.measurement import Outcome, Result
+from autocompress.jobs import Bar, Done, Job, Said, Settled
+from autocompress.measurement import Outcome, Result, in_words
 from autocompress.model_config import read_config
-from autocompress.plan import StudyPlan, check_storage
+from autocompress.plan import LAST_RUNG, StudyPlan, check_storage
 from autocompress.recipe import AFTER_RECOVERY, Recipe
+from autocompress.returns import Returns
+from autocompress.schedule import Further, Known, Running, Schedule
 from autocompress.space import Space, resolve_space
 from autocompress.store import Store
-from autocompress.study import Study, read_study
+from autocompress.study import Asked, Study, read_study
 from autocompress.study.details import read_details
 from autocompress.workers import Worker, cores
 
 POLL_SECONDS = 0.5
-TWINS_IN_A_ROW = 10  # proposals already known, one after another: the space is as good as exhausted
+TIDY_SECONDS = 60.0  # between two looks at how much room the artifacts take
 DRAWS = 200  # recipes drawn, after a proposal that was known, to find one that is not
 
 
@@ -59,6 +62,7 @@ class Ending:
     interrupted: bool
     trials: int
     seconds: float
+    outlook: str | None = None  # what more time would probably buy
 
 
 @dataclass
@@ -85,21 +89,33 @@ class Search:
     workers: list[Worker] = field(default_factory=list)
     chance: Random = field(init=False)
     meter: Meter = field(init=False)
+    schedule: Schedule = field(init=False)
+    known: Known = field(init=False)  # from the teacher on
+    pending: list[Asked] = field(default_factory=list)  # twins of trials that run
+    returns: Returns = field(default_factory=Returns)
+    tidied: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.chance = Random(self.plan.seed)
         self.meter = Meter(self.plan.budget, self.study)
+        self.schedule = Schedule(self.plan, self.space, self.meter)
 
     def run(self) -> Ending:
         """Teacher, trials, finalists; every exit leaves a valid front behind."""
         with _catching() as interrupt, self.pool():
-            reason = self._teacher(interrupt) or self._shared(interrupt) or self._trials(interrupt)
+            reason = (
+                self._teacher(interrupt)
+                or self._fit_effort(interrupt)
+                or self._shared(interrupt)
+                or self._trials(interrupt)
+            )
             for worker in self.workers:
                 if worker.job is not None:
                     worker.close()  # interrupted: its trial is tried again when the study goes on
             if self.study.teacher() is not None:
                 self._finalists()
-        return Ending(reason, interrupt.asked, self.meter.spent.trials, self.meter.spent.seconds)
+        spent = self.meter.spent
+        return Ending(reason, interrupt.asked, spent.trials, spent.seconds, self.returns.forecast())
 
     # ---- the four parts ---------------------------------------------------------------------------------------
 
@@ -117,13 +133,39 @@ class Search:
             self.display.finished(0, Recipe(), done.outcome, "teacher, fp32")
             known = self.study.teacher()
         assert known is not None  # recorded just now
-        for worker in self.workers:
-            worker.reference_sha = known.sha256
+        self._settle(Settled(known.sha256, self.study.fitted_recovery()))
+        self.known = Known.of(read_study(self.plan.storage, self.plan.study))
         return None
+
+    def _fit_effort(self, interrupt: _Interrupt) -> str | None:
+        """Choose how long to train, where the study file leaves that to the time budget; a reason to end, or null."""
+        plan, time_budget = self.plan, self.plan.budget.time
+        if time_budget is None or self.study.fitted_recovery() is not None or self._ending() is not None:
+            return None
+        if self.meter.spent.trials:  # begun before amounts were fitted: its trials were trained as the file says
+            return None
+        done = self._run_alone(Job("calibration", 0), "calibration", interrupt)
+        if done is None:
+            return "interrupted"
+        if done.rates is None:
+            raise AutocompressError(f"what training costs could not be measured: {done.error}")
+        left = max(0.0, time_budget - self.meter.seconds)
+        recovery = fitted(plan.recovery, plan.given_recovery, left, plan.workers, done.rates)
+        self.study.record_recovery(recovery)
+        self._settle(Settled(self.workers[0].settled.reference_sha, recovery))
+        self.display.say(
+            f"fitted to the time left: super-net {recovery.supernet_epochs:.1f} epochs, short training"
+            f" {recovery.short_epochs:.2f}, full training {recovery.epochs:.1f}, {recovery.copies} copies of each row"
+        )
+        return None
+
+    def _settle(self, settled: Settled) -> None:
+        for worker in self.workers:
+            worker.settled = settled
 
     def _shared(self, interrupt: _Interrupt) -> str | None:
         """What all trials share, on all cores; a reason to end where that was not to be."""
-        if self._ending(0) is not None:
+        if self._ending() is not None:
             return None
         done = self._run_alone(Job("shared", 0), "what all trials share", interrupt)
         if done is not None and done.error is not None:
@@ -132,12 +174,11 @@ class Search:
 
     def _trials(self, interrupt: _Interrupt) -> str:
         """Ask, start, watch and tell until the budget is met; the reason why it ended."""
-        twins = 0  # proposals in a row that were known already
         while not interrupt.asked:
             ending = None
             for worker in self.workers:
-                if worker.job is None and (ending := self._ending(twins)) is None:
-                    twins = 0 if self._start(worker) else twins + 1
+                if worker.job is None:
+                    ending = self._ending() or self._start(worker)
             busy = [worker for worker in self.workers if worker.job is not None]
             if ending is not None and not busy:
                 return ending
@@ -149,7 +190,7 @@ class Search:
 
     def _finalists(self) -> None:
         """Measure the teacher, what is on the front and what `pick` may name on the test split."""
-        rows = self._rows()
+        rows = read_study(self.plan.storage, self.plan.study).rows
         expected = [row if row.expected_drop is None else as_expected(row, row.expected_drop) for row in rows]
         likely = on_front(expected, self.plan.objectives)
         final = [row for row in rows if row.on_front or row.trial in {0} | likely]
@@ -160,17 +201,41 @@ class Search:
 
     # ---- pieces ------------------------------------------------------------------------------------------------
 
-    def _start(self, worker: Worker) -> bool:
-        """Ask for a recipe and give it to a worker; false where a twin's result answered it."""
-        asked = self.study.ask()
+    def _start(self, worker: Worker) -> str | None:
+        """Give a worker a trial, or tell one that is known already; a reason to end where nothing is worth a trial."""
+        if not self.study.waits():
+            choice = self.schedule.next(self.known, self._running())
+            if isinstance(choice, str):
+                return choice
+            if isinstance(choice, Further):
+                self.study.enqueue([choice.recipe], rung=choice.rung)
+        asked = self.study.ask(self.schedule.first_rung)
+        self.known.add(self.study.row(asked.number))
         self.meter.changed()
-        twin = self.study.twin(asked.recipe)
-        if twin is not None:
-            self.study.tell(asked.number, asked.recipe, twin)
+        if self._is_twin(asked):
             self.study.enqueue((self.space.draw(self.chance) for _ in range(DRAWS)), most=1)  # something new next
-            return False
-        worker.start(Job("trial", asked.number, asked.recipe, self._bar()))
-        return True
+            self.schedule.twins += 1
+            return None
+        self.schedule.twins = 0
+        bar = None if self.plan.engine.rungs else self._bar()  # with rungs, the lowest is the price
+        worker.start(Job("trial", asked.number, asked.recipe, asked.rung, bar))
+        return None
+
+    def _is_twin(self, asked: Asked) -> bool:
+        """Tell a trial whose result is known already; one that is just being tried is told when that ends."""
+        twin = self.study.twin(asked.recipe, asked.rung)
+        if twin is not None:
+            self._tell(asked.number, asked.recipe, twin)
+            return True
+        if any(trial.recipe == asked.recipe and trial.rung >= asked.rung for trial in self._running()):
+            self.pending.append(asked)
+            return True
+        return False
+
+    def _running(self) -> list[Running]:
+        now = time.monotonic()
+        busy = [(worker.job, now - worker.started) for worker in self.workers if worker.job]
+        return [Running(job.recipe, job.rung, seconds) for job, seconds in busy if job.recipe is not None]
 
     def _watch(self, worker: Worker) -> None:
         """Take a worker's next word, if it has one."""
@@ -184,28 +249,41 @@ class Search:
         seconds = time.monotonic() - worker.started
         outcome = said.outcome or Outcome(state="failed", reason=said.error, seconds=seconds)
         assert job.recipe is not None  # trials have one
-        self.study.tell(job.trial, job.recipe, outcome)
+        self._tell(job.trial, job.recipe, outcome)
         self.meter.changed()
-        self.display.finished(job.trial, job.recipe, outcome, job.recipe.in_words())
+        self.display.finished(job.trial, job.recipe, outcome, self._words(job))
         if outcome.state == "complete":
-            self._after(job.trial, job.recipe, outcome)
+            self._after(job, outcome)
+        pending, self.pending = self.pending, []
+        for asked in pending:
+            if not self._is_twin(asked):
+                reason = f"the same candidate as trial {job.trial}, which {outcome.state}"
+                self._tell(asked.number, asked.recipe, Outcome(state="failed", reason=reason))
 
-    def _after(self, trial: int, recipe: Recipe, outcome: Outcome) -> None:
-        """Show the front; where the trial is on it, propose the same weights in fewer bits, which need no training."""
-        rows = self._rows()
-        self.display.front([row for row in rows if row.on_front], next((r for r in rows if r.trial == 0), None))
-        if outcome.stages.get("recovery", 0) > outcome.seconds / 4:
-            self.meter.durations.append(outcome.seconds)
-        if any(row.trial == trial and row.on_front for row in rows):
-            self.study.enqueue(next_bits(self.space, recipe))
-        self._make_room(rows)
+    def _after(self, job: Job, outcome: Outcome) -> None:
+        """Show the front; where a fully trained trial is on it, propose its weights in other bits, which need no training."""
+        front = self.known.front
+        self.display.front(front, self.known.teacher)
+        if job.rung == 0 or outcome.stages.get("recovery", 0) > outcome.seconds / 4:
+            self.meter.durations.setdefault(job.rung, []).append(outcome.seconds)
+        if self.plan.engine.reuse and job.rung == LAST_RUNG and any(row.trial == job.trial for row in front):
+            assert job.recipe is not None  # trials have one
+            self.study.enqueue(next_bits(self.space, job.recipe), rung=job.rung)
+        if time.monotonic() - self.tidied > TIDY_SECONDS:
+            self._make_room([self.known.teacher, *front])
+            self.tidied = time.monotonic()
 
-    def _make_room(self, rows: Sequence[Result]) -> None:
-        """Keep the artifacts' folder within its limit; the teacher's model and those on the front always stay."""
+    def _tell(self, number: int, recipe: Recipe, outcome: Outcome) -> None:
+        facts = {**outcome.facts, "ended_at": round(self.meter.seconds, 1)}  # seconds of the study
+        self.study.tell(number, recipe, replace(outcome, facts=facts))
+        self.known.add(self.study.row(number))
+        self.returns.add(self.meter.seconds, self.known.hypervolume)
+
+    def _make_room(self, kept: Sequence[Result]) -> None:
+        """Keep the artifacts' folder within its limit; the models of these rows always stay."""
         artifacts = self.plan.artifacts
         assert artifacts.path is not None  # filled in by read_plan
-        keep = [row.sha256 for row in rows if row.sha256 and (row.on_front or row.trial == 0)]
-        Store(artifacts.path).shrink(artifacts.max_gb * 1e9, keep)
+        Store(artifacts.path).shrink(artifacts.max_gb * 1e9, [row.sha256 for row in kept if row.sha256])
 
     def test(self, rows: Sequence[Result]) -> None:
         """Measure finished trials on the test split."""
@@ -232,7 +310,7 @@ class Search:
 
     def _bar(self) -> Bar:
         """What a candidate's price must pass."""
-        rows = self._rows()
+        rows = list(self.known.rows.values())
         limits, expected = self.plan.constraints, expected_drop(rows)
         return Bar(
             max_latency_ms=limits.max_latency_ms,
@@ -245,11 +323,11 @@ class Search:
             ),
         )
 
-    def _ending(self, twins: int) -> str | None:
+    def _ending(self) -> str | None:
         """Why no further trial may start, or null."""
-        if twins >= TWINS_IN_A_ROW:
-            return f"the last {twins} proposals were all known: the space is exhausted"
-        return self.meter.ending(running=sum(worker.job is not None for worker in self.workers))
+        running = sum(worker.job is not None for worker in self.workers)
+        stalled = self.returns.stalled() if self.plan.engine.stop_early and self.plan.budget.time else None
+        return self.meter.ending(running) or stalled
 
     def _tick(self, save: bool = False) -> None:
         """Keep the display alive and the time used written down."""
@@ -257,11 +335,8 @@ class Search:
         budget = self.plan.budget
         self.display.progress(self.meter.spent.trials, budget.trials, self.meter.seconds, budget.time)
 
-    def _rows(self) -> tuple[Result, ...]:
-        return read_study(self.plan.storage, self.plan.study).rows
-
     def _words(self, job: Job) -> str:
-        return job.recipe.in_words() if job.recipe else "the teacher"
+        return in_words(job.recipe, job.rung) if job.recipe else "the teacher"
 
     @contextmanager
     def pool(self) -> Iterator[None]:
@@ -324,22 +399,24 @@ def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, o
     with search.pool():
         rows = read_study(plan.storage, plan.study).rows
         known = study.teacher()
-        search.workers[0].reference_sha = known.sha256 if known else None
+        search._settle(Settled(known.sha256 if known else None, study.fitted_recovery()))
         search.test([row for row in rows if row.trial in {0, *trials} and row.test_quality is None])
 
 
 def next_bits(space: Space, recipe: Recipe) -> list[Recipe]:
-    """The recipes with the next smaller width of one bit decision: same weights, smaller, often on the front too."""
-    fewer = []
+    """The recipes with the next smaller and the next larger width of one bit decision: same weights, often on the front too."""
+    found = []
     for decision in AFTER_RECOVERY:
+        own = int(recipe.as_dict()[decision] or 0)
         others = [
             sibling
             for sibling in space.siblings(recipe)
-            if sibling.as_dict()[decision] < recipe.as_dict()[decision]  # type: ignore[operator]  # bit-widths are ints
-            and all(sibling.as_dict()[name] == recipe.as_dict()[name] for name in AFTER_RECOVERY if name != decision)
+            if all(sibling.as_dict()[name] == recipe.as_dict()[name] for name in AFTER_RECOVERY if name != decision)
         ]
-        fewer += sorted(others, key=lambda other: -int(other.as_dict()[decision] or 0))[:1]
-    return fewer
+        widths = {int(other.as_dict()[decision] or 0): other for other in others}
+        found += [widths[max(fewer)]] if (fewer := [width for width in widths if width < own]) else []
+        found += [widths[min(more)]] if (more := [width for width in widths if width > own]) else []
+    return found
 
 
 @contextmanager

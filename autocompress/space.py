@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Space", "Trial", "resolve_space", "spaces"]
 
 MOST_VALUES = 1000  # of one decision; more is a slip of the pen in `step`
-SPARSITIES = ("head_sparsity", "ffn_sparsity")
+SPARSITIES = HEADS, NEURONS = ("head_sparsity", "ffn_sparsity")
 LOCAL = "local"  # the attention that has a window
 LEAST = {"attention_window": 2}  # whole numbers begin at 1 elsewhere
 
@@ -98,15 +98,20 @@ class Space:
     def smallest(self) -> Recipe:
         """What is left where most is removed, in full attention and all bits."""
         depth = min(int(value or self.layers) for value in self.choices["depth"])
-        return Recipe(depth=depth, **{name: max(self._numbers(name)) for name in SPARSITIES})  # type: ignore[arg-type]
+        return Recipe(depth=depth, head_sparsity=max(self._numbers(HEADS)), ffn_sparsity=max(self._numbers(NEURONS)))
 
     def draw_structure(self, rng: Generator) -> Recipe:
-        """Any layers, heads and neurons of this space, in full attention and all bits."""
+        """Any depth of this space, with heads and neurons of the half that removes more, in full attention and all bits."""
         depth = int(rng.choice([int(value or self.layers) for value in self.choices["depth"]]))
-        return Recipe(depth=depth, **{name: float(rng.choice(self._numbers(name))) for name in SPARSITIES})  # type: ignore[arg-type]
+        heads, neurons = (float(rng.choice(self._upper_half(name))) for name in SPARSITIES)
+        return Recipe(depth=depth, head_sparsity=heads, ffn_sparsity=neurons)
 
     def _numbers(self, name: str) -> list[float]:
         return [float(value or 0) for value in self.choices[name]]
+
+    def _upper_half(self, name: str) -> list[float]:
+        numbers = sorted(self._numbers(name))
+        return numbers[len(numbers) // 2 :]
 
     def starters(self) -> list[Recipe]:
         """At most 8 different recipes to try first: known good ones, each as near as this space comes to it."""

@@ -19,8 +19,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from autocompress.effort import Rates
 from autocompress.errors import AutocompressError, UsageError
-from autocompress.jobs import Done, Job, Said
+from autocompress.jobs import Done, Job, Said, Settled
 from autocompress.plan import StudyPlan
 from autocompress.store import Store
 
@@ -38,7 +39,7 @@ class Worker:
         self._process: Any = None
         self._pipe: Connection | None = None
         self._done = 0
-        self.reference_sha: str | None = None
+        self.settled = Settled()
         self.job: Job | None = None
         self.started = 0.0
 
@@ -50,7 +51,7 @@ class Worker:
             self._spawn()
         assert self._pipe is not None  # set by _spawn
         self.job, self.started = job, time.monotonic()
-        self._pipe.send((job, self.reference_sha))
+        self._pipe.send((job, self.settled))
 
     def poll(self, seconds: float) -> Said | Done | None:
         """The child's next word within so many seconds; a child that died gives a `Done` with the reason."""
@@ -145,7 +146,7 @@ def _child(pipe: Connection, parent: int, plan: StudyPlan, root: Path, threads: 
     pipeline: Any = None
     while True:
         try:
-            job, reference_sha = pipe.recv()
+            job, settled = pipe.recv()
         except EOFError:
             return
         with _logging_to(store.log(job.trial)):
@@ -153,7 +154,7 @@ def _child(pipe: Connection, parent: int, plan: StudyPlan, root: Path, threads: 
                 if pipeline is None:
                     pipe.send(Said("starting the worker", 0.0))
                     pipeline = _open_pipeline(plan, store, threads, offline)
-                pipeline.reference_sha = reference_sha or pipeline.reference_sha
+                pipeline.settle(settled)
                 done = _do(pipeline, job, pipe)
             except UsageError as error:
                 done = Done(error=str(error), usage=True)
@@ -189,9 +190,13 @@ def _do(pipeline: Any, job: Job, pipe: Connection) -> Done:
     if job.kind in ("teacher", "shared"):
         with _all_threads():  # the other workers have nothing to do yet
             return Done(outcome=pipeline.run_teacher(say) if job.kind == "teacher" else pipeline.run_shared(say))
+    if job.kind == "calibration":
+        with _all_threads():
+            label, supernet_step = pipeline.shared_rates(say)
+        return Done(rates=Rates(label=label, supernet_step=supernet_step, **pipeline.own_rates(say)))
     if job.kind == "test":
         return Done(quality=pipeline.run_test(job.sha256, say))
-    return Done(outcome=pipeline.run_trial(job.recipe, job.bar, say))
+    return Done(outcome=pipeline.run_trial(job.recipe, job.rung, job.bar, say))
 
 
 @contextmanager

@@ -77,8 +77,7 @@ def recovery_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
 
     counted = 0.0
     epochs = (STEPS + WARM_UP) * settings.batch / rows
-    distil(candidate, shared.targets(clock), shared.lesson, lengths, rows, settings.model_copy(update={"epochs": epochs}),
-           0, progress)  # fmt: skip
+    distil(candidate, shared.targets(clock), shared.lesson, lengths, rows, settings, 0, progress, epochs=epochs)
     return counted * settings.batch / (time.perf_counter() - began)
 
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 import random
 import sys
 import time
+from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+from autocompress.effort import Rates
+from autocompress.jobs import Done, Job, Said, Settled
 from autocompress.measurement import Interval, Latency, Measurement, Outcome, Quality
 from autocompress.plan import StudyPlan
 from autocompress.recipe import Recipe
@@ -58,7 +62,10 @@ def teacher_outcome() -> Outcome:
     return complete(drop=0.0, speedup=1.0, size_mb=TEACHER_MB, sha256="0" * 64, disagreement=0.0)
 
 
-def outcome_of(recipe: Recipe) -> Outcome:
+UNTRAINED = (3.0, 1.5, 1.0)  # times the drop, at each rung
+
+
+def outcome_of(recipe: Recipe, rung: int = 2) -> Outcome:
     """What a candidate comes out as: stopped where it is too large to be worth training, else complete."""
     bits = {32: 1.0, 8: 0.4, 4: 0.6}[recipe.weight_bits]
     work = (recipe.depth or 6) / 6 * (0.4 * (1 - recipe.head_sparsity) + 0.6 * (1 - recipe.ffn_sparsity))
@@ -67,7 +74,14 @@ def outcome_of(recipe: Recipe) -> Outcome:
         return Outcome(state="stopped", reason=f"size {size:.1f} MB is over max_size_mb 60; not trained", seconds=0.5)
     lost = 0.05 * (1 - (recipe.depth or 6) / 6) ** 2 + 0.03 * recipe.head_sparsity**2 + 0.03 * recipe.ffn_sparsity**3
     luck = random.Random(recipe.key).gauss(0, 0.004)
-    return complete(lost + luck, 1 / (work * bits + 0.05), size, recipe.key, 0.01 + 2 * lost)
+    lost *= UNTRAINED[rung]
+    return complete(
+        lost + luck,
+        1 / (work * bits + 0.05),
+        size,
+        f"{recipe.key[:-1]}{rung}" if rung < 2 else recipe.key,
+        0.01 + 2 * lost,
+    )
 
 
 def complete(drop: float, speedup: float, size_mb: float, sha256: str, disagreement: float) -> Outcome:
@@ -115,6 +129,42 @@ def quality(split: str, drop: float, disagreement: float = 0.02) -> Quality:
         examples=ROWS,
         predictions_sha256="f" * 64,
     )
+
+
+class FormulaWorker:
+    """Stands in for a worker process: every job is done as soon as it is given."""
+
+    def __init__(self, *_: object) -> None:
+        self.pipe, self._end = Pipe()
+        self.job: Job | None = None
+        self.started = 0.0
+        self.settled = Settled()
+
+    def start(self, job: Job) -> None:
+        """Do the job."""
+        self.job, self.started = job, time.monotonic()
+        if job.kind == "teacher":
+            self._end.send(Done(outcome=teacher_outcome()))
+        elif job.kind == "trial":
+            assert job.recipe is not None
+            took = (1.0, 5.0, 25.0)[job.rung]
+            self._end.send(Done(outcome=replace(outcome_of(job.recipe, job.rung), seconds=took)))
+        elif job.kind == "calibration":
+            self._end.send(Done(rates=Rates(label=0.001, supernet_step=0.1, step=0.05, rows=1000, further=0)))
+        else:
+            self._end.send(Done(quality=quality("test", 0.01) if job.kind == "test" else None))
+
+    def poll(self, seconds: float) -> Said | Done | None:
+        """What came out."""
+        if not self.pipe.poll(seconds):
+            return None
+        said: Said | Done = self.pipe.recv()
+        self.job = None
+        return said
+
+    def close(self) -> None:
+        """Nothing is left behind."""
+        self.job = None
 
 
 def search(study: Study, trials: int, pause: float = 0.0) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from autocompress.augment import UNLABELLED
 from autocompress.data import cut_rows, cut_size, read_rows, sample_rows, shares
 from autocompress.errors import UsageError
 from autocompress.plan import HubData, StudyPlan
@@ -381,6 +382,19 @@ def test_absent_splits_are_cut_from_train(tmp_path: Path) -> None:
     again = read(plan_of({"train": train, "max_train_rows": 1000, "max_test_rows": 100}))
     assert again.fingerprint == task.fingerprint
     assert again.validation.texts == task.validation.texts
+
+
+def test_unlabelled_texts_hold_nothing_that_is_judged(tmp_path: Path) -> None:
+    data = three(tmp_path, many(60), CSV + "judged,0\nalso,1\n")
+    more = write(tmp_path / "more.csv", "text\nnew\n Judged\nother\nALSO\nNew\ntext 3\nlast\n")
+    task = read(plan_of({**data, "unlabelled": more}))
+    assert task.unlabelled.texts == ("new", "other", "last")  # each once, and none of a split, whatever its case
+    assert set(task.unlabelled.labels) == {UNLABELLED}
+    assert task.fingerprint != read(plan_of(data)).fingerprint
+    assert len(read(plan_of(data)).unlabelled) == 0
+    assert len(read(plan_of({**data, "unlabelled": more, "max_unlabelled_rows": 2})).unlabelled) == 2
+    labelled = read(plan_of({**data, "unlabelled": data["train"]}))  # what train holds is no news
+    assert len(labelled.unlabelled) == 0
 
 
 def test_too_few_rows(tmp_path: Path) -> None:

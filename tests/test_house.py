@@ -15,13 +15,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("registry", "recipe"),
     ("measurement", "model_config", "attentions", "plan", "runtimes", "metrics", "augment", "graph"),
-    ("families", "data", "space", "front", "jobs", "store", "lease", "inventory"),
-    ("tasks", "forward", "training"),
+    ("families", "data", "space", "front", "effort", "store", "lease", "inventory"),
+    ("tasks", "forward", "training", "jobs"),
     ("surgery", "teacher", "measure", "scoring"),  # the stages do not know each other …
     ("techniques", "importance", "recovery", "deploy", "verify"),  # … but all speak of a surgery's Candidate
     ("study", "materials", "loading", "bench"),
-    ("pipeline", "budget", "locating", "card"),
-    ("workers", "cleaning", "folder"),
+    ("pipeline", "budget", "locating", "card", "returns"),
+    ("workers", "cleaning", "folder", "schedule"),
     ("search", "show", "options"),
     ("terminal", "export", "dashboard"),
     ("results",),

@@ -53,8 +53,8 @@ def test_blocks_alternate_and_the_ratio_is_the_speedup() -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_slow_models_get_shorter_blocks() -> None:
-    assert measure._calls(Clockwork("slow", 0.02, []), FEEDS) < 20
-    assert measure._calls(Clockwork("quick", 0.0001, []), FEEDS) == measure.BLOCK_CALLS
+    assert measure._calls(Clockwork("slow", 0.02, []), FEEDS, 0.3) < 20
+    assert measure._calls(Clockwork("quick", 0.0001, []), FEEDS, 0.3) == measure.BLOCK_CALLS
 
 
 def test_lengths_of_the_data_are_timed_as_they_are_spread() -> None:

@@ -34,7 +34,9 @@ def test_recovery_brings_a_candidate_nearer_to_its_teacher() -> None:
     settings = Recovery(epochs=8, learning_rate=2e-3, batch=16)
     before = distance(candidate.model, targets)
     seen: list[float] = []
-    distil(candidate, targets, batch_of, [10] * ROWS, ROWS, settings, seed=0, progress=seen.append)
+    distil(
+        candidate, targets, batch_of, [10] * ROWS, ROWS, settings, seed=0, progress=seen.append, epochs=settings.epochs
+    )
     assert distance(candidate.model, targets) < 0.5 * before
     assert seen[-1] == 1.0
     assert not candidate.model.training
@@ -150,7 +152,7 @@ def test_a_loss_that_is_no_number_ends_training() -> None:
 def test_copies_keep_their_form() -> None:
     specials = Specials(frozenset({0, 1, 2}), mask=9)
     rows = [np.array([1, *range(10, 10 + n), 2]) for n in range(1, 30)]
-    copies, types = augment(rows, None, 3, specials, seed=0)
+    copies, types = augment(rows, None, 3 * len(rows), specials, seed=0)
     assert types is None
     assert len(copies) == 3 * len(rows)
     longest = np.quantile([len(row) for row in rows], 0.95)
@@ -162,7 +164,7 @@ def test_copies_keep_their_form() -> None:
     assert any(9 in copy for copy in copies)
     assert any(len(copy) > len(row) for copy, row in zip(copies, rows * 3, strict=True))
     assert max(len(copy) for copy in copies) <= max(longest, len(rows[-1]))
-    again, _ = augment(rows, None, 3, specials, seed=0)
+    again, _ = augment(rows, None, 3 * len(rows), specials, seed=0)
     assert all(np.array_equal(a, b) for a, b in zip(copies, again, strict=True))
 
 
@@ -170,7 +172,7 @@ def test_copies_of_pairs_only_hide_words() -> None:
     specials = Specials(frozenset({0, 1, 2}), mask=9)
     rows = [np.array([1, *range(10, 20), 2, *range(20, 30), 2])] * 5
     types = [np.array([0] * 12 + [1] * 11)] * 5
-    copies, kinds = augment(rows, types, 2, specials, seed=0)
+    copies, kinds = augment(rows, types, 10, specials, seed=0)
     assert kinds is not None
     assert all(np.array_equal(kind, types[0]) for kind in kinds)
     for copy in copies:

@@ -72,7 +72,7 @@ def test_every_trial_is_told_and_the_front_is_measured_on_test(searched: tuple[P
     front = [row for row in view.rows if row.on_front]
     assert front
     assert all(row.test_quality is not None and row.test_drop_interval is not None for row in [teacher, *front])
-    assert all(row.speedup and row.size_mb and row.memory_mb is not None for row in front)
+    assert all(row.speedup and row.size_mb and (row.memory_mb is not None) == (row.rung == 2) for row in front)
     for row in view.rows:
         assert row.state == "complete" or row.reason
 
@@ -80,7 +80,7 @@ def test_every_trial_is_told_and_the_front_is_measured_on_test(searched: tuple[P
 def test_with_a_super_net_candidates_start_from_it_where_it_is_nearer(tmp_path: Path) -> None:
     file, display = tiny_study(tmp_path, budget={"trials": 2}, engine={"supernet": True}, workers=2), Quiet()
     run_search(read_plan(file), display=display, offline=True)
-    assert display.stages.index("super-net") < display.stages.index("pricing")  # before the first trial
+    assert display.stages.index("super-net") < display.stages.index("building")  # before the first trial
     assert {row.state for row in view_of(file).rows} <= {"complete", "stopped"}
     again = Quiet()
     run_search(read_plan(file, ["budget.trials=3"]), display=again, offline=True)
@@ -264,7 +264,9 @@ def test_fewer_bits_of_the_same_weights_come_next() -> None:
     space = resolve_space(spec, 3, supported, "space")
     proposed = next_bits(space, Recipe(depth=2, weight_bits=8, embedding_bits=8))
     assert [(r.weight_bits, r.embedding_bits) for r in proposed] == [(4, 8), (8, 4)]
-    assert next_bits(space, Recipe(depth=2, weight_bits=2, embedding_bits=4)) == []
+    proposed = next_bits(space, Recipe(depth=2, weight_bits=4, embedding_bits=4))
+    assert [(r.weight_bits, r.embedding_bits) for r in proposed] == [(2, 4), (8, 4), (4, 8)]
+    assert next_bits(resolve_space({"depth": [1, 2]}, 3, supported, "space"), Recipe(depth=2)) == []
 
 
 def test_exits_are_told_in_words() -> None:

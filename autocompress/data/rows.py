@@ -34,15 +34,18 @@ class Table:
         return f"{self.place}: {self.files[bisect_right(self.starts, row) - 1]}, row {self.numbers[row]}"
 
 
-def read_rows(source: Source, place: str, texts: Sequence[str], label: str, where: Mapping[str, Scalar]) -> Table:
-    """The rows of a source that pass `where`, with the columns `texts` and `label`.
+def read_rows(
+    source: Source, place: str, texts: Sequence[str], label: str | None, where: Mapping[str, Scalar]
+) -> Table:
+    """The rows of a source that pass `where`, with the columns `texts` and `label` (null: texts alone).
 
     `place` (e.g. `sst2.yaml: task.data.train`) begins every message. UsageError for what is missing, empty, unreadable,
     not named so, null, or filtered away to nothing.
     """
-    reader = Reader(place, tuple(texts), tuple(dict.fromkeys((*texts, label, *where))))
+    columns = tuple(texts) if label is None else (*texts, label)
+    reader = Reader(place, tuple(texts), tuple(dict.fromkeys((*columns, *where))))
     parts = list(reader.hub(source) if isinstance(source, HubData) else reader.local(Path(source)))
-    table = _joined(parts, place, (*texts, label), where)
+    table = _joined(parts, place, columns, where)
     if not len(table):
         raise UsageError(f"{place}: {_why_empty(parts, where)}")
     _check_values(table, texts, label)
@@ -82,13 +85,13 @@ def _why_empty(parts: Sequence[Part], where: Mapping[str, Any]) -> str:
     return f"no row of {names} passes where: {dict(where)}" if where and parts[0].columns else f"{names} holds no rows"
 
 
-def _check_values(table: Table, texts: Sequence[str], label: str) -> None:
+def _check_values(table: Table, texts: Sequence[str], label: str | None) -> None:
     for column in texts:
         for row, value in enumerate(table.columns[column]):
             if not isinstance(value, str):
                 found = "is null; fill it in or remove the row" if _null(value) else f"is no text but {value!r:.60}"
                 raise UsageError(f"{table.at(row)}: {column} {found}")
-    for row, value in enumerate(table.columns[label]):
+    for row, value in enumerate(table.columns[label] if label is not None else ()):
         if _null(value):
             raise UsageError(f"{table.at(row)}: {label} is null; label the row or remove it")
 

@@ -2,7 +2,7 @@
 
 Pure functions of rows; numpy and moocore, nothing else. A *drop* is a fraction (0.01 = 1 point); the hypervolume counts
 points. Modules: constraints, dominance (front, hypervolume, knee), expectation (what a noisy drop promises for other
-rows), picking.
+rows), picking, promotion (which candidates are worth more training).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from autocompress.front.constraints import BOUNDED, Constraints, broken, violati
 from autocompress.front.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
 from autocompress.front.expectation import Expected, expected_drop
 from autocompress.front.picking import NoneFits, Picked, as_expected, pick
+from autocompress.front.promotion import Promotion, promotions, standings
 
 __all__ = [
     "AXES",
@@ -19,6 +20,7 @@ __all__ = [
     "Expected",
     "NoneFits",
     "Picked",
+    "Promotion",
     "Reference",
     "as_expected",
     "broken",
@@ -27,6 +29,8 @@ __all__ = [
     "knee",
     "on_front",
     "pick",
+    "promotions",
     "reference_point",
+    "standings",
     "violations",
 ]

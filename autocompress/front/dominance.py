@@ -49,14 +49,18 @@ def hypervolume(rows: Sequence[Result], reference: Reference) -> float:
 
     Rows that are not better than the reference on every axis add nothing; an empty front covers 0.
     """
-    corner = [reference.drop_points, log2(reference.latency_ms), log2(reference.size_mb)]
     able = candidates(rows, ("drop", "latency_ms", "size_mb"))
     points = [[100 * (row.drop or 0.0), loss(row, "latency_ms"), loss(row, "size_mb")] for row in able]
     if not points:
         return 0.0
     import moocore  # a C extension, needed here only
 
-    return float(moocore.hypervolume(np.asarray(points), ref=np.asarray(corner)))
+    return float(moocore.hypervolume(np.asarray(points), ref=corner(reference)))
+
+
+def corner(reference: Reference) -> NDArray[np.float64]:
+    """The reference on the axes of the hypervolume: drop in points, log2 of latency and of size."""
+    return np.array([reference.drop_points, log2(reference.latency_ms), log2(reference.size_mb)])
 
 
 def reference_point(teacher: Result, max_drop: float | None) -> Reference:

@@ -12,6 +12,7 @@ from autocompress.plan.parts import Scalar, seconds
 from autocompress.plan.paths import spaces
 from autocompress.plan.reading import read_plan
 from autocompress.plan.schema import (
+    LAST_RUNG,
     OBJECTIVES,
     Artifacts,
     Budget,
@@ -31,6 +32,7 @@ from autocompress.plan.schema import (
 from autocompress.plan.storage import StoredStudy, check_folder, check_storage, storage_of, storage_url, study_file
 
 __all__ = [
+    "LAST_RUNG",
     "OBJECTIVES",
     "Artifacts",
     "Budget",

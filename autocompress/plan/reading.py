@@ -44,12 +44,13 @@ def read_plan(
     values = expand(written, place)
     values["study"] = path.stem if values.get("study") is None else values["study"]
     plan = _validated(values, place)
+    given = frozenset(plan.recovery.model_fields_set)
     _check_names(plan, place)
     resolved, paths = _resolve_paths(plan, path, place, trust_remote_code)
     if storage is not None:
         resolved["storage"] = storage_url(storage, Path.cwd(), "--storage")
     plan = _validated(resolved, place)
-    plan._file = path.name
+    plan._file, plan._given = path.name, given
     plan._written = {key_path: text for key_path in paths if isinstance(text := _at(written, key_path), str)}
     return plan
 
@@ -99,7 +100,7 @@ def _resolve_paths(
     values = plan.model_dump()
     paths = ["teacher.model"]
     values["teacher"]["model"] = model_path(plan.teacher.model, folder, place("teacher.model"))
-    for split in ("train", "validation", "test"):
+    for split in ("train", "validation", "test", "unlabelled"):
         source, key_path = getattr(plan.task.data, split), f"task.data.{split}"
         if isinstance(source, HubData):
             key_path += ".path"

@@ -52,10 +52,12 @@ class Data(Part):
     train: Source
     validation: Source | None = None
     test: Source | None = None
+    unlabelled: Source | None = None  # more texts, which only the teacher labels; their labels, if any, are not read
     where: Annotated[dict[str, Scalar], BeforeValidator(only_scalars)] = Field(default_factory=dict)  # column -> value
     max_train_rows: int | None = Field(default=None, ge=1)
     max_validation_rows: int | None = Field(default=None, ge=1)
     max_test_rows: int | None = Field(default=None, ge=1)
+    max_unlabelled_rows: int | None = Field(default=None, ge=1)
 
 
 class Columns(Part):
@@ -125,7 +127,8 @@ class Artifacts(Part):
 class Recovery(Part):
     """How the super-net, and then each candidate, is distilled from the teacher (one setting for all trials)."""
 
-    epochs: float = Field(default=6, ge=0)
+    epochs: float = Field(default=6, ge=0)  # of a full recovery; in rows of train, whichever of the lessons they are
+    short_epochs: float = Field(default=1.2, ge=0)  # of the short one before it
     learning_rate: float = Field(default=1e-4, gt=0)
     batch: int = Field(default=32, ge=1)
     temperature: float = Field(default=2.0, gt=0)
@@ -133,6 +136,11 @@ class Recovery(Part):
     hidden_weight: float = Field(default=0.3, ge=0)
     copies: int = Field(default=6, ge=0)  # varied copies of each training row, which the teacher labels
     supernet_epochs: float = Field(default=6, gt=0)
+    supernet_learning_rate: float = Field(default=3e-4, gt=0)
+
+    def epochs_at(self, rung: int) -> float:
+        """Epochs that a rung adds to the one below it."""
+        return (0.0, self.short_epochs, self.epochs)[rung]
 
 
 class Engine(Part):
@@ -140,7 +148,16 @@ class Engine(Part):
 
     refit: bool = True  # fit a candidate's matrices to the teacher's sums before it is trained
     supernet: bool = False  # train one super-net first; candidates start from its weights where they are nearer
+    rungs: bool = True  # try candidates untrained, train the promising ones shortly, the best in full
+    starters: bool = True  # try known good recipes and corners first
+    reuse: bool = (
+        True  # one recovery serves every bit-width of a structure, and what is on the front is tried in other bits
+    )
+    sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"  # what proposes recipes
+    stop_early: bool = True  # end a search with a time budget once its hypervolume has stalled
 
+
+LAST_RUNG = 2  # rung 0: cut and not trained; 1: trained shortly; 2: in full
 
 Objective = Literal["quality", "latency_ms", "size_mb"]
 OBJECTIVES: tuple[Objective, ...] = ("quality", "latency_ms", "size_mb")
@@ -166,6 +183,7 @@ class StudyPlan(Part):
     seed: int = Field(default=0, ge=0, lt=2**32)
 
     _file: str = PrivateAttr("study file")  # its name, for messages
+    _given: frozenset[str] = PrivateAttr(frozenset())  # keys of `recovery` that the study file sets
     _written: dict[str, str] = PrivateAttr(default_factory=dict)  # key path -> a path as it stands in the file
 
     @field_validator("space", mode="before")
@@ -183,6 +201,11 @@ class StudyPlan(Part):
         if len(set(value)) < len(value):
             raise ValueError(f"each objective counts once, but got {', '.join(value)}")
         return value
+
+    @property
+    def given_recovery(self) -> frozenset[str]:
+        """The keys of `recovery` that the study file sets: they are never fitted to the budget."""
+        return self._given
 
     def place(self, key_path: str) -> str:
         """Where a key stands, for messages: `sst2.yaml: task.data.train`."""

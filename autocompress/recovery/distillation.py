@@ -73,6 +73,8 @@ def distil(
     settings: Recovery,
     seed: int,
     progress: Progress = lambda fraction: None,
+    *,
+    epochs: float,
 ) -> float:
     """Train the candidate in place; the loss it ended at. An epoch is `epoch_rows` rows, whichever of all rows they are.
 
@@ -84,8 +86,6 @@ def distil(
     The word table stays the teacher's: it is most of a small candidate, nothing was cut from it, and updating it would
     take half the time of a step.
     """
-    if settings.epochs == 0:
-        return float("nan")
     model = candidate.model.train()
     table = candidate.family.embeddings(model).word.weight.requires_grad_(False)
     forward = Forward(model, candidate.family)
@@ -104,7 +104,7 @@ def distil(
         model.parameters(),
         backward(loss_of),
         lengths,
-        epochs=settings.epochs * epoch_rows / len(lengths),
+        epochs=epochs * epoch_rows / len(lengths),
         batch=settings.batch,
         learning_rate=settings.learning_rate,
         seed=seed,

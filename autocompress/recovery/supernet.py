@@ -147,7 +147,7 @@ def train_supernet(
             return torch.stack([loss for loss, _ in results]).mean()
 
         loss = fit(
-            trained, step, lengths, epochs=epochs, batch=settings.batch, learning_rate=settings.learning_rate,
+            trained, step, lengths, epochs=epochs, batch=settings.batch, learning_rate=settings.supernet_learning_rate,
             seed=seed, progress=progress,
         )  # fmt: skip
     table.requires_grad_(True)

@@ -53,13 +53,15 @@ def front_table(rows: Sequence[Result], teacher: Result | None, metric: str) -> 
 
 
 def trials_table(rows: Sequence[Result], metric: str) -> Table:
-    """Every trial, with its state, and the reason why it was stopped or failed."""
+    """Every trial, with its state, and the reason why it was stopped, failed or not trained further."""
     table = _empty(metric, Split("validation"), drop="drop,\npoints", speedup="speed-up\n")
     for row in rows:
         cells = _cells(row, row.quality, "" if row.drop is None else points(row.drop), times(row.speedup))
         if row.state != "complete":
             why = f": {row.reason}" if row.reason else ""
             cells[2] += f"\n[dim]{row.state}{escape(why)}[/dim]"
+        elif row.reason:
+            cells[2] += f"\n[dim]{escape(row.reason)}[/dim]"
         table.add_row(*cells)
     return table
 

@@ -26,10 +26,15 @@ class AttributeStore(Protocol):
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]: ...
 
 
-def save_note(storage: AttributeStore, study_id: int, trial_id: int | None, text: str) -> None:
-    """Save or replace the note of a trial, or of the study where `trial_id` is null."""
+def save_note(
+    storage: AttributeStore, study_id: int, trial_id: int | None, text: str, before: Mapping[str, Any] | None = None
+) -> None:
+    """Save or replace the note of a trial, or of the study where `trial_id` is null.
+
+    `before` are the study's attributes, where they are known already: all notes are among them, and they grow.
+    """
     prefix = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
-    before = storage.get_study_system_attrs(study_id)
+    before = storage.get_study_system_attrs(study_id) if before is None else before
     _save_chunks(storage, study_id, f"{prefix}note_str:", text, before)
     storage.set_study_system_attr(study_id, f"{prefix}note_ver", before.get(f"{prefix}note_ver", 0) + 1)
 

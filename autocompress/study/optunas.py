@@ -23,8 +23,8 @@ DIRECTIONS = {
     "size_mb": StudyDirection.MINIMIZE,
 }
 STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
-NUMBERS = ("quality", "drop", "soft_drop", "disagreement", "latency_ms", "latency_p95_ms", "speedup", "size_mb", "compression",
-           "memory_mb", "seconds", "sha256", "reason")  # fmt: skip
+NUMBERS = ("rung", "quality", "drop", "soft_drop", "disagreement", "latency_ms", "latency_p95_ms", "speedup", "size_mb",
+           "compression", "memory_mb", "seconds", "sha256", "reason")  # fmt: skip
 INTERVALS = ("drop", "soft_drop", "speedup")
 PREFIX = "constraints:"  # of Optuna's system attributes
 

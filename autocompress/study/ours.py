@@ -29,7 +29,7 @@ from autocompress.study.records import (
 )
 from autocompress.study.schema import ArtifactRow, CandidateRow, MeasurementRow, StudyRow, TeacherRow
 
-TWIN = "twin_of"  # among the facts of an outcome that was not measured anew
+TWIN, TWINS_RUNG = "twin_of", "twins_rung"  # among the facts of an outcome that was not measured anew
 FINISHED = ("complete", "stopped", "failed")
 
 
@@ -42,7 +42,7 @@ class Spent:
     retries_waiting: int  # interrupted trials that the next `ask` gives out first
 
 
-def begin(session: Session, ac_id: int, queued: Queued, recipe: Recipe) -> str:
+def begin(session: Session, ac_id: int, queued: Queued, recipe: Recipe, rung: int | None) -> str:
     """A running trial; returns its uid. Doing it twice changes nothing."""
     known = find(session, ac_id, queued.number)
     if known is not None:
@@ -54,6 +54,7 @@ def begin(session: Session, ac_id: int, queued: Queued, recipe: Recipe) -> str:
         number=queued.number,
         recipe=recipe.as_dict(),
         recipe_key=recipe.key,
+        rung=rung,
         state="running",
         stages={},
         facts={},
@@ -65,7 +66,11 @@ def begin(session: Session, ac_id: int, queued: Queued, recipe: Recipe) -> str:
 
 
 def record(
-    session: Session, row: CandidateRow | None, recipe: Recipe, outcome: Outcome, constraints: Mapping[str, Any]
+    session: Session,
+    row: CandidateRow | None,
+    recipe: Recipe,
+    outcome: Outcome,
+    constraints: Mapping[str, Any],
 ) -> None:
     """How a running trial ended; one that has ended already stays as it is."""
     if row is None or row.recipe_key != recipe.key:
@@ -75,6 +80,7 @@ def record(
     study, number = session.get_one(StudyRow, row.ac_study_id), row.number
     teacher = teacher_of(outcome) if number == 0 else read_teacher(session, study)
     outcome = checked(outcome, result_of(number, recipe, outcome, teacher))
+    row.rung = outcome.facts.get(TWINS_RUNG, row.rung)
     row.state, row.reason, row.seconds = outcome.state, outcome.reason, finite(outcome.seconds)
     row.stages, row.facts = plain(outcome.stages), plain(outcome.facts)
     row.constraints = dict(constraints)
@@ -109,20 +115,24 @@ def interrupt(session: Session, ac_id: int, number: int, retry: int | None) -> N
     session.execute(query.values(state="failed", reason=f"interrupted; {what_next}"))
 
 
-def find_twin(session: Session, ac_id: int, recipe: Recipe, constraints: Mapping[str, Any]) -> Outcome | None:
-    """The outcome of the same candidate, complete, or stopped under the same constraints as now."""
+def find_twin(
+    session: Session, ac_id: int, recipe: Recipe, rung: int, constraints: Mapping[str, Any]
+) -> Outcome | None:
+    """The outcome of the same candidate, trained as far or further; complete, or stopped under the same constraints as now."""
     query = select(CandidateRow).where(
         CandidateRow.ac_study_id == ac_id,
         CandidateRow.recipe_key == recipe.key,
         CandidateRow.state.in_(("complete", "stopped")),
+        CandidateRow.rung >= rung,
     )
-    rows = sorted(session.scalars(query), key=lambda row: (row.state, row.number))  # complete before stopped
+    rows = sorted(session.scalars(query), key=lambda row: (row.state, -(row.rung or 0), row.number))  # complete first
     for row in rows:
         if row.state == "complete" or row.constraints == dict(constraints):
             number = row.number if row.twin_of is None else row.twin_of
             reason = row.reason if row.state == "stopped" else f"the same candidate as trial {number}"
             outcome = _outcome(session, row)
-            return replace(outcome, reason=reason, seconds=0.0, stages={}, facts={**outcome.facts, TWIN: number})
+            facts = {**outcome.facts, TWIN: number, TWINS_RUNG: row.rung}
+            return replace(outcome, reason=reason, seconds=0.0, stages={}, facts=facts)
     return None
 
 

@@ -14,7 +14,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 MOST_RETRIES = 2  # after deaths of the whole search; ending it in good order costs none
-HISTORY, FIRST, DEATHS, RECIPE = "retry_history", "failed_trial", "ac_deaths", "ac_recipe"  # first two: Optuna's names
+HISTORY, FIRST = "retry_history", "failed_trial"  # Optuna's names
+DEATHS, RECIPE, RUNG = "ac_deaths", "ac_recipe", "ac_rung"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class Queued:
     number: int
     trial_id: int
     retry_of: int | None
+    rung: int | None = None  # where one was given when it was enqueued
 
 
 def next_trial(study: optuna.Study) -> Queued:
@@ -37,23 +39,25 @@ def next_trial(study: optuna.Study) -> Queued:
                 number=trial.number,
                 trial_id=trial._trial_id,
                 retry_of=retry_of(trial),
+                rung=trial.system_attrs.get(RUNG),
             )
     new = study.ask()
     return Queued(trial=new, number=new.number, trial_id=new._trial_id, retry_of=None)
 
 
-def enqueue(study: optuna.Study, params: Mapping[str, Any], recipe_key: str) -> None:
-    """Let a trial with these parameters wait; `recipe_key` tells equal candidates."""
-    attrs = {"fixed_params": dict(params), RECIPE: recipe_key}
+def enqueue(study: optuna.Study, params: Mapping[str, Any], recipe_key: str, rung: int | None) -> None:
+    """Let a trial with these parameters wait; `recipe_key` and `rung` tell equal work."""
+    attrs = {"fixed_params": dict(params), RECIPE: recipe_key, RUNG: rung}
     study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=attrs))
 
 
-def waiting_keys(study: optuna.Study) -> set[str]:
-    """Keys of the recipes that wait."""
-    return {trial.system_attrs.get(RECIPE, "") for trial in in_state(study, TrialState.WAITING)}
+def waiting_work(study: optuna.Study) -> set[tuple[str, int | None]]:
+    """Keys of the recipes that wait, each with its rung."""
+    waiting = in_state(study, TrialState.WAITING)
+    return {(trial.system_attrs.get(RECIPE, ""), trial.system_attrs.get(RUNG)) for trial in waiting}
 
 
-def requeue(study: optuna.Study, trial: FrozenTrial, recipe_key: str, died: bool) -> int | None:
+def requeue(study: optuna.Study, trial: FrozenTrial, recipe_key: str, rung: int | None, died: bool) -> int | None:
     """Let an interrupted trial wait again under a new number, and return that; null after too many deaths.
 
     Doing it twice gives the same number, so that it can be done again after an interruption of its own.
@@ -71,6 +75,7 @@ def requeue(study: optuna.Study, trial: FrozenTrial, recipe_key: str, died: bool
         HISTORY: history,
         DEATHS: deaths,
         RECIPE: recipe_key,
+        RUNG: rung,
     }
     waiting = create_trial(state=TrialState.WAITING, system_attrs=attrs)
     return study._storage.get_trial_number_from_id(study._storage.create_new_trial(study._study_id, waiting))

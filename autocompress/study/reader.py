@@ -38,6 +38,7 @@ class StudyView:
     reference: Reference | None  # corner of the hypervolume; null before the teacher is measured
     examples: int | None  # rows of the validation split
     plan: dict[str, Any]  # as written in the study file, without storage and folders
+    recovery: dict[str, Any] | None  # as fitted to the time budget; null: as in the study file
     artifacts: Path | None  # the artifacts' folder, where the database is a file
     running: bool  # a supervisor is alive
 
@@ -89,7 +90,7 @@ def read_rows(session: Session, study: StudyRow, *numbers: int) -> list[Result]:
     )
     if numbers:
         query = query.where(CandidateRow.number.in_(numbers))
-    seen = _measurements(session, study)
+    seen = _measurements(session, study, numbers)
     return [_row(trial, sha256, seen.get(trial.id, {}), teacher) for trial, sha256 in session.execute(query)]
 
 
@@ -177,9 +178,10 @@ def _view(session: Session, study: StudyRow, name: str, url: str) -> StudyView:
         objectives=objectives,
         constraints={key: value for key, value in study.constraints.items() if value is not None},
         seconds=study.seconds,
-        reference=_reference(study),
+        reference=read_reference(study),
         examples=teacher.examples if teacher else None,
         plan=study.plan,
+        recovery=study.recovery,
         artifacts=_artifacts(study, url),
         running=running,
     )
@@ -197,7 +199,8 @@ def _with_expectations(rows: Sequence[Result], examples: int | None) -> tuple[Re
     return tuple(completed(row) for row in rows)
 
 
-def _reference(study: StudyRow) -> Reference | None:
+def read_reference(study: StudyRow) -> Reference | None:
+    """The corner of the hypervolume, once the teacher is measured."""
     points, latency, size = study.reference_drop_points, study.reference_latency_ms, study.reference_size_mb
     if points is None or latency is None or size is None:
         return None
@@ -214,9 +217,11 @@ def _orphaned(row: Result) -> Result:
     return replace(row, reason="interrupted; the next search tries it again") if row.state == "running" else row
 
 
-def _measurements(session: Session, study: StudyRow) -> dict[int, dict[str, MeasurementRow]]:
-    """candidate id -> split -> measurement."""
+def _measurements(session: Session, study: StudyRow, numbers: Sequence[int]) -> dict[int, dict[str, MeasurementRow]]:
+    """candidate id -> split -> measurement; of the trials of these numbers, where any are given."""
     query = select(MeasurementRow).join(CandidateRow).where(CandidateRow.ac_study_id == study.id)
+    if numbers:
+        query = query.where(CandidateRow.number.in_(numbers))
     found: dict[int, dict[str, MeasurementRow]] = {}
     for row in session.scalars(query):
         found.setdefault(row.candidate_id, {})[row.split] = row
@@ -228,4 +233,5 @@ def _row(
 ) -> Result:
     outcome = outcome_of(candidate, sha256, own_measurement(seen))
     test: Quality | None = quality_of(seen["test"]) if "test" in seen else None
-    return result_of(candidate.number, recipe_of(candidate.recipe), outcome, teacher, test)
+    row = result_of(candidate.number, recipe_of(candidate.recipe), outcome, teacher, test)
+    return replace(row, rung=candidate.rung)

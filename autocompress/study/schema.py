@@ -52,6 +52,7 @@ class StudyRow(Base):
     plan: Mapped[dict[str, Any]]  # as written in the study file, without storage and folders
     constraints: Mapped[dict[str, Any]]  # those in force
     artifacts: Mapped[str | None] = mapped_column(Text)  # relative to the database's folder
+    recovery: Mapped[dict[str, Any] | None]  # as fitted to the time budget when the study was begun
     seconds: Mapped[float] = mapped_column(default=0.0)
     runs: Mapped[int] = mapped_column(default=0)
     reference_drop_points: Mapped[float | None]  # corner of the hypervolume
@@ -90,6 +91,7 @@ class CandidateRow(Base):
     number: Mapped[int]
     recipe: Mapped[dict[str, Any]]
     recipe_key: Mapped[str] = mapped_column(String(64), index=True)
+    rung: Mapped[int | None]  # 0: cut and not trained, 1: trained shortly, 2: in full; null for the teacher
     state: Mapped[str] = mapped_column(String(16))  # running | complete | stopped | failed
     reason: Mapped[str | None] = mapped_column(Text)
     seconds: Mapped[float | None]

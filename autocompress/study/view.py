@@ -33,6 +33,7 @@ def results_query() -> Select[Any]:
         CandidateRow.number.label("trial"),
         CandidateRow.state,
         CandidateRow.reason,
+        CandidateRow.rung,
         *(_decision(name).label(name) for name in DECISIONS),
         seen.quality,
         seen.drop,

@@ -6,11 +6,11 @@ the next supervisor takes the lease, so a study can be killed at any instant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -18,17 +18,19 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from autocompress.errors import AutocompressError
-from autocompress.measurement import Outcome, Quality
-from autocompress.plan import StudyPlan
+from autocompress.front import Reference, standings
+from autocompress.measurement import Outcome, Quality, Result
+from autocompress.plan import LAST_RUNG, Recovery, StudyPlan
 from autocompress.recipe import Recipe
 from autocompress.space import Space
 from autocompress.study import ours, queue
+from autocompress.study.earlier import earlier_recipes
 from autocompress.study.lease import Lease
 from autocompress.study.notes import front_figure, save_figure, save_note, study_note, trial_note
 from autocompress.study.opening import Opened, open_or_create, renew
 from autocompress.study.optunas import finish_trial
 from autocompress.study.ours import Spent
-from autocompress.study.reader import flagged, read_conditions, read_rows, read_teacher
+from autocompress.study.reader import flagged, read_conditions, read_reference, read_rows, read_teacher
 from autocompress.study.records import TeacherRecord, teacher_of
 from autocompress.study.samplers import make_sampler
 from autocompress.study.schema import CandidateRow, StudyRow
@@ -46,28 +48,28 @@ class Asked:
 
     number: int
     recipe: Recipe
+    rung: int
     retry: bool  # it was interrupted before, and does not count in the budget
 
 
 class Study:
     """One study of one database. `ask` and `tell` need the lease; nothing here is meant for several threads."""
 
-    def __init__(self, plan: StudyPlan, space: Space | None, opened: Opened, sampler: str) -> None:
+    def __init__(self, plan: StudyPlan, space: Space | None, opened: Opened) -> None:
         self.name, self.plan, self.space, self.objectives = plan.study, plan, space, plan.objectives
         self._constraints = plan.constraints.model_dump()
         self._id, self._storage, self._engine = opened.ac_id, opened.storage, opened.storage.engine
         self._study = optuna.load_study(study_name=self.name, storage=self._storage)
-        self._sampler = sampler
         self._lease = Lease(self._engine, self._id, self.name)
         self._trials: dict[int, optuna.Trial] = {}  # those that were asked and not yet told
 
     @classmethod
-    def open(cls, plan: StudyPlan, space: Space | None, sampler: str = "tpe") -> Study:
+    def open(cls, plan: StudyPlan, space: Space | None) -> Study:
         """Create the study, or resume it; UsageError where the plan is not the stored one, naming the key.
 
         `space` may be null where nothing will be asked.
         """
-        return cls(plan, space, with_retries(lambda: open_or_create(plan)), sampler)
+        return cls(plan, space, with_retries(lambda: open_or_create(plan)))
 
     @contextmanager
     def lease(self) -> Iterator[None]:
@@ -79,11 +81,11 @@ class Study:
         self._lease.take()
         try:
             self._write(lambda session: renew(session, self._id, self.plan))
-            sampler = make_sampler(self._sampler, self._seed())
+            sampler = make_sampler(self.plan.engine.sampler, self._seed())
             self._study = optuna.load_study(study_name=self.name, storage=self._storage, sampler=sampler)
             self._adopt(died=True)
             if self.space is not None and self.teacher() is not None:
-                self.enqueue(self.space.starters())
+                self.enqueue(self._starters(self.space))
             yield
         finally:
             try:
@@ -101,43 +103,66 @@ class Study:
         space = self._asking_space()
         record, recipe = teacher_of(outcome), Recipe(depth=space.layers)
         queued = with_retries(lambda: self._begin_teacher(space, recipe))
-        self._write(lambda session: ours.begin(session, self._id, queued, recipe))
+        self._write(lambda session: ours.begin(session, self._id, queued, recipe, None))
         self.tell(0, recipe, outcome)
-        self.enqueue(space.starters())
+        self.enqueue(self._starters(space))
         return record
 
-    def ask(self) -> Asked:
-        """The next trial, running from now on: interrupted ones first, then what was enqueued, then the sampler's."""
+    def ask(self, rung_of: Callable[[Recipe], int] = lambda recipe: LAST_RUNG) -> Asked:
+        """The next trial, running from now on: interrupted ones first, then what was enqueued, then the sampler's.
+
+        `rung_of` says at which rung a recipe begins, where it was not enqueued for a certain one.
+        """
         space = self._asking_space()
         if self.teacher() is None:
             raise ValueError("the teacher is trial 0: record it before asking")
         queued = with_retries(lambda: queue.next_trial(self._study))
         recipe = with_retries(lambda: space.suggest(queued.trial))
-        uid = self._write(lambda session: ours.begin(session, self._id, queued, recipe))
+        rung = rung_of(recipe) if queued.rung is None else queued.rung
+        uid = self._write(lambda session: ours.begin(session, self._id, queued, recipe, rung))
         with_retries(lambda: queued.trial.set_user_attr("uid", uid))
         self._trials[queued.number] = queued.trial
-        return Asked(number=queued.number, recipe=recipe, retry=queued.retry_of is not None)
+        return Asked(number=queued.number, recipe=recipe, rung=rung, retry=queued.retry_of is not None)
 
-    def enqueue(self, recipes: Iterable[Recipe], most: int | None = None) -> int:
+    def enqueue(self, recipes: Iterable[Recipe], most: int | None = None, rung: int | None = None) -> int:
         """Let recipes wait for their turn, but those that are known or wait already, and not more than `most`; returns how
-        many were new."""
-        space, known, new = self._asking_space(), self._known_keys(), 0
+        many were new. With a `rung`, they are known only where they were trained as far as that."""
+        space, known, new = self._asking_space(), self._known_keys(rung), 0
         for recipe in recipes:
             if new == most:
                 break
             if recipe.key not in known:
                 params = space.params(recipe)
-                with_retries(partial(queue.enqueue, self._study, params, recipe.key))
+                with_retries(partial(queue.enqueue, self._study, params, recipe.key, rung))
                 known.add(recipe.key)
                 new += 1
         return new
 
-    def twin(self, recipe: Recipe) -> Outcome | None:
-        """The outcome of the same candidate in this study, to be told instead of doing it again; null if there is none.
+    def fitted_recovery(self) -> Recovery | None:
+        """The recovery that was fitted to the time budget when the study was begun; null where none was."""
+        stored = self._read(lambda session: session.get_one(StudyRow, self._id).recovery)
+        return None if stored is None else Recovery.model_validate(stored)
+
+    def record_recovery(self, recovery: Recovery) -> None:
+        """Keep a fitted recovery: all trials are trained alike, in later runs, too."""
+        values = recovery.model_dump(mode="json")
+        self._write(lambda session: setattr(session.get_one(StudyRow, self._id), "recovery", values))
+
+    def row(self, number: int) -> Result:
+        """A trial as it stands now; on_front is left false."""
+        return self._read(lambda session: read_rows(session, session.get_one(StudyRow, self._id), number)[0])
+
+    def waits(self) -> bool:
+        """Whether any trial waits for its turn."""
+        return bool(with_retries(lambda: queue.in_state(self._study, TrialState.WAITING)))
+
+    def twin(self, recipe: Recipe, rung: int = LAST_RUNG) -> Outcome | None:
+        """The outcome of the same candidate in this study, trained as far or further, to be told instead of doing it
+        again; null if there is none.
 
         A stopped one counts only as long as the constraints are those it was stopped under.
         """
-        return self._read(lambda session: ours.find_twin(session, self._id, recipe, self._constraints))
+        return self._read(lambda session: ours.find_twin(session, self._id, recipe, rung, self._constraints))
 
     def tell(self, number: int, recipe: Recipe, outcome: Outcome) -> None:
         """How a trial ended. Telling it again changes nothing; a complete trial without finite numbers is a failure."""
@@ -161,8 +186,11 @@ class Study:
 
     def finish(self) -> None:
         """Bring the study's note and the picture of its front up to date, for the dashboard."""
-        found = self._read(lambda session: read_rows(session, session.get_one(StudyRow, self._id)))
+        found, corner = self._read(self._rows_and_reference)
         rows = flagged(found, self.objectives, self._constraints)
+        before = with_retries(lambda: self._study._storage.get_study_system_attrs(self._study._study_id))
+        for number, standing in standings(rows, corner, self._constraints).items():
+            with_retries(partial(self._save_note, number, before, standing))
         storage, study_id = self._study._storage, self._study._study_id
         teacher = next((row for row in rows if row.trial == 0), None)
         with_retries(lambda: save_note(storage, study_id, None, study_note(self.name, rows, teacher)))
@@ -184,10 +212,10 @@ class Study:
             elif row.state in ours.FINISHED:
                 self._finish_optunas(trial.number)  # told, but Optuna's half was cut short
             else:
-                self._interrupt(trial, row.recipe_key, died)
+                self._interrupt(trial, row, died)
 
-    def _interrupt(self, trial: FrozenTrial, recipe_key: str, died: bool) -> None:
-        retry = with_retries(lambda: queue.requeue(self._study, trial, recipe_key, died))
+    def _interrupt(self, trial: FrozenTrial, row: CandidateRow, died: bool) -> None:
+        retry = with_retries(lambda: queue.requeue(self._study, trial, row.recipe_key, row.rung, died))
         self._write(lambda session: ours.interrupt(session, self._id, trial.number, retry))
         self._finish_optunas(trial.number)
 
@@ -215,30 +243,45 @@ class Study:
     def _finish_optunas(self, number: int) -> None:
         """Optuna's half of a trial that is finished in our tables."""
         with_retries(lambda: self._tell_optuna(number))
-        with_retries(lambda: self._save_note(number))
+        with_retries(lambda: self._save_note(number, before={}))  # there is none yet
         self._trials.pop(number, None)
 
     def _tell_optuna(self, number: int) -> None:
-        row = self._read(lambda session: read_rows(session, session.get_one(StudyRow, self._id), number)[0])
+        row = self.row(number)
         trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
         trial = self._trials.get(number) or queue.trial_object(self._study, trial_id)
         finish_trial(self._study, trial, row, self.objectives, self._constraints)
 
-    def _save_note(self, number: int) -> None:
+    def _rows_and_reference(self, session: Session) -> tuple[list[Result], Reference | None]:
+        study = session.get_one(StudyRow, self._id)
+        return read_rows(session, study), read_reference(study)
+
+    def _save_note(self, number: int, before: Mapping[str, Any] | None = None, standing: str | None = None) -> None:
         study = self._study
         rows = self._read(lambda session: read_rows(session, session.get_one(StudyRow, self._id), 0, number))
         conditions = self._read(lambda session: read_conditions(session, self._id, number))
         teacher = rows[0] if rows[0].trial == 0 else None
-        note = trial_note(self.name, rows[-1], teacher, self._constraints, conditions)
+        row = rows[-1] if standing is None else replace(rows[-1], reason=standing)
+        note = trial_note(self.name, row, teacher, self._constraints, conditions)
         trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-        save_note(study._storage, study._study_id, trial_id, note)
+        save_note(study._storage, study._study_id, trial_id, note, before)
 
     def _record(self, session: Session, number: int, recipe: Recipe, outcome: Outcome) -> None:
         ours.record(session, ours.find(session, self._id, number), recipe, outcome, self._constraints)
 
-    def _known_keys(self) -> set[str]:
+    def _known_keys(self, rung: int | None) -> set[str]:
         query = select(CandidateRow.recipe_key).where(CandidateRow.ac_study_id == self._id)
-        return self._read(lambda session: set(session.scalars(query))) | queue.waiting_keys(self._study)
+        if rung is not None:
+            query = query.where(CandidateRow.rung >= rung)
+        waiting = queue.waiting_work(self._study)
+        there = {key for key, other in waiting if rung is None or (other is not None and other >= rung)}
+        return self._read(lambda session: set(session.scalars(query))) | there
+
+    def _starters(self, space: Space) -> list[Recipe]:
+        """What to try first: known good recipes, corners, and what earlier studies of this teacher found."""
+        if not self.plan.engine.starters:
+            return []
+        return [*space.starters(), *filter(space.contains, earlier_recipes(self.plan))]
 
     def _asking_space(self) -> Space:
         if self.space is None:

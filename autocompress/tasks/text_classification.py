@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.augment import UNLABELLED
 from autocompress.data import Table, cut_rows, cut_size, read_rows, sample_rows
 from autocompress.data.splits import SMALLEST_CUT
 from autocompress.errors import UsageError
@@ -40,11 +41,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class TaskData:
-    """The three splits, checked; `fingerprint` is the sha256 of all of it."""
+    """The three splits and further texts, checked; `fingerprint` is the sha256 of all of it."""
 
     train: Rows
     validation: Rows
     test: Rows
+    unlabelled: Rows  # more texts for the teacher to label; labels are UNLABELLED
     label_names: tuple[str, ...]
     fingerprint: str
 
@@ -78,8 +80,9 @@ def read(plan: StudyPlan, id2label: Mapping[int, str] | None = None) -> TaskData
     splits = {split: _rows(table, texts, labels.ids[split]) for split, table in tables.items()}
     _cut_absent(splits, plan)
     train, validation, test = (_sampled(splits[split], split, plan) for split in SPLITS)
-    fingerprint = _fingerprint(labels.names, (train, validation, test))
-    return TaskData(train, validation, test, labels.names, fingerprint)
+    unlabelled = _unlabelled(plan, texts, (train, validation, test))
+    parts = (train, validation, test) + ((unlabelled,) if len(unlabelled) else ())
+    return TaskData(train, validation, test, unlabelled, labels.names, _fingerprint(labels.names, parts))
 
 
 def tokenize(rows: Rows, tokenizer: Any, max_tokens: int, batch: int = 1000) -> Tokens:
@@ -130,6 +133,20 @@ def pad(
 def _rows(table: Table, texts: Sequence[str], labels: np.ndarray) -> Rows:
     pairs = tuple(table.columns[texts[1]]) if len(texts) > 1 else None
     return Rows(tuple(table.columns[texts[0]]), pairs, labels)
+
+
+def _unlabelled(plan: StudyPlan, texts: Sequence[str], splits: Sequence[Rows]) -> Rows:
+    """Further texts, each once; none that stands in a split, so that nothing is learnt from what it is judged on."""
+    data = plan.task.data
+    if data.unlabelled is None:
+        return splits[0].take(np.arange(0))
+    table = read_rows(data.unlabelled, plan.place("task.data.unlabelled"), texts, None, data.where)
+    rows = _rows(table, texts, np.full(len(table), UNLABELLED, np.int64))
+    known = {key for split in splits for key in _keys(split)}
+    first = {key: row for row, key in reversed(list(enumerate(_keys(rows)))) if key not in known}
+    new = np.sort(np.fromiter(first.values(), np.int64, len(first)))
+    most = data.max_unlabelled_rows or len(new)
+    return rows.take(new[sample_rows(np.zeros(len(new), np.int64), most, plan.seed, "sample unlabelled")])
 
 
 def _cut_absent(splits: dict[str, Rows], plan: StudyPlan) -> None:

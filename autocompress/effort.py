@@ -1,0 +1,50 @@
+"""How long to train: chosen so that a time budget is well spent, from what a step costs on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from autocompress.plan import Recovery
+
+LABELS, SUPERNET, FULL = (
+    0.08,
+    0.18,
+    0.4,
+)  # of the time left: teacher outputs, the super-net, trials that are trained in full
+FULL_TRIALS = 10  # that many should be trained in full; with their bit-widths they are most of a front
+SHORT = 1 / 8  # of a full training
+MOST_COPIES = 6
+SUPERNET_STEPS, FULL_STEPS, SHORT_STEPS = (150, 2000), (150, 6000), (40, 800)  # fewest, most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Seconds on this machine, measured in a few seconds before the first trial."""
+
+    label: float  # the teacher's outputs on one row, on all cores
+    supernet_step: float  # one step of the super-net's training, on all cores
+    step: float  # one step of training a middling candidate in one worker, beside the others
+    rows: int  # of train
+    further: int  # unlabelled rows
+
+
+def fitted(recovery: Recovery, given: Collection[str], seconds: float, workers: int, rates: Rates) -> Recovery:
+    """The recovery with those of its amounts that were not given in the study file fitted to the seconds that are left.
+
+    Amounts: `copies`, `supernet_epochs`, `short_epochs`, `epochs`. What was given stays as it is.
+    """
+    per_step = recovery.batch / rates.rows  # epochs
+    full = _between(FULL * seconds * workers / FULL_TRIALS / rates.step, FULL_STEPS)
+    labelled = LABELS * seconds / rates.label
+    amounts = {
+        "copies": int(_between((labelled - rates.further) / rates.rows - 1, (0, MOST_COPIES))),
+        "supernet_epochs": per_step * _between(SUPERNET * seconds / rates.supernet_step, SUPERNET_STEPS),
+        "short_epochs": per_step * _between(full * SHORT, SHORT_STEPS),
+        "epochs": per_step * full,
+    }
+    return recovery.model_copy(update={name: amount for name, amount in amounts.items() if name not in given})
+
+
+def _between(value: float, bounds: tuple[float, float]) -> float:
+    return min(max(value, bounds[0]), bounds[1])

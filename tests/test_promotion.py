@@ -1,0 +1,126 @@
+"""Which candidates are trained further, by the arithmetic alone and by a whole search over a formula."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autocompress import search as searching
+from autocompress.front import Promotion, Reference, hypervolume, on_front, promotions, standings
+from autocompress.measurement import Result
+from autocompress.recipe import Recipe
+from autocompress.show.progress import SilentDisplay
+from autocompress.study import StudyView, read_study
+from tests.formula import FormulaWorker, open_study, plan_in, space
+
+CORNER = Reference(drop_points=10.0, latency_ms=8.0, size_mb=80.0)
+
+
+def row(trial: int, rung: int, drop: float, latency: float = 1.0, size: float = 10.0, **others: object) -> Result:
+    recipe = others.pop("recipe", Recipe(depth=trial))
+    values = {"state": "complete", "reason": None, "sha256": f"sha {trial}", "recipe": recipe, **others}
+    return Result(trial=trial, rung=rung, quality=0.9 - drop, drop=drop, latency_ms=latency, size_mb=size, **values)  # type: ignore[arg-type]
+
+
+def trials(found: list[Promotion]) -> list[int]:
+    return [one.row.trial for one in found]
+
+
+def test_the_nondominated_go_first_and_those_that_promise_most_before_them() -> None:
+    rows = [row(1, 0, 0.02, 1.0, 10.0), row(2, 0, 0.03, 1.0, 10.0), row(3, 0, 0.09, 0.9, 10.0)]
+    found = promotions(rows, 0, CORNER, {})
+    assert trials(found) == [1, 3]  # 2 is dominated by 1
+    assert [one.rank for one in found] == [0, 0]
+    covered = hypervolume(rows, CORNER)
+    assert hypervolume([*rows, replace(rows[0], drop=0.45 * 0.02)], CORNER) - covered == pytest.approx(found[0].gain)
+    assert promotions(rows, 1, CORNER, {}) == []
+
+
+def test_nobody_is_trained_twice_nor_for_nothing() -> None:
+    rows = [row(1, 0, 0.02), row(2, 0, 0.03), row(4, 1, 0.015, recipe=Recipe(depth=1))]
+    assert trials(promotions(rows, 0, CORNER, {})) == [2]  # 1 was trained further; 2 may yet come below 1.5 points
+    assert trials(promotions(rows, 1, CORNER, {})) == [4]
+    running = replace(rows[2], state="running", quality=None, drop=None, latency_ms=None, size_mb=None)
+    assert trials(promotions([*rows[:2], running], 0, CORNER, {})) == [2]
+    beyond = [row(1, 0, 0.30)]  # even 13 points are beyond the corner
+    assert promotions(beyond, 0, CORNER, {}) == []
+    assert promotions([row(1, 0, 0.02, size=20.0)], 0, CORNER, {"max_size_mb": 15, "max_drop": 0.001}) == []
+    assert trials(promotions([row(1, 0, 0.02)], 0, CORNER, {"max_drop": 0.001})) == [1]  # training may mend that
+
+
+def test_what_training_did_for_others_is_expected_of_the_next() -> None:
+    helped = [row(n, 0, 0.08, 7.9, 79.0, recipe=Recipe(depth=n)) for n in range(1, 5)]
+    waiting = row(9, 0, 0.10, latency=0.5, recipe=Recipe(depth=9))
+    much = [row(20 + n, 1, 0.01, 7.9, 79.0, recipe=Recipe(depth=n)) for n in range(1, 5)]
+    little = [row(20 + n, 1, 0.079, 7.9, 79.0, recipe=Recipe(depth=n)) for n in range(1, 5)]
+    gains = [promotions([*helped, waiting, *further], 0, CORNER, {})[0] for further in (much, little)]
+    assert [one.row.trial for one in gains] == [9, 9]
+    assert gains[0].gain > 2 * gains[1].gain
+
+
+def test_every_untrained_trial_says_what_became_of_it() -> None:
+    rows = [row(1, 0, 0.02), row(2, 0, 0.30), row(3, 0, 0.05, latency=0.5), row(4, 1, 0.015, recipe=Recipe(depth=1))]
+    said = standings(rows, CORNER, {})
+    assert said[1] == "trained further as trial 4"
+    assert said[2] == "not trained further: others promised more"
+    assert said[3] == "number 1 in line for more training when the search ended"
+    assert set(said) == {1, 2, 3, 4}
+
+
+# ---- a whole search --------------------------------------------------------------------------------------------------
+
+
+def searched(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> StudyView:
+    """A search in which a formula stands in for the workers."""
+    monkeypatch.setattr(searching, "Worker", FormulaWorker)
+    plan = plan_in(folder, **changes)
+    study = open_study(folder, **changes)
+    with study.lease():
+        searching.Search(plan, study, space(), SilentDisplay(), offline=True).run()
+    return read_study(plan.storage, plan.study)
+
+
+def test_a_search_goes_up_the_rungs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = searched(tmp_path, monkeypatch, budget={"trials": 60}, workers=2)
+    rows = [one for one in view.rows if one.trial]
+    count = Counter(one.rung for one in rows)
+    assert count[0] > count[1] > 0
+    assert count[2] > 0
+    for one in rows:
+        below = [other for other in rows if other.recipe == one.recipe and other.rung == (one.rung or 0) - 1]
+        siblings = [
+            other for other in rows if other.recipe.structure() == one.recipe.structure() and other.rung == one.rung
+        ]
+        assert one.rung == 0 or below or len(siblings) > 1 or one.recipe.structure() == Recipe(depth=6)
+    done = [one for one in rows if one.reason is None]  # the others are told what a twin came out as
+    assert len({(one.recipe.key, one.rung) for one in done}) == len(done)
+    front = [one for one in rows if one.trial in on_front(view.rows, constraints=view.constraints)]
+    assert 2 in {one.rung for one in front}
+
+
+def test_without_rungs_every_trial_is_trained_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = searched(tmp_path, monkeypatch, budget={"trials": 12}, engine={"rungs": False})
+    assert {one.rung for one in view.rows if one.trial} == {2}
+
+
+def test_a_small_space_is_searched_up_to_its_last_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"depth": [2, 4], "ffn_sparsity": [0.5, 0.8], "weight_bits": [8], "embedding_bits": [8]}
+    from autocompress.space import resolve_space
+
+    monkeypatch.setattr(searching, "Worker", FormulaWorker)
+    plan, tiny = (
+        plan_in(tmp_path, space=small, budget={"trials": 100}, constraints={}),
+        resolve_space(small, 6, {}, "space"),
+    )
+    study = searching.Study.open(plan, tiny)
+    with study.lease():
+        ending = searching.Search(plan, study, tiny, SilentDisplay(), offline=True).run()
+    assert "the space is exhausted" in ending.reason
+    rows = read_study(plan.storage, plan.study).rows
+    assert {one.recipe.key for one in rows if one.rung == 0 and one.reason is None} == {
+        one.recipe.key for one in rows if one.rung == 0
+    }
+    assert any(one.rung == 2 for one in rows)
