@@ -12,7 +12,7 @@ LABELS, SUPERNET, FULL = (
     0.18,
     0.4,
 )  # of the time left: teacher outputs, the super-net, trials that are trained in full
-FULL_TRIALS = 10  # that many should be trained in full; with their bit-widths they are most of a front
+FULL_TRIALS = 16  # about that many should be trained in full; with their bit-widths they are most of a front
 SHORT = 1 / 8  # of a full training
 MOST_COPIES = 6
 SUPERNET_STEPS, FULL_STEPS, SHORT_STEPS = (150, 2000), (150, 6000), (40, 800)  # fewest, most

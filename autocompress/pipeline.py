@@ -229,8 +229,8 @@ class Pipeline:
     ) -> None:
         """The weights that training starts from: cut from the super-net, or refit ones of the teacher's.
 
-        Where no layer is removed both are tried, and those taken that are nearer to the teacher: with fewer layers the
-        super-net's always were.
+        Where no layer is removed, or attention is not full, both are tried, and those taken that are nearer to the teacher:
+        with fewer layers the super-net's always were.
         """
         engine = self.plan.engine
         cut = None
@@ -238,7 +238,7 @@ class Pipeline:
             net, worth = self.shared.supernet(clock), self.shared.importance(clock)
             cut = surgery.build_candidate(net, candidate.recipe, worth)
         every_layer = len(candidate.kept_layers) == len(self.shared.family.layers(self.shared.teacher))
-        if engine.refit and (cut is None or every_layer):
+        if engine.refit and (cut is None or every_layer or candidate.recipe.attention != "full"):
             rows = self.shared.sample_of_lessons()
             batches = [self.shared.lesson(part) for part in rows]
             recovery.refit(candidate, self.shared.forward, batches, progress)

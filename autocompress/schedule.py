@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autocompress.budget import Meter
-from autocompress.front import Reference, hypervolume, on_front, promotions
+from autocompress.front import Promotion, Reference, Rungs, hypervolume, on_front
 from autocompress.measurement import Result
 from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.recipe import Recipe
@@ -26,18 +26,26 @@ class Known:
     constraints: Mapping[str, float | None]
     reference: Reference | None
     rows: dict[int, Result] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=lambda: [0.0] * (LAST_RUNG + 1))  # that trials at each rung have taken
     _front: frozenset[int] = frozenset()
+    _rungs: Rungs | None = None
 
     @classmethod
     def of(cls, view: StudyView) -> Known:
         """All that a study holds."""
-        known = cls(view.objectives, view.constraints, view.reference, {row.trial: row for row in view.rows})
-        known._front = frozenset(row.trial for row in view.front)
+        known = cls(view.objectives, view.constraints, view.reference)
+        known._rungs = Rungs(view.reference, view.constraints) if view.reference else None
+        for row in view.rows:
+            known.add(row)
         return known
 
     def add(self, row: Result) -> None:
         """A trial that began, or ended."""
         self.rows[row.trial] = row
+        if self._rungs is not None:
+            self._rungs.add(row)
+        if row.rung is not None and row.state != "running":
+            self.seconds[row.rung] += row.seconds or 0.0
         if row.state == "complete":  # whoever was dominated stays so: the front and the newcomer are all that matter
             near = [self.rows[trial] for trial in {0, row.trial} | self._front if trial in self.rows]
             self._front = frozenset(on_front(near, self.objectives, self.constraints))
@@ -51,6 +59,10 @@ class Known:
     def front(self) -> list[Result]:
         """The rows on the front, by number."""
         return [replace(self.rows[trial], on_front=True) for trial in sorted(self._front)]
+
+    def promotions(self, rung: int) -> list[Promotion]:
+        """See `front.promotions`."""
+        return self._rungs.promotions(rung) if self._rungs is not None else []
 
     @property
     def hypervolume(self) -> float:
@@ -94,17 +106,18 @@ class Schedule:
 
         What is being trained already waits for its weights, which its siblings share.
         """
-        rows = list(known.rows.values())
         if not self.plan.engine.rungs:
             return self._exhausted()
-        spent = _seconds(rows, running)
+        spent = list(known.seconds)
+        for trial in running:
+            spent[trial.rung] += trial.seconds
         fitting = [rung for rung in range(LAST_RUNG + 1) if self.meter.fits(rung)]
         for rung in sorted(fitting, key=lambda rung: spent[rung] / SHARES[rung]):
             if rung == 0 and self._exhausted() is None:
                 return None
-            if rung > 0 and known.reference is not None:
+            if rung > 0:
                 busy = {trial.recipe.structure() for trial in running if trial.rung >= rung}
-                for one in promotions(rows, rung - 1, known.reference, known.constraints):
+                for one in known.promotions(rung - 1):
                     if one.row.recipe.structure() not in busy:
                         return Further(one.row.recipe, rung)
         return self._exhausted() or "the time left is too short for another trial"
@@ -113,14 +126,3 @@ class Schedule:
         if self.twins < TWINS_IN_A_ROW:
             return None
         return f"the last {self.twins} proposals were all known: the space is exhausted"
-
-
-def _seconds(rows: Sequence[Result], running: Sequence[Running]) -> list[float]:
-    """Seconds that trials at each rung have taken."""
-    spent = [0.0] * (LAST_RUNG + 1)
-    for row in rows:
-        if row.rung is not None:
-            spent[row.rung] += row.seconds or 0.0
-    for trial in running:
-        spent[trial.rung] += trial.seconds
-    return spent

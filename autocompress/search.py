@@ -182,7 +182,8 @@ class Search:
             busy = [worker for worker in self.workers if worker.job is not None]
             if ending is not None and not busy:
                 return ending
-            wait([worker.pipe for worker in busy if worker.pipe is not None], POLL_SECONDS)
+            if busy:
+                wait([worker.pipe for worker in busy if worker.pipe is not None], POLL_SECONDS)
             for worker in busy:
                 self._watch(worker)
             self._tick()

@@ -48,7 +48,8 @@ def test_nobody_is_trained_twice_nor_for_nothing() -> None:
     beyond = [row(1, 0, 0.30)]  # even 13 points are beyond the corner
     assert promotions(beyond, 0, CORNER, {}) == []
     assert promotions([row(1, 0, 0.02, size=20.0)], 0, CORNER, {"max_size_mb": 15, "max_drop": 0.001}) == []
-    assert trials(promotions([row(1, 0, 0.02)], 0, CORNER, {"max_drop": 0.001})) == [1]  # training may mend that
+    assert trials(promotions([row(1, 0, 0.02)], 0, CORNER, {"max_drop": 0.01})) == [1]  # training may mend that
+    assert promotions([row(1, 0, 0.05)], 0, CORNER, {"max_drop": 0.01}) == []  # but hardly that
 
 
 def test_what_training_did_for_others_is_expected_of_the_next() -> None:

@@ -11,7 +11,7 @@ from autocompress.front.constraints import BOUNDED, Constraints, broken, violati
 from autocompress.front.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
 from autocompress.front.expectation import Expected, expected_drop
 from autocompress.front.picking import NoneFits, Picked, as_expected, pick
-from autocompress.front.promotion import Promotion, promotions, standings
+from autocompress.front.promotion import Promotion, Rungs, promotions, standings
 
 __all__ = [
     "AXES",
@@ -22,6 +22,7 @@ __all__ = [
     "Picked",
     "Promotion",
     "Reference",
+    "Rungs",
     "as_expected",
     "broken",
     "expected_drop",

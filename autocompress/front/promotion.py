@@ -19,6 +19,7 @@ from autocompress.plan import LAST_RUNG
 
 KEPT = (0.6, 0.75)  # of a drop, by training from rung 0 to 1 and 1 to 2, before the study has shown its own
 KEPT_WEIGHT = 0.05  # how much drop the study must have shown for its own to count as much
+REACH, LEAST_REACH = 1.5, 0.01  # drops up to 1.5 times `max_drop`, or a point, may yet turn out to hold it
 LEAST_GAIN = 1e-9  # less is rounding
 AXES = ("drop", "latency_ms", "size_mb")
 
@@ -40,34 +41,71 @@ def promotions(
     Only the first rank that holds any with a gain is returned: the others wait for their turn. `max_drop` is no bar,
     since training may mend it.
     """
-    limits = {name: bound for name, bound in constraints.items() if name != "max_drop"}
-    able = [as_judged(row) for row in candidates(rows, AXES) if not broken(row, limits)]
-    peers = np.array([row.rung == rung for row in able], dtype=bool)
-    if rung >= LAST_RUNG or not peers.any():
-        return []
-    import moocore  # a C extension, needed here only
+    rungs = Rungs(reference, constraints)
+    for row in rows:
+        rungs.add(row)
+    return rungs.promotions(rung)
 
-    points = np.array([_point(row) for row in able])
-    further = {row.recipe.key for row in rows if row.rung is not None and row.rung > rung}
-    waiting = peers & np.array([row.recipe.key not in further for row in able], dtype=bool)
-    ranks = np.full(len(able), -1)
-    ranks[peers] = moocore.pareto_rank(points[peers])
-    kept = float(np.prod([_kept(able, lower) for lower in range(rung, LAST_RUNG)]))
-    front = points[moocore.is_nondominated(points)]
-    covers = moocore.Hypervolume(ref=corner(reference))
-    covered = covers(front)
-    for rank in np.unique(ranks[waiting]):
-        members = np.flatnonzero(waiting & (ranks == rank))
-        trained = points[members] * np.where(points[members] > 0, [kept, 1.0, 1.0], 1.0)  # a gain is no drop to shrink
-        gains = [float(covers(np.vstack((front, point))) - covered) for point in trained]
-        found = [
-            Promotion(row=able[member], rank=int(rank), gain=gain)
-            for member, gain in zip(members, gains, strict=True)
-            if gain > LEAST_GAIN
-        ]
-        if found:
-            return sorted(found, key=lambda one: (-one.gain, one.row.trial))
-    return []
+
+class Rungs:
+    """What is known at each rung, kept up row by row: a search asks for promotions before each of thousands of trials."""
+
+    def __init__(self, reference: Reference, constraints: Mapping[str, float | None]) -> None:
+        self._corner = corner(reference)
+        if constraints.get("max_drop") is not None:  # what will never hold it is of no use
+            self._corner[0] = min(self._corner[0], 100 * max(REACH * (constraints["max_drop"] or 0.0), LEAST_REACH))
+        self._limits = {name: bound for name, bound in constraints.items() if name != "max_drop"}
+        self._able: list[dict[str, Result]] = [{} for _ in range(LAST_RUNG + 1)]  # at each rung, by the recipe's key
+        self._begun: dict[str, int] = {}  # the highest rung at which a recipe was ever begun
+        self._front = np.empty((0, 3))
+
+    def add(self, row: Result) -> None:
+        """A trial that began, or ended."""
+        if row.rung is None:
+            return
+        key = row.recipe.key
+        self._begun[key] = max(row.rung, self._begun.get(key, 0))
+        if not candidates([row], AXES) or broken(row, self._limits):
+            return
+        judged = as_judged(row)
+        self._able[row.rung].setdefault(key, judged)
+        import moocore  # a C extension, needed here only
+
+        points = np.vstack((self._front, _point(judged)))
+        self._front = points[moocore.is_nondominated(points)]
+
+    def promotions(self, rung: int) -> list[Promotion]:
+        """See `promotions`."""
+        peers = list(self._able[rung].values())
+        if rung >= LAST_RUNG or not peers:
+            return []
+        import moocore
+
+        points = np.array([_point(row) for row in peers])
+        waiting = np.array([self._begun[row.recipe.key] <= rung for row in peers])
+        ranks = moocore.pareto_rank(points)
+        kept = float(np.prod([self._kept(lower) for lower in range(rung, LAST_RUNG)]))
+        covers = moocore.Hypervolume(ref=self._corner)
+        covered = covers(self._front)
+        for rank in np.unique(ranks[waiting]):
+            members = np.flatnonzero(waiting & (ranks == rank))
+            shrink = np.where(points[members] > 0, [kept, 1.0, 1.0], 1.0)  # of a drop; a gain is none
+            gains = [float(covers(np.vstack((self._front, point))) - covered) for point in points[members] * shrink]
+            found = [
+                Promotion(row=peers[member], rank=int(rank), gain=gain)
+                for member, gain in zip(members, gains, strict=True)
+                if gain > LEAST_GAIN
+            ]
+            if found:
+                return sorted(found, key=lambda one: (-one.gain, one.row.trial))
+        return []
+
+    def _kept(self, rung: int) -> float:
+        """The part of their drop that candidates kept when they were trained from this rung to the next."""
+        before, after = self._able[rung], self._able[rung + 1]
+        both = [(_lost(before[key]), _lost(row)) for key, row in after.items() if key in before]
+        lost, still = sum(pair[0] for pair in both), sum(pair[1] for pair in both)
+        return min(1.0, (still + KEPT[rung] * KEPT_WEIGHT) / (lost + KEPT_WEIGHT))
 
 
 def as_judged(row: Result) -> Result:
@@ -103,13 +141,5 @@ def _point(row: Result) -> tuple[float, float, float]:
     return (100 * (row.drop or 0.0), loss(row, "latency_ms"), loss(row, "size_mb"))
 
 
-def _kept(able: Sequence[Result], rung: int) -> float:
-    """The part of their drop that candidates kept when they were trained from this rung to the next."""
-    before = {row.recipe.key: max(row.drop or 0.0, 0.0) for row in able if row.rung == rung}
-    pairs = [
-        (before[row.recipe.key], max(row.drop or 0.0, 0.0))
-        for row in able
-        if row.rung == rung + 1 and row.recipe.key in before
-    ]
-    lost, still = sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
-    return min(1.0, (still + KEPT[rung] * KEPT_WEIGHT) / (lost + KEPT_WEIGHT))
+def _lost(row: Result) -> float:
+    return max(row.drop or 0.0, 0.0)

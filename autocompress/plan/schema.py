@@ -129,7 +129,7 @@ class Recovery(Part):
 
     epochs: float = Field(default=6, ge=0)  # of a full recovery; in rows of train, whichever of the lessons they are
     short_epochs: float = Field(default=1.2, ge=0)  # of the short one before it
-    learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rate: float = Field(default=1.5e-4, gt=0)
     batch: int = Field(default=32, ge=1)
     temperature: float = Field(default=2.0, gt=0)
     label_weight: float = Field(default=0.1, ge=0)
@@ -147,7 +147,7 @@ class Engine(Part):
     """The parts of the search engine. Each can be switched off, so that its worth can be shown."""
 
     refit: bool = True  # fit a candidate's matrices to the teacher's sums before it is trained
-    supernet: bool = False  # train one super-net first; candidates start from its weights where they are nearer
+    supernet: bool = True  # train one super-net first, and cut candidates from it
     rungs: bool = True  # try candidates untrained, train the promising ones shortly, the best in full
     starters: bool = True  # try known good recipes and corners first
     reuse: bool = (

@@ -6,7 +6,7 @@ its place; Optuna's own callback for that would copy the dead attempt's constrai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,9 @@ class Queued:
     rung: int | None = None  # where one was given when it was enqueued
 
 
-def next_trial(study: optuna.Study) -> Queued:
+def next_trial(study: optuna.Study, waiting: Iterable[FrozenTrial]) -> Queued:
     """The next trial, running: retries first, then what was enqueued, then a new one from the sampler."""
-    waiting = sorted(in_state(study, TrialState.WAITING), key=lambda trial: (retry_of(trial) is None, trial.number))
-    for trial in waiting:
+    for trial in sorted(waiting, key=lambda trial: (retry_of(trial) is None, trial.number)):
         if study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
             return Queued(
                 trial=trial_object(study, trial._trial_id),
@@ -51,9 +50,8 @@ def enqueue(study: optuna.Study, params: Mapping[str, Any], recipe_key: str, run
     study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=attrs))
 
 
-def waiting_work(study: optuna.Study) -> set[tuple[str, int | None]]:
+def work(waiting: Iterable[FrozenTrial]) -> set[tuple[str, int | None]]:
     """Keys of the recipes that wait, each with its rung."""
-    waiting = in_state(study, TrialState.WAITING)
     return {(trial.system_attrs.get(RECIPE, ""), trial.system_attrs.get(RUNG)) for trial in waiting}
 
 
@@ -79,11 +77,6 @@ def requeue(study: optuna.Study, trial: FrozenTrial, recipe_key: str, rung: int 
     }
     waiting = create_trial(state=TrialState.WAITING, system_attrs=attrs)
     return study._storage.get_trial_number_from_id(study._storage.create_new_trial(study._study_id, waiting))
-
-
-def retries_waiting(study: optuna.Study) -> int:
-    """How many interrupted trials wait to be tried again."""
-    return sum(retry_of(trial) is not None for trial in in_state(study, TrialState.WAITING))
 
 
 def retry_of(trial: FrozenTrial) -> int | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 
 import optuna
 
-from autocompress.errors import unknown
+from autocompress.errors import UsageError, unknown
 
 STARTUP_TRIALS = 8  # random ones, the teacher and the starters counted
 POPULATION = 16  # of NSGA-II: several generations must fit into some tens of trials
@@ -25,6 +26,8 @@ def make_sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.RandomSampler(seed=seed)
     if kind != "gp":
         raise unknown("sampler", kind, SAMPLERS)
+    if find_spec("scipy") is None:
+        raise UsageError("engine.sampler: gp needs scipy; pip install 'autocompress[gp]', or use tpe")
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         fallback = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
         return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, independent_sampler=fallback)

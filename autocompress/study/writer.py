@@ -62,6 +62,7 @@ class Study:
         self._study = optuna.load_study(study_name=self.name, storage=self._storage)
         self._lease = Lease(self._engine, self._id, self.name)
         self._trials: dict[int, optuna.Trial] = {}  # those that were asked and not yet told
+        self._waiting: dict[int, FrozenTrial] | None = None  # by number; read again when something was added
 
     @classmethod
     def open(cls, plan: StudyPlan, space: Space | None) -> Study:
@@ -116,7 +117,9 @@ class Study:
         space = self._asking_space()
         if self.teacher() is None:
             raise ValueError("the teacher is trial 0: record it before asking")
-        queued = with_retries(lambda: queue.next_trial(self._study))
+        waiting = self._those_waiting()
+        queued = with_retries(lambda: queue.next_trial(self._study, waiting.values()))
+        waiting.pop(queued.number, None)
         recipe = with_retries(lambda: space.suggest(queued.trial))
         rung = rung_of(recipe) if queued.rung is None else queued.rung
         uid = self._write(lambda session: ours.begin(session, self._id, queued, recipe, rung))
@@ -134,6 +137,7 @@ class Study:
             if recipe.key not in known:
                 params = space.params(recipe)
                 with_retries(partial(queue.enqueue, self._study, params, recipe.key, rung))
+                self._waiting = None
                 known.add(recipe.key)
                 new += 1
         return new
@@ -154,7 +158,7 @@ class Study:
 
     def waits(self) -> bool:
         """Whether any trial waits for its turn."""
-        return bool(with_retries(lambda: queue.in_state(self._study, TrialState.WAITING)))
+        return bool(self._those_waiting())
 
     def twin(self, recipe: Recipe, rung: int = LAST_RUNG) -> Outcome | None:
         """The outcome of the same candidate in this study, trained as far or further, to be told instead of doing it
@@ -176,8 +180,8 @@ class Study:
 
     def spent(self) -> Spent:
         """What was used of the budget."""
-        waiting = with_retries(lambda: queue.retries_waiting(self._study))
-        return self._read(lambda session: ours.spent(session, self._id, waiting))
+        retries = sum(queue.retry_of(trial) is not None for trial in self._those_waiting().values())
+        return self._read(lambda session: ours.spent(session, self._id, retries))
 
     def add_seconds(self, seconds: float) -> None:
         """Count time that a run has used."""
@@ -205,6 +209,7 @@ class Study:
     def _adopt(self, died: bool) -> None:
         """Settle every trial that Optuna takes for running, though nobody does it any more."""
         self._trials.clear()
+        self._waiting = None
         for trial in with_retries(lambda: queue.in_state(self._study, TrialState.RUNNING)):
             row = self._read(partial(ours.find, ac_id=self._id, number=trial.number))
             if row is None or (trial.number == 0 and row.state == "running"):
@@ -213,6 +218,7 @@ class Study:
                 self._finish_optunas(trial.number)  # told, but Optuna's half was cut short
             else:
                 self._interrupt(trial, row, died)
+        self._waiting = None
 
     def _interrupt(self, trial: FrozenTrial, row: CandidateRow, died: bool) -> None:
         retry = with_retries(lambda: queue.requeue(self._study, trial, row.recipe_key, row.rung, died))
@@ -250,7 +256,7 @@ class Study:
         row = self.row(number)
         trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
         trial = self._trials.get(number) or queue.trial_object(self._study, trial_id)
-        finish_trial(self._study, trial, row, self.objectives, self._constraints)
+        finish_trial(self._engine, self._study, trial, row, self.objectives, self._constraints)
 
     def _rows_and_reference(self, session: Session) -> tuple[list[Result], Reference | None]:
         study = session.get_one(StudyRow, self._id)
@@ -273,7 +279,7 @@ class Study:
         query = select(CandidateRow.recipe_key).where(CandidateRow.ac_study_id == self._id)
         if rung is not None:
             query = query.where(CandidateRow.rung >= rung)
-        waiting = queue.waiting_work(self._study)
+        waiting = queue.work(self._those_waiting().values())
         there = {key for key, other in waiting if rung is None or (other is not None and other >= rung)}
         return self._read(lambda session: set(session.scalars(query))) | there
 
@@ -282,6 +288,12 @@ class Study:
         if not self.plan.engine.starters:
             return []
         return [*space.starters(), *filter(space.contains, earlier_recipes(self.plan))]
+
+    def _those_waiting(self) -> dict[int, FrozenTrial]:
+        if self._waiting is None:
+            found = with_retries(lambda: queue.in_state(self._study, TrialState.WAITING))
+            self._waiting = {trial.number: trial for trial in found}
+        return self._waiting
 
     def _asking_space(self) -> Space:
         if self.space is None:
