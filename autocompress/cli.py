@@ -66,8 +66,8 @@ def search(
         display.say(f"study {plan.study}: checking the teacher, the data and the space")
         ending = run_search(plan, display=display, offline=offline)
     terminal.note(f"the search ended: {ending.reason}")
-    if ending.outlook is not None:
-        terminal.note(ending.outlook)
+    for line in ending.outlook:
+        terminal.note(line)
     located = _as_typed(plan, study, storage)
     view = located.view()
     steps = [] if terminal.quiet else results.next_steps(located, view)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autocompress.effort import Rates
+from autocompress.latency_table import LatencyTable
 from autocompress.measurement import Outcome, Quality
 from autocompress.plan import Recovery
 from autocompress.recipe import Recipe
@@ -12,12 +13,14 @@ from autocompress.recipe import Recipe
 
 @dataclass(frozen=True)
 class Bar:
-    """What a candidate's price must pass before it is trained."""
+    """What a candidate's price must pass before it is built, or trained."""
 
     max_latency_ms: float | None = None
     max_size_mb: float | None = None
     teacher_latency_ms: float | None = None
     unbeaten: tuple[tuple[float, float], ...] = ()  # (speedup, size_mb) of complete trials that lost no quality
+    table: LatencyTable | None = None  # predicts the latency of what is not built yet
+    measured: bool = False  # whether the untrained candidate is measured, too
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ turnstile keeps others from slipping in again before a waiting measurement. Lock
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,13 @@ Progress = Callable[[float], None]
 
 
 @contextmanager
-def measuring(root: Path) -> Iterator[None]:
-    """Hold the device alone; waits until every other worker has stepped aside."""
+def measuring(root: Path) -> Iterator[float]:
+    """Hold the device alone; gives the seconds it took until every other worker had stepped aside."""
+    start = time.monotonic()
     with _open(root, "turnstile") as turnstile, _open(root, "device") as device:
         fcntl.flock(turnstile, fcntl.LOCK_EX)
         fcntl.flock(device, fcntl.LOCK_EX)
-        yield
+        yield time.monotonic() - start
 
 
 @contextmanager

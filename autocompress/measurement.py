@@ -117,6 +117,8 @@ class Result:
     reason: str | None
     recipe: Recipe
     rung: int | None = None  # 0: cut and not trained, 1: trained shortly, 2: in full; null for the teacher
+    heads: tuple[int, ...] | None = None  # of each kept layer
+    neurons: tuple[int, ...] | None = None
     quality: float | None = None
     drop: float | None = None
     drop_interval: tuple[float, float] | None = None

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from autocompress import deploy, lease, measure, metrics, recovery, registry, scoring, surgery
 from autocompress.errors import TrialStopped
 from autocompress.jobs import Bar, Settled
+from autocompress.latency_table import Shape
 from autocompress.materials import Clock, Materials, Say
 from autocompress.measurement import Latency, Measurement, Outcome, Quality
 from autocompress.plan import LAST_RUNG, StudyPlan
@@ -94,6 +95,8 @@ class Pipeline:
             candidate = surgery.build_candidate(teacher, recipe, worth)
         try:
             if bar is not None:
+                _predict_price(candidate, bar)
+            if bar is not None and bar.measured:
                 self._price(candidate, bar, clock)
         except TrialStopped as stop:
             return Outcome(
@@ -130,7 +133,7 @@ class Pipeline:
             size = measure.size_mb(self.runtime, place)
             if bar.max_size_mb is not None and size > bar.max_size_mb:
                 raise TrialStopped(f"size {size:.1f} MB is over max_size_mb {bar.max_size_mb:g}; not trained")
-            latency = self._latency(place, measure.QUICK)
+            latency, _ = self._latency(place, measure.QUICK)
         if bar.max_latency_ms is not None and bar.teacher_latency_ms is not None:
             milliseconds = bar.teacher_latency_ms / latency.speedup_interval.high
             if milliseconds > bar.max_latency_ms:
@@ -264,7 +267,7 @@ class Pipeline:
     ) -> Outcome:
         folder, device = self.store.artifact(sha256), self.plan.device
         with clock.stage("measuring latency"):
-            latency = self._latency(folder, measure.THOROUGH if thorough else measure.QUICK)
+            latency, waited = self._latency(folder, measure.THOROUGH if thorough else measure.QUICK)
             peak = measure.peak_memory_mb
             memory = peak(self.runtime, folder, self._feeds[0], device.threads) if thorough else None
         quality = self._quality(sha256, "validation", clock)
@@ -274,7 +277,10 @@ class Pipeline:
             latency=latency,
             size_mb=measure.size_mb(self.runtime, folder),
             memory_mb=memory,
-            conditions=measure.conditions(device.runtime, device.threads, device.batch, tokens, self.plan.seed),
+            conditions={
+                **measure.conditions(device.runtime, device.threads, device.batch, tokens, self.plan.seed),
+                "device_lease": f"held alone, other workers paused; waited {waited:.1f} s for them",
+            },
         )
         seconds = time.perf_counter() - start
         return Outcome(
@@ -282,11 +288,12 @@ class Pipeline:
             facts=facts(candidate),
         )  # fmt: skip
 
-    def _latency(self, folder: Path, effort: measure.Effort) -> Latency:
-        with lease.measuring(self.store.root):
+    def _latency(self, folder: Path, effort: measure.Effort) -> tuple[Latency, float]:
+        """The latency, and how many seconds it waited for other workers to pause."""
+        with lease.measuring(self.store.root) as waited:
             session = self.runtime.open_session(folder, self.plan.device.threads)
             reference = self._open_reference() if effort is measure.THOROUGH else self._reference
-            return measure.measure_latency(session, reference, self._feeds, effort)
+            return measure.measure_latency(session, reference, self._feeds, effort), waited
 
     def _open_reference(self) -> Any:
         assert self.reference_sha is not None, "the teacher is trial 0"
@@ -327,6 +334,18 @@ class Pipeline:
             np.save(folder / "logits.npy", logits)
 
         return np.asarray(np.load(self.store.stage("outputs", inputs, build) / "logits.npy"))
+
+
+def _predict_price(candidate: surgery.Candidate, bar: Bar) -> None:
+    """Stop a candidate that is surely too slow, by what the device has shown so far."""
+    if bar.max_latency_ms is None or bar.table is None:
+        return
+    predicted = bar.table.predict(Shape.of(candidate.recipe, candidate.heads, candidate.neurons))
+    if predicted is not None and predicted * (1 - bar.table.error) > bar.max_latency_ms:
+        raise TrialStopped(
+            f"predicted latency {predicted:.2f} ms (± {100 * bar.table.error:.0f} %) is over max_latency_ms"
+            f" {bar.max_latency_ms:g}; not built"
+        )
 
 
 def facts(candidate: surgery.Candidate) -> dict[str, Any]:

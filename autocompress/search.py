@@ -18,6 +18,7 @@ from autocompress.effort import fitted
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.front import as_expected, expected_drop, on_front
 from autocompress.jobs import Bar, Done, Job, Said, Settled
+from autocompress.latency_table import LatencyTable
 from autocompress.measurement import Outcome, Result, in_words
 from autocompress.model_config import read_config
 from autocompress.plan import LAST_RUNG, StudyPlan, check_storage
@@ -62,7 +63,7 @@ class Ending:
     interrupted: bool
     trials: int
     seconds: float
-    outlook: str | None = None  # what more time would probably buy
+    outlook: tuple[str, ...] = ()  # what more time would probably buy, and how well latencies were predicted
 
 
 @dataclass
@@ -114,8 +115,9 @@ class Search:
                     worker.close()  # interrupted: its trial is tried again when the study goes on
             if self.study.teacher() is not None:
                 self._finalists()
+        outlook = tuple(self._outlook()) if self.study.teacher() is not None else ()
         spent = self.meter.spent
-        return Ending(reason, interrupt.asked, spent.trials, spent.seconds, self.returns.forecast())
+        return Ending(reason, interrupt.asked, spent.trials, spent.seconds, outlook)
 
     # ---- the four parts ---------------------------------------------------------------------------------------
 
@@ -158,6 +160,14 @@ class Search:
             f" {recovery.short_epochs:.2f}, full training {recovery.epochs:.1f}, {recovery.copies} copies of each row"
         )
         return None
+
+    def _outlook(self) -> Iterator[str]:
+        forecast = self.returns.forecast()
+        if forecast is not None:
+            yield forecast
+        table = LatencyTable.learned(list(self.known.rows.values()))
+        if table is not None:
+            yield f"the latency of what is not measured could be told to {table.in_words()}"
 
     def _settle(self, settled: Settled) -> None:
         for worker in self.workers:
@@ -218,8 +228,7 @@ class Search:
             self.schedule.twins += 1
             return None
         self.schedule.twins = 0
-        bar = None if self.plan.engine.rungs else self._bar()  # with rungs, the lowest is the price
-        worker.start(Job("trial", asked.number, asked.recipe, asked.rung, bar))
+        worker.start(Job("trial", asked.number, asked.recipe, asked.rung, self._bar()))
         return None
 
     def _is_twin(self, asked: Asked) -> bool:
@@ -310,18 +319,20 @@ class Search:
         return None
 
     def _bar(self) -> Bar:
-        """What a candidate's price must pass."""
-        rows = list(self.known.rows.values())
-        limits, expected = self.plan.constraints, expected_drop(rows)
+        """What a candidate's price must pass. With rungs, the lowest is the price, and only the surely hopeless stop before."""
+        rows, limits, engine = list(self.known.rows.values()), self.plan.constraints, self.plan.engine
+        expected = {} if engine.rungs else expected_drop(rows)
         return Bar(
             max_latency_ms=limits.max_latency_ms,
             max_size_mb=limits.max_size_mb,
-            teacher_latency_ms=next(row.latency_ms for row in rows if row.trial == 0),
+            teacher_latency_ms=self.known.teacher.latency_ms,
             unbeaten=tuple(
                 (row.speedup, row.size_mb)
                 for row in rows
                 if row.speedup and row.size_mb and row.trial in expected and expected[row.trial].drop <= 0
             ),
+            table=LatencyTable.learned(rows) if engine.latency_table and limits.max_latency_ms is not None else None,
+            measured=not engine.rungs,
         )
 
     def _ending(self) -> str | None:

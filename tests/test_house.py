@@ -15,7 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("registry", "recipe"),
     ("measurement", "model_config", "attentions", "plan", "runtimes", "metrics", "augment", "graph"),
-    ("families", "data", "space", "front", "effort", "store", "lease", "inventory"),
+    ("families", "data", "space", "front", "effort", "latency_table", "store", "lease", "inventory"),
     ("tasks", "forward", "training", "jobs"),
     ("surgery", "teacher", "measure", "scoring"),  # the stages do not know each other …
     ("techniques", "importance", "recovery", "deploy", "verify"),  # … but all speak of a surgery's Candidate

@@ -89,6 +89,20 @@ def test_with_a_super_net_candidates_start_from_it_where_it_is_nearer(tmp_path: 
     assert len(list((plan.artifacts.path / "stages" / "supernet").iterdir())) == 1  # trained once, found by its hash
 
 
+def test_with_a_time_budget_training_is_fitted_to_it_once(tmp_path: Path) -> None:
+    file, display = tiny_study(tmp_path, budget={"trials": 1, "time": "40s"}, recovery={"copies": 1}), Quiet()
+    run_search(read_plan(file), display=display, offline=True)
+    assert display.stages.index("calibrating") < display.stages.index("super-net")
+    fitted = view_of(file).recovery
+    assert fitted is not None
+    assert fitted["copies"] == 1  # as given
+    assert fitted["epochs"] != read_plan(file).recovery.epochs
+    again = Quiet()
+    run_search(read_plan(file, ["budget.trials=2", "budget.time=80s"]), display=again, offline=True)
+    assert view_of(file).recovery == fitted
+    assert not {"calibrating", "super-net", "teacher outputs"} & set(again.stages)  # all is found by its hash
+
+
 def test_a_met_budget_ends_at_once_and_a_raised_one_goes_on(searched: tuple[Path, Quiet]) -> None:
     file, _ = searched
     before, start = view_of(file).rows, time.monotonic()

@@ -26,6 +26,7 @@ from autocompress.errors import AutocompressError, UsageError
 from autocompress.front import Reference, on_front, violations
 from autocompress.measurement import Outcome
 from autocompress.recipe import DECISIONS, Recipe
+from autocompress.results import explained
 from autocompress.space import Space
 from autocompress.study import Spent, Study, StudyView, ours, read_study, samplers, studies
 from autocompress.study import lease as lease_module
@@ -319,6 +320,52 @@ def test_twins_are_reused_and_do_not_count(begun: Study, tmp_path: Path, monkeyp
     assert (row.state, row.reason) == ("complete", f"the same candidate as trial {first.number}")
     assert begun.spent().trials == before
     assert {one.trial for one in view(tmp_path).front} <= {first.number}
+
+
+def test_a_twin_must_have_been_trained_as_far(begun: Study, tmp_path: Path) -> None:
+    first = begun.ask(lambda recipe: 0)
+    assert first.rung == 0
+    begun.tell(first.number, first.recipe, outcome_of(first.recipe, 0))
+    assert view(tmp_path).row(first.number).rung == 0
+    assert begun.twin(first.recipe, 0) is not None
+    assert begun.twin(first.recipe, 1) is None
+    assert begun.enqueue([first.recipe]) == 0  # known, but …
+    assert begun.enqueue([first.recipe], rung=2) == 1  # … not trained as far as that
+    assert begun.enqueue([first.recipe], rung=1) == 0  # waits at a higher rung
+    while (further := begun.ask(lambda recipe: 0)).recipe != first.recipe:  # the starters wait before it
+        begun.tell(further.number, further.recipe, outcome_of(further.recipe, 0))
+    assert further.rung == 2
+    begun.tell(further.number, further.recipe, outcome_of(further.recipe))
+    twin = begun.twin(first.recipe, 0)  # what was trained furthest answers for all
+    assert twin is not None
+    assert twin.sha256 == outcome_of(first.recipe).sha256
+
+
+def test_an_interrupted_trial_is_tried_again_at_its_rung(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    with study.lease():
+        study.record_teacher(teacher_outcome())
+        asked = study.ask(lambda recipe: 1)
+    again = open_study(tmp_path)
+    with again.lease():
+        retry = again.ask(lambda recipe: 0)
+        assert (retry.recipe, retry.rung, retry.retry) == (asked.recipe, 1, True)
+
+
+def test_untrained_trials_say_what_became_of_them(begun: Study, tmp_path: Path) -> None:
+    first = begun.ask(lambda recipe: 0)
+    begun.tell(first.number, first.recipe, outcome_of(first.recipe, 0))
+    begun.enqueue([first.recipe], rung=2)
+    while (further := begun.ask(lambda recipe: 0)).rung != 2:
+        begun.tell(further.number, further.recipe, outcome_of(further.recipe, 0))
+    begun.tell(further.number, further.recipe, outcome_of(further.recipe))
+    begun.finish()
+    study = optuna.load_study(study_name="toy", storage=open_storage(url(tmp_path)))
+    trial = optuna.trial.Trial(study, study.trials[first.number]._trial_id)
+    assert f"trained further as trial {further.number}" in pytest.importorskip("optuna_dashboard").get_note(trial)
+    reasons = {row.trial: row.reason for row in explained(view(tmp_path))}
+    assert reasons[first.number] == f"trained further as trial {further.number}"
+    assert reasons[further.number] is None
 
 
 def test_a_stopped_twin_counts_only_under_the_same_constraints(tmp_path: Path) -> None:

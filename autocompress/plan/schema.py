@@ -154,6 +154,7 @@ class Engine(Part):
         True  # one recovery serves every bit-width of a structure, and what is on the front is tried in other bits
     )
     sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"  # what proposes recipes
+    latency_table: bool = True  # stop a candidate that is surely over max_latency_ms before it is built
     stop_early: bool = True  # end a search with a time budget once its hypervolume has stalled
 
 

@@ -234,4 +234,5 @@ def _row(
     outcome = outcome_of(candidate, sha256, own_measurement(seen))
     test: Quality | None = quality_of(seen["test"]) if "test" in seen else None
     row = result_of(candidate.number, recipe_of(candidate.recipe), outcome, teacher, test)
-    return replace(row, rung=candidate.rung)
+    heads, neurons = (tuple(candidate.facts.get(name, ())) or None for name in ("heads", "neurons"))
+    return replace(row, rung=candidate.rung, heads=heads, neurons=neurons)

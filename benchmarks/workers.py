@@ -1,0 +1,89 @@
+"""Trials per hour of one worker on one core, one on all cores, and one a core. `python benchmarks/workers.py STUDY.yaml`.
+
+Every search does the same: the same random recipes, each trained shortly, none reused. Teacher and teacher outputs are
+made once before and copied, so that only trials are timed. Cores are given and taken with the process's affinity.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from autocompress.plan import read_plan
+from autocompress.study import read_study
+
+TRIALS = 16
+ENGINE = {"supernet": False, "rungs": False, "starters": False, "reuse": False, "sampler": "random"}
+RECOVERY = {"epochs": 1.2, "copies": 1}
+
+
+def main(file: str) -> None:
+    """Run the three, and print a table."""
+    cores = sorted(os.sched_getaffinity(0))
+    folder = Path(file).parent / "workers_benchmark"
+    folder.mkdir(exist_ok=True)
+    ways = {"one worker, one core": (1, cores[:1]), f"one worker, {len(cores)} cores": (1, cores),
+            f"{len(cores)} workers, one core each": (len(cores), cores)}  # fmt: skip
+    rates: dict[str, float] = {}
+    for number, (way, (workers, on)) in enumerate(ways.items()):
+        study = folder / f"workers_{number}.yaml"
+        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        values |= {
+            "study": study.stem,
+            "engine": ENGINE,
+            "recovery": RECOVERY,
+            "workers": workers,
+            "budget": {"trials": 1},
+        }
+        study.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        shutil.rmtree(folder / study.stem, ignore_errors=True)
+        if number:
+            shutil.copytree(folder / "workers_0" / "artifacts" / "stages", folder / study.stem / "artifacts" / "stages")
+            shutil.rmtree(folder / study.stem / "artifacts" / "stages" / "recovered")
+        search(study, on, 1)  # the teacher, what trials share, and one trial
+        start = time.monotonic()
+        search(study, on, 1 + TRIALS)
+        rates[way] = 3600 * TRIALS / (time.monotonic() - start)
+    print(f"\n{TRIALS} trials each; worker start-up included\n")
+    print("| workers | trials per hour | ratio |\n|---|--:|--:|")
+    first = next(iter(rates.values()))
+    for way, rate in rates.items():
+        print(f"| {way} | {rate:.0f} | {rate / first:.2f} |")
+    leases = waited(folder / f"workers_{len(ways) - 1}.yaml")
+    print(f"\nWhat the records of the last say of the device: {leases[-1]}")
+
+
+def search(study: Path, cores: list[int], trials: int) -> None:
+    """Search on some cores until so many trials are done."""
+    command = [
+        "taskset",
+        "-c",
+        ",".join(map(str, cores)),
+        sys.executable,
+        "-m",
+        "autocompress",
+        "search",
+        str(study),
+        "-q",
+    ]
+    subprocess.run([*command, "--offline", "--trials", str(trials)], check=True, stdout=subprocess.DEVNULL)
+
+
+def waited(study: Path) -> list[str]:
+    """What the measurements say of the device."""
+    from autocompress.study.details import read_details
+
+    plan = read_plan(study)
+    rows = [row for row in read_study(plan.storage, plan.study).rows if row.trial and row.state == "complete"]
+    found = [read_details(plan.storage, plan.study, row.trial).outcome.measurement for row in rows]
+    return [str(seen.conditions["device_lease"]) for seen in found if seen is not None]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

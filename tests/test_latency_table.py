@@ -1,0 +1,99 @@
+"""The latency of what is not built: exact where the device is a straight line, honest about its error where it is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from autocompress.errors import TrialStopped
+from autocompress.jobs import Bar
+from autocompress.latency_table import FEWEST, LatencyTable, Shape
+from autocompress.measurement import Result
+from autocompress.pipeline import _predict_price
+from autocompress.recipe import Recipe
+from tests.models import tiny_candidate
+
+
+def rows(noise: float = 0.0, bits: tuple[int, ...] = (8, 4)) -> list[Result]:
+    """What a device that is a straight line would measure."""
+    rng = np.random.default_rng(0)
+    found = []
+    for number, (depth, heads, neurons, width) in enumerate(
+        product((1, 2, 4, 6), (3, 6, 12), (96, 384, 1536), bits), 1
+    ):
+        per_layer = (0.02 + 0.004 * heads + 0.0001 * neurons) * (1 if width == 8 else 1.7)
+        latency = (0.05 + per_layer * (depth - 1 + 0.4)) * float(np.exp(rng.normal(0, noise)))
+        found.append(
+            Result(
+                trial=number,
+                state="complete",
+                reason=None,
+                recipe=Recipe(depth=depth, weight_bits=width, embedding_bits=8),
+                latency_ms=latency,
+                heads=(heads,) * depth,
+                neurons=(neurons,) * depth,
+            )
+        )
+    return found
+
+
+def shape_of(row: Result) -> Shape:
+    assert row.heads is not None
+    assert row.neurons is not None
+    return Shape.of(row.recipe, row.heads, row.neurons)
+
+
+def test_a_straight_line_is_learned_and_its_unseen_shapes_told() -> None:
+    every = rows()
+    order = np.random.default_rng(1).permutation(len(every))
+    table = LatencyTable.learned([every[index] for index in order[:40]])
+    assert table is not None
+    unseen = [every[index] for index in order[40:]]
+    off = [abs((table.predict(shape_of(row)) or 0) / (row.latency_ms or 1) - 1) for row in unseen]
+    assert np.quantile(off, 0.9) < 0.1
+    whole = LatencyTable.learned(every)
+    assert whole is not None
+    assert whole.error < 0.05
+
+
+def test_the_stated_error_is_that_of_shapes_it_has_not_seen() -> None:
+    noisy = rows(noise=0.1)
+    table = LatencyTable.learned(noisy)
+    assert table is not None
+    assert 0.1 < table.error < 0.4  # two standard deviations of the noise, and what the fit adds
+    exact = LatencyTable.learned(rows())
+    assert exact is not None
+    assert exact.error < table.error
+    assert "%" in table.in_words()
+
+
+def test_one_shape_measured_often_counts_once() -> None:
+    few = rows()[: FEWEST - 1]
+    again = [replace(row, trial=row.trial + 1000) for row in few]
+    assert LatencyTable.learned([*few, *again]) is None
+    assert LatencyTable.learned([replace(row, state="stopped") for row in rows()]) is None
+
+
+def test_a_width_that_was_never_measured_is_not_told() -> None:
+    table = LatencyTable.learned(rows(bits=(8,)))
+    assert table is not None
+    assert table.predict(Shape((4, 4), (96, 96), ("full", 2), 8)) is None
+    assert table.predict(Shape((4, 4), (96, 96), ("full", 8), 8)) is not None
+
+
+def test_only_what_is_surely_too_slow_stops_before_it_is_built() -> None:
+    candidate = tiny_candidate()
+    slow = [
+        replace(row, recipe=replace(row.recipe, weight_bits=candidate.recipe.weight_bits)) for row in rows(bits=(8,))
+    ]
+    table = LatencyTable.learned(slow)
+    assert table is not None
+    predicted = table.predict(Shape.of(candidate.recipe, candidate.heads, candidate.neurons))
+    assert predicted is not None
+    with pytest.raises(TrialStopped, match=r"predicted latency .* not built"):
+        _predict_price(candidate, Bar(max_latency_ms=predicted * (1 - table.error) * 0.99, table=table))
+    _predict_price(candidate, Bar(max_latency_ms=predicted * (1 - table.error) * 1.01, table=table))
+    _predict_price(candidate, Bar(max_latency_ms=1e-9))
