@@ -28,6 +28,7 @@ from autocompress.store import Store, digest
 from autocompress.training import ordered_batches
 
 CALIBRATION_STEPS = 10
+SUPERNET_SETTINGS = ("supernet_epochs", "supernet_learning_rate", "batch", "temperature", "label_weight")
 REFIT_ROWS, REFIT_TOKENS = 1500, 25_000  # at most; more cost seconds and memory, and fit no better
 Say = Callable[[str, float], None]  # stage, fraction done
 
@@ -271,7 +272,8 @@ class Materials:
     def supernet_inputs(self) -> dict[str, Any]:
         """What the super-net is made from."""
         structures = {name: self.space.choices[name] for name in DECISIONS if name not in AFTER_RECOVERY}
-        return self.lesson_inputs | {"structures": structures, "recovery": self.plan.recovery.model_dump()}
+        settings = self.plan.recovery.model_dump(include=set(SUPERNET_SETTINGS))
+        return self.lesson_inputs | {"structures": structures, "recovery": settings}
 
     def _train_supernet(
         self,

@@ -200,9 +200,7 @@ class Pipeline:
     ) -> None:
         settings, epochs = self.plan.recovery, self.plan.recovery.epochs_at(rung)
         first = self._is_first(rung)
-        share = (
-            0.0 if not first else REFIT_SHARE if epochs > 0 else 1.0
-        )  # of the progress, for what comes before training
+        share = 0.0 if not first else REFIT_SHARE if epochs > 0 else 1.0  # of the progress, before training
         torch.manual_seed(self.plan.seed)
         with lease.training(self.store.root) as pause:
             step = pause(progress)

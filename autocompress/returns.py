@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-WINDOW = 0.35  # of the time searched: what it brought decides
+WINDOW = 0.4  # of the time searched: what it brought decides
 LEAST_WINDOW = 180.0  # seconds
 LEAST_GROWTH = 0.002  # of the hypervolume, within the window
 LEAST_TRIALS = 30
@@ -20,13 +21,19 @@ class Returns:
         """A trial ended."""
         self.moments.append((seconds, hypervolume))
 
-    def stalled(self) -> str | None:
-        """Why to stop, where the last third of the time brought next to nothing; null while it is worth going on."""
+    def stalled(self, promise: Callable[[], float]) -> str | None:
+        """Why to stop, where the last 40 % of the time brought next to nothing; null while it is worth going on.
+
+        `promise` tells the hypervolume that training a known candidate further would probably add: as long as that is
+        something, the search has not come to its end.
+        """
         if len(self.moments) < LEAST_TRIALS:
             return None
         (begin, _), (now, reached) = self.moments[0], self.moments[-1]
         window = max(LEAST_WINDOW, WINDOW * (now - begin))
         if now - begin < 2 * window or self._gained(window) >= LEAST_GROWTH * reached:
+            return None
+        if promise() >= LEAST_GROWTH * reached:
             return None
         return (
             f"the hypervolume grew by {100 * self._gained(window) / reached:.1f} % in the last {window / 60:.0f} min:"

@@ -64,6 +64,10 @@ class Known:
         """See `front.promotions`."""
         return self._rungs.promotions(rung) if self._rungs is not None else []
 
+    def promise(self) -> float:
+        """The most hypervolume that the front would probably gain from training one candidate further."""
+        return max((one.gain for rung in range(LAST_RUNG) for one in self.promotions(rung)[:1]), default=0.0)
+
     @property
     def hypervolume(self) -> float:
         """Of the front; 0 before the teacher is measured."""

@@ -144,6 +144,8 @@ class Search:
         plan, time_budget = self.plan, self.plan.budget.time
         if time_budget is None or self.study.fitted_recovery() is not None or self._ending() is not None:
             return None
+        if all(name in AFTER_RECOVERY for name in self.space.free):
+            return None  # nothing is trained
         if self.meter.spent.trials:  # begun before amounts were fitted: its trials were trained as the file says
             return None
         done = self._run_alone(Job("calibration", 0), "calibration", interrupt)
@@ -338,8 +340,8 @@ class Search:
     def _ending(self) -> str | None:
         """Why no further trial may start, or null."""
         running = sum(worker.job is not None for worker in self.workers)
-        stalled = self.returns.stalled() if self.plan.engine.stop_early and self.plan.budget.time else None
-        return self.meter.ending(running) or stalled
+        early = self.plan.engine.stop_early and self.plan.budget.time is not None
+        return self.meter.ending(running) or (self.returns.stalled(self.known.promise) if early else None)
 
     def _tick(self, save: bool = False) -> None:
         """Keep the display alive and the time used written down."""

