@@ -9,11 +9,12 @@ from autocompress.budget import Meter
 from autocompress.front import Promotion, Reference, Rungs, hypervolume, on_front
 from autocompress.measurement import Result
 from autocompress.plan import LAST_RUNG, StudyPlan
-from autocompress.recipe import Recipe
+from autocompress.recipe import AFTER_RECOVERY, Recipe, Scalar
 from autocompress.space import Space
 from autocompress.study import StudyView
 
 SHARES = (0.3, 0.3, 0.4)  # of the workers' time, for trials at each rung
+FEW_TWINS = 3
 TWINS_IN_A_ROW = 10  # proposals already known, one after another: the space is as good as exhausted
 
 
@@ -104,6 +105,17 @@ class Schedule:
         """Where a new recipe begins: untrained, unless there is nothing to train or rungs are switched off."""
         whole = recipe.structure() == Recipe(depth=self.space.layers)
         return 0 if self.plan.engine.rungs and not whole else LAST_RUNG
+
+    @property
+    def pinned(self) -> Mapping[str, Scalar]:
+        """What new recipes have in common: with rungs, the bits, since only full training is worth trying all of them.
+
+        Where proposals repeat themselves, nothing: few structures are left.
+        """
+        engine = self.plan.engine
+        structures = set(self.space.free) - set(AFTER_RECOVERY)
+        usual = engine.rungs and engine.reuse and structures and self.twins < FEW_TWINS
+        return self.space.usual_bits() if usual else {}
 
     def next(self, known: Known, running: Sequence[Running]) -> Further | str | None:
         """A candidate to be trained further; null for a new one; or, as text, why there is neither.

@@ -222,7 +222,7 @@ class Search:
                 return choice
             if isinstance(choice, Further):
                 self.study.enqueue([choice.recipe], rung=choice.rung)
-        asked = self.study.ask(self.schedule.first_rung)
+        asked = self.study.ask(self.schedule.first_rung, self.schedule.pinned)
         self.known.add(self.study.row(asked.number))
         self.meter.changed()
         if self._is_twin(asked):

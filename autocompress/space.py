@@ -91,6 +91,12 @@ class Space:
         family = [Recipe.from_dict({**values, **dict(zip(AFTER_RECOVERY, pair, strict=True))}) for pair in bits]
         return [member for member in family if member != recipe]
 
+    def usual_bits(self) -> dict[str, Scalar]:
+        """The widths that a structure is first tried in, of those that are free: weights in what runs fastest, 8 bits or what
+        is next to it, tables in the smallest, which costs hardly any time."""
+        wanted = {"weight_bits": 8, "embedding_bits": 1}
+        return {name: _nearest(name, self.choices[name], wanted[name]) for name in AFTER_RECOVERY if name in self.free}
+
     def draw(self, chance: Random) -> Recipe:
         """Any recipe, all values of a decision alike."""
         return self.canonical({name: chance.choice(choices) for name, choices in self.choices.items()})

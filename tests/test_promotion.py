@@ -102,6 +102,17 @@ def test_a_search_goes_up_the_rungs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert 2 in {one.rung for one in front}
 
 
+def test_structures_are_first_tried_in_the_usual_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = searched(tmp_path, monkeypatch, budget={"trials": 40}, engine={"starters": False})
+    usual = space().usual_bits()
+    assert usual == {"weight_bits": 8, "embedding_bits": 4}
+    first = [one for one in view.rows if one.trial and one.rung == 0 and one.reason is None]
+    assert sum(usual.items() <= one.recipe.as_dict().items() for one in first) > 0.7 * len(first)
+    assert len({one.recipe.structure().key for one in first}) > 0.7 * len(first)  # hardly any structure twice
+    full = [one for one in view.rows if one.rung == 2]
+    assert len({(one.recipe.weight_bits, one.recipe.embedding_bits) for one in full}) > 2
+
+
 def test_without_rungs_every_trial_is_trained_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     view = searched(tmp_path, monkeypatch, budget={"trials": 12}, engine={"rungs": False})
     assert {one.rung for one in view.rows if one.trial} == {2}

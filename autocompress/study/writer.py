@@ -21,7 +21,7 @@ from autocompress.errors import AutocompressError
 from autocompress.front import Reference, standings
 from autocompress.measurement import Outcome, Quality, Result
 from autocompress.plan import LAST_RUNG, Recovery, StudyPlan
-from autocompress.recipe import Recipe
+from autocompress.recipe import Recipe, Scalar
 from autocompress.space import Space
 from autocompress.study import ours, queue
 from autocompress.study.earlier import earlier_recipes
@@ -109,14 +109,20 @@ class Study:
         self.enqueue(self._starters(space))
         return record
 
-    def ask(self, rung_of: Callable[[Recipe], int] = lambda recipe: LAST_RUNG) -> Asked:
+    def ask(
+        self, rung_of: Callable[[Recipe], int] = lambda recipe: LAST_RUNG, pinned: Mapping[str, Scalar] | None = None
+    ) -> Asked:
         """The next trial, running from now on: interrupted ones first, then what was enqueued, then the sampler's.
 
-        `rung_of` says at which rung a recipe begins, where it was not enqueued for a certain one.
+        `rung_of` says at which rung a recipe begins, where it was not enqueued for a certain one; `pinned` are values
+        that the sampler is to leave as they are.
         """
         space = self._asking_space()
         if self.teacher() is None:
             raise ValueError("the teacher is trial 0: record it before asking")
+        if pinned and not self.waits():
+            with_retries(lambda: queue.enqueue(self._study, pinned, "", None))
+            self._waiting = None
         waiting = self._those_waiting()
         queued = with_retries(lambda: queue.next_trial(self._study, waiting.values()))
         waiting.pop(queued.number, None)
