@@ -64,7 +64,8 @@ def test_every_trial_is_told_and_the_front_is_measured_on_test(searched: tuple[P
     file, display = searched
     view = view_of(file)
     assert display.trials[0] == 0
-    assert [row.trial for row in view.rows] == [0, 1, 2, 3, 4, 5]
+    assert [row.trial for row in view.rows] == list(range(len(view.rows)))
+    assert len(view.rows) >= 6  # twins, which cost nothing, do not count in the budget
     assert {row.state for row in view.rows} <= {"complete", "stopped"}
     teacher = view.rows[0]
     assert teacher.quality is not None
@@ -100,7 +101,9 @@ def test_with_a_time_budget_training_is_fitted_to_it_once(tmp_path: Path) -> Non
     again = Quiet()
     run_search(read_plan(file, ["budget.trials=2", "budget.time=80s"]), display=again, offline=True)
     assert view_of(file).recovery == fitted
-    assert not {"calibrating", "super-net", "teacher outputs"} & set(again.stages)  # all is found by its hash
+    assert "calibrating" not in again.stages
+    stages = read_plan(file).artifacts.path / "stages"  # type: ignore[operator]  # filled in by read_plan
+    assert [len(list((stages / kind).iterdir())) for kind in ("teacher", "targets", "supernet")] == [1, 1, 1]
 
 
 def test_a_met_budget_ends_at_once_and_a_raised_one_goes_on(searched: tuple[Path, Quiet]) -> None:
