@@ -31,22 +31,22 @@ optuna_trials = Table(
     Column("trial_id", Integer, primary_key=True),
     Column("study_id", ForeignKey("studies.study_id")),
 )
-optuna_user_attributes = Table(
-    "trial_user_attributes",
-    Base.metadata,
-    Column("trial_user_attribute_id", Integer, primary_key=True),
-    Column("trial_id", ForeignKey("trials.trial_id")),
-    Column("key", String(512)),
-    Column("value_json", Text()),
-)
-optuna_trial_attributes = Table(
-    "trial_system_attributes",
-    Base.metadata,
-    Column("trial_system_attribute_id", Integer, primary_key=True),
-    Column("trial_id", ForeignKey("trials.trial_id")),
-    Column("key", String(512)),
-    Column("value_json", Text()),
-)
+
+
+def _attributes(owner: str) -> Table:
+    """The table of the attributes that Optuna calls `owner`'s: user or system."""
+    return Table(
+        f"trial_{owner}_attributes",
+        Base.metadata,
+        Column(f"trial_{owner}_attribute_id", Integer, primary_key=True),
+        Column("trial_id", ForeignKey("trials.trial_id")),
+        Column("key", String(512)),
+        Column("value_json", Text()),
+    )
+
+
+optuna_user_attributes = _attributes("user")
+optuna_trial_attributes = _attributes("system")
 
 
 class StudyRow(Base):
