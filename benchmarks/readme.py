@@ -36,7 +36,7 @@ def main(study: str) -> None:
 def table(view: StudyView) -> str:
     """The teacher and the front, fastest last, as Markdown."""
     rows = [view.rows[0], *sorted((row for row in view.rows if row.on_front), key=lambda row: row.speedup or 0)]
-    tried = [row for row in view.rows if row.trial and row.state == "complete"]
+    tried = {row.sha256 for row in view.rows if row.trial and row.state == "complete"}  # twins are told, not measured
     lines = [
         f"Study `{view.name}`: {len(tried)} models measured in {view.seconds / 60:.0f} minutes, teacher included.",
         "",
@@ -96,7 +96,7 @@ def draw(view: StudyView, path: Path) -> None:
     axes.set_xlabel("latency, ms (batch 1, one thread; log scale)")
     axes.set_ylabel("accuracy on validation, %")
     axes.grid(alpha=0.3, which="both")
-    axes.set_title(f"{len(measured) - 1} measured models of one teacher; area = file size")
+    axes.set_title(f"{len({row.sha256 for row in measured if row.trial})} measured models of one teacher; area = file size")
     legend = axes.legend(loc="lower right", frameon=False)
     for handle in legend.legend_handles:
         handle.set_sizes([60])  # type: ignore[union-attr]  # all are scatter marks
