@@ -96,7 +96,9 @@ def draw(view: StudyView, path: Path) -> None:
     axes.set_xlabel("latency, ms (batch 1, one thread; log scale)")
     axes.set_ylabel("accuracy on validation, %")
     axes.grid(alpha=0.3, which="both")
-    axes.set_title(f"{len({row.sha256 for row in measured if row.trial})} measured models of one teacher; area = file size")
+    axes.set_title(
+        f"{len({row.sha256 for row in measured if row.trial})} measured models of one teacher; area = file size"
+    )
     legend = axes.legend(loc="lower right", frameon=False)
     for handle in legend.legend_handles:
         handle.set_sizes([60])  # type: ignore[union-attr]  # all are scatter marks
