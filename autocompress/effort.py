@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from autocompress.plan import Recovery
 
-LABELS, SUPERNET, FULL = (
-    0.08,
-    0.18,
-    0.4,
-)  # of the time left: teacher outputs, the super-net, trials that are trained in full
+LABELS, SUPERNET, FULL = 0.06, 0.18, 0.4  # of the time left: teacher outputs, super-net, trials trained in full
+LONG_ENOUGH = 0.5  # of what would be fitted: a super-net trained so long is taken as it is
 FULL_TRIALS = 16  # about that many should be trained in full; with their bit-widths they are most of a front
 SHORT = 1 / 8  # of a full training
 MOST_COPIES = 6
@@ -27,22 +24,29 @@ class Rates:
     step: float  # one step of training a middling candidate in one worker, beside the others
     rows: int  # of train
     further: int  # unlabelled rows
+    trained: Mapping[str, float] = field(default_factory=dict)  # amounts of the super-net that is there already
 
 
 def fitted(recovery: Recovery, given: Collection[str], seconds: float, workers: int, rates: Rates) -> Recovery:
     """The recovery with those of its amounts that were not given in the study file fitted to the seconds that are left.
 
-    Amounts: `copies`, `supernet_epochs`, `short_epochs`, `epochs`. What was given stays as it is.
+    Amounts: `copies`, `supernet_epochs`, `short_epochs`, `epochs`. What was given stays as it is. Where a super-net is
+    there already and was trained at least half as long, it is the one: its time goes to the trials.
     """
     per_step = recovery.batch / rates.rows  # epochs
-    full = _between(FULL * seconds * workers / FULL_TRIALS / rates.step, FULL_STEPS)
     labelled = LABELS * seconds / rates.label
-    amounts = {
+    shared = {
         "copies": int(_between((labelled - rates.further) / rates.rows - 1, (0, MOST_COPIES))),
         "supernet_epochs": per_step * _between(SUPERNET * seconds / rates.supernet_step, SUPERNET_STEPS),
-        "short_epochs": per_step * _between(full * SHORT, SHORT_STEPS),
-        "epochs": per_step * full,
     }
+    shared |= {name: getattr(recovery, name) for name in shared if name in given}
+    if rates.trained.get("supernet_epochs", 0.0) >= LONG_ENOUGH * shared["supernet_epochs"]:
+        shared = {"copies": int(rates.trained["copies"]), "supernet_epochs": rates.trained["supernet_epochs"]}
+        seconds /= 1 - LABELS - SUPERNET
+    full = _between(FULL * seconds * workers / FULL_TRIALS / rates.step, FULL_STEPS)
+    if "epochs" in given:
+        full = recovery.epochs / per_step
+    amounts = shared | {"short_epochs": per_step * _between(full * SHORT, SHORT_STEPS), "epochs": per_step * full}
     return recovery.model_copy(update={name: amount for name, amount in amounts.items() if name not in given})
 
 

@@ -22,8 +22,8 @@ from autocompress.store import Store, digest, manifest
 from autocompress.study.details import read_details
 
 if TYPE_CHECKING:
+    from autocompress.display import Display
     from autocompress.plan import StudyPlan
-    from autocompress.search import Display
 
 FORMS = ("onnx", "transformers")
 SAME = 1e-4  # of logits: the same weights, run twice

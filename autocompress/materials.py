@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -275,6 +275,14 @@ class Materials:
         settings = self.plan.recovery.model_dump(include=set(SUPERNET_SETTINGS))
         return self.lesson_inputs | {"structures": structures, "recovery": settings}
 
+    def trained_supernet(self) -> dict[str, float]:
+        """The amounts of the longest training of this very super-net that is there already, by an earlier study, say."""
+        mine, mine_amounts = _without_amounts(self.supernet_inputs)
+        fixed = {name: mine_amounts[name] for name in mine_amounts if name in self.plan.given_recovery}
+        known = [_without_amounts(inputs) for inputs in self.store.stages("supernet")]
+        amounts = [own for others, own in known if digest(others) == digest(mine) and fixed.items() <= own.items()]
+        return max(amounts, key=lambda own: own["supernet_epochs"], default={})
+
     def _train_supernet(
         self,
         worth: surgery.Importance,
@@ -309,3 +317,10 @@ class Materials:
 
     def _from_teacher(self, version: int) -> dict[str, Any]:
         return {"teacher": digest(self.teacher_inputs), "version": version}
+
+
+def _without_amounts(supernet_inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
+    """What a super-net is made from, and how much of it."""
+    inputs, recovery = dict(supernet_inputs), dict(supernet_inputs["recovery"])
+    amounts = {"copies": inputs.pop("copies"), "supernet_epochs": recovery.pop("supernet_epochs")}
+    return inputs | {"recovery": recovery}, amounts

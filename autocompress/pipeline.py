@@ -64,7 +64,8 @@ class Pipeline:
             return self.shared.label_seconds(), self.shared.supernet_step_seconds(worth)
 
     def own_rates(self, say: Say) -> dict[str, Any]:
-        """Seconds of one training step of a middling candidate in this worker, and how many rows there are."""
+        """Seconds of one training step of a middling candidate in this worker, how many rows there are, and what of the
+        super-net is there already."""
         clock = Clock(say)
         teacher, worth = self.shared.teacher_model(clock), self.shared.importance(clock)
         layers = len(self.shared.family.layers(teacher))
@@ -73,7 +74,8 @@ class Pipeline:
         with clock.stage("calibrating"), lease.computing(self.store.root):
             step = self.shared.step_seconds(candidate)
         data = self.shared.data
-        return {"step": step, "rows": len(data.train), "further": len(data.unlabelled)}
+        trained = self.shared.trained_supernet() if self.plan.engine.reuse else {}
+        return {"step": step, "rows": len(data.train), "further": len(data.unlabelled), "trained": trained}
 
     def run_shared(self, say: Say) -> None:
         """What every trial needs of the teacher, computed before the first one starts: trials would wait for it."""

@@ -13,7 +13,7 @@ from autocompress.recipe import AFTER_RECOVERY, Recipe, Scalar
 from autocompress.space import Space
 from autocompress.study import StudyView
 
-SHARES = (0.3, 0.3, 0.4)  # of the workers' time, for trials at each rung
+SHARES = (0.3, 0.2, 0.5)  # of the workers' time, for the trainings of each rung
 FEW_TWINS = 3
 TWINS_IN_A_ROW = 10  # proposals already known, one after another: the space is as good as exhausted
 
@@ -27,14 +27,18 @@ class Known:
     constraints: Mapping[str, float | None]
     reference: Reference | None
     rows: dict[int, Result] = field(default_factory=dict)
-    seconds: list[float] = field(default_factory=lambda: [0.0] * (LAST_RUNG + 1))  # that trials at each rung have taken
+    reuse: bool = True  # whether one training serves all bit-widths of a structure
+    seconds: list[float] = field(
+        default_factory=lambda: [0.0] * (LAST_RUNG + 1)
+    )  # that each rung's trainings have taken
+    _trained: set[tuple[str, int]] = field(default_factory=set)  # weights, at a rung
     _front: frozenset[int] = frozenset()
     _rungs: Rungs | None = None
 
     @classmethod
-    def of(cls, view: StudyView) -> Known:
+    def of(cls, view: StudyView, reuse: bool = True) -> Known:
         """All that a study holds."""
-        known = cls(view.objectives, view.constraints, view.reference)
+        known = cls(view.objectives, view.constraints, view.reference, reuse=reuse)
         known._rungs = Rungs(view.reference, view.constraints) if view.reference else None
         for row in view.rows:
             known.add(row)
@@ -45,11 +49,19 @@ class Known:
         self.rows[row.trial] = row
         if self._rungs is not None:
             self._rungs.add(row)
-        if row.rung is not None and row.state != "running":
+        if row.rung is not None and row.state != "running" and self._is_first(row, row.rung):
             self.seconds[row.rung] += row.seconds or 0.0
         if row.state == "complete":  # whoever was dominated stays so: the front and the newcomer are all that matter
             near = [self.rows[trial] for trial in {0, row.trial} | self._front if trial in self.rows]
             self._front = frozenset(on_front(near, self.objectives, self.constraints))
+
+    def _is_first(self, row: Result, rung: int) -> bool:
+        """Whether its weights were new at that rung. Other bits of them take seconds, and are no rung's share."""
+        weights = row.recipe.structure() if self.reuse else row.recipe
+        if weights == Recipe(depth=self.rows[0].recipe.depth) or (weights.key, rung) in self._trained:
+            return False
+        self._trained.add((weights.key, rung))
+        return True
 
     @property
     def teacher(self) -> Result:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from random import Random
-from types import FrameType
-from typing import Protocol
 
 from autocompress import registry
 from autocompress.budget import Meter
-from autocompress.effort import fitted
-from autocompress.errors import AutocompressError, UsageError
+from autocompress.crew import POLL_SECONDS, Crew, catching, hired
+from autocompress.display import Display
+from autocompress.errors import UsageError
 from autocompress.front import as_expected, expected_drop, on_front
-from autocompress.jobs import Bar, Done, Job, Said, Settled
+from autocompress.groundwork import Groundwork
+from autocompress.jobs import Bar, Job, Said, Settled
 from autocompress.latency_table import LatencyTable
 from autocompress.measurement import Outcome, Result, in_words
 from autocompress.model_config import read_config
@@ -29,30 +27,10 @@ from autocompress.space import Space, resolve_space
 from autocompress.store import Store
 from autocompress.study import Asked, Study, read_study
 from autocompress.study.details import read_details
-from autocompress.workers import Worker, cores
+from autocompress.workers import Worker
 
-POLL_SECONDS = 0.5
 TIDY_SECONDS = 60.0  # between two looks at how much room the artifacts take
 DRAWS = 200  # recipes drawn, after a proposal that was known, to find one that is not
-
-
-class Display(Protocol):
-    """What a search tells its user while it runs."""
-
-    def stage(self, worker: int, trial: int, words: str, stage: str, fraction: float) -> None:
-        """A worker is so far in a stage of a trial."""
-
-    def finished(self, trial: int, recipe: Recipe, outcome: Outcome, words: str) -> None:
-        """A trial ended."""
-
-    def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
-        """How much of the budget is used."""
-
-    def front(self, rows: Sequence[Result], teacher: Result | None) -> None:
-        """The front so far."""
-
-    def say(self, text: str) -> None:
-        """One line of news."""
 
 
 @dataclass(frozen=True)
@@ -67,27 +45,13 @@ class Ending:
 
 
 @dataclass
-class _Interrupt:
-    """Set by Ctrl-C or SIGTERM; a second one ends the program at once."""
-
-    asked: bool = False
-
-    def __call__(self, signum: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-
-@dataclass
 class Search:
     """One run of a study's supervisor: asks, watches, tells."""
 
     plan: StudyPlan
     study: Study
     space: Space
-    display: Display
-    offline: bool
-    workers: list[Worker] = field(default_factory=list)
+    crew: Crew
     chance: Random = field(init=False)
     meter: Meter = field(init=False)
     schedule: Schedule = field(init=False)
@@ -100,98 +64,32 @@ class Search:
         self.chance = Random(self.plan.seed)
         self.meter = Meter(self.plan.budget, self.study)
         self.schedule = Schedule(self.plan, self.space, self.meter)
+        self.crew.tick = self._tick
 
     def run(self) -> Ending:
         """Teacher, trials, finalists; every exit leaves a valid front behind."""
-        with _catching() as interrupt, self.pool():
-            reason = (
-                self._teacher(interrupt)
-                or self._fit_effort(interrupt)
-                or self._shared(interrupt)
-                or self._trials(interrupt)
-            )
-            for worker in self.workers:
-                if worker.job is not None:
-                    worker.close()  # interrupted: its trial is tried again when the study goes on
+        with catching(self.crew.interrupt):
+            reason = Groundwork(self.plan, self.study, self.space, self.meter, self.crew).lay()
+            outlook: tuple[str, ...] = ()
             if self.study.teacher() is not None:
+                view = read_study(self.plan.storage, self.plan.study)
+                self.known = Known.of(view, self.plan.engine.reuse)
+                reason = reason or self._trials()
+                self.crew.give_up()
                 self._finalists()
-        outlook = tuple(self._outlook()) if self.study.teacher() is not None else ()
+                outlook = tuple(self._outlook())
         spent = self.meter.spent
-        return Ending(reason, interrupt.asked, spent.trials, spent.seconds, outlook)
+        return Ending(reason or "interrupted", self.crew.interrupt.asked, spent.trials, spent.seconds, outlook)
 
-    # ---- the four parts ---------------------------------------------------------------------------------------
+    # ---- the parts ---------------------------------------------------------------------------------------------
 
-    def _teacher(self, interrupt: _Interrupt) -> str | None:
-        """Trial 0, complete before anything is asked; a reason to end where that was not to be."""
-        known = self.study.teacher()
-        if known is None:
-            done = self._run_alone(Job("teacher", 0), "the teacher", interrupt)
-            if done is None:
-                return "interrupted"
-            if done.outcome is None or done.outcome.state != "complete":
-                kind = UsageError if done.usage else AutocompressError
-                raise kind(done.error or "the teacher could not be measured")
-            self.study.record_teacher(done.outcome)
-            self.display.finished(0, Recipe(), done.outcome, "teacher, fp32")
-            known = self.study.teacher()
-        assert known is not None  # recorded just now
-        self._settle(Settled(known.sha256, self.study.fitted_recovery()))
-        self.known = Known.of(read_study(self.plan.storage, self.plan.study))
-        return None
-
-    def _fit_effort(self, interrupt: _Interrupt) -> str | None:
-        """Choose how long to train, where the study file leaves that to the time budget; a reason to end, or null."""
-        plan, time_budget = self.plan, self.plan.budget.time
-        if time_budget is None or self.study.fitted_recovery() is not None or self._ending() is not None:
-            return None
-        if all(name in AFTER_RECOVERY for name in self.space.free):
-            return None  # nothing is trained
-        if self.meter.spent.trials:  # begun before amounts were fitted: its trials were trained as the file says
-            return None
-        done = self._run_alone(Job("calibration", 0), "calibration", interrupt)
-        if done is None:
-            return "interrupted"
-        if done.rates is None:
-            raise AutocompressError(f"what training costs could not be measured: {done.error}")
-        left = max(0.0, time_budget - self.meter.seconds)
-        recovery = fitted(plan.recovery, plan.given_recovery, left, plan.workers, done.rates)
-        self.study.record_recovery(recovery)
-        self._settle(Settled(self.workers[0].settled.reference_sha, recovery))
-        self.display.say(
-            f"fitted to the time left: super-net {recovery.supernet_epochs:.1f} epochs, short training"
-            f" {recovery.short_epochs:.2f}, full training {recovery.epochs:.1f}, {recovery.copies} copies of each row"
-        )
-        return None
-
-    def _outlook(self) -> Iterator[str]:
-        forecast = self.returns.forecast()
-        if forecast is not None:
-            yield forecast
-        table = LatencyTable.learned(list(self.known.rows.values()))
-        if table is not None:
-            yield f"the latency of what is not measured could be told to {table.in_words()}"
-
-    def _settle(self, settled: Settled) -> None:
-        for worker in self.workers:
-            worker.settled = settled
-
-    def _shared(self, interrupt: _Interrupt) -> str | None:
-        """What all trials share, on all cores; a reason to end where that was not to be."""
-        if self._ending() is not None:
-            return None
-        done = self._run_alone(Job("shared", 0), "what all trials share", interrupt)
-        if done is not None and done.error is not None:
-            raise (UsageError if done.usage else AutocompressError)(done.error)
-        return "interrupted" if done is None else None
-
-    def _trials(self, interrupt: _Interrupt) -> str:
+    def _trials(self) -> str:
         """Ask, start, watch and tell until the budget is met; the reason why it ended."""
-        while not interrupt.asked:
+        while not self.crew.interrupt.asked:
             ending = None
-            for worker in self.workers:
-                if worker.job is None:
-                    ending = self._ending() or self._start(worker)
-            busy = [worker for worker in self.workers if worker.job is not None]
+            for worker in self.crew.idle:
+                ending = self._ending() or self._start(worker)
+            busy = self.crew.busy
             if ending is not None and not busy:
                 return ending
             if busy:
@@ -208,9 +106,17 @@ class Search:
         likely = on_front(expected, self.plan.objectives)
         final = [row for row in rows if row.on_front or row.trial in {0} | likely]
         chosen = [row for row in final if row.test_quality is None]
-        self.test([row for row in chosen if row.sha256 is not None])
+        test_rows(self.study, self.crew, [row for row in chosen if row.sha256 is not None])
         self.study.finish()
         self._tick(save=True)
+
+    def _outlook(self) -> Iterator[str]:
+        forecast = self.returns.forecast()
+        if forecast is not None:
+            yield forecast
+        table = LatencyTable.learned(list(self.known.rows.values()))
+        if table is not None:
+            yield f"the latency of what is not measured could be told to {table.in_words()}"
 
     # ---- pieces ------------------------------------------------------------------------------------------------
 
@@ -246,7 +152,7 @@ class Search:
 
     def _running(self) -> list[Running]:
         now = time.monotonic()
-        busy = [(worker.job, now - worker.started) for worker in self.workers if worker.job]
+        busy = [(worker.job, now - worker.started) for worker in self.crew.workers if worker.job]
         return [Running(job.recipe, job.rung, seconds) for job, seconds in busy if job.recipe is not None]
 
     def _watch(self, worker: Worker) -> None:
@@ -256,14 +162,16 @@ class Search:
         if job is None or said is None:
             return
         if isinstance(said, Said):
-            self.display.stage(self.workers.index(worker), job.trial, self._words(job), said.stage, said.fraction)
+            self.crew.display.stage(
+                self.crew.workers.index(worker), job.trial, self._words(job), said.stage, said.fraction
+            )
             return
         seconds = time.monotonic() - worker.started
         outcome = said.outcome or Outcome(state="failed", reason=said.error, seconds=seconds)
         assert job.recipe is not None  # trials have one
         self._tell(job.trial, job.recipe, outcome)
         self.meter.changed()
-        self.display.finished(job.trial, job.recipe, outcome, self._words(job))
+        self.crew.display.finished(job.trial, job.recipe, outcome, self._words(job))
         if outcome.state == "complete":
             self._after(job, outcome)
         pending, self.pending = self.pending, []
@@ -275,7 +183,7 @@ class Search:
     def _after(self, job: Job, outcome: Outcome) -> None:
         """Show the front; where a fully trained trial is on it, propose its weights in other bits, which need no training."""
         front = self.known.front
-        self.display.front(front, self.known.teacher)
+        self.crew.display.front(front, self.known.teacher)
         if job.rung == 0 or outcome.stages.get("recovery", 0) > outcome.seconds / 4:
             self.meter.durations.setdefault(job.rung, []).append(outcome.seconds)
         if self.plan.engine.reuse and job.rung == LAST_RUNG and any(row.trial == job.trial for row in front):
@@ -297,29 +205,6 @@ class Search:
         assert artifacts.path is not None  # filled in by read_plan
         Store(artifacts.path).shrink(artifacts.max_gb * 1e9, [row.sha256 for row in kept if row.sha256])
 
-    def test(self, rows: Sequence[Result]) -> None:
-        """Measure finished trials on the test split."""
-        for row in rows:
-            done = self._run_alone(Job("test", row.trial, row.recipe, sha256=row.sha256), row.recipe.in_words(), None)
-            if done is not None and done.quality is not None:
-                self.study.record_quality(row.trial, done.quality)
-            elif done is not None:
-                self.display.say(f"trial {row.trial} could not be measured on the test split: {done.error}")
-
-    def _run_alone(self, job: Job, words: str, interrupt: _Interrupt | None) -> Done | None:
-        """Run one job to its end on the first worker; null when interrupted."""
-        worker = self.workers[0]
-        worker.start(job)
-        while interrupt is None or not interrupt.asked:
-            said = worker.poll(POLL_SECONDS)
-            if isinstance(said, Said):
-                self.display.stage(0, job.trial, words, said.stage, said.fraction)
-            elif said is not None:
-                return said
-            self._tick()
-        worker.close()
-        return None
-
     def _bar(self) -> Bar:
         """What a candidate's price must pass. With rungs, the lowest is the price, and only the surely hopeless stop before."""
         rows, limits, engine = list(self.known.rows.values()), self.plan.constraints, self.plan.engine
@@ -339,31 +224,17 @@ class Search:
 
     def _ending(self) -> str | None:
         """Why no further trial may start, or null."""
-        running = sum(worker.job is not None for worker in self.workers)
         early = self.plan.engine.stop_early and self.plan.budget.time is not None
-        return self.meter.ending(running) or (self.returns.stalled(self.known.promise) if early else None)
+        return self.meter.ending(len(self.crew.busy)) or (self.returns.stalled(self.known.promise) if early else None)
 
     def _tick(self, save: bool = False) -> None:
         """Keep the display alive and the time used written down."""
         self.meter.save(force=save)
         budget = self.plan.budget
-        self.display.progress(self.meter.spent.trials, budget.trials, self.meter.seconds, budget.time)
+        self.crew.display.progress(self.meter.spent.trials, budget.trials, self.meter.seconds, budget.time)
 
     def _words(self, job: Job) -> str:
         return in_words(job.recipe, job.rung) if job.recipe else "the teacher"
-
-    @contextmanager
-    def pool(self) -> Iterator[None]:
-        """The workers, each with its share of the cores; ended at the end, whatever happens."""
-        threads = max(1, cores() // self.plan.workers)
-        root = self.plan.artifacts.path
-        assert root is not None  # filled in by read_plan
-        self.workers = [Worker(self.plan, root, threads, self.offline) for _ in range(self.plan.workers)]
-        try:
-            yield
-        finally:
-            for worker in self.workers:
-                worker.close()
 
 
 def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> Ending:
@@ -371,8 +242,8 @@ def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> E
     space, data = prepare(plan, offline)
     study = Study.open(plan, space)
     _check_same_data(plan, study, data)
-    with study.lease():
-        return Search(plan, study, space, display, offline).run()
+    with study.lease(), hired(plan, display, offline) as crew:
+        return Search(plan, study, space, crew).run()
 
 
 def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str]:
@@ -409,12 +280,22 @@ def _check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
 def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, offline: bool = False) -> None:
     """Measure some finished trials, and the teacher, on the test split, outside of a search."""
     study = Study.open(plan, None)
-    search = Search(plan, study, Space(0, {}), display, offline)
-    with search.pool():
+    with hired(plan, display, offline) as crew:
         rows = read_study(plan.storage, plan.study).rows
         known = study.teacher()
-        search._settle(Settled(known.sha256 if known else None, study.fitted_recovery()))
-        search.test([row for row in rows if row.trial in {0, *trials} and row.test_quality is None])
+        crew.settle(Settled(known.sha256 if known else None, study.fitted_recovery()))
+        test_rows(study, crew, [row for row in rows if row.trial in {0, *trials} and row.test_quality is None])
+
+
+def test_rows(study: Study, crew: Crew, rows: Sequence[Result]) -> None:
+    """Measure finished trials on the test split."""
+    for row in rows:
+        job = Job("test", row.trial, row.recipe, sha256=row.sha256)
+        done = crew.alone(job, row.recipe.in_words(), stoppable=False)
+        if done is not None and done.quality is not None:
+            study.record_quality(row.trial, done.quality)
+        elif done is not None:
+            crew.display.say(f"trial {row.trial} could not be measured on the test split: {done.error}")
 
 
 def next_bits(space: Space, recipe: Recipe) -> list[Recipe]:
@@ -431,15 +312,3 @@ def next_bits(space: Space, recipe: Recipe) -> list[Recipe]:
         found += [widths[max(fewer)]] if (fewer := [width for width in widths if width < own]) else []
         found += [widths[min(more)]] if (more := [width for width in widths if width > own]) else []
     return found
-
-
-@contextmanager
-def _catching() -> Iterator[_Interrupt]:
-    """Ctrl-C and SIGTERM ask the loop to end instead of breaking it."""
-    interrupt = _Interrupt()
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupt
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

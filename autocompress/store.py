@@ -11,10 +11,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+INPUTS = "inputs.json"  # in a stage's folder
 
 
 def digest(value: Any) -> str:
@@ -35,10 +37,13 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 class Store:
-    """Artifacts (`models/SHA`), stage results (`stages/KIND/KEY`) and trial logs (`logs/`) of a study."""
+    """Artifacts (`models/SHA`), stage results (`stages/KIND/KEY`) and trial logs (`logs/`) of a study.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    A stage's result that one of `others` has is linked from there instead of being made again.
+    """
+
+    def __init__(self, root: Path, others: Sequence[Path] = ()) -> None:
+        self.root, self._others = root, tuple(others)
 
     def artifact(self, sha256: str) -> Path:
         """Folder of an artifact, whether or not it is there."""
@@ -55,21 +60,40 @@ class Store:
     def stage(self, kind: str, inputs: Any, build: Callable[[Path], None]) -> Path:
         """Folder of a stage's result for these inputs; `build` fills it where it is not there yet.
 
-        A second process that wants the same result meanwhile waits for the first.
+        A second process that wants the same result meanwhile waits for the first. What it was made from stands beside it.
         """
-        place = self.root / "stages" / kind / digest(inputs)
+        place = _place(self.root, kind, inputs)
         if not place.is_dir():
             with self._locked(f"{kind}-{place.name}"):
                 if not place.is_dir():
                     with _staging(self.root) as folder:
-                        build(folder)
+                        if not self._linked(kind, inputs, folder):
+                            build(folder)
+                            (folder / INPUTS).write_text(json.dumps(inputs, default=str), encoding="utf-8")
                         _move(folder, place)
         os.utime(place)  # last use, for `shrink`
         return place
 
     def has_stage(self, kind: str, inputs: Any) -> bool:
-        """Whether a stage's result is there."""
-        return (self.root / "stages" / kind / digest(inputs)).is_dir()
+        """Whether a stage's result is there, or with another study."""
+        return any(_place(root, kind, inputs).is_dir() for root in (self.root, *self._others))
+
+    def stages(self, kind: str) -> list[Any]:
+        """What the results of a kind were made from, those of other studies included."""
+        files = [file for root in (self.root, *self._others) for file in root.glob(f"stages/{kind}/*/{INPUTS}")]
+        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+    def _linked(self, kind: str, inputs: Any, folder: Path) -> bool:
+        """Fill a folder with links to another study's result, where one has it: the disk holds it once."""
+        for root in self._others:
+            try:
+                shutil.copytree(_place(root, kind, inputs), folder, copy_function=_link, dirs_exist_ok=True)
+            except OSError:  # it has none, or is just being removed
+                shutil.rmtree(folder)
+                folder.mkdir()
+            else:
+                return True
+        return False
 
     def log(self, trial: int) -> Path:
         """The log file of a trial."""
@@ -105,6 +129,23 @@ class Store:
     def _entries(self) -> Iterator[Path]:
         yield from (self.root / "models").glob("*")
         yield from (self.root / "stages").glob("*/*")
+
+
+def beside(root: Path) -> list[Path]:
+    """The stores of the studies in the same folder: `STUDY/artifacts` each."""
+    return sorted(other for other in root.parent.parent.glob(f"*/{root.name}") if other != root)
+
+
+def _place(root: Path, kind: str, inputs: Any) -> Path:
+    return root / "stages" / kind / digest(inputs)
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for a file, or a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 class _staging:  # noqa: N801  # reads as a verb at its use

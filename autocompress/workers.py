@@ -23,7 +23,7 @@ from autocompress.effort import Rates
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.jobs import Done, Job, Said, Settled
 from autocompress.plan import StudyPlan
-from autocompress.store import Store
+from autocompress.store import Store, beside
 
 TRIALS_PER_CHILD = 50
 SAY_SECONDS = 0.5  # between two words on the progress of one stage
@@ -142,7 +142,7 @@ def _child(pipe: Connection, parent: int, plan: StudyPlan, root: Path, threads: 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    store = Store(root)
+    store = Store(root, beside(root) if plan.engine.reuse else ())
     pipeline: Any = None
     while True:
         try:

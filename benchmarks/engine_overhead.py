@@ -16,7 +16,9 @@ from typing import Any
 
 import optuna
 
+from autocompress import crew as crews
 from autocompress import search as searching
+from autocompress.crew import hired
 from autocompress.search import Search
 from autocompress.show.progress import SilentDisplay
 from autocompress.study import Study
@@ -34,12 +36,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         changes = {"budget": {"trials": given.trials}, "engine": {"sampler": given.sampler}, "constraints": {}}
         study, plan = open_study(Path(folder), **changes), plan_in(Path(folder), **changes)
-        searching.Worker = FormulaWorker  # type: ignore[misc, assignment]  # stands in for the worker processes
+        crews.Worker = FormulaWorker  # type: ignore[misc, assignment]  # stands in for the worker processes
         profile = cProfile.Profile()
-        with study.lease():
+        with study.lease(), hired(plan, SilentDisplay(), offline=True) as crew:
             if given.profile:
                 profile.enable()
-            Search(plan, study, space(), SilentDisplay(), offline=True).run()
+            Search(plan, study, space(), crew).run()
             profile.disable()
     print(f"sampler {given.sampler}, {len(moments)} trials told; milliseconds a trial, the mean of each quarter")
     print("| trials | engine | proposal |\n|--:|--:|--:|")

@@ -105,6 +105,7 @@ class Run:
             "seed": self.seed,
             "engine": engine,
             "recovery": {"epochs": EPOCHS},
+            "artifacts": {"path": f"{self.name}/{self.name}"},  # known to no other search
         }  # fmt: skip
         self.file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
@@ -170,10 +171,10 @@ class Run:
 
     def _take_teacher(self) -> None:
         """Use the teacher that another run of this set and seed fine-tuned: it is the same, and its time is not counted."""
-        mine = FOLDER / self.name / "artifacts" / "stages" / "teacher"
+        mine = FOLDER / self.name / self.name / "stages" / "teacher"
         if mine.exists():
             return
-        for other in FOLDER.glob(f"{self.set}-*-{self.seed}/artifacts/stages/teacher"):
+        for other in FOLDER.glob(f"{self.set}-*-{self.seed}/*/stages/teacher"):
             mine.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(other, mine)
             return

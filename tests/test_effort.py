@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -48,6 +49,16 @@ def test_what_the_study_file_gives_is_never_changed(tmp_path: Path) -> None:
     assert found.supernet_epochs != recovery.supernet_epochs
     plan = read_plan(tiny_study(tmp_path, recovery={"epochs": 2, "copies": 0}), ["recovery.short_epochs=0.5"])
     assert plan.given_recovery == {"epochs", "copies", "short_epochs"}
+
+
+def test_a_super_net_that_is_there_already_is_taken_and_its_time_given_to_the_trials() -> None:
+    anew = fitted(Recovery(), (), 600, 2, RATES)
+    there = replace(RATES, trained={"copies": 2, "supernet_epochs": 0.6 * anew.supernet_epochs})
+    found = fitted(Recovery(), (), 600, 2, there)
+    assert (found.copies, found.supernet_epochs) == (2, 0.6 * anew.supernet_epochs)
+    assert found.epochs > anew.epochs
+    too_short = replace(RATES, trained={"copies": 2, "supernet_epochs": 0.4 * anew.supernet_epochs})
+    assert fitted(Recovery(), (), 600, 2, too_short) == anew
 
 
 def nothing() -> float:

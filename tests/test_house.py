@@ -16,13 +16,15 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("registry", "recipe"),
     ("measurement", "model_config", "attentions", "plan", "runtimes", "metrics", "augment", "graph"),
     ("families", "data", "space", "front", "effort", "latency_table", "store", "lease", "inventory"),
-    ("tasks", "forward", "training", "jobs"),
+    ("tasks", "forward", "training", "jobs", "display"),
     ("surgery", "teacher", "measure", "scoring"),  # the stages do not know each other …
     ("techniques", "importance", "recovery", "deploy", "verify"),  # … but all speak of a surgery's Candidate
     ("study", "materials", "loading", "bench"),
     ("pipeline", "budget", "locating", "card", "returns"),
     ("workers", "cleaning", "folder", "schedule"),
-    ("search", "show", "options"),
+    ("crew", "show", "options"),
+    ("groundwork",),
+    ("search",),
     ("terminal", "export", "dashboard"),
     ("results",),
     ("cli",),

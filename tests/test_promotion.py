@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autocompress import crew as crews
 from autocompress import search as searching
 from autocompress.front import Promotion, Reference, hypervolume, on_front, promotions, standings
 from autocompress.measurement import Result
@@ -76,11 +77,11 @@ def test_every_untrained_trial_says_what_became_of_it() -> None:
 
 def searched(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> StudyView:
     """A search in which a formula stands in for the workers."""
-    monkeypatch.setattr(searching, "Worker", FormulaWorker)
+    monkeypatch.setattr(crews, "Worker", FormulaWorker)
     plan = plan_in(folder, **changes)
     study = open_study(folder, **changes)
-    with study.lease():
-        searching.Search(plan, study, space(), SilentDisplay(), offline=True).run()
+    with study.lease(), crews.hired(plan, SilentDisplay(), offline=True) as crew:
+        searching.Search(plan, study, space(), crew).run()
     return read_study(plan.storage, plan.study)
 
 
@@ -122,14 +123,14 @@ def test_a_small_space_is_searched_up_to_its_last_rung(tmp_path: Path, monkeypat
     small = {"depth": [2, 4], "ffn_sparsity": [0.5, 0.8], "weight_bits": [8], "embedding_bits": [8]}
     from autocompress.space import resolve_space
 
-    monkeypatch.setattr(searching, "Worker", FormulaWorker)
+    monkeypatch.setattr(crews, "Worker", FormulaWorker)
     plan, tiny = (
         plan_in(tmp_path, space=small, budget={"trials": 100}, constraints={}),
         resolve_space(small, 6, {}, "space"),
     )
     study = searching.Study.open(plan, tiny)
-    with study.lease():
-        ending = searching.Search(plan, study, tiny, SilentDisplay(), offline=True).run()
+    with study.lease(), crews.hired(plan, SilentDisplay(), offline=True) as crew:
+        ending = searching.Search(plan, study, tiny, crew).run()
     assert "the space is exhausted" in ending.reason
     rows = read_study(plan.storage, plan.study).rows
     assert {one.recipe.key for one in rows if one.rung == 0 and one.reason is None} == {

@@ -31,6 +31,7 @@ class Quiet:
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.trials: list[int] = []
+        self.said: list[str] = []
 
     def stage(self, worker: int, trial: int, words: str, stage: str, fraction: float) -> None:
         self.stages.append(stage)
@@ -42,7 +43,8 @@ class Quiet:
 
     def front(self, rows: Sequence[Result], teacher: Result | None) -> None: ...
 
-    def say(self, text: str) -> None: ...
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
 
 def view_of(file: Path) -> StudyView:
@@ -104,6 +106,22 @@ def test_with_a_time_budget_training_is_fitted_to_it_once(tmp_path: Path) -> Non
     assert "calibrating" not in again.stages
     stages = read_plan(file).artifacts.path / "stages"  # type: ignore[operator]  # filled in by read_plan
     assert [len(list((stages / kind).iterdir())) for kind in ("teacher", "targets", "supernet")] == [1, 1, 1]
+
+    # a study beside it uses its teacher and super-net, and gives the time to its trials
+    amounts = {"copies": 1, "supernet_epochs": fitted["supernet_epochs"]}  # what a busy machine fits differs too much
+    beside = tiny_study(tmp_path, "second", budget={"trials": 1, "time": "40s"}, recovery=amounts)
+    other = Quiet()
+    run_search(read_plan(beside), display=other, offline=True)
+    assert "fine-tuning the teacher" not in other.stages
+    assert any("trained already" in line for line in other.said)
+    linked = read_plan(beside).artifacts.path / "stages"  # type: ignore[operator]
+    for kind, name in {
+        "teacher": "model.safetensors",
+        "supernet": "model.safetensors",
+        "targets": "logits.npy",
+    }.items():
+        (mine,), (theirs,) = (root.glob(f"{kind}/*/{name}") for root in (linked, stages))
+        assert mine.samefile(theirs)
 
 
 def test_a_met_budget_ends_at_once_and_a_raised_one_goes_on(searched: tuple[Path, Quiet]) -> None:

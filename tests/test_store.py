@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from autocompress.store import Store, digest, manifest
+from autocompress.store import Store, beside, digest, manifest
 
 
 def test_an_artifact_is_known_by_its_content_and_kept_once(tmp_path: Path) -> None:
@@ -34,6 +35,25 @@ def test_a_stage_is_built_once_for_equal_inputs(tmp_path: Path) -> None:
     assert store.stage("teacher", {"a": 1, "b": 3}, build) != first
     assert len(calls) == 2
     assert store.has_stage("teacher", {"a": 1, "b": 2})
+
+
+def test_what_another_study_made_is_linked_and_outlives_it(tmp_path: Path) -> None:
+    theirs = Store(tmp_path / "first" / "artifacts")
+    made = theirs.stage("supernet", {"a": 1}, lambda folder: write(folder, "x", "weights"))
+    root = tmp_path / "second" / "artifacts"
+    mine = Store(root, beside(root))
+    assert mine.has_stage("supernet", {"a": 1}) and not mine.has_stage("supernet", {"a": 2})
+    assert mine.stages("supernet") == [{"a": 1}]
+
+    def never(folder: Path) -> None:
+        raise AssertionError("it is there already")
+
+    linked = mine.stage("supernet", {"a": 1}, never)
+    assert linked.is_relative_to(root) and (linked / "x").samefile(made / "x")
+    shutil.rmtree(theirs.root)
+    assert (linked / "x").read_text() == "weights"
+    built = mine.stage("supernet", {"a": 2}, lambda folder: write(folder, "x", "others"))
+    assert (built / "x").read_text() == "others"
 
 
 def test_two_processes_that_want_the_same_stage_build_it_once(tmp_path: Path) -> None:

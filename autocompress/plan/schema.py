@@ -150,9 +150,7 @@ class Engine(Part):
     supernet: bool = True  # train one super-net first, and cut candidates from it
     rungs: bool = True  # try candidates untrained, train the promising ones shortly, the best in full
     starters: bool = True  # try known good recipes and corners first
-    reuse: bool = (
-        True  # one recovery serves every bit-width of a structure, and what is on the front is tried in other bits
-    )
+    reuse: bool = True  # one recovery serves every bit-width; what studies in the same folder made is used, too
     sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"  # what proposes recipes
     latency_table: bool = True  # stop a candidate that is surely over max_latency_ms before it is built
     stop_early: bool = True  # end a search with a time budget once its hypervolume has stalled

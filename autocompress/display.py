@@ -1,0 +1,28 @@
+"""What a search tells its user while it runs, however that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from autocompress.measurement import Outcome, Result
+from autocompress.recipe import Recipe
+
+
+class Display(Protocol):
+    """Where a search's news go."""
+
+    def stage(self, worker: int, trial: int, words: str, stage: str, fraction: float) -> None:
+        """A worker is so far in a stage of a trial."""
+
+    def finished(self, trial: int, recipe: Recipe, outcome: Outcome, words: str) -> None:
+        """A trial ended."""
+
+    def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
+        """How much of the budget is used."""
+
+    def front(self, rows: Sequence[Result], teacher: Result | None) -> None:
+        """The front so far."""
+
+    def say(self, text: str) -> None:
+        """One line of news."""
