@@ -35,19 +35,20 @@ Say = Callable[[str, float], None]  # stage, fraction done
 
 @dataclass
 class Clock:
-    """Seconds of each stage of a trial."""
+    """Seconds of each stage of a trial, without those of stages within it."""
 
     say: Say
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[float], None]]:
-        start = time.perf_counter()
+        start = time.perf_counter() - sum(self.seconds.values())
         self.say(name, 0.0)
         try:
             yield lambda fraction: self.say(name, fraction)
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            own = time.perf_counter() - sum(self.seconds.values()) - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + own
 
 
 class Materials:

@@ -33,7 +33,7 @@ class Effort:
 
 
 THOROUGH = Effort()
-QUICK = Effort(fewest=3, most=3, seconds=5.0, block_seconds=0.1)
+QUICK = Effort(fewest=3, most=6, precision=0.06, seconds=5.0, block_seconds=0.1)
 
 
 def measure_latency(

@@ -105,9 +105,12 @@ class Pipeline:
                 state="stopped", reason=str(stop), seconds=time.perf_counter() - start, stages=clock.seconds,
                 facts=facts(candidate),
             )  # fmt: skip
-        self._recover(candidate, rung, clock)
+        trained = self._recover(candidate, rung, clock)
         sha256 = self._deploy(candidate, clock)
-        return self._measured(candidate, sha256, clock, start, thorough=rung == LAST_RUNG)
+        thorough = rung == LAST_RUNG and (
+            trained or self._whole(recipe)
+        )  # other bits of known weights come by the dozen
+        return self._measured(candidate, sha256, clock, start, thorough)
 
     def rebuild(self, recipe: Recipe, rung: int | None, say: Say) -> surgery.Candidate:
         """The candidate of a finished trial with its recovered weights; trains again where the store dropped them."""
@@ -149,19 +152,22 @@ class Pipeline:
                     f" {speedup:.1f}× and {other_size:.1f} MB without losing quality; not trained"
                 )
 
-    def _recover(self, candidate: surgery.Candidate, rung: int, clock: Clock) -> None:
+    def _recover(self, candidate: surgery.Candidate, rung: int, clock: Clock) -> bool:
         """Train the candidate's structure as far as its rung, or load it where it was trained before: one recovery serves
-        every bit-width, and each rung goes on from the weights of the one below."""
+        every bit-width, and each rung goes on from the weights of the one below. Whether it was trained now."""
         if self._whole(candidate.recipe):
-            return
-        inputs, targets = self._recovery_inputs(candidate.recipe, rung), None
-        if not self.store.has_stage("recovered", inputs):
-            targets = self._prepare(candidate, rung, clock)
+            return False
+        trained = False
+
+        def train(place: Path) -> None:
+            nonlocal trained
+            self._train(candidate, rung, place, progress, clock)
+            trained = True
+
         with clock.stage("recovery") as progress:
-            folder = self.store.stage(
-                "recovered", inputs, lambda place: self._train(candidate, rung, targets, place, progress, clock)
-            )
+            folder = self.store.stage("recovered", self._recovery_inputs(candidate.recipe, rung), train)
         candidate.model.load_state_dict(load_file(folder / "model.safetensors"))
+        return trained
 
     def _recovery_inputs(self, recipe: Recipe, rung: int) -> dict[str, Any]:
         """All that the weights at a rung depend on."""
@@ -195,11 +201,11 @@ class Pipeline:
         self,
         candidate: surgery.Candidate,
         rung: int,
-        targets: recovery.Targets | None,
         folder: Path,
         progress: Callable[[float], None],
         clock: Clock,
     ) -> None:
+        targets = self._prepare(candidate, rung, clock)
         settings, epochs = self.plan.recovery, self.plan.recovery.epochs_at(rung)
         first = self._is_first(rung)
         share = 0.0 if not first else REFIT_SHARE if epochs > 0 else 1.0  # of the progress, before training

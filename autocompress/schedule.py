@@ -57,8 +57,9 @@ class Known:
 
     def _is_first(self, row: Result, rung: int) -> bool:
         """Whether its weights were new at that rung. Other bits of them take seconds, and are no rung's share."""
-        weights = row.recipe.structure() if self.reuse else row.recipe
-        if weights == Recipe(depth=self.rows[0].recipe.depth) or (weights.key, rung) in self._trained:
+        structure = row.recipe.structure()
+        weights = structure if self.reuse else row.recipe
+        if structure == Recipe(depth=self.rows[0].recipe.depth) or (weights.key, rung) in self._trained:
             return False
         self._trained.add((weights.key, rung))
         return True

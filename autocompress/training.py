@@ -60,7 +60,7 @@ def backward(loss_of: Callable[[np.ndarray], Tensor]) -> Gradients:
     def gradients_of(rows: np.ndarray) -> Tensor:
         with autocast():
             loss = loss_of(rows)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types for it
         return loss
 
     return gradients_of

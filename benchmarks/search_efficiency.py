@@ -1,28 +1,32 @@
 """How soon a search has a front that a plain loop needs 30 trials for; what each part of the engine is worth.
 
 `python benchmarks/search_efficiency.py run [--only SET-ARM-SEED …]` runs what is missing, in the order of its worth, and goes
-on after a kill. `… report` writes the README's table and docs/search_efficiency.svg from what was run.
+on after a kill; what came out of each run stands in search_efficiency.json, beside this file. `… report` writes the README's
+table and docs/search_efficiency.svg from there.
 
 The clock of a search begins when the teacher is measured, since that is the same for all. At each moment the front is
-the one that validation shows; its hypervolume is taken from test. Needs AUTOCOMPRESS_DATA and the extra `benchmarks`.
+the one that validation shows; its hypervolume is taken from test. To run needs AUTOCOMPRESS_DATA; to report, the extra
+`benchmarks`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from autocompress.front import hypervolume, on_front
+from autocompress.measure import cpu_name
 from autocompress.measurement import Result
 from autocompress.plan import read_plan
 from autocompress.search import measure_tests
@@ -32,10 +36,11 @@ from autocompress.study.details import read_details
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "studies" / "search_efficiency"
+RECORDS = Path(__file__).with_suffix(".json")
 BEGIN, END = "<!-- efficiency: begin (written by benchmarks/search_efficiency.py) -->", "<!-- efficiency: end -->"
 SEEDS = (0, 1, 2)
 LOOP_TRIALS = 30
-EPOCHS = 6  # of a full training, in every arm
+EPOCHS, COPIES = 6, 2  # of a full training, and of each row for the teacher to label: the same in every arm
 TEACHER_SECONDS = 20  # to export and measure it, before the clock starts; that it is fine-tuned already
 OFF = {"refit": False, "supernet": False, "rungs": False, "starters": False, "reuse": False}
 LOOPS = {"loop-tpe": "tpe", "loop-nsga2": "nsga2", "loop-random": "random"}
@@ -55,9 +60,9 @@ class Set:
 SETS = {
     "sst2": Set(
         {**{split: f"${{AUTOCOMPRESS_DATA}}/sst2/{split}.parquet" for split in ("train", "validation", "test")},
-         "max_train_rows": 8000},
+         "max_train_rows": 4000},
         {"text": "sentence", "label": "label"},
-        minutes=8,
+        minutes=6,
     ),
     "trec": Set(
         {split: f"${{AUTOCOMPRESS_DATA}}/trec/{split}.parquet" for split in ("train", "validation", "test")},
@@ -65,6 +70,50 @@ SETS = {
         minutes=5,
     ),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came out of a run."""
+
+    set: str
+    arm: str
+    seed: int
+    cpu: str
+    trials: int  # that ended, twins included
+    seconds: int  # of the search
+    curve: tuple[tuple[float, float], ...]  # seconds, hypervolume on test
+
+    @property
+    def run(self) -> Run:
+        """Whose it is."""
+        return Run(self.set, self.arm, self.seed)
+
+    def at(self, seconds: float) -> float:
+        """The hypervolume at a moment."""
+        return next((value for moment, value in reversed(self.curve) if moment <= seconds), 0.0)
+
+    def reaches(self, goal: float) -> tuple[float, float] | None:
+        """The first moment with so much hypervolume, and the one from which on it stays so: a later trial may take the
+        place of another on validation and be worse on test."""
+        short = [moment for moment, value in self.curve if value < goal]
+        there = [moment for moment, value in self.curve if value >= goal]
+        lasting = [moment for moment in there if not short or moment > short[-1]]
+        return (there[0], lasting[0]) if lasting else None
+
+
+def read_records() -> dict[Run, Record]:
+    """What was run so far, here or elsewhere."""
+    values = json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else []
+    records = [Record(**{**one, "curve": tuple(map(tuple, one["curve"]))}) for one in values]
+    return {record.run: record for record in records}
+
+
+def write_record(record: Record) -> None:
+    """Keep it, in the place of an earlier one of the same run."""
+    known = read_records() | {record.run: record}
+    lines = [json.dumps(asdict(known[run])) for run in all_runs() if run in known]
+    RECORDS.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -104,7 +153,7 @@ class Run:
             "workers": 2,
             "seed": self.seed,
             "engine": engine,
-            "recovery": {"epochs": EPOCHS},
+            "recovery": {"epochs": EPOCHS, "copies": COPIES},
             "artifacts": {"path": f"{self.name}/{self.name}"},  # known to no other search
         }  # fmt: skip
         self.file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
@@ -125,23 +174,14 @@ class Run:
         plan = read_plan(self.file)
         return read_study(plan.storage, plan.study)
 
-    @property
-    def done(self) -> bool:
-        """Whether it was searched and measured to its end."""
-        if not self.file.exists() or not (FOLDER / self.name / "study.db").exists():
-            return False
+    def record(self) -> Record:
+        """What came out of it, once it was searched to its end."""
         view = self.view()
-        rows = {row.trial: row for row in view.rows}
-        ended = len([row for row in view.rows if row.trial and row.state in ("complete", "stopped", "failed")])
-        wanted = {"teacher": 1, "loop-tpe": LOOP_TRIALS}.get(self.arm)
-        enough = self.seconds >= 60 * SETS[self.set].minutes - 30 if wanted is None else ended >= wanted
-        return enough and all(rows[trial].test_quality is not None for _, front in self._fronts() for trial in front)
-
-    @property
-    def seconds(self) -> float:
-        """How long it searched."""
-        view = self.view()
-        return view.seconds - _clock_starts(view)
+        ended = sum(bool(row.trial) and row.state in ("complete", "stopped", "failed") for row in view.rows)
+        return Record(
+            self.set, self.arm, self.seed, cpu=cpu_name(), trials=ended, seconds=round(view.seconds - _clock_starts(view)),
+            curve=tuple((round(seconds, 1), round(value, 2)) for seconds, value in self.curve()),
+        )  # fmt: skip
 
     def curve(self) -> list[tuple[float, float]]:
         """Seconds since the teacher was measured, and the hypervolume on test of the front at that moment."""
@@ -169,15 +209,19 @@ class Run:
             so_far.append(by_number[trial])
             yield ended[trial], on_front(so_far)
 
+    @property
+    def teacher(self) -> Path:
+        """Where its teacher is kept."""
+        return FOLDER / self.name / self.name / "stages" / "teacher"
+
     def _take_teacher(self) -> None:
-        """Use the teacher that another run of this set and seed fine-tuned: it is the same, and its time is not counted."""
-        mine = FOLDER / self.name / self.name / "stages" / "teacher"
-        if mine.exists():
+        """The teacher of this set and seed, fine-tuned once: it is the same for all, and its time is not counted."""
+        source = Run(self.set, "teacher", self.seed)
+        if self == source or self.teacher.exists():
             return
-        for other in FOLDER.glob(f"{self.set}-*-{self.seed}/*/stages/teacher"):
-            mine.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(other, mine)
-            return
+        if not source.teacher.exists():
+            source.search()
+        shutil.copytree(source.teacher, self.teacher)
 
 
 def _clock_starts(view: StudyView) -> float:
@@ -189,35 +233,26 @@ def _clock_starts(view: StudyView) -> float:
 
 def all_runs() -> list[Run]:
     """Every search, the ones that the first claims rest on first."""
-    main = [Run(name, arm, seed) for seed in SEEDS for name in SETS for arm in ("teacher", "engine", "loop-tpe")]
+    main = [Run(name, arm, seed) for seed in SEEDS for name in SETS for arm in ("engine", "loop-tpe")]
     equal_time = [Run(name, arm, seed) for seed in SEEDS for name in SETS for arm in ("loop-random", "loop-nsga2")]
     parts = [Run("trec", arm, seed) for seed in SEEDS for arm in PARTS]
     return [*main, *equal_time, *parts]
 
 
-def at(curve: Sequence[tuple[float, float]], seconds: float) -> float:
-    """The hypervolume at a moment."""
-    return max((value for moment, value in curve if moment <= seconds), default=0.0)
-
-
-def reaches(curve: Sequence[tuple[float, float]], goal: float) -> float | None:
-    """The first moment with so much hypervolume."""
-    return next((moment for moment, value in curve if value >= goal), None)
-
-
 def report() -> str:
     """The tables, as Markdown."""
-    done = [run for run in all_runs() if run.done]
-    curves = {run: run.curve() for run in done}
+    records = read_records()
+    if not records:
+        return "Not run yet."
     lines = [
-        "| set | seed | plain loop, 30 trials | its hypervolume | the engine has that after | ratio |",
-        "|---|--:|--:|--:|--:|--:|",
+        "| set | seed | plain loop, 30 trials | its hypervolume | the engine has that after | from then on after | ratio |",
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for name in SETS:
         for seed in SEEDS:
-            loop, engine = Run(name, "loop-tpe", seed), Run(name, "engine", seed)
-            if loop in curves and engine in curves:
-                lines.append(_race(name, seed, curves[loop], curves[engine]))
+            loop, engine = records.get(Run(name, "loop-tpe", seed)), records.get(Run(name, "engine", seed))
+            if loop and engine:
+                lines.append(_race(loop, engine))
     lines += [
         "",
         "| set | search | hypervolume on test at equal time: median (lowest … highest) | seeds |",
@@ -225,25 +260,25 @@ def report() -> str:
     ]
     for name, settings in SETS.items():
         for arm in ("engine", *LOOPS, *PARTS):
-            values = [
-                at(curve, 60 * settings.minutes) for run, curve in curves.items() if (run.set, run.arm) == (name, arm)
-            ]
+            seconds = 60 * settings.minutes
+            values = [record.at(seconds) for record in records.values() if (record.set, record.arm) == (name, arm)]
             if values:
                 spread = f"{statistics.median(values):.1f} ({min(values):.1f} … {max(values):.1f})"
                 lines.append(f"| {name} ({settings.minutes:g} min) | {arm} | {spread} | {len(values)} |")
-    draw(curves)
-    return "\n".join(lines)
+    cpus = sorted({record.cpu for record in records.values()})
+    return "\n".join([*lines, "", f"Two workers on two cores ({', '.join(cpus)})."])
 
 
-def _race(name: str, seed: int, loop: list[tuple[float, float]], engine: list[tuple[float, float]]) -> str:
-    end, goal = loop[-1][0], max(value for _, value in loop)
-    when = reaches(engine, goal)
-    reached = "not reached" if when is None else f"{when:.0f} s"
-    ratio = "" if when is None else f"1/{end / when:.1f}"
-    return f"| {name} | {seed} | {end:.0f} s | {goal:.1f} | {reached} | {ratio} |"
+def _race(loop: Record, engine: Record) -> str:
+    end, goal = loop.curve[-1]
+    there = engine.reaches(goal)
+    first, lasting, ratio = (
+        (f"{there[0]:.0f} s", f"{there[1]:.0f} s", f"1/{end / there[0]:.1f}") if there else ("not reached", "", "")
+    )
+    return f"| {loop.set} | {loop.seed} | {end:.0f} s | {goal:.1f} | {first} | {lasting} | {ratio} |"
 
 
-def draw(curves: Mapping[Run, list[tuple[float, float]]]) -> None:
+def draw(records: Mapping[Run, Record]) -> None:
     """Hypervolume over time, one panel a set."""
     import matplotlib as mpl
 
@@ -256,11 +291,11 @@ def draw(curves: Mapping[Run, list[tuple[float, float]]]) -> None:
     figure, panels = pyplot.subplots(1, len(SETS), figsize=(9, 4), layout="constrained")
     for panel, name in zip(panels, SETS, strict=True):
         seen = set()
-        for run, curve in curves.items():
-            if run.set != name or run.arm not in colours or not curve:
+        for run, record in records.items():
+            if run.set != name or run.arm not in colours:
                 continue
-            moments = [moment / 60 for moment, _ in curve]
-            panel.step(moments, [value for _, value in curve], where="post", color=colours[run.arm],
+            moments = [moment / 60 for moment, _ in record.curve]
+            panel.step(moments, [value for _, value in record.curve], where="post", color=colours[run.arm],
                        linestyle=styles[run.arm], label=None if run.arm in seen else run.arm)  # fmt: skip
             seen.add(run.arm)
         panel.set_title(name)
@@ -277,17 +312,19 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "report"))
     parser.add_argument("--only", nargs="*", default=None, help="names of runs: SET-ARM-SEED")
     arguments = parser.parse_args()
-    if "AUTOCOMPRESS_DATA" not in os.environ:
-        sys.exit("AUTOCOMPRESS_DATA is not set: it names the folder with sst2/ and trec/")
     if arguments.what == "report":
         readme = ROOT / "README.md"
         before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
+        draw(read_records())
         readme.write_text(f"{before}{BEGIN}\n{report()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
         return
+    if "AUTOCOMPRESS_DATA" not in os.environ:
+        sys.exit("AUTOCOMPRESS_DATA is not set: it names the folder with sst2/ and trec/")
     for run in all_runs():
-        if (arguments.only is None or run.name in arguments.only) and not run.done:
+        if (arguments.only is None or run.name in arguments.only) and run not in read_records():
             print(f"==== {run.name}", flush=True)
             run.search()
+            write_record(run.record())
 
 
 if __name__ == "__main__":

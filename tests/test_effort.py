@@ -47,6 +47,8 @@ def test_what_the_study_file_gives_is_never_changed(tmp_path: Path) -> None:
     found = fitted(recovery, recovery.model_fields_set, 10_000, 2, RATES)
     assert (found.epochs, found.copies) == (3, 1)
     assert found.supernet_epochs != recovery.supernet_epochs
+    for left in (60.0, 6000.0):  # a short training is an eighth of a full one, however long that was chosen to be
+        assert fitted(Recovery(epochs=6), {"epochs"}, left, 2, RATES).short_epochs == 6 / 8
     plan = read_plan(tiny_study(tmp_path, recovery={"epochs": 2, "copies": 0}), ["recovery.short_epochs=0.5"])
     assert plan.given_recovery == {"epochs", "copies", "short_epochs"}
 

@@ -13,6 +13,7 @@ from autocompress import search as searching
 from autocompress.front import Promotion, Reference, hypervolume, on_front, promotions, standings
 from autocompress.measurement import Result
 from autocompress.recipe import Recipe
+from autocompress.schedule import Known
 from autocompress.show.progress import SilentDisplay
 from autocompress.study import StudyView, read_study
 from tests.formula import FormulaWorker, open_study, plan_in, space
@@ -70,6 +71,22 @@ def test_every_untrained_trial_says_what_became_of_it() -> None:
     assert said[2] == "not trained further: others promised more"
     assert said[3] == "number 1 in line for more training when the search ended"
     assert set(said) == {1, 2, 3, 4}
+
+
+def test_only_the_first_training_of_weights_takes_of_a_rungs_time() -> None:
+    done = [
+        row(0, 2, 0.0, recipe=Recipe(depth=6), seconds=9.0),  # the teacher, and then its weights in fewer bits
+        row(1, 2, 0.0, recipe=Recipe(depth=6, weight_bits=8), seconds=7.0),
+        row(2, 2, 0.01, recipe=Recipe(depth=3, weight_bits=8), seconds=60.0),
+        row(3, 2, 0.02, recipe=Recipe(depth=3, weight_bits=4), seconds=5.0),
+        row(4, 0, 0.02, recipe=Recipe(depth=3, weight_bits=8), seconds=3.0),
+        row(5, 2, 0.02, recipe=Recipe(depth=2), state="stopped", seconds=1.0),
+    ]
+    for reuse, expected in ((True, [3.0, 0.0, 61.0]), (False, [3.0, 0.0, 66.0])):
+        known = Known(("quality",), {}, CORNER, reuse=reuse)
+        for one in done:
+            known.add(one)
+        assert known.seconds == pytest.approx(expected)
 
 
 # ---- a whole search --------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -35,10 +37,17 @@ def test_a_sub_net_is_the_candidate_that_is_cut_from_it(family: str) -> None:
         torch.testing.assert_close(net.cut(Recipe(depth=3)).batch(batch).logits, whole, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """So many threads for torch, during the test."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2], indirect=True)
 def test_one_training_brings_all_candidates_nearer_to_the_teacher(threads: int) -> None:
-    before_threads = torch.get_num_threads()
-    torch.set_num_threads(threads)
     rows = 64
     model = tiny_model("bert")
     teacher = Forward(model, family_of("bert"))
@@ -66,4 +75,3 @@ def test_one_training_brings_all_candidates_nearer_to_the_teacher(threads: int) 
     assert all(now < 0.75 * was for now, was in zip(after, before, strict=True)), (before, after)
     assert seen[-1] == 1.0
     assert torch.get_num_threads() == threads
-    torch.set_num_threads(before_threads)

@@ -1,0 +1,62 @@
+"""The life of a trial: its stages, and what they cost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from autocompress.materials import Clock
+from autocompress.pipeline import Pipeline
+from autocompress.plan import read_plan
+from autocompress.recipe import Recipe
+from autocompress.store import Store
+from tests.tiny import tiny_study
+
+
+def silent(stage: str, fraction: float) -> None:
+    """Say nothing."""
+
+
+def test_what_a_neighbour_cannot_give_after_all_is_trained_as_if_it_had_never_been_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = {"supernet": False, "rungs": False}
+    plan = read_plan(tiny_study(tmp_path, teacher={"model": "./teacher"}, engine=engine))
+    recipe, theirs = Recipe(depth=1, ffn_sparsity=0.5), tmp_path / "theirs"
+
+    def weights(store: Store) -> dict[str, torch.Tensor]:
+        found: dict[str, torch.Tensor] = Pipeline(plan, store).rebuild(recipe, 2, silent).model.state_dict()
+        return found
+
+    alone = weights(Store(theirs))
+    monkeypatch.setattr(Store, "_linked", lambda *_: False)  # it is listed, and removed as we come for it
+    again = weights(Store(tmp_path / "mine", [theirs]))
+    for name, tensor in alone.items():
+        torch.testing.assert_close(again[name], tensor, msg=name)
+
+
+def test_other_bits_of_trained_weights_are_measured_quickly(tmp_path: Path) -> None:
+    engine = {"supernet": False, "rungs": False}
+    plan = read_plan(tiny_study(tmp_path, teacher={"model": "./teacher"}, engine=engine))
+    life = Pipeline(plan, Store(tmp_path / "artifacts"))
+    life.run_teacher(silent)
+    recipes = [Recipe(depth=1, weight_bits=32), Recipe(depth=1, weight_bits=8), Recipe(depth=2, weight_bits=8)]
+    found = [life.run_trial(recipe, 2, None, silent).measurement for recipe in recipes]
+    assert [seen is not None and seen.memory_mb is not None for seen in found] == [True, False, True]
+
+
+def test_a_stage_within_a_stage_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    clock = Clock(silent)
+    with clock.stage("recovery"):
+        now[0] += 1
+        with clock.stage("teacher outputs"):
+            now[0] += 10
+            with clock.stage("recovery"):
+                now[0] += 100
+        now[0] += 1000
+    assert clock.seconds == {"recovery": 1101, "teacher outputs": 10}
