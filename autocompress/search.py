@@ -122,13 +122,13 @@ class Search:
 
     def _start(self, worker: Worker) -> str | None:
         """Give a worker a trial, or tell one that is known already; a reason to end where nothing is worth a trial."""
-        if not self.study.waits():
+        further = None
+        if not self.study.waits(interrupted=True):
             choice = self.schedule.next(self.known, self._running())
-            if isinstance(choice, str):
+            if isinstance(choice, str) and not self.study.waits():
                 return choice
-            if isinstance(choice, Further):
-                self.study.enqueue([choice.recipe], rung=choice.rung)
-        asked = self.study.ask(self.schedule.first_rung, self.schedule.pinned)
+            further = (choice.recipe, choice.rung) if isinstance(choice, Further) else None
+        asked = self.study.ask(self.schedule.first_rung, self.schedule.pinned, further)
         self.known.add(self.study.row(asked.number))
         self.meter.changed()
         if self._is_twin(asked):

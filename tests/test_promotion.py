@@ -120,6 +120,16 @@ def test_a_search_goes_up_the_rungs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert 2 in {one.rung for one in front}
 
 
+def test_good_candidates_are_trained_before_all_starters_were_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = searched(tmp_path, monkeypatch, budget={"trials": 60}, constraints={})
+    starters = space().starters()
+    untried = [one.trial for one in view.rows if one.rung == 0 and one.recipe in starters]
+    assert min(one.trial for one in view.rows if one.rung == 1) < untried[-1]
+    assert set(starters) <= {one.recipe for one in view.rows}
+
+
 def test_structures_are_first_tried_in_the_usual_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     view = searched(tmp_path, monkeypatch, budget={"trials": 40}, engine={"starters": False})
     usual = space().usual_bits()

@@ -29,9 +29,12 @@ class Queued:
     rung: int | None = None  # where one was given when it was enqueued
 
 
-def next_trial(study: optuna.Study, waiting: Iterable[FrozenTrial]) -> Queued:
-    """The next trial, running: retries first, then what was enqueued, then a new one from the sampler."""
-    for trial in sorted(waiting, key=lambda trial: (retry_of(trial) is None, trial.number)):
+def next_trial(
+    study: optuna.Study, waiting: Iterable[FrozenTrial], first: tuple[str, int | None] | None = None
+) -> Queued:
+    """The next trial, running: retries first, then the work named `first`, then in the order in which they were enqueued,
+    then a new one from the sampler."""
+    for trial in sorted(waiting, key=lambda trial: (retry_of(trial) is None, _work_of(trial) != first, trial.number)):
         if study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
             return Queued(
                 trial=trial_object(study, trial._trial_id),
@@ -52,7 +55,11 @@ def enqueue(study: optuna.Study, params: Mapping[str, Any], recipe_key: str, run
 
 def work(waiting: Iterable[FrozenTrial]) -> set[tuple[str, int | None]]:
     """Keys of the recipes that wait, each with its rung."""
-    return {(trial.system_attrs.get(RECIPE, ""), trial.system_attrs.get(RUNG)) for trial in waiting}
+    return {_work_of(trial) for trial in waiting}
+
+
+def _work_of(trial: FrozenTrial) -> tuple[str, int | None]:
+    return trial.system_attrs.get(RECIPE, ""), trial.system_attrs.get(RUNG)
 
 
 def requeue(study: optuna.Study, trial: FrozenTrial, recipe_key: str, rung: int | None, died: bool) -> int | None:

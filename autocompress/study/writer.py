@@ -110,9 +110,13 @@ class Study:
         return record
 
     def ask(
-        self, rung_of: Callable[[Recipe], int] = lambda recipe: LAST_RUNG, pinned: Mapping[str, Scalar] | None = None
+        self,
+        rung_of: Callable[[Recipe], int] = lambda recipe: LAST_RUNG,
+        pinned: Mapping[str, Scalar] | None = None,
+        further: tuple[Recipe, int] | None = None,
     ) -> Asked:
-        """The next trial, running from now on: interrupted ones first, then what was enqueued, then the sampler's.
+        """The next trial, running from now on: interrupted ones first, then `further`, a recipe and its rung, then what was
+        enqueued, then the sampler's.
 
         `rung_of` says at which rung a recipe begins, where it was not enqueued for a certain one; `pinned` are values
         that the sampler is to leave as they are.
@@ -120,11 +124,14 @@ class Study:
         space = self._asking_space()
         if self.teacher() is None:
             raise ValueError("the teacher is trial 0: record it before asking")
-        if pinned and not self.waits():
+        if further is not None:
+            self.enqueue([further[0]], rung=further[1])
+        elif pinned and not self.waits():
             with_retries(lambda: queue.enqueue(self._study, pinned, "", None))
             self._waiting = None
         waiting = self._those_waiting()
-        queued = with_retries(lambda: queue.next_trial(self._study, waiting.values()))
+        first = None if further is None else (further[0].key, further[1])
+        queued = with_retries(lambda: queue.next_trial(self._study, waiting.values(), first))
         waiting.pop(queued.number, None)
         recipe = with_retries(lambda: space.suggest(queued.trial))
         rung = rung_of(recipe) if queued.rung is None else queued.rung
@@ -162,9 +169,9 @@ class Study:
         """A trial as it stands now; on_front is left false."""
         return self._read(lambda session: read_rows(session, session.get_one(StudyRow, self._id), number)[0])
 
-    def waits(self) -> bool:
-        """Whether any trial waits for its turn."""
-        return bool(self._those_waiting())
+    def waits(self, interrupted: bool = False) -> bool:
+        """Whether any trial waits for its turn; `interrupted`: one that repeats another."""
+        return any(not interrupted or queue.retry_of(trial) is not None for trial in self._those_waiting().values())
 
     def twin(self, recipe: Recipe, rung: int = LAST_RUNG) -> Outcome | None:
         """The outcome of the same candidate in this study, trained as far or further, to be told instead of doing it
