@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from autocompress.plan import StudyPlan
     from autocompress.study import StudyView
 
+TOKEN = "AUTOCOMPRESS_TOKEN"  # the environment variable that holds an agent's token
 
 app = typer.Typer(
     help="From a fine-tuned encoder to a Pareto front of smaller, faster models of it, each deployed and measured.",
@@ -178,14 +181,46 @@ def measure(
     threads: opt.Threads = None,
     batch: opt.Batch = None,
     tokens: opt.Tokens = None,
+    device: opt.Device = None,
+    token_env: opt.TokenEnv = TOKEN,
+    ca: opt.Ca = None,
 ) -> None:
-    """Measure latency, size and memory of an exported folder on this machine."""
+    """Measure latency, size and memory of an exported folder, on this machine or on another device."""
     from autocompress import show
     from autocompress.bench import measure_folder
 
-    terminal.note("measuring; other work on this machine would be measured, too")
-    figures = measure_folder(folder, reference, threads, batch, tokens)
+    if device is None:
+        terminal.note("measuring; other work on this machine would be measured, too")
+        figures = measure_folder(folder, reference, threads, batch, tokens)
+    else:
+        with _extra("measure --device"):
+            from autocompress.agent.client import RemoteDevice
+        with RemoteDevice(device, _token(token_env), ca=ca, say=terminal.note) as there:
+            figures = measure_folder(folder, reference, threads, batch, tokens, device=there)
     terminal.result(figures.as_json(), *show.figures_sentences(figures))
+
+
+@command(app, prints_results=False)
+def agent(
+    terminal: Terminal,
+    host: opt.Host = "127.0.0.1",
+    port: opt.Port = 7311,
+    token_env: opt.TokenEnv = TOKEN,
+    folder: opt.AgentFolder = None,
+    certificate: opt.Certificate = None,
+    key: opt.CertificateKey = None,
+    max_gb: opt.MaxGb = 5.0,
+    run_gb: opt.RunGb = 4.0,
+    run_seconds: opt.RunSeconds = 600.0,
+) -> None:
+    """Let other machines measure models on this one; localhost and a token unless told otherwise."""
+    with _extra("agent"):
+        from autocompress.agent.serve import Settings, serve
+    settings = Settings(
+        host=host, port=port, folder=folder, token=os.environ.get(token_env), certificate=certificate, key=key,
+        max_gb=max_gb, run_gb=run_gb, run_seconds=run_seconds,
+    )  # fmt: skip
+    serve(settings, terminal.note)
 
 
 @command(app, prints_results=False)
@@ -240,6 +275,21 @@ def clean(
         cleaning.carry_out()
     document = {"removed": yes, "studies": [cleaning.as_json() for cleaning in cleanings]}
     terminal.result(document, *show.cleaning_sentences(cleanings, yes))
+
+
+@contextmanager
+def _extra(command: str) -> Iterator[None]:
+    """Say what to install where an import fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(f"{command}: {error.name} is not installed; pip install 'autocompress[agent]'") from None
+
+
+def _token(name: str) -> str:
+    if token := os.environ.get(name):
+        return token
+    raise UsageError(f"measure --device: {name} is not set; it must hold the token that the agent was started with")
 
 
 def _time(text: str | None) -> str | None:

@@ -46,6 +46,24 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0: a
 Host = Annotated[str, typer.Option(help="Likewise; anything but localhost lets others in.")]
 Writable = Annotated[bool, typer.Option("--writable", help="Let visitors rename and delete studies.")]
 
+Device = Annotated[str | None, typer.Option(metavar="URL", help="Measure on the device whose agent listens there.")]
+TokenEnv = Annotated[str, typer.Option(metavar="NAME", help="The environment variable that holds the agent's token.")]
+Ca = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", exists=True, dir_okay=False, help="TLS: the certificate to trust, if it is your own."),
+]
+AgentFolder = Annotated[Path | None, typer.Option("--folder", metavar="DIR", help="Where models are kept.")]
+Certificate = Annotated[
+    Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="For TLS: the certificate, PEM.")
+]
+CertificateKey = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", exists=True, dir_okay=False, help="For TLS: its private key, PEM."),
+]
+MaxGb = Annotated[float, typer.Option(min=0.1, help="GB of models that are kept; those used longest ago go first.")]
+RunGb = Annotated[float, typer.Option(min=0.5, help="GB of memory that a run may take.")]
+RunSeconds = Annotated[float, typer.Option(min=10, help="Seconds that a run may take.")]
+
 Kind = Annotated[str | None, typer.Argument(metavar="[KIND]", help=f"One of {', '.join(KINDS)}.")]
 Cache = Annotated[bool, typer.Option("--cache", help="The caches of the stages instead of models.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Really remove it.")]

@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("families", "data", "space", "front", "effort", "latency_table", "store", "lease", "inventory"),
     ("tasks", "forward", "training", "jobs", "display"),
     ("surgery", "teacher", "measure", "scoring"),  # the stages do not know each other …
-    ("techniques", "importance", "recovery", "deploy", "verify"),  # … but all speak of a surgery's Candidate
+    ("techniques", "importance", "recovery", "deploy", "verify", "agent"),  # … but all speak of a surgery's Candidate
     ("study", "materials", "loading", "bench"),
     ("pipeline", "budget", "locating", "card", "returns"),
     ("workers", "cleaning", "folder", "schedule"),

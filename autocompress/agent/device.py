@@ -1,0 +1,38 @@
+"""What this device is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from autocompress import __version__, measure, registry
+
+
+def fingerprint() -> dict[str, Any]:
+    """CPU, memory and runtimes: what tells one device from another. No name of host or user."""
+    runtimes = {name: registry.load("runtimes", name).available() for name in registry.names("runtimes")}
+    return {
+        "agent": __version__,
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "cpu": measure.cpu_name(),
+        "cpu_flags": measure.cpu_flags(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "governor": _governor(),
+        "memory_mb": round(psutil.virtual_memory().total / 1e6),
+        "runtimes": {name: version for name, version in runtimes.items() if version},
+    }
+
+
+def _governor() -> str | None:
+    """How the first core's frequency is chosen, where the system says so."""
+    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None

@@ -1,0 +1,110 @@
+"""What a device is asked to do, and the process that does it: `python -m autocompress.agent.work < job`.
+
+Each run is a process of its own, with bounds on memory and time: whatever a model does to its runtime, the agent lives on.
+Nothing is computed in the agent itself, so that a measurement has the device for itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from autocompress import measure
+
+MOST_ROWS, MOST_TOKENS, MOST_THREADS = 200_000, 4_096, 256
+
+
+class Run(BaseModel):
+    """A run, as its JSON says; token ids follow it, one int32 after another (little-endian)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["logits", "latency"]
+    model: str = Field(pattern=r"^[0-9a-f]{64}$")
+    reference: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")  # what blocks alternate with
+    runtime: Literal["onnxruntime"] = "onnxruntime"
+    threads: int = Field(default=1, ge=1, le=MOST_THREADS)
+    batch: int = Field(default=1, ge=1, le=1024)
+    lengths: tuple[int, ...] = Field(min_length=1, max_length=MOST_ROWS)  # tokens of each row
+    types: bool = False  # token types follow the ids, as many
+    padding: int = Field(default=0, ge=0)
+    effort: measure.Effort = measure.Effort()
+
+    def rows(self, body: bytes) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Ids and token types of each row; ValueError where there are more or fewer than the lengths say."""
+        if min(self.lengths) < 1 or max(self.lengths) > MOST_TOKENS:
+            raise ValueError(f"1 to {MOST_TOKENS} tokens a row must hold")
+        total = sum(self.lengths)
+        if len(body) != 4 * total * (1 + self.types):
+            raise ValueError(f"{total} tokens are announced, but {len(body)} bytes came")
+        numbers = np.frombuffer(body, "<i4").astype(np.int64)
+        edges = np.cumsum(self.lengths)[:-1]
+        ids, types = numbers[:total], numbers[total:] if self.types else np.zeros(total, np.int64)
+        return np.split(ids, edges), np.split(types, edges)
+
+
+def main() -> None:
+    """Read a job, do it, write what came out; the last line of stderr is the reason where that was not to be."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    header = sys.stdin.buffer.readline()
+    folders = json.loads(sys.stdin.buffer.readline())
+    run = Run.model_validate_json(header)
+    runtime = import_module(f"autocompress.runtimes.{run.runtime}")
+    feeds = list(_feeds(run, *run.rows(sys.stdin.buffer.read())))
+    session, *others = (runtime.open_session(Path(folder), run.threads) for folder in folders)
+    if run.kind == "logits":
+        logits = []
+        for number, feed in enumerate(feeds):
+            logits.append(session.run(feed))
+            if number % 20 == 0:
+                print(f"{number / len(feeds):.3f}", file=sys.stderr, flush=True)
+        found = np.concatenate(logits).astype("<f4")
+        _answer({"shape": found.shape}, found.tobytes())
+        return
+    latency = measure.measure_latency(session, others[0] if others else session, feeds, run.effort)
+    peak = measure.peak_memory_mb(runtime, Path(folders[0]), feeds[0], run.threads)
+    tokens = run.lengths[0] if len(set(run.lengths)) == 1 else "data"
+    conditions = measure.conditions(run.runtime, run.threads, run.batch, tokens, 0)
+    _answer({"latency": asdict(latency), "memory_mb": peak, "conditions": conditions}, b"")
+
+
+def _feeds(run: Run, ids: list[np.ndarray], types: list[np.ndarray]) -> Any:
+    """Batches of the model's inputs, each padded to its longest row."""
+    for start in range(0, len(ids), run.batch):
+        rows = ids[start : start + run.batch]
+        width = max(map(len, rows))
+        shape = (len(rows), width)
+        inputs, mask, kinds = (
+            np.full(shape, run.padding, np.int64),
+            np.zeros(shape, np.int64),
+            np.zeros(shape, np.int64),
+        )
+        for place, row in enumerate(rows):
+            inputs[place, : len(row)], mask[place, : len(row)] = row, 1
+            kinds[place, : len(row)] = types[start + place]
+        yield {"input_ids": inputs, "attention_mask": mask, "token_type_ids": kinds}
+
+
+def _end_with(agent: int) -> None:
+    """End this process soon after the agent, however that ended."""
+    while os.getppid() == agent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _answer(header: dict[str, Any], body: bytes) -> None:
+    sys.stdout.buffer.write(json.dumps(header).encode() + b"\n" + body)
+
+
+if __name__ == "__main__":
+    main()
