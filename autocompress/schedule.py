@@ -14,6 +14,7 @@ from autocompress.space import Space
 from autocompress.study import StudyView
 
 SHARES = (0.3, 0.2, 0.5)  # of the workers' time, for the trainings of each rung
+FEWEST_TRIED = 4  # untrained, before one of them is chosen for training
 FEW_TWINS = 3
 TWINS_IN_A_ROW = 10  # proposals already known, one after another: the space is as good as exhausted
 
@@ -31,6 +32,7 @@ class Known:
     seconds: list[float] = field(
         default_factory=lambda: [0.0] * (LAST_RUNG + 1)
     )  # that each rung's trainings have taken
+    tried: int = 0  # candidates that ended untrained
     _trained: set[tuple[str, int]] = field(default_factory=set)  # weights, at a rung
     _front: frozenset[int] = frozenset()
     _rungs: Rungs | None = None
@@ -49,6 +51,7 @@ class Known:
         self.rows[row.trial] = row
         if self._rungs is not None:
             self._rungs.add(row)
+        self.tried += row.rung == 0 and row.state != "running"
         if row.rung is not None and row.state != "running" and self._is_first(row, row.rung):
             self.seconds[row.rung] += row.seconds or 0.0
         if row.state == "complete":  # whoever was dominated stays so: the front and the newcomer are all that matter
@@ -140,6 +143,9 @@ class Schedule:
         spent = list(known.seconds)
         for trial in running:
             spent[trial.rung] += trial.seconds
+        begun = known.tried + sum(trial.rung == 0 for trial in running)
+        if begun < FEWEST_TRIED and self._exhausted() is None:
+            return None
         fitting = [rung for rung in range(LAST_RUNG + 1) if self.meter.fits(rung)]
         for rung in sorted(fitting, key=lambda rung: spent[rung] / SHARES[rung]):
             if rung == 0 and self._exhausted() is None:

@@ -13,7 +13,7 @@ from autocompress import search as searching
 from autocompress.front import Promotion, Reference, hypervolume, on_front, promotions, standings
 from autocompress.measurement import Result
 from autocompress.recipe import Recipe
-from autocompress.schedule import Known
+from autocompress.schedule import FEWEST_TRIED, Known
 from autocompress.show.progress import SilentDisplay
 from autocompress.study import StudyView, read_study
 from tests.formula import FormulaWorker, open_study, plan_in, space
@@ -39,6 +39,17 @@ def test_the_nondominated_go_first_and_those_that_promise_most_before_them() -> 
     covered = hypervolume(rows, CORNER)
     assert hypervolume([*rows, replace(rows[0], drop=0.45 * 0.02)], CORNER) - covered == pytest.approx(found[0].gain)
     assert promotions(rows, 1, CORNER, {}) == []
+
+
+def test_what_is_trained_in_less_time_goes_before_what_promises_little_more() -> None:
+    large, small = row(1, 0, 0.02, 4.0, 10.0), row(2, 0, 0.05, 1.0, 10.0)
+    gains = {one.row.trial: one.gain for one in promotions([large, small], 0, CORNER, {})}
+    assert gains[1] < 4 * gains[2]
+    assert trials(promotions([large, small], 0, CORNER, {})) == [2, 1]
+    large = row(1, 0, 0.02, 1.1, 4.0)
+    gains = {one.row.trial: one.gain for one in promotions([large, small], 0, CORNER, {})}
+    assert gains[1] > 1.1 * gains[2]
+    assert trials(promotions([large, small], 0, CORNER, {})) == [1, 2]
 
 
 def test_nobody_is_trained_twice_nor_for_nothing() -> None:
@@ -123,11 +134,14 @@ def test_a_search_goes_up_the_rungs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_good_candidates_are_trained_before_all_starters_were_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    view = searched(tmp_path, monkeypatch, budget={"trials": 60}, constraints={})
-    starters = space().starters()
-    untried = [one.trial for one in view.rows if one.rung == 0 and one.recipe in starters]
-    assert min(one.trial for one in view.rows if one.rung == 1) < untried[-1]
-    assert set(starters) <= {one.recipe for one in view.rows}
+    ended: list[str] = []
+    monkeypatch.setattr(SilentDisplay, "finished", lambda self, trial, recipe, outcome, words: ended.append(words))
+    searched(tmp_path, monkeypatch, budget={"trials": 60}, constraints={})
+    starters = {f"{recipe.in_words()}, untrained" for recipe in space().starters()} & set(ended)
+    first = next(place for place, words in enumerate(ended) if words.endswith("trained shortly"))
+    before = [words for words in ended[:first] if words.endswith("untrained")]
+    assert FEWEST_TRIED <= len(before) < len(starters)
+    assert starters <= set(ended)
 
 
 def test_structures_are_first_tried_in_the_usual_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
