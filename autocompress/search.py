@@ -188,7 +188,8 @@ class Search:
             self.meter.durations.setdefault(job.rung, []).append(outcome.seconds)
         if self.plan.engine.reuse and job.rung == LAST_RUNG and any(row.trial == job.trial for row in front):
             assert job.recipe is not None  # trials have one
-            self.study.enqueue(next_bits(self.space, job.recipe), rung=job.rung)
+            whole = job.recipe.structure() == Recipe(depth=self.space.layers)  # large and slow: they wait their turn
+            self.study.enqueue(next_bits(self.space, job.recipe), rung=None if whole else job.rung)
         if time.monotonic() - self.tidied > TIDY_SECONDS:
             self._make_room([self.known.teacher, *front])
             self.tidied = time.monotonic()

@@ -32,9 +32,14 @@ class Queued:
 def next_trial(
     study: optuna.Study, waiting: Iterable[FrozenTrial], first: tuple[str, int | None] | None = None
 ) -> Queued:
-    """The next trial, running: retries first, then the work named `first`, then in the order in which they were enqueued,
-    then a new one from the sampler."""
-    for trial in sorted(waiting, key=lambda trial: (retry_of(trial) is None, _work_of(trial) != first, trial.number)):
+    """The next trial, running: retries first, then the work named `first`, then what was enqueued for a certain rung, then in
+    the order in which they were enqueued, then a new one from the sampler."""
+
+    def turn(trial: FrozenTrial) -> tuple[bool, bool, bool, int]:
+        wanted = _work_of(trial)
+        return retry_of(trial) is None, wanted != first, wanted[1] is None, trial.number
+
+    for trial in sorted(waiting, key=turn):
         if study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
             return Queued(
                 trial=trial_object(study, trial._trial_id),
