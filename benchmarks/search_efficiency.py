@@ -288,8 +288,9 @@ def draw(records: Mapping[Run, Record]) -> None:
 
     colours = {"engine": "#0072B2", "loop-tpe": "#D55E00", "loop-nsga2": "#009E73", "loop-random": "#666666"}
     styles = {"engine": "-", "loop-tpe": "--", "loop-nsga2": ":", "loop-random": "-."}
-    figure, panels = pyplot.subplots(1, len(SETS), figsize=(9, 4), layout="constrained")
-    for panel, name in zip(panels, SETS, strict=True):
+    names = [name for name in SETS if any(run.set == name for run in records)]
+    figure, panels = pyplot.subplots(1, len(names), figsize=(9, 4), layout="constrained", squeeze=False)
+    for panel, name in zip(panels[0], names, strict=True):
         seen = set()
         for run, record in records.items():
             if run.set != name or run.arm not in colours:
