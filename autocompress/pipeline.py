@@ -107,9 +107,8 @@ class Pipeline:
             )  # fmt: skip
         trained = self._recover(candidate, rung, clock)
         sha256 = self._deploy(candidate, clock)
-        thorough = rung == LAST_RUNG and (
-            trained or self._whole(recipe)
-        )  # other bits of known weights come by the dozen
+        # other bits of known weights come by the dozen: a quick look must do
+        thorough = rung == LAST_RUNG and (trained or self._whole(recipe))
         return self._measured(candidate, sha256, clock, start, thorough)
 
     def rebuild(self, recipe: Recipe, rung: int | None, say: Say) -> surgery.Candidate:

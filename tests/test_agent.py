@@ -328,6 +328,15 @@ def test_an_upload_goes_on_where_it_broke_off(there: Running, tmp_path: Path) ->
     assert httpx2.head(url, headers=headers).headers["upload-complete"] == "?1"
 
 
+def test_an_upload_whose_agent_died_before_the_check_is_checked(tmp_path: Path) -> None:
+    model = write_model(tmp_path, seed=8)
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    with agent(tmp_path / "device") as running:
+        shutil.copy(model, tmp_path / "device" / "parts" / sha256)
+        assert running.device().send(model) == sha256
+        assert (tmp_path / "device" / "models" / sha256 / "model.onnx").exists()
+
+
 def test_other_bytes_than_the_hash_says_are_thrown_away(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path, 10_000, 1_000)
     with shelf.taking("a" * 64):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from pydantic import ValidationError
@@ -129,7 +129,7 @@ def make_app(shelf: Shelf, line: Line, token: str) -> Guard:
     return Guard(Starlette(routes=routes, lifespan=serving, exception_handlers=handlers, middleware=[limit]), token)
 
 
-def _answering(status: int):  # type: ignore[no-untyped-def]  # starlette has no name for such a handler
+def _answering(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(request: Request, error: Exception) -> Response:
         headers = {"upload-offset": str(error.offset)} if isinstance(error, Wrong) else {}
         if status in (409, 503):

@@ -75,13 +75,15 @@ class RemoteDevice:
                 if there["upload-complete"] == "?1":
                     return sha256
                 offset = int(there["upload-offset"])
-                while offset < length:
+                while True:  # at its end, too: an agent that died there has not checked it yet
                     file.seek(offset)
                     headers = {"upload-offset": str(offset), "upload-length": str(length)}
                     answer = self._call("PATCH", path, content=file.read(PIECE), headers=headers, passed=(409,))
                     offset = int(answer.headers.get("upload-offset", -1))
                     if answer.status_code == 409:  # it came, but its answer was lost; or another host sends it, too
                         time.sleep(FIRST_PAUSE)
+                        break
+                    if offset == length:
                         break
 
     def logits(self, model: Path, rows: Sequence[np.ndarray], threads: int, batch: int, padding: int = 0) -> np.ndarray:
@@ -90,8 +92,7 @@ class RemoteDevice:
             kind="logits", model=self.send(model), threads=threads, batch=batch, padding=padding,
             lengths=tuple(map(len, rows)),
         )  # fmt: skip
-        name, header = self._run(run, rows, [model])
-        answer = self._call("GET", f"/v1/runs/{name}/answer").content
+        header, answer = self._run(run, rows, [model])
         return np.frombuffer(answer, "<f4").reshape(header["shape"])
 
     def latency(
@@ -104,12 +105,12 @@ class RemoteDevice:
             kind="latency", model=sent[0], reference=sent[1] if reference else None, threads=threads, batch=batch,
             lengths=tuple(map(len, rows)),
         )  # fmt: skip
-        _, found = self._run(run, rows, models)
+        found, _ = self._run(run, rows, models)
         interval = Interval(**found["latency"].pop("speedup_interval"))
         return Latency(**found["latency"], speedup_interval=interval), found["memory_mb"], found["conditions"]
 
-    def _run(self, run: Run, rows: Sequence[np.ndarray], models: Sequence[Path]) -> tuple[str, dict[str, Any]]:
-        """Its name and the head of its answer. Asked for again where the device has forgotten it, by a restart, say."""
+    def _run(self, run: Run, rows: Sequence[np.ndarray], models: Sequence[Path]) -> tuple[dict[str, Any], bytes]:
+        """Head and body of its answer. Asked for again where the device has forgotten it, by a restart, say."""
         body = run.model_dump_json().encode() + b"\n" + np.concatenate(rows).astype("<i4").tobytes()
         name = hashlib.sha256(body + secrets.token_bytes(8)).hexdigest()
         while True:
@@ -118,7 +119,7 @@ class RemoteDevice:
                 while True:
                     state = self._call("GET", f"/v1/runs/{name}", params={"wait": WAIT}).json()
                     if state["state"] == "done":
-                        return name, dict(state["result"])
+                        return dict(state["result"]), self._call("GET", f"/v1/runs/{name}/answer").content
                     if state["state"] == "failed":
                         raise AutocompressError(f"the device {self.url}: {state['error']}")
                     if state["state"] == "waiting":
