@@ -1,8 +1,8 @@
 """Is this file a model that may run here? Told from its bytes alone, before any runtime opens it.
 
 An ONNX file can name other files, nest graphs without end, and claim shapes that no memory holds. What we deploy does none
-of that, so what does is refused: external data, sub-graphs, functions, operators we never write, tensors whose numbers are
-not in the file. Read as protobuf's wire format (https://protobuf.dev/programming-guides/encoding), so that the device needs
+of that, so what does is refused: external data, sub-graphs, functions, operators that are not on a list,
+tensors whose numbers are not in the file. Read as protobuf's wire format (https://protobuf.dev/programming-guides/encoding), so that the device needs
 no package for it; field numbers are those of onnx.proto.
 """
 
@@ -67,7 +67,6 @@ class Facts:
 
     operators: Counter[str] = field(default_factory=Counter)
     tensors: int = 0
-    inputs: list[str] = field(default_factory=list)
 
 
 def check_model(path: Path) -> Facts:
@@ -99,8 +98,6 @@ def _graph(view: memoryview, facts: Facts) -> None:
             _node(_message(value), facts)
         elif number == 5:
             _tensor(_message(value), facts)
-        elif number == 11:
-            facts.inputs.append(_text(dict(_fields(_message(value))).get(1, memoryview(b""))))
         elif number == 15:
             raise Refused("sparse tensors are not run here")
 
