@@ -2,8 +2,9 @@
 
 An ONNX file can name other files, nest graphs without end, and claim shapes that no memory holds. What we deploy does none
 of that, so what does is refused: external data, sub-graphs, functions, operators that are not on a list,
-tensors whose numbers are not in the file. Read as protobuf's wire format (https://protobuf.dev/programming-guides/encoding), so that the device needs
-no package for it; field numbers are those of onnx.proto.
+tensors whose numbers are not in the file.
+Read as protobuf's wire format (https://protobuf.dev/programming-guides/encoding), so that the
+device needs no package for it; field numbers are those of onnx.proto.
 """
 
 from __future__ import annotations
