@@ -9,7 +9,7 @@ from autocompress.plan import Recovery
 
 LABELS, SUPERNET, FULL = 0.06, 0.18, 0.4  # of the time left: teacher outputs, super-net, trials trained in full
 LONG_ENOUGH = 0.5  # of what would be fitted: a super-net trained so long is taken as it is
-FULL_TRIALS = 16  # about that many should be trained in full; with their bit-widths they are most of a front
+FULL_TRIALS = (5, 16)  # fewest, most to be trained in full; with their bit-widths they are most of a front
 SHORT = 1 / 8  # of a full training
 MOST_COPIES = 6
 SUPERNET_STEPS, FULL_STEPS, SHORT_STEPS = (150, 2000), (150, 6000), (40, 800)  # fewest, most
@@ -43,7 +43,8 @@ def fitted(recovery: Recovery, given: Collection[str], seconds: float, workers: 
     if rates.trained.get("supernet_epochs", 0.0) >= LONG_ENOUGH * shared["supernet_epochs"]:
         shared = {"copies": int(rates.trained["copies"]), "supernet_epochs": rates.trained["supernet_epochs"]}
         seconds /= 1 - LABELS - SUPERNET
-    full = _between(FULL * seconds * workers / FULL_TRIALS / rates.step, FULL_STEPS)
+    trials = _between(2 * (seconds / 60) ** 0.5, FULL_TRIALS)  # in little time, few trained long
+    full = _between(FULL * seconds * workers / trials / rates.step, FULL_STEPS)
     if "epochs" in given:
         full = recovery.epochs / per_step
     amounts = shared | {"short_epochs": per_step * _between(full * SHORT, SHORT_STEPS), "epochs": per_step * full}

@@ -21,6 +21,11 @@ class Returns:
         """A trial ended."""
         self.moments.append((seconds, hypervolume))
 
+    def brought(self) -> float:
+        """The part of the hypervolume that came with the trial that ended last."""
+        (_, before), (_, reached) = ((0.0, 0.0), (0.0, 0.0), *self.moments)[-2:]
+        return (reached - before) / reached if reached > 0 else 0.0
+
     def stalled(self, promise: Callable[[], float]) -> str | None:
         """Why to stop, where the last 40 % of the time brought next to nothing; null while it is worth going on.
 

@@ -35,13 +35,15 @@ class Known:
     tried: int = 0  # candidates that ended untrained
     _trained: set[tuple[str, int]] = field(default_factory=set)  # weights, at a rung
     _front: frozenset[int] = frozenset()
-    _rungs: Rungs | None = None
+    _rungs: Rungs | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rungs = Rungs(self.reference, self.constraints) if self.reference else None
 
     @classmethod
     def of(cls, view: StudyView, reuse: bool = True) -> Known:
         """All that a study holds."""
         known = cls(view.objectives, view.constraints, view.reference, reuse=reuse)
-        known._rungs = Rungs(view.reference, view.constraints) if view.reference else None
         for row in view.rows:
             known.add(row)
         return known
@@ -146,8 +148,9 @@ class Schedule:
         begun = known.tried + sum(trial.rung == 0 for trial in running)
         if begun < FEWEST_TRIED and self._exhausted() is None:
             return None
-        fitting = [rung for rung in range(LAST_RUNG + 1) if self.meter.fits(rung)]
-        for rung in sorted(fitting, key=lambda rung: spent[rung] / SHARES[rung]):
+        behind = sorted(range(LAST_RUNG + 1), key=lambda rung: spent[rung] / SHARES[rung])
+        below = range(behind[0], -1, -1)  # they bring what the rung that is furthest behind has to wait for
+        for rung in filter(self.meter.fits, dict.fromkeys((*below, *behind))):
             if rung == 0 and self._exhausted() is None:
                 return None
             if rung > 0:

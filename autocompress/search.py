@@ -21,7 +21,7 @@ from autocompress.measurement import Outcome, Result, in_words
 from autocompress.model_config import read_config
 from autocompress.plan import LAST_RUNG, StudyPlan, check_storage
 from autocompress.recipe import AFTER_RECOVERY, Recipe
-from autocompress.returns import Returns
+from autocompress.returns import LEAST_GROWTH, Returns
 from autocompress.schedule import Further, Known, Running, Schedule
 from autocompress.space import Space, resolve_space
 from autocompress.store import Store
@@ -184,12 +184,14 @@ class Search:
         """Show the front; where a fully trained trial is on it, propose its weights in other bits, which need no training."""
         front = self.known.front
         self.crew.display.front(front, self.known.teacher)
-        if job.rung == 0 or outcome.stages.get("recovery", 0) > outcome.seconds / 4:
+        trained = outcome.stages.get("recovery", 0) > outcome.seconds / 4
+        if job.rung == 0 or trained:
             self.meter.durations.setdefault(job.rung, []).append(outcome.seconds)
         if self.plan.engine.reuse and job.rung == LAST_RUNG and any(row.trial == job.trial for row in front):
             assert job.recipe is not None  # trials have one
             whole = job.recipe.structure() == Recipe(depth=self.space.layers)  # large and slow: they wait their turn
-            self.study.enqueue(next_bits(self.space, job.recipe), rung=None if whole else job.rung)
+            if trained or whole or self.returns.brought() >= LEAST_GROWTH:  # from bits that bring nothing, none go on
+                self.study.enqueue(next_bits(self.space, job.recipe), rung=None if whole else job.rung)
         if time.monotonic() - self.tidied > TIDY_SECONDS:
             self._make_room([self.known.teacher, *front])
             self.tidied = time.monotonic()

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import Any
 from autocompress.effort import Rates
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.jobs import Done, Job, Said, Settled
+from autocompress.lifeline import end_with
 from autocompress.plan import StudyPlan
 from autocompress.store import Store, beside
 
@@ -141,7 +141,7 @@ def _environment(threads: int, offline: bool) -> Iterator[None]:
 def _child(pipe: Connection, parent: int, plan: StudyPlan, root: Path, threads: int, offline: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent)
     store = Store(root, beside(root) if plan.engine.reuse else ())
     pipeline: Any = None
     while True:
@@ -227,10 +227,3 @@ def _logging_to(path: Path) -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-
-
-def _end_with(parent: int) -> None:
-    """End this process soon after its supervisor, however that ended."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

@@ -84,6 +84,16 @@ def test_a_search_that_finds_nothing_more_has_stalled() -> None:
     assert young.forecast() is None
 
 
+def test_what_a_trial_brought_is_a_part_of_all() -> None:
+    returns = Returns()
+    assert returns.brought() == 0.0
+    found = []
+    for hypervolume in (0.0, 2.0, 2.0, 2.5):
+        returns.add(1.0, hypervolume)
+        found.append(returns.brought())
+    assert found == [0.0, 1.0, 0.0, 0.2]
+
+
 def test_an_earlier_study_of_the_same_teacher_gives_its_front(tmp_path: Path) -> None:
     first = open_study(tmp_path, study="first")
     with first.lease():

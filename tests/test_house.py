@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "autocompress"
 
 # Lowest first. A room (a module or a package) may import rooms of the floors below its own, and nothing beside or above.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "lifeline"),
     ("registry", "recipe"),
     ("measurement", "model_config", "attentions", "plan", "runtimes", "metrics", "augment", "graph"),
     ("families", "data", "space", "front", "effort", "latency_table", "store", "lease", "inventory"),

@@ -10,10 +10,11 @@ import pytest
 
 from autocompress import crew as crews
 from autocompress import search as searching
+from autocompress.budget import Meter
 from autocompress.front import Promotion, Reference, hypervolume, on_front, promotions, standings
 from autocompress.measurement import Result
 from autocompress.recipe import Recipe
-from autocompress.schedule import FEWEST_TRIED, Known
+from autocompress.schedule import FEWEST_TRIED, Further, Known, Schedule
 from autocompress.show.progress import SilentDisplay
 from autocompress.study import StudyView, read_study
 from tests.formula import FormulaWorker, open_study, plan_in, space
@@ -65,14 +66,19 @@ def test_nobody_is_trained_twice_nor_for_nothing() -> None:
     assert promotions([row(1, 0, 0.05)], 0, CORNER, {"max_drop": 0.01}) == []  # but hardly that
 
 
-def test_what_training_did_for_others_is_expected_of_the_next() -> None:
+def test_what_training_did_for_others_as_fast_is_expected_of_the_next() -> None:
     helped = [row(n, 0, 0.08, 7.9, 79.0, recipe=Recipe(depth=n)) for n in range(1, 5)]
-    waiting = row(9, 0, 0.10, latency=0.5, recipe=Recipe(depth=9))
     much = [row(20 + n, 1, 0.01, 7.9, 79.0, recipe=Recipe(depth=n)) for n in range(1, 5)]
     little = [row(20 + n, 1, 0.079, 7.9, 79.0, recipe=Recipe(depth=n)) for n in range(1, 5)]
-    gains = [promotions([*helped, waiting, *further], 0, CORNER, {})[0] for further in (much, little)]
-    assert [one.row.trial for one in gains] == [9, 9]
-    assert gains[0].gain > 2 * gains[1].gain
+
+    def gain(latency: float, further: list[Result]) -> float:
+        waiting = row(9, 0, 0.10, latency=latency, recipe=Recipe(depth=9))
+        found = promotions([*helped, waiting, *further], 0, CORNER, {})
+        assert trials(found) == [9]
+        return found[0].gain
+
+    assert gain(6.0, much) > 2 * gain(6.0, little)
+    assert gain(0.05, much) < 1.1 * gain(0.05, little)  # so small a model has nothing to do with them
 
 
 def test_every_untrained_trial_says_what_became_of_it() -> None:
@@ -98,6 +104,28 @@ def test_only_the_first_training_of_weights_takes_of_a_rungs_time() -> None:
         for one in done:
             known.add(one)
         assert known.seconds == pytest.approx(expected)
+
+
+def test_a_rung_that_is_behind_is_fed_from_below_where_nothing_waits_for_it(tmp_path: Path) -> None:
+    schedule = Schedule(plan_in(tmp_path), space(), Meter(plan_in(tmp_path).budget, open_study(tmp_path)))
+
+    def chosen(*rows: Result) -> Further | str | None:
+        known = Known(("quality",), {}, CORNER)
+        for one in (row(0, 2, 0.0, 8.0, 80.0, recipe=Recipe(depth=6)), *rows):
+            known.add(one)
+        return schedule.next(known, [])
+
+    untrained = [row(n, 0, 0.01 * (5 - n), 0.5 * n, recipe=Recipe(depth=n), seconds=5.0) for n in range(1, 5)]
+    full = row(9, 2, 0.03, 0.5, recipe=Recipe(depth=1), seconds=5.0)
+    assert chosen(*untrained[:3]) is None  # too few to choose among
+    short = row(8, 1, 0.035, 0.5, recipe=Recipe(depth=1), seconds=30.0)
+    further = chosen(*untrained, short, full)  # full training is furthest behind, short training furthest ahead
+    assert isinstance(further, Further)
+    assert (further.rung, further.recipe.depth) == (1, 2)
+    further = chosen(*untrained, short, full, row(10, 1, 0.02, 1.0, recipe=Recipe(depth=2), seconds=1.0))
+    assert isinstance(further, Further)
+    assert (further.rung, further.recipe.depth) == (2, 2)
+    assert chosen(*untrained, short, replace(full, seconds=60.0)) is None  # now something new is
 
 
 # ---- a whole search --------------------------------------------------------------------------------------------------

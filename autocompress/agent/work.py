@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
-import time
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from autocompress import measure
+from autocompress.lifeline import end_with
 
 MOST_ROWS, MOST_TOKENS, MOST_THREADS = 200_000, 4_096, 256
 
@@ -55,7 +54,7 @@ class Run(BaseModel):
 
 def main() -> None:
     """Read a job, do it, write what came out; the last line of stderr is the reason where that was not to be."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with(os.getppid())
     header = sys.stdin.buffer.readline()
     folders = json.loads(sys.stdin.buffer.readline())
     run = Run.model_validate_json(header)
@@ -93,13 +92,6 @@ def _feeds(run: Run, ids: list[np.ndarray], types: list[np.ndarray]) -> Any:
             inputs[place, : len(row)], mask[place, : len(row)] = row, 1
             kinds[place, : len(row)] = types[start + place]
         yield {"input_ids": inputs, "attention_mask": mask, "token_type_ids": kinds}
-
-
-def _end_with(agent: int) -> None:
-    """End this process soon after the agent, however that ended."""
-    while os.getppid() == agent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _answer(header: dict[str, Any], body: bytes) -> None:

@@ -20,7 +20,8 @@ from autocompress.measurement import Result
 from autocompress.plan import LAST_RUNG
 
 KEPT = (0.6, 0.75)  # of a drop, by training from rung 0 to 1 and 1 to 2, before the study has shown its own
-KEPT_WEIGHT = 0.05  # how much drop the study must have shown for its own to count as much
+KEPT_WEIGHT = 0.05  # how much drop the study must have shown, of models as fast, for its own to count as much
+LIKENESS = 2  # half or twice the latency counts a quarter: shallow models keep far more of their drop than deep ones
 REACH, LEAST_REACH = 1.5, 0.01  # drops up to 1.5 times `max_drop`, or a point, may yet turn out to hold it
 LEAST_GAIN = 1e-9  # less is rounding
 AXES = ("drop", "latency_ms", "size_mb")
@@ -86,13 +87,15 @@ class Rungs:
         points = np.array([_point(row) for row in peers])
         waiting = np.array([self._begun[row.recipe.key] <= rung for row in peers])
         ranks = moocore.pareto_rank(points)
-        kept = float(np.prod([self._kept(lower) for lower in range(rung, LAST_RUNG)]))
         covers = moocore.Hypervolume(ref=self._corner)
         covered = covers(self._front)
         for rank in np.unique(ranks[waiting]):
             members = np.flatnonzero(waiting & (ranks == rank))
-            shrink = np.where(points[members] > 0, [kept, 1.0, 1.0], 1.0)  # of a drop; a gain is none
-            gains = [float(covers(np.vstack((self._front, point))) - covered) for point in points[members] * shrink]
+            after = points[members]
+            latencies = np.array([peers[member].latency_ms or 1.0 for member in members])
+            for lower in range(rung, LAST_RUNG):
+                after[:, 0] *= np.where(after[:, 0] > 0, self._kept(lower, latencies), 1.0)  # of a drop; a gain is none
+            gains = [float(covers(np.vstack((self._front, point))) - covered) for point in after]
             found = [
                 Promotion(row=peers[member], rank=int(rank), gain=gain)
                 for member, gain in zip(members, gains, strict=True)
@@ -102,12 +105,15 @@ class Rungs:
                 return sorted(found, key=lambda one: (-one.gain / (one.row.latency_ms or 1.0), one.row.trial))
         return []
 
-    def _kept(self, rung: int) -> float:
-        """The part of their drop that candidates kept when they were trained from this rung to the next."""
+    def _kept(self, rung: int, latencies: np.ndarray) -> np.ndarray:
+        """The part of its drop that a candidate of each latency will probably keep when it is trained to the next rung."""
         before, after = self._able[rung], self._able[rung + 1]
-        both = [(_lost(before[key]), _lost(row)) for key, row in after.items() if key in before]
-        lost, still = sum(pair[0] for pair in both), sum(pair[1] for pair in both)
-        return min(1.0, (still + KEPT[rung] * KEPT_WEIGHT) / (lost + KEPT_WEIGHT))
+        both = [(row.latency_ms or 1.0, _lost(before[key]), _lost(row)) for key, row in after.items() if key in before]
+        others, lost, still = np.array(both).reshape(-1, 3).T
+        ratios = others / latencies[:, None]
+        alike = np.minimum(ratios, 1 / ratios) ** LIKENESS  # (candidates, those trained before)
+        kept = (alike @ still + KEPT[rung] * KEPT_WEIGHT) / (alike @ lost + KEPT_WEIGHT)
+        return np.asarray(np.minimum(1.0, kept))
 
 
 def as_judged(row: Result) -> Result:
