@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autocompress import measure
 from autocompress.errors import UsageError
-from autocompress.measurement import Latency
+from autocompress.plan import Device
 from autocompress.runtimes import onnxruntime
+from autocompress.target import Say, target_of
 
-if TYPE_CHECKING:
-    from autocompress.agent.client import RemoteDevice
-
-EFFORT = measure.Effort()
+EFFORT = measure.THOROUGH
 USUAL = {"threads": 1, "batch": 1, "tokens": 32}  # where neither an option nor the folder says
 
 
@@ -47,7 +45,8 @@ def measure_folder(
     batch: int | None = None,
     tokens: int | None = None,
     seed: int = 0,
-    device: RemoteDevice | None = None,
+    say: Say = lambda words: None,
+    device: Device | None = None,
 ) -> Figures:
     """Time a model in blocks, in a default session, beside a reference where there is one; here, or on another device.
 
@@ -58,14 +57,15 @@ def measure_folder(
     asked = {"threads": threads, "batch": batch, "tokens": tokens}
     held = {**USUAL, **_held(folder), **{name: value for name, value in asked.items() if value is not None}}
     feeds = measure.latency_feeds(_vocabulary(folder, reference), held["batch"], held["tokens"], (), seed)
-    latency, memory, conditions = _measured(folder, reference, held, feeds, seed, device)
-    size = measure.size_mb(onnxruntime, folder)
+    target = target_of((device or Device()).model_copy(update=held), "measure --device", seed=seed, say=say)
+    timed = target.time(folder, reference, feeds, EFFORT, memory=True)
+    latency, size = timed.latency, measure.size_mb(onnxruntime, folder)
     found = Figures(
         latency_ms=latency.p50_ms,
         latency_p95_ms=latency.p95_ms,
         size_mb=size,
-        memory_mb=memory,
-        conditions=conditions,
+        memory_mb=timed.memory_mb,
+        conditions=timed.conditions,
     )
     if reference is None:
         found.conditions.pop("blocks_alternate_with")
@@ -83,26 +83,6 @@ def measure_folder(
             "compression": size_beside / size,
         }
     )
-
-
-def _measured(
-    folder: Path,
-    reference: Path | None,
-    held: dict[str, int],
-    feeds: list[dict[str, Any]],
-    seed: int,
-    device: RemoteDevice | None,
-) -> tuple[Latency, float | None, dict[str, Any]]:
-    """Latency, peak memory in MB, and the conditions."""
-    threads, batch = held["threads"], held["batch"]
-    if device is not None:
-        other = reference / "model.onnx" if reference else None
-        return device.latency(folder / "model.onnx", other, list(feeds[0]["input_ids"]), threads, batch)
-    session = onnxruntime.open_session(folder, threads)
-    beside = onnxruntime.open_session(reference, threads) if reference else session
-    latency = measure.measure_latency(session, beside, feeds, EFFORT)
-    memory = measure.peak_memory_mb(onnxruntime, folder, feeds[0], threads)
-    return latency, memory, measure.conditions("onnxruntime", threads, batch, held["tokens"], seed)
 
 
 def _check(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +17,7 @@ from autocompress.terminal import INTERRUPTED, Terminal, command, command_line, 
 if TYPE_CHECKING:
     from autocompress.front import Picked
     from autocompress.locating import Located
-    from autocompress.plan import StudyPlan
+    from autocompress.plan import Device, StudyPlan
     from autocompress.study import StudyView
 
 TOKEN = "AUTOCOMPRESS_TOKEN"  # the environment variable that holds an agent's token
@@ -191,12 +192,8 @@ def measure(
 
     if device is None:
         terminal.note("measuring; other work on this machine would be measured, too")
-        figures = measure_folder(folder, reference, threads, batch, tokens)
-    else:
-        with _extra("measure --device"):
-            from autocompress.agent.client import RemoteDevice
-        with RemoteDevice(device, _token(token_env), ca=ca, say=terminal.note) as there:
-            figures = measure_folder(folder, reference, threads, batch, tokens, device=there)
+    where = _device(device, token_env, ca)
+    figures = measure_folder(folder, reference, threads, batch, tokens, say=terminal.note, device=where)
     terminal.result(figures.as_json(), *show.figures_sentences(figures))
 
 
@@ -286,10 +283,16 @@ def _extra(command: str) -> Iterator[None]:
         raise UsageError(f"{command}: {error.name} is not installed; pip install 'autocompress[agent]'") from None
 
 
-def _token(name: str) -> str:
-    if token := os.environ.get(name):
-        return token
-    raise UsageError(f"measure --device: {name} is not set; it must hold the token that the agent was started with")
+def _device(url: str | None, token_env: str, ca: Path | None) -> Device:
+    """The device of that address, checked as a study file's is."""
+    from pydantic import ValidationError
+
+    from autocompress.plan import Device
+
+    try:
+        return Device(url=url, token_env=token_env, ca=ca)
+    except ValidationError:
+        raise UsageError(f"--device: http://HOST:PORT or https://HOST:PORT is needed, but got {url!r}") from None
 
 
 def _time(text: str | None) -> str | None:

@@ -25,6 +25,10 @@ class TrialStopped(AutocompressError):
     """A trial ends early on purpose (its price breaks a constraint or cannot enter the front): *stopped*, not failed."""
 
 
+class DeviceLost(AutocompressError):
+    """The device that models are measured on did not answer for as long as one is patient. Nothing is lost by it."""
+
+
 def unknown(kind: str, name: object, known: list[str] | tuple[str, ...], place: str = "") -> UsageError:
     """Error for a name that is not in a list: says what there is, and where the name stood."""
     where = f"{place}: " if place else ""

@@ -60,4 +60,5 @@ class Done:
     quality: Quality | None = None
     rates: Rates | None = None
     error: str | None = None
+    lost: bool = False  # the device is out of reach: no fault of the trial
     usage: bool = False  # the error lies in the study file or the data: exit code 2

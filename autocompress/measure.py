@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -37,7 +37,7 @@ QUICK = Effort(fewest=3, most=6, precision=0.06, seconds=5.0, block_seconds=0.1)
 
 
 def measure_latency(
-    session: Session, reference: Session, feeds: Sequence[dict[str, np.ndarray]], effort: Effort = Effort()
+    session: Session, reference: Session, feeds: Sequence[Mapping[str, np.ndarray]], effort: Effort = Effort()
 ) -> Latency:
     """Time a session in blocks that alternate with blocks of the reference, so that noise hits both.
 
@@ -86,25 +86,20 @@ def latency_feeds(
 
 
 def logits_of(
-    session: Session,
-    count: int,
+    run: Callable[[Sequence[dict[str, np.ndarray]]], np.ndarray],
     batch_of: Callable[[np.ndarray], dict[str, np.ndarray]],
     lengths: Sequence[int],
     batch: int,
-    progress: Callable[[float], None] = lambda fraction: None,
 ) -> np.ndarray:
     """Logits (rows, labels) of a whole split, in batches of the device's size, rows of like length together.
 
-    At batch 1 nothing is padded. The batch matters: dynamic quantization takes one scale for all that is in it.
+    `run` gives the logits of all batches, one after another. At batch 1 nothing is padded. The batch matters: dynamic
+    quantization takes one scale for all that is in it.
     """
     order = np.argsort(np.asarray(lengths), kind="stable")
-    outputs: list[np.ndarray] = []
-    for start in range(0, count, batch):
-        outputs.append(session.run(batch_of(order[start : start + batch])))
-        if start // batch % 50 == 0:
-            progress(start / count)
-    logits = np.empty((count, outputs[0].shape[1]), np.float32)
-    logits[order] = np.concatenate(outputs)
+    found = run([batch_of(order[start : start + batch]) for start in range(0, len(order), batch)])
+    logits = np.empty(found.shape, np.float32)
+    logits[order] = found
     return logits
 
 
@@ -114,7 +109,7 @@ def size_mb(runtime: ModuleType, folder: Path) -> float:
     return sum(path.stat().st_size for path in own) / 1e6
 
 
-def peak_memory_mb(runtime: ModuleType, folder: Path, feed: dict[str, np.ndarray], threads: int) -> float | None:
+def peak_memory_mb(runtime: ModuleType, folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> float | None:
     """Peak resident memory (MB of 10⁶ bytes) that opening and running the artifact adds to a fresh process.
 
     Null where the process cannot be asked (the figure comes from getrusage).
@@ -167,7 +162,7 @@ def _cpuinfo(key: str) -> str | None:
     return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), None)
 
 
-def _calls(session: Session, feeds: Sequence[dict[str, np.ndarray]], seconds: float) -> int:
+def _calls(session: Session, feeds: Sequence[Mapping[str, np.ndarray]], seconds: float) -> int:
     """Calls in a block: 60, or what fits into so many seconds, but at least 12."""
     for feed in feeds[:3]:
         session.run(feed)
@@ -178,7 +173,7 @@ def _calls(session: Session, feeds: Sequence[dict[str, np.ndarray]], seconds: fl
     return int(np.clip(seconds / once, 12, BLOCK_CALLS))
 
 
-def _block(session: Session, feeds: Sequence[dict[str, np.ndarray]], calls: int) -> np.ndarray:
+def _block(session: Session, feeds: Sequence[Mapping[str, np.ndarray]], calls: int) -> np.ndarray:
     """Seconds of each call of one block, the warm-up dropped."""
     seconds = np.empty(calls)
     for call in range(calls):

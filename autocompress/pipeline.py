@@ -19,10 +19,11 @@ from autocompress.errors import TrialStopped
 from autocompress.jobs import Bar, Settled
 from autocompress.latency_table import Shape
 from autocompress.materials import Clock, Materials, Say
-from autocompress.measurement import Latency, Measurement, Outcome, Quality
+from autocompress.measurement import Measurement, Outcome, Quality
 from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.recipe import AFTER_RECOVERY, Recipe
 from autocompress.store import Store
+from autocompress.target import Timed, target_of
 
 REFIT_SHARE = 0.1  # of a recovery's time, for its progress display
 
@@ -34,6 +35,7 @@ class Pipeline:
         self.plan, self.store = plan, store
         self.shared = Materials(plan, store, offline)
         self.runtime = registry.load("runtimes", plan.device.runtime)
+        self.target = target_of(plan.device, plan.place("device"), store.root, plan.seed, print)
         self.metric = metrics.fast(plan.task.metric)
         self.reference_sha: str | None = None
 
@@ -137,7 +139,7 @@ class Pipeline:
             size = measure.size_mb(self.runtime, place)
             if bar.max_size_mb is not None and size > bar.max_size_mb:
                 raise TrialStopped(f"size {size:.1f} MB is over max_size_mb {bar.max_size_mb:g}; not trained")
-            latency, _ = self._latency(place, measure.QUICK)
+            latency = self._timed(place, measure.QUICK).latency
         if bar.max_latency_ms is not None and bar.teacher_latency_ms is not None:
             milliseconds = bar.teacher_latency_ms / latency.speedup_interval.high
             if milliseconds > bar.max_latency_ms:
@@ -270,22 +272,16 @@ class Pipeline:
     def _measured(
         self, candidate: surgery.Candidate, sha256: str, clock: Clock, start: float, thorough: bool = True
     ) -> Outcome:
-        folder, device = self.store.artifact(sha256), self.plan.device
+        folder = self.store.artifact(sha256)
         with clock.stage("measuring latency"):
-            latency, waited = self._latency(folder, measure.THOROUGH if thorough else measure.QUICK)
-            peak = measure.peak_memory_mb
-            memory = peak(self.runtime, folder, self._feeds[0], device.threads) if thorough else None
+            timed = self._timed(folder, measure.THOROUGH if thorough else measure.QUICK)
         quality = self._quality(sha256, "validation", clock)
-        tokens: int | str = device.tokens
         measurement = Measurement(
             quality=quality,
-            latency=latency,
+            latency=timed.latency,
             size_mb=measure.size_mb(self.runtime, folder),
-            memory_mb=memory,
-            conditions={
-                **measure.conditions(device.runtime, device.threads, device.batch, tokens, self.plan.seed),
-                "device_lease": f"held alone, other workers paused; waited {waited:.1f} s for them",
-            },
+            memory_mb=timed.memory_mb,
+            conditions=timed.conditions,
         )
         seconds = time.perf_counter() - start
         return Outcome(
@@ -293,21 +289,10 @@ class Pipeline:
             facts=facts(candidate),
         )  # fmt: skip
 
-    def _latency(self, folder: Path, effort: measure.Effort) -> tuple[Latency, float]:
-        """The latency, and how many seconds it waited for other workers to pause."""
-        with lease.measuring(self.store.root) as waited:
-            session = self.runtime.open_session(folder, self.plan.device.threads)
-            reference = self._open_reference() if effort is measure.THOROUGH else self._reference
-            return measure.measure_latency(session, reference, self._feeds, effort), waited
-
-    def _open_reference(self) -> Any:
+    def _timed(self, folder: Path, effort: measure.Effort) -> Timed:
         assert self.reference_sha is not None, "the teacher is trial 0"
-        return self.runtime.open_session(self.store.artifact(self.reference_sha), self.plan.device.threads)
-
-    @cached_property
-    def _reference(self) -> Any:
-        """The teacher's session, kept open for quick looks. (Two sessions of one file differ by a percent or so.)"""
-        return self._open_reference()
+        reference = self.store.artifact(self.reference_sha)
+        return self.target.time(folder, reference, self._feeds, effort, memory=effort is measure.THOROUGH)
 
     @cached_property
     def _feeds(self) -> list[dict[str, np.ndarray]]:
@@ -328,13 +313,14 @@ class Pipeline:
         """Logits of an artifact on a split, kept: the rows that a score was taken on can be looked at again."""
         device = self.plan.device
         inputs = {"artifact": sha256, "data": self.shared.data.fingerprint, "split": split, "threads": device.threads,
-                  "batch": device.batch, "max_tokens": self.plan.task.max_tokens}  # fmt: skip
+                  "batch": device.batch, "max_tokens": self.plan.task.max_tokens, "cpu": self.target.cpu()}  # fmt: skip
 
         def build(folder: Path) -> None:
-            session = self.runtime.open_session(self.store.artifact(sha256), device.threads)
-            lengths = self.shared.lengths(split)
             logits = measure.logits_of(
-                session, len(lengths), lambda rows: self.shared.arrays(split, rows), lengths, device.batch, progress
+                lambda feeds: self.target.run(self.store.artifact(sha256), feeds, progress),
+                lambda rows: self.shared.arrays(split, rows),
+                self.shared.lengths(split),
+                device.batch,
             )
             np.save(folder / "logits.npy", logits)
 

@@ -12,7 +12,7 @@ from autocompress import registry
 from autocompress.budget import Meter
 from autocompress.crew import POLL_SECONDS, Crew, catching, hired
 from autocompress.display import Display
-from autocompress.errors import UsageError
+from autocompress.errors import AutocompressError, UsageError
 from autocompress.front import as_expected, expected_drop, on_front
 from autocompress.groundwork import Groundwork
 from autocompress.jobs import Bar, Job, Said, Settled
@@ -27,6 +27,7 @@ from autocompress.space import Space, resolve_space
 from autocompress.store import Store
 from autocompress.study import Asked, Study, read_study
 from autocompress.study.details import read_details
+from autocompress.target import target_of
 from autocompress.workers import Worker
 
 TIDY_SECONDS = 60.0  # between two looks at how much room the artifacts take
@@ -166,6 +167,8 @@ class Search:
                 self.crew.workers.index(worker), job.trial, self._words(job), said.stage, said.fraction
             )
             return
+        if said.lost:  # the trial is tried again when the study goes on
+            raise AutocompressError(f"{said.error}; the same command goes on from here")
         seconds = time.monotonic() - worker.started
         outcome = said.outcome or Outcome(state="failed", reason=said.error, seconds=seconds)
         assert job.recipe is not None  # trials have one
@@ -252,11 +255,9 @@ def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> E
 def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str]:
     """Check storage, teacher, space, runtime and data, without torch; the space the plan means, the data's fingerprint."""
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
-    runtime = registry.load("runtimes", plan.device.runtime, plan.place("device.runtime"))
-    if runtime.available() is None:
-        raise UsageError(f"{plan.place('device.runtime')}: {plan.device.runtime} is not installed; pip install it")
+    target = target_of(plan.device, plan.place("device"))
     assert isinstance(plan.space, dict)  # read_plan has read it
-    supported = runtime.supported()
+    supported = target.supported()
     space = resolve_space(plan.space, config.layers, supported, plan.place("space"), plan.device.runtime)
     if plan.task.max_tokens > config.positions:
         raise UsageError(

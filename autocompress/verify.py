@@ -150,6 +150,7 @@ def _same_machine(folder: Path) -> bool:
     from autocompress import measure
 
     conditions = _measured(folder).get("measurement", {}).get("conditions", {})
+    conditions |= conditions.get("outputs_recorded_on", {})  # where the measurement was taken on another device
     here = {
         "cpu": measure.cpu_name(),
         "cpu_flags": measure.cpu_flags(),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.effort import Rates
-from autocompress.errors import AutocompressError, UsageError
+from autocompress.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.jobs import Done, Job, Said, Settled
 from autocompress.lifeline import end_with
 from autocompress.plan import StudyPlan
@@ -158,6 +158,8 @@ def _child(pipe: Connection, parent: int, plan: StudyPlan, root: Path, threads: 
                 done = _do(pipeline, job, pipe)
             except UsageError as error:
                 done = Done(error=str(error), usage=True)
+            except DeviceLost as error:
+                done = Done(error=str(error), lost=True)
             except (AutocompressError, MemoryError) as error:
                 done = Done(error=str(error) or type(error).__name__)
             except Exception as error:  # whatever it is, it is one failed trial, and its trace is in the log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -11,12 +12,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import numpy as np
@@ -25,47 +23,30 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from autocompress.agent.client import DeviceLost, RemoteDevice
-from autocompress.agent.line import _environment
+from autocompress.agent.line import Job, Line, _environment
 from autocompress.agent.shelf import Full, Shelf, Wrong
 from autocompress.agent.wire import Refused, check_model
+from autocompress.agent.work import Run
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.runtimes import onnxruntime
+from tests.devices import TOKEN, Running, agent
 
-TOKEN = "a token for tests only"
 MODEL = "/v1/models/" + "a" * 64
 INPUTS = ("input_ids", "attention_mask")
 ROWS = [np.arange(1, 1 + count) for count in (3, 5, 5, 9, 12)]
 
 
-@dataclass
-class Running:
-    """An agent in a process of its own."""
-
-    url: str
-    process: subprocess.Popen[str]
-    hosts: ExitStack = field(default_factory=ExitStack)
-
-    def device(self, token: str = TOKEN, **options: Any) -> RemoteDevice:
-        return self.hosts.enter_context(RemoteDevice(self.url, token, patience=30.0, **options))
-
-
-@contextmanager
-def agent(folder: Path, *options: str, port: int = 0) -> Iterator[Running]:
-    command = [sys.executable, "-m", "autocompress", "agent", "--port", str(port), "--folder", str(folder), *options]
-    environment = {**os.environ, "AUTOCOMPRESS_TOKEN": TOKEN}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        assert line.startswith("agent: "), line + process.stderr.read()
-        running = Running(line.removeprefix("agent: ").strip(), process)
-        with running.hosts:
-            yield running
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stderr is not None
-        process.stderr.close()
+def feeds(batch: int, rows: Sequence[np.ndarray] = ROWS) -> list[dict[str, np.ndarray]]:
+    """Batches of rows, padded to their longest."""
+    found = []
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        shape = (len(part), max(map(len, part)))
+        ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        for place, row in enumerate(part):
+            ids[place, : len(row)], mask[place, : len(row)] = row, 1
+        found.append({"input_ids": ids, "attention_mask": mask, "token_type_ids": 0 * ids})
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +87,7 @@ def save(graph: onnx.GraphProto, folder: Path) -> Path:
 
 def test_a_device_gives_the_logits_that_the_file_gives_here(there: Running, tmp_path: Path) -> None:
     model = write_model(tmp_path)
-    found = there.device().logits(model, ROWS, threads=1, batch=2)
+    found = there.device().logits(model, feeds(2), threads=1)
     session = onnxruntime.open_session(tmp_path, 1)
     for row, logits in zip(ROWS, found, strict=True):
         alone = session.run({"input_ids": row[None], "attention_mask": np.ones_like(row[None])})
@@ -115,7 +96,7 @@ def test_a_device_gives_the_logits_that_the_file_gives_here(there: Running, tmp_
 
 def test_a_device_measures_beside_a_reference_and_says_what_it_is(there: Running, tmp_path: Path) -> None:
     small, large = write_model(tmp_path / "small"), write_model(tmp_path / "large", rows=4096)
-    latency, memory, conditions = there.device().latency(small, large, ROWS[:1], threads=1, batch=1)
+    latency, memory, conditions = there.device().latency(small, large, feeds(1)[:1], threads=1)
     assert latency.speedup_interval.low <= latency.speedup <= latency.speedup_interval.high
     assert latency.blocks >= 5
     assert memory is not None and memory > 0
@@ -153,7 +134,7 @@ def test_many_hosts_wait_in_line_and_none_for_ever(there: Running, tmp_path: Pat
     model = write_model(tmp_path)
     there.device().send(model)
     with ThreadPoolExecutor(8) as hosts:
-        found = list(hosts.map(lambda _: there.device().logits(model, ROWS, 1, 1), range(8)))
+        found = list(hosts.map(lambda _: there.device().logits(model, feeds(1), 1), range(8)))
     for logits in found:
         np.testing.assert_array_equal(logits, found[0])
 
@@ -309,11 +290,41 @@ def test_a_run_that_wants_too_much_ends_and_the_agent_goes_on(tmp_path: Path) ->
     with agent(tmp_path / "device") as running:
         device = running.device()
         with pytest.raises(AutocompressError, match="the device"):
-            device.logits(save(graph, tmp_path / "huge"), ROWS, 1, 1)
-        assert len(device.logits(write_model(tmp_path / "fine"), ROWS, 1, 1)) == len(ROWS)
+            device.logits(save(graph, tmp_path / "huge"), feeds(1), 1)
+        assert len(device.logits(write_model(tmp_path / "fine"), feeds(1), 1)) == len(ROWS)
 
 
 # ---- nothing is lost -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_model_made_room_for_others_is_asked_for_again(tmp_path: Path) -> None:
+    async def gone() -> Job:
+        line = Line(Shelf(tmp_path / "shelf", 10**9, 10**9), 10.0, 10**9)
+        run = Run(kind="logits", model="a" * 64, lengths=(3,))
+        job = line.join("b" * 64, run, b"")
+        server = asyncio.create_task(line.serve())
+        await asyncio.wait_for(job.event.wait(), 10)
+        server.cancel()
+        assert job.name not in line.jobs
+        return job
+
+    assert asyncio.run(gone()).state == "gone"
+    evicted: list[str] = []
+    with agent(tmp_path / "device") as running:
+        device, model = running.device(), write_model(tmp_path)
+        send = device.send
+
+        def send_and_lose(model: Path | bytes) -> str:
+            """The first time, the model goes as soon as it was sent."""
+            sha256 = send(model)
+            if not evicted:
+                shutil.rmtree(tmp_path / "device" / "models" / sha256)
+                evicted.append(sha256)
+            return sha256
+
+        device.send = send_and_lose  # type: ignore[method-assign]
+        assert len(device.logits(model, feeds(1), 1)) == len(ROWS)
+    assert evicted
 
 
 def test_an_upload_goes_on_where_it_broke_off(there: Running, tmp_path: Path) -> None:
@@ -374,7 +385,7 @@ def test_a_killed_agent_that_comes_back_finishes_what_was_asked(tmp_path: Path) 
     with ThreadPoolExecutor(1) as host, RemoteDevice(url, TOKEN, patience=30.0) as device:
         with agent(tmp_path / "device", port=port) as first:
             device.send(model)
-            asked = host.submit(device.latency, model, None, ROWS[:1], 1, 1)
+            asked = host.submit(device.latency, model, None, feeds(1)[:1], 1)
             time.sleep(0.3)
             os.killpg(first.process.pid, signal.SIGKILL)
         with agent(tmp_path / "device", port=port):

@@ -19,8 +19,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tasks", "forward", "training", "jobs", "display"),
     ("surgery", "teacher", "measure", "scoring"),  # the stages do not know each other …
     ("techniques", "importance", "recovery", "deploy", "verify", "agent"),  # … but all speak of a surgery's Candidate
-    ("study", "materials", "loading", "bench"),
-    ("pipeline", "budget", "locating", "card", "returns"),
+    ("study", "materials", "loading", "target"),
+    ("pipeline", "budget", "locating", "card", "returns", "bench"),
     ("workers", "cleaning", "folder", "schedule"),
     ("crew", "show", "options"),
     ("groundwork",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,12 +70,11 @@ def test_lengths_of_the_data_are_timed_as_they_are_spread() -> None:
 def test_logits_come_back_in_the_order_of_the_rows(batch: int) -> None:
     lengths = [5, 1, 4, 2, 3, 9, 7]
 
-    class Echo:
-        def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-            rows = feeds["rows"]
-            return np.stack([rows, rows * 10], axis=1).astype(np.float32)
+    def echo(feeds: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+        rows = np.concatenate([feed["rows"] for feed in feeds])
+        return np.stack([rows, rows * 10], axis=1).astype(np.float32)
 
-    logits = measure.logits_of(Echo(), 7, lambda rows: {"rows": rows}, lengths, batch)
+    logits = measure.logits_of(echo, lambda rows: {"rows": rows}, lengths, batch)
     assert logits[:, 0].tolist() == list(range(7))
 
 

@@ -81,12 +81,12 @@ class Agent:
     async def state(self, request: Request) -> Response:
         """How a run stands; waits for its end as long as the question says."""
         job = self.line.jobs.get(_run_name(request))
-        if job is None:
-            return JSONResponse({"error": "there is no such run; ask for it again"}, 404)
         wait = min(MOST_WAIT, float(_number(request.query_params.get("wait", "0"), "wait")))
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
-                await job.event.wait()
+                await (job.event.wait() if job else asyncio.sleep(0))
+        if job is None or job.state == "gone":
+            return JSONResponse({"error": "there is no such run; send its models and ask for it again"}, 404)
         return JSONResponse(self._state(job))
 
     async def answer(self, request: Request) -> Response:

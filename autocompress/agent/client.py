@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import random
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,49 @@ import httpx2
 import numpy as np
 
 from autocompress.agent.work import Run
-from autocompress.errors import AutocompressError, UsageError
+from autocompress.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.measure import THOROUGH, Effort
 from autocompress.measurement import Interval, Latency
 from autocompress.store import file_sha256
 
 PIECE = 4 << 20  # bytes of a model in one request
 WAIT = 20  # seconds that a question for a run's state is held open
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between two attempts; doubled each time, and varied by half
+MOST_NUMBERS = 2_000_000  # token ids in one run
 AGAIN = (409, 429, 502, 503, 504)  # answers that pass by themselves
 
-
-class DeviceLost(AutocompressError):
-    """The device did not answer for as long as one is patient."""
+Feeds = Sequence[Mapping[str, np.ndarray]]
 
 
 class Missing(AutocompressError):
     """The device does not have (any more) what it was asked about."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Batches of inputs as a run takes them: what is no padding, one row after another."""
+
+    facts: Mapping[str, Any]  # fields of the run
+    body: bytes
+
+    @classmethod
+    def of(cls, feeds: Feeds) -> Packed:
+        """All batches but the last must be equally large, and padded at the end."""
+        masks = [feed.get("attention_mask", np.ones_like(feed["input_ids"])).astype(bool) for feed in feeds]
+        ids = [feed["input_ids"][mask] for feed, mask in zip(feeds, masks, strict=True)]
+        padding = [feed["input_ids"][~mask] for feed, mask in zip(feeds, masks, strict=True)]
+        kinds = [
+            feed["token_type_ids"][mask] for feed, mask in zip(feeds, masks, strict=True) if "token_type_ids" in feed
+        ]
+        typed = any(part.any() for part in kinds)
+        facts = {
+            "batch": len(masks[0]),
+            "lengths": tuple(int(length) for mask in masks for length in mask.sum(axis=1)),
+            "types": typed,
+            "padding": next((int(part[0]) for part in padding if part.size), 0),
+        }
+        numbers = np.concatenate([*ids, *(kinds if typed else [])])
+        return cls(facts, numbers.astype("<i4").tobytes())
 
 
 @dataclass
@@ -65,11 +93,12 @@ class RemoteDevice:
         found: dict[str, Any] = self._call("GET", "/v1/device").json()
         return found
 
-    def send(self, model: Path) -> str:
+    def send(self, model: Path | bytes) -> str:
         """Send a model that the device does not have yet, from where an earlier attempt ended; its sha256."""
-        sha256, length = file_sha256(model), model.stat().st_size
+        sha256 = hashlib.sha256(model).hexdigest() if isinstance(model, bytes) else file_sha256(model)
+        length = len(model) if isinstance(model, bytes) else model.stat().st_size
         path = f"/v1/models/{sha256}"
-        with model.open("rb") as file:
+        with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
             while True:
                 there = self._call("HEAD", path).headers
                 if there["upload-complete"] == "?1":
@@ -86,32 +115,53 @@ class RemoteDevice:
                     if offset == length:
                         break
 
-    def logits(self, model: Path, rows: Sequence[np.ndarray], threads: int, batch: int, padding: int = 0) -> np.ndarray:
-        """Logits (rows, labels) of rows of token ids, run in this order, `batch` at a time."""
-        run = Run(
-            kind="logits", model=self.send(model), threads=threads, batch=batch, padding=padding,
-            lengths=tuple(map(len, rows)),
-        )  # fmt: skip
-        header, answer = self._run(run, rows, [model])
-        return np.frombuffer(answer, "<f4").reshape(header["shape"])
+    def logits(
+        self, model: Path | bytes, feeds: Feeds, threads: int, progress: Callable[[float], None] = lambda fraction: None
+    ) -> np.ndarray:
+        """Logits (rows, labels) of batches of inputs, one after another."""
+        found = []
+        for start, part in _portions(feeds):
+            packed = Packed.of(part)
+            run = Run(kind="logits", model=self.send(model), threads=threads, **packed.facts)
+            share = len(part) / len(feeds)
+
+            def told(fraction: float, start: int = start, share: float = share) -> None:
+                progress(start / len(feeds) + share * fraction)
+
+            header, answer = self._run(run, packed.body, [model], told)
+            found.append(np.frombuffer(answer, "<f4").reshape(header["shape"]))
+        return np.concatenate(found)
 
     def latency(
-        self, model: Path, reference: Path | None, rows: Sequence[np.ndarray], threads: int, batch: int
+        self,
+        model: Path,
+        reference: Path | None,
+        feeds: Feeds,
+        threads: int,
+        effort: Effort = THOROUGH,
+        memory: bool = True,
     ) -> tuple[Latency, float | None, dict[str, Any]]:
         """Latency in blocks that alternate with the reference's, peak memory in MB, and the conditions, on the device."""
         models = [model, *([reference] if reference else [])]
         sent = [self.send(one) for one in models]
+        packed = Packed.of(feeds)
         run = Run(
-            kind="latency", model=sent[0], reference=sent[1] if reference else None, threads=threads, batch=batch,
-            lengths=tuple(map(len, rows)),
+            kind="latency", model=sent[0], reference=sent[1] if reference else None, threads=threads, effort=effort,
+            memory=memory, **packed.facts,
         )  # fmt: skip
-        found, _ = self._run(run, rows, models)
+        found, _ = self._run(run, packed.body, models)
         interval = Interval(**found["latency"].pop("speedup_interval"))
         return Latency(**found["latency"], speedup_interval=interval), found["memory_mb"], found["conditions"]
 
-    def _run(self, run: Run, rows: Sequence[np.ndarray], models: Sequence[Path]) -> tuple[dict[str, Any], bytes]:
+    def _run(
+        self,
+        run: Run,
+        numbers: bytes,
+        models: Sequence[Path | bytes],
+        progress: Callable[[float], None] = lambda fraction: None,
+    ) -> tuple[dict[str, Any], bytes]:
         """Head and body of its answer. Asked for again where the device has forgotten it, by a restart, say."""
-        body = run.model_dump_json().encode() + b"\n" + np.concatenate(rows).astype("<i4").tobytes()
+        body = run.model_dump_json().encode() + b"\n" + numbers
         name = hashlib.sha256(body + secrets.token_bytes(8)).hexdigest()
         while True:
             try:
@@ -122,6 +172,7 @@ class RemoteDevice:
                         return dict(state["result"]), self._call("GET", f"/v1/runs/{name}/answer").content
                     if state["state"] == "failed":
                         raise AutocompressError(f"the device {self.url}: {state['error']}")
+                    progress(state["fraction"])
                     if state["state"] == "waiting":
                         self.say(f"the device is busy; {state['ahead']} runs go before")
             except Missing:
@@ -164,6 +215,17 @@ class RemoteDevice:
                 )
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _portions(feeds: Feeds) -> Iterator[tuple[int, Feeds]]:
+    """Runs of batches that a request has room for, each with the number of its first."""
+    start, held = 0, 0
+    for number, feed in enumerate(feeds):
+        held += feed["input_ids"].size
+        if held > MOST_NUMBERS and number > start:
+            yield start, feeds[start:number]
+            start, held = number, feed["input_ids"].size
+    yield start, feeds[start:]
 
 
 def _reason(answer: httpx2.Response) -> str:

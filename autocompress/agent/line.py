@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autocompress.agent.shelf import Shelf
+from autocompress.agent.shelf import Gone, Shelf
 from autocompress.agent.work import Run
 
 MOST_WAITING, MOST_WAITING_BYTES = 256, 64_000_000
@@ -35,7 +35,7 @@ class Job:
     name: str
     run: Run
     body: bytes
-    state: str = "waiting"  # waiting | running | done | failed
+    state: str = "waiting"  # waiting | running | done | failed | gone: its model went before its turn came
     fraction: float = 0.0
     reason: str | None = None
     header: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +82,9 @@ class Line:
             try:
                 await self._do(job)
                 job.state = "done"
+            except Gone:  # to be sent, and asked for, again
+                job.state = "gone"
+                del self.jobs[job.name]
             except Exception as error:  # whatever it is, it is one failed run
                 job.state, job.reason = "failed", str(error) or type(error).__name__
             finally:
@@ -90,11 +93,8 @@ class Line:
 
     async def _do(self, job: Job) -> None:
         models = [job.run.model, *([job.run.reference] if job.run.reference else [])]
-        try:
-            with self.shelf.using(*models) as folders:
-                output = await self._in_a_process(job, [str(folder) for folder in folders])
-        except KeyError as missing:
-            raise RuntimeError(f"the model {missing.args[0]} is not there any more; send it again") from None
+        with self.shelf.using(*models) as folders:
+            output = await self._in_a_process(job, [str(folder) for folder in folders])
         header, _, job.answer = output.partition(b"\n")
         job.header = json.loads(header)
 

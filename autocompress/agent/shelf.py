@@ -26,6 +26,10 @@ class Full(Exception):
     """There is no room: the quota is used by models in use, or the disk is full."""
 
 
+class Gone(Exception):
+    """A model is not there any more."""
+
+
 class Wrong(Exception):
     """The piece does not go on where the last one ended; `offset` is where that was."""
 
@@ -119,11 +123,11 @@ class Shelf:
 
     @contextmanager
     def using(self, *models: str) -> Iterator[list[Path]]:
-        """Folders of models, which stay while they are used. KeyError names one that is not there."""
+        """Folders of models, which stay while they are used."""
         with self._lock:
             for sha256 in models:
                 if not self.holds(sha256):
-                    raise KeyError(sha256)
+                    raise Gone(sha256)
             for sha256 in models:
                 self._used[sha256] = self._used.get(sha256, 0) + 1
                 os.utime(self.folder(sha256))

@@ -38,6 +38,7 @@ class Run(BaseModel):
     types: bool = False  # token types follow the ids, as many
     padding: int = Field(default=0, ge=0)
     effort: measure.Effort = measure.Effort()
+    memory: bool = True  # whether the peak memory of a latency run is taken
 
     def rows(self, body: bytes) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Ids and token types of each row; ValueError where there are more or fewer than the lengths say."""
@@ -71,7 +72,7 @@ def main() -> None:
         _answer({"shape": found.shape}, found.tobytes())
         return
     latency = measure.measure_latency(session, others[0] if others else session, feeds, run.effort)
-    peak = measure.peak_memory_mb(runtime, Path(folders[0]), feeds[0], run.threads)
+    peak = measure.peak_memory_mb(runtime, Path(folders[0]), feeds[0], run.threads) if run.memory else None
     tokens = run.lengths[0] if len(set(run.lengths)) == 1 else "data"
     conditions = measure.conditions(run.runtime, run.threads, run.batch, tokens, 0)
     _answer({"latency": asdict(latency), "memory_mb": peak, "conditions": conditions}, b"")

@@ -108,6 +108,8 @@ def _resolve_paths(
         elif source is not None:
             values["task"]["data"][split] = data_path(source, folder, place(key_path))
         paths.append(key_path)
+    if plan.device.ca is not None:
+        values["device"]["ca"] = local_path(str(plan.device.ca), folder, place("device.ca"))
     values["task"]["metric"] = _metric(plan.task.metric, folder, place("task.metric"), trust_remote_code)
     values["space"] = _space(plan.space, folder, place)
     values["storage"] = (

@@ -92,6 +92,10 @@ class Device(Part):
     threads: int = Field(default=1, ge=1)
     batch: int = Field(default=1, ge=1)
     tokens: int | Literal["data"] = 32
+    url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+/?$")  # of the agent there; null: this machine
+    token_env: str = "AUTOCOMPRESS_TOKEN"  # the variable that holds the agent's token
+    ca: Path | None = None  # the certificate to trust, where it is one of your own
+    patience: Annotated[float, BeforeValidator(seconds)] = 600.0  # seconds without an answer, after which a search ends
 
     @field_validator("tokens", mode="before")
     @classmethod
@@ -162,6 +166,8 @@ Objective = Literal["quality", "latency_ms", "size_mb"]
 OBJECTIVES: tuple[Objective, ...] = ("quality", "latency_ms", "size_mb")
 IDENTITY = ("teacher", "task", "device", "objectives", "space", "seed")  # must be as stored when a study is resumed
 
+REACHED = ("url", "token_env", "ca", "patience")  # how a device is reached: it may get another address
+
 
 class StudyPlan(Part):
     """The whole study file. After `read_plan` paths are absolute and `space` is a mapping."""
@@ -218,6 +224,7 @@ class StudyPlan(Part):
         data and teacher too.
         """
         values = self.model_dump(mode="json", include=set(IDENTITY))
+        values["device"] = {key: value for key, value in values["device"].items() if key not in REACHED}
         for key_path, text in self._written.items():
             *parents, last = key_path.split(".")
             part = values

@@ -1,7 +1,7 @@
 """One file per way to run an artifact.
 
-A runtime file offers `available() -> str | None` (its version, null where it cannot run here), `supported()` (the values
-of each decision that it really runs on this machine) and `open_session(folder, threads) -> Session`.
+A runtime file offers `available() -> str | None` (its version, null where it cannot run here), `supported(run)` (the values
+of each decision that it really runs here, or wherever `run` runs a model) and `open_session(folder, threads) -> Session`.
 """
 
 from __future__ import annotations

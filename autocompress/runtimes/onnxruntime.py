@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.errors import DeviceLost, UsageError
 from autocompress.recipe import Scalar
 
+Run = Callable[[bytes, Mapping[str, np.ndarray]], np.ndarray]  # a model's bytes and its inputs -> its output
+PROBE = {"input_ids": np.arange(8, dtype=np.int64)[None]}
 MODEL_FILES = ("model.onnx",)  # what the runtime loads; size_mb counts these and their external data
 
 
@@ -43,33 +46,42 @@ def open_session(folder: Path, threads: int) -> OnnxSession:
     return OnnxSession(str(folder / "model.onnx"), threads)
 
 
+def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
+    """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
+    return _supported(run or _run_here)
+
+
 @cache
-def supported() -> dict[str, tuple[Scalar, ...]]:
-    """Values of each decision that this build really runs, found by running a small graph of each."""
+def _supported(run: Run) -> dict[str, tuple[Scalar, ...]]:
     from autocompress import registry
 
     return {
-        "weight_bits": _running("weight_bits"),
-        "embedding_bits": _running("embedding_bits"),
+        "weight_bits": _running("weight_bits", run),
+        "embedding_bits": _running("embedding_bits", run),
         "attention": tuple(registry.names("attentions")),
     }
 
 
-def _running(decision: str) -> tuple[int, ...]:
+def _run_here(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+    return OnnxSession(model, 1).run(feeds)
+
+
+def _running(decision: str, run: Run) -> tuple[int, ...]:
     from autocompress import registry
 
     technique = registry.load("techniques", decision)
-    return tuple(bits for bits in technique.VALUES if bits == 32 or _runs(technique.apply, bits))
+    exact = run(_small_graph().SerializeToString(), PROBE)
+    return tuple(bits for bits in technique.VALUES if bits == 32 or _runs(technique.apply, bits, run, exact))
 
 
-def _runs(apply: Callable[[Any, int], None], bits: int) -> bool:
+def _runs(apply: Callable[[Any, int], None], bits: int, run: Run, exact: np.ndarray) -> bool:
     """Whether a table and a matrix in so many bits give about what they give in 32."""
     graph = _small_graph()
-    ids = {"input_ids": np.arange(8, dtype=np.int64)[None]}
-    exact = OnnxSession(graph.SerializeToString(), 1).run(ids)
     apply(graph, bits)
     try:
-        rough = OnnxSession(graph.SerializeToString(), 1).run(ids)
+        rough = run(graph.SerializeToString(), PROBE)
+    except (DeviceLost, UsageError):
+        raise
     except Exception:  # onnxruntime raises types of its own where it has no kernel
         return False
     return bool(np.abs(rough - exact).mean() < np.abs(exact).mean())

@@ -1,0 +1,192 @@
+"""Where artifacts run while they are measured: on this machine, or on another whose agent listens. Imports no torch.
+
+Quality, latency and memory are properties of a file on a device; whatever is measured for a study goes through its target.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from autocompress import lease, measure, registry
+from autocompress.errors import UsageError
+from autocompress.measurement import Latency
+from autocompress.plan import Device
+from autocompress.recipe import Scalar
+
+if TYPE_CHECKING:
+    from autocompress.agent.client import RemoteDevice
+
+Feeds = Sequence[Mapping[str, np.ndarray]]
+Progress = Callable[[float], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """How fast an artifact is, and under which conditions."""
+
+    latency: Latency
+    memory_mb: float | None  # of a fresh process, its peak; null where it was not asked for
+    conditions: dict[str, Any]
+
+
+class Target(Protocol):
+    """What a study measures on."""
+
+    def supported(self) -> Mapping[str, Sequence[Scalar]]:
+        """The values of each decision that really run there."""
+
+    def cpu(self) -> str:
+        """The processor's name."""
+
+    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, memory: bool) -> Timed:
+        """Latency in blocks that alternate with the reference's; folders of two artifacts."""
+
+    def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
+        """Logits (rows, labels) of all feeds, one after another."""
+
+
+def target_of(
+    device: Device, place: str, root: Path | None = None, seed: int = 0, say: Say = lambda words: None
+) -> Target:
+    """The target that a study file names. `root`: of the lease that keeps others from computing meanwhile.
+
+    UsageError where the runtime is not installed, or the device's token is not set.
+    """
+    if device.url is None:
+        return Here(device, place, root, seed)
+    return There(device, place, root, seed, say)
+
+
+class Here:
+    """This machine."""
+
+    def __init__(self, device: Device, place: str, root: Path | None, seed: int) -> None:
+        self.device, self.root, self.seed = device, root, seed
+        self.runtime: ModuleType = registry.load("runtimes", device.runtime, f"{place}.runtime")
+        if self.runtime.available() is None:
+            raise UsageError(f"{place}: {device.runtime} is not installed; pip install it")
+        self._beside: tuple[Path | None, Any] = (None, None)
+
+    def supported(self) -> Mapping[str, Sequence[Scalar]]:
+        found: Mapping[str, Sequence[Scalar]] = self.runtime.supported()
+        return found
+
+    def cpu(self) -> str:
+        return measure.cpu_name()
+
+    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, memory: bool) -> Timed:
+        device = self.device
+        with _alone(self.root) as waited:
+            session = self._open(artifact)
+            beside = session if reference is None else self._reference(reference, effort)
+            latency = measure.measure_latency(session, beside, feeds, effort)
+        peak = measure.peak_memory_mb(self.runtime, artifact, feeds[0], device.threads) if memory else None
+        conditions = measure.conditions(device.runtime, device.threads, device.batch, device.tokens, self.seed)
+        if waited is not None:
+            conditions["device_lease"] = f"held alone, other workers paused; waited {waited:.1f} s for them"
+        return Timed(latency=latency, memory_mb=peak, conditions=conditions)
+
+    def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
+        session, found = self._open(artifact), []
+        for number, feed in enumerate(feeds):
+            found.append(session.run(feed))
+            if number % 50 == 0:
+                progress(number / len(feeds))
+        return np.concatenate(found)
+
+    def _open(self, artifact: Path) -> Any:
+        return self.runtime.open_session(artifact, self.device.threads)
+
+    def _reference(self, reference: Path, effort: measure.Effort) -> Any:
+        """Its session, kept open for quick looks. (Two sessions of one file differ by a percent or so.)"""
+        if effort is measure.THOROUGH:
+            return self._open(reference)
+        if self._beside[0] != reference:
+            self._beside = reference, self._open(reference)
+        return self._beside[1]
+
+
+class There:
+    """A device with an agent. What it runs comes through the agent's doors, one run at a time."""
+
+    def __init__(self, device: Device, place: str, root: Path | None, seed: int, say: Say) -> None:
+        self.device, self.place, self.seed, self.say = device, place, seed, say
+        assert device.url is not None  # else it is here
+        host = urlsplit(device.url).hostname or ""
+        here = host in ("localhost", "::1") or host.startswith("127.")
+        self.root = root if here else None  # on another machine nobody computes but the agent
+        self.token = os.environ.get(device.token_env, "")
+        if not self.token:
+            raise UsageError(
+                f"{place}: {device.token_env} is not set; it must hold the token that the agent was started with"
+            )
+
+    def _agent(self) -> RemoteDevice:
+        """A line to it, to be closed by `with`."""
+        try:
+            from autocompress.agent.client import RemoteDevice
+        except ImportError as error:
+            raise UsageError(
+                f"{self.place}: {error.name} is not installed; pip install 'autocompress[agent]'"
+            ) from None
+        assert self.device.url is not None
+        patience = self.device.patience
+        return RemoteDevice(self.device.url, self.token, patience=patience, ca=self.device.ca, say=self.say)
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What it says of itself; UsageError where it lacks the runtime."""
+        runtime = self.device.runtime
+        with self._agent() as agent:
+            found = agent.fingerprint()
+        if runtime not in found["runtimes"]:
+            has = ", ".join(found["runtimes"]) or "none"
+            raise UsageError(f"{self.place}: {runtime} is not installed on the device, which has: {has}")
+        return found
+
+    def supported(self) -> Mapping[str, Sequence[Scalar]]:
+        self.fingerprint  # noqa: B018  # whether it has the runtime at all
+        runtime = registry.load("runtimes", self.device.runtime)
+        found: Mapping[str, Sequence[Scalar]] = runtime.supported(self._probe)
+        return found
+
+    def _probe(self, model: bytes, feed: Mapping[str, np.ndarray]) -> np.ndarray:
+        with self._agent() as agent:
+            return agent.logits(model, [feed], 1)
+
+    def cpu(self) -> str:
+        return str(self.fingerprint["cpu"])
+
+    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, memory: bool) -> Timed:
+        beside = None if reference is None else reference / "model.onnx"
+        with _alone(self.root), self._agent() as agent:
+            latency, peak, conditions = agent.latency(
+                artifact / "model.onnx", beside, feeds, self.device.threads, effort, memory
+            )
+        conditions |= {
+            "tokens": self.device.tokens,
+            "seed": self.seed,
+            "device_lease": "one run at a time on the device",
+            "outputs_recorded_on": {"cpu": measure.cpu_name(), "cpu_flags": measure.cpu_flags()},  # those of check.npz
+        }
+        return Timed(latency=latency, memory_mb=peak, conditions=conditions)
+
+    def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
+        with self._agent() as agent:
+            return agent.logits(artifact / "model.onnx", feeds, self.device.threads, progress)
+
+
+def _alone(root: Path | None) -> AbstractContextManager[float | None]:
+    """Nobody else computes meanwhile; gives the seconds that it took, or null where there is nobody."""
+    return nullcontext() if root is None else lease.measuring(root)

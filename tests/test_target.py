@@ -1,0 +1,219 @@
+"""What a study measures on: this machine, or a device with an agent; the same numbers by either road."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autocompress import crew as crews
+from autocompress import measure, registry
+from autocompress import search as searching
+from autocompress.agent.client import MOST_NUMBERS, Packed, RemoteDevice, _portions
+from autocompress.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.jobs import Done, Said
+from autocompress.plan import Device, read_plan
+from autocompress.search import prepare, run_search
+from autocompress.show.progress import SilentDisplay
+from autocompress.study import StudyView, read_study
+from autocompress.study.details import read_details
+from autocompress.target import There, target_of
+from tests.devices import TOKEN, Running, agent
+from tests.formula import FormulaWorker, open_study, plan_in, space
+from tests.tiny import tiny_study
+
+BITS = {"weight_bits": [8, 4], "embedding_bits": [8]}
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with agent(tmp_path_factory.mktemp("device")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOCOMPRESS_TOKEN", TOKEN)
+
+
+def view_of(file: Path) -> StudyView:
+    plan = read_plan(file)
+    return read_study(plan.storage, plan.study)
+
+
+def test_a_device_is_asked_what_it_runs_by_running_it(there: Running) -> None:
+    here = target_of(Device(), "device")
+    other = target_of(Device(url=there.url), "device")
+    assert other.supported() == here.supported()
+    assert other.cpu() == here.cpu()
+
+
+def test_a_study_on_a_device_finds_what_it_finds_here(there: Running, tmp_path: Path) -> None:
+    views = []
+    for name, device in (("here", {}), ("there", {"url": there.url})):
+        folder = tmp_path / name
+        folder.mkdir()
+        file = tiny_study(folder, space=BITS, budget={"trials": 2}, device={"tokens": "data", "batch": 2, **device})
+        run_search(read_plan(file), display=SilentDisplay(), offline=True)
+        views.append(view_of(file))
+    mine, others = views
+    for row, other in zip(mine.rows, others.rows, strict=True):
+        assert (row.state, row.recipe, row.quality, row.drop) == (other.state, other.recipe, other.quality, other.drop)
+        assert row.test_quality == other.test_quality
+        assert other.latency_ms and other.speedup_interval and other.memory_mb is not None
+    plan = read_plan(tmp_path / "there" / "tiny.yaml")
+    conditions = read_details(plan.storage, plan.study, 1).outcome.measurement.conditions  # type: ignore[union-attr]
+    assert conditions["device_lease"] == "one run at a time on the device"
+    assert (conditions["tokens"], conditions["batch"]) == ("data", 2)
+    assert there.url not in str(conditions)
+
+
+def test_a_study_goes_on_when_its_device_has_another_address(tmp_path: Path) -> None:
+    plan = read_plan(tiny_study(tmp_path), ["device.url=http://127.0.0.1:1"])
+    assert plan.difference(read_plan(tiny_study(tmp_path)).identity()) == []
+    other = read_plan(tiny_study(tmp_path), ["device.threads=2"])
+    assert plan.difference(other.identity()) == ["device.threads"]
+
+
+@pytest.mark.parametrize("url", ["pi:7311", "ftp://pi", "http://", "http://pi/path"])
+def test_an_address_is_checked_before_any_work(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match=r"device\.url"):
+        read_plan(tiny_study(tmp_path), [f"device.url={url}"])
+
+
+def test_without_its_token_a_device_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUTOCOMPRESS_TOKEN")
+    plan = read_plan(tiny_study(tmp_path), ["device.url=http://127.0.0.1:1"])
+    with pytest.raises(UsageError, match=r"device: AUTOCOMPRESS_TOKEN is not set"):
+        prepare(plan, offline=True)
+
+
+def test_a_runtime_that_the_device_lacks_is_named(there: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RemoteDevice, "fingerprint", lambda self: {"runtimes": {"other": "1.0"}})
+    with pytest.raises(UsageError, match="onnxruntime is not installed on the device, which has: other"):
+        target_of(Device(url=there.url), "device").supported()
+
+
+def test_a_value_that_the_device_cannot_run_is_left_out() -> None:
+    runtime = registry.load("runtimes", "onnxruntime")
+
+    def without_4_bits(model: bytes, feed: Any) -> np.ndarray:
+        if b"MatMulNBits" in model:
+            raise AutocompressError("no kernel")
+        return runtime.OnnxSession(model, 1).run(feed)  # type: ignore[no-any-return]
+
+    assert runtime.supported(without_4_bits)["weight_bits"] == (32, 16, 8)
+
+    def gone(model: bytes, feed: Any) -> np.ndarray:
+        raise DeviceLost("gone")
+
+    with pytest.raises(DeviceLost):
+        runtime.supported(gone)
+
+
+def test_others_step_aside_only_where_the_agent_shares_their_cores(tmp_path: Path) -> None:
+    assert There(Device(url="http://127.0.0.1:7311"), "device", tmp_path, 0, print).root == tmp_path
+    assert There(Device(url="https://pi:7311"), "device", tmp_path, 0, print).root is None
+
+
+def test_inputs_are_packed_without_their_padding() -> None:
+    ids = np.array([[7, 8, 1], [9, 1, 1]])
+    feed = {"input_ids": ids, "attention_mask": np.array([[1, 1, 0], [1, 0, 0]]), "token_type_ids": 0 * ids}
+    packed = Packed.of([feed])
+    assert packed.facts == {"batch": 2, "lengths": (2, 1), "types": False, "padding": 1}
+    assert np.frombuffer(packed.body, "<i4").tolist() == [7, 8, 9]
+    typed = Packed.of([{**feed, "token_type_ids": np.array([[0, 1, 0], [0, 0, 0]])}])
+    assert np.frombuffer(typed.body, "<i4").tolist() == [7, 8, 9, 0, 1, 0]
+
+
+def test_many_rows_go_in_several_runs() -> None:
+    feeds = [{"input_ids": np.broadcast_to(np.int64(1), (1, MOST_NUMBERS // 3))} for _ in range(7)]
+    parts = list(_portions(feeds))
+    assert [start for start, _ in parts] == [0, 3, 6]
+    assert sum(len(part) for _, part in parts) == len(feeds)
+
+
+def test_token_types_reach_the_device(there: Running, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    file = tiny_study(tmp_path, pairs=True, space=BITS, budget={"trials": 1})
+    run_search(read_plan(file), display=SilentDisplay(), offline=True)
+    plan = read_plan(file)
+    details = read_details(plan.storage, plan.study, 0)
+    assert plan.artifacts.path is not None and details.outcome.sha256 is not None
+    artifact = plan.artifacts.path / "models" / details.outcome.sha256
+    ids = rng.integers(5, 20, (3, 8))
+    types = (np.arange(8) >= 4).astype(np.int64)[None].repeat(3, 0)
+    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
+    alike = [target_of(device, "device").run(artifact, [feed], print) for device in (Device(), Device(url=there.url))]
+    np.testing.assert_allclose(*alike, atol=1e-5)
+    plain = target_of(Device(url=there.url), "device").run(artifact, [{**feed, "token_type_ids": 0 * types}], print)
+    assert np.abs(plain - alike[0]).max() > 1e-6
+
+
+# ---- a device that is lost -------------------------------------------------------------------------------------------
+
+
+def test_a_search_whose_device_is_out_of_reach_ends_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+    file = tiny_study(
+        tmp_path, space=BITS, budget={"trials": 1}, device={"url": f"http://127.0.0.1:{port}", "patience": "2s"}
+    )
+    command = [sys.executable, "-m", "autocompress", "search", str(file), "--offline", "--trials"]
+    with agent(tmp_path / "device", port=port):
+        subprocess.run([*command, "1"], check=True, capture_output=True)
+    told = subprocess.run([*command, "2"], check=False, capture_output=True, text=True)
+    assert told.returncode == 1
+    assert "could not be used for 2 s" in told.stderr and "is its agent up?" in told.stderr
+    with agent(tmp_path / "device", port=port):
+        subprocess.run([*command, "2"], check=True, capture_output=True)
+    assert [row.state for row in view_of(file).rows] == ["complete"] * 3
+
+
+def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Losing(FormulaWorker):
+        lost = False
+
+        def poll(self, timeout: float) -> Said | Done | None:
+            said = super().poll(timeout)
+            if isinstance(said, Done) and said.outcome and type(self).lost:
+                return Done(error="the device http://pi:7311 could not be used for 600 s", lost=True)
+            return said
+
+    plan = plan_in(tmp_path, budget={"trials": 6}, engine={"rungs": False})
+    monkeypatch.setattr(crews, "Worker", Losing)
+    for lost in (False, True, False):
+        Losing.lost = lost
+        trials = 3 if not lost else 5
+        study = open_study(tmp_path, budget={"trials": trials}, engine={"rungs": False})
+        with study.lease(), crews.hired(plan, SilentDisplay(), offline=True) as crew:
+            search = searching.Search(plan.model_copy(update={"budget": study.plan.budget}), study, space(), crew)
+            if lost:
+                with pytest.raises(AutocompressError, match=r"could not be used .* the same command goes on"):
+                    search.run()
+            else:
+                search.run()
+    rows = read_study(plan.storage, plan.study).rows
+    lost_ones = [row for row in rows if row.state == "failed"]
+    assert lost_ones
+    for row in lost_ones:
+        assert "interrupted" in (row.reason or "")
+        assert any(other.recipe == row.recipe and other.state != "failed" for other in rows)
+
+
+def test_effort_and_memory_are_told_to_the_device(there: Running, tmp_path: Path) -> None:
+    from tests.test_agent import feeds, write_model
+
+    model = write_model(tmp_path)
+    quick = measure.QUICK
+    latency, memory, _ = there.device().latency(model, None, feeds(1)[:1], 1, quick, memory=False)
+    assert memory is None
+    assert quick.fewest <= latency.blocks <= quick.most
+    assert os.environ["AUTOCOMPRESS_TOKEN"] == TOKEN
