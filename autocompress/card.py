@@ -72,6 +72,7 @@ def measurement_json(about: About) -> str:
         },
         "row": about.row.as_json(),
         "measurement": about.measurement.as_dict(),
+        "elsewhere": {device: seen.as_dict() for device, seen in about.details.outcome.elsewhere.items()},
         "test": asdict(about.details.test) if about.details.test else None,
         "facts": about.details.outcome.facts,
     }
@@ -88,6 +89,7 @@ def model_card(about: About, folder: Path) -> str:
         "## How good, how fast, how large",
         _numbers(about),
         _conditions(about),
+        *(_elsewhere(device, seen, about.metric) for device, seen in about.details.outcome.elsewhere.items()),
         "## How it was made",
         _making(about),
         "## Limits",
@@ -135,6 +137,17 @@ def _conditions(about: About) -> str:
         f"{held['batch']}, {tokens}, on {held['cpu']} ({flags}). Latency: {about.measurement.latency.blocks} blocks of "
         "calls, each beside a block of the teacher's in the same process. Quality: the whole split, in the runtime. In "
         f"brackets: 95 % intervals, for quality from a bootstrap over the rows.{form}"
+    )
+
+
+def _elsewhere(device: str, seen: Measurement, metric: str) -> str:
+    held, latency = seen.conditions, seen.latency
+    low, high = latency.speedup_interval.low, latency.speedup_interval.high
+    quality = f"; {metric} on validation {seen.quality.quality:.4f}, {_drop(seen.quality)}" if seen.quality else ""
+    return (
+        f"On {device} ({held['cpu']}, {held['runtime']} {held['runtime_version']}, {held['threads']} thread(s), batch "
+        f"{held['batch']}): {latency.p50_ms:.3f} ms, {latency.speedup:.2f}× as fast as the teacher there ({low:.2f} to "
+        f"{high:.2f}){quality}."
     )
 
 

@@ -82,22 +82,22 @@ def search(
 
 
 @command(app)
-def front(terminal: Terminal, study: opt.Study, storage: opt.Storage = None) -> None:
+def front(terminal: Terminal, study: opt.Study, device: opt.On = None, storage: opt.Storage = None) -> None:
     """Print the Pareto front beside the teacher."""
     from autocompress import results
     from autocompress.locating import locate
 
-    view = locate(study, storage).view()
+    view = locate(study, storage).view(device)
     terminal.result(results.document(view, view.front), *results.front_parts(view))
 
 
 @command(app)
-def trials(terminal: Terminal, study: opt.Study, storage: opt.Storage = None) -> None:
+def trials(terminal: Terminal, study: opt.Study, device: opt.On = None, storage: opt.Storage = None) -> None:
     """Print every trial, with its state, and why it was stopped, failed, or not trained further."""
     from autocompress import results, show
     from autocompress.locating import locate
 
-    view = locate(study, storage).view()
+    view = locate(study, storage).view(device)
     rows = results.explained(view)
     terminal.result(results.document(view, rows), show.trials_table(rows, results.metric_of(view)), show.LEGEND)
 
@@ -110,6 +110,7 @@ def pick(
     max_latency_ms: opt.MaxLatency = None,
     max_size_mb: opt.MaxSize = None,
     prefer: opt.Prefer = None,
+    device: opt.On = None,
     storage: opt.Storage = None,
 ) -> None:
     """Name the best trial under constraints: the study's, except where an option says otherwise."""
@@ -117,7 +118,7 @@ def pick(
     from autocompress.locating import locate
 
     located = locate(study, storage)
-    view = located.view()
+    view = located.view(device)
     picked = _choose(terminal, view, _limits(max_drop, max_latency_ms, max_size_mb), prefer)
     lines = show.row_sentences(picked.row, picked.expected, results.metric_of(view))
     steps = [] if terminal.quiet else ["\nnext:", f"  {results.export_command(located, view, picked.row.trial)}"]
@@ -134,6 +135,7 @@ def export(
     max_latency_ms: opt.MaxLatency = None,
     max_size_mb: opt.MaxSize = None,
     prefer: opt.Prefer = None,
+    device: opt.On = None,
     form: opt.Form = "onnx",
     force: opt.Force = False,
     offline: opt.Offline = False,
@@ -146,10 +148,10 @@ def export(
     from autocompress.show.progress import display_for
 
     located, limits = locate(study, storage), _limits(max_drop, max_latency_ms, max_size_mb)
-    view = located.view()
-    if trial is not None and (limits or prefer):
+    view = located.view(device)
+    if trial is not None and (limits or prefer or device):
         raise UsageError(
-            "export: --trial names the model by itself; leave out the constraints and --prefer, or --trial"
+            "export: --trial names the model by itself; leave out the constraints, --prefer and --device, or --trial"
         )
     if trial is None:
         trial = _choose(terminal, view, limits, prefer).row.trial

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autocompress.effort import Rates
 from autocompress.latency_table import LatencyTable
@@ -58,6 +58,7 @@ class Done:
 
     outcome: Outcome | None = None
     quality: Quality | None = None
+    elsewhere: dict[str, Quality] = field(default_factory=dict)  # likewise, on further devices
     rates: Rates | None = None
     error: str | None = None
     lost: bool = False  # the device is out of reach: no fault of the trial

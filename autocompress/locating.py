@@ -21,9 +21,9 @@ class Located:
     url: str
     name: str
 
-    def view(self) -> StudyView:
-        """The study as it is now."""
-        return read_study(self.url, self.name)
+    def view(self, device: str | None = None) -> StudyView:
+        """The study as it is now, on the device of that name."""
+        return read_study(self.url, self.name, device)
 
     def plan(self, purpose: str) -> StudyPlan:
         """The plan in the study file; `purpose` says in the error what it is needed for."""

@@ -86,6 +86,7 @@ class Outcome:
     state: str  # complete | stopped | failed
     reason: str | None = None
     measurement: Measurement | None = None
+    elsewhere: dict[str, Measurement] = field(default_factory=dict)  # on further devices, by name
     sha256: str | None = None  # of the artifact's manifest
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)  # stage -> seconds
@@ -98,8 +99,9 @@ class Outcome:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
         """Back from `as_dict`."""
-        measurement = values["measurement"]
-        return cls(**{**values, "measurement": Measurement.from_dict(measurement) if measurement else None})
+        measurement = Measurement.from_dict(values["measurement"]) if values["measurement"] else None
+        elsewhere = {name: Measurement.from_dict(seen) for name, seen in values.get("elsewhere", {}).items()}
+        return cls(**{**values, "measurement": measurement, "elsewhere": elsewhere})
 
 
 def in_words(recipe: Recipe, rung: int | None) -> str:
@@ -140,6 +142,7 @@ class Result:
     soft_drop_interval: tuple[float, float] | None = None
     expected_drop: float | None = None  # on other rows, by all that the study shows (`front.expected_drop`)
     expected_drop_interval: tuple[float, float] | None = None
+    device: str | None = None  # that the numbers were taken on, where a study has several; all: the worst of each
 
     def in_words(self) -> str:
         """What it is, in one short line; trial 0 is the teacher."""

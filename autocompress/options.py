@@ -46,6 +46,12 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0: a
 Host = Annotated[str, typer.Option(help="Likewise; anything but localhost lets others in.")]
 Writable = Annotated[bool, typer.Option("--writable", help="Let visitors rename and delete studies.")]
 
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME", help="On which of the study's devices; all: on the worst of them each time."
+    ),
+]
 Device = Annotated[str | None, typer.Option(metavar="URL", help="Measure on the device whose agent listens there.")]
 TokenEnv = Annotated[str, typer.Option(metavar="NAME", help="The environment variable that holds the agent's token.")]
 Ca = Annotated[

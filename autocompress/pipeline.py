@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from autocompress.measurement import Measurement, Outcome, Quality
 from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.recipe import AFTER_RECOVERY, Recipe
 from autocompress.store import Store
-from autocompress.target import Timed, target_of
+from autocompress.target import Target, Timed, target_of
 
 REFIT_SHARE = 0.1  # of a recovery's time, for its progress display
 
@@ -35,7 +34,11 @@ class Pipeline:
         self.plan, self.store = plan, store
         self.shared = Materials(plan, store, offline)
         self.runtime = registry.load("runtimes", plan.device.runtime)
-        self.target = target_of(plan.device, plan.place("device"), store.root, plan.seed, print)
+        self.target, *others = (
+            target_of(device, plan.place(key_path), store.root, plan.seed, print)
+            for key_path, device in plan.by_key_path.items()
+        )
+        self.others: dict[str, Target] = dict(zip(plan.others, others, strict=True))
         self.metric = metrics.fast(plan.task.metric)
         self.reference_sha: str | None = None
 
@@ -121,10 +124,11 @@ class Pipeline:
         self._recover(candidate, LAST_RUNG if rung is None else rung, clock)
         return candidate
 
-    def run_test(self, sha256: str, say: Say) -> Quality:
-        """Quality of an artifact on the test split, against the teacher's artifact."""
+    def run_test(self, sha256: str, say: Say) -> tuple[Quality, dict[str, Quality]]:
+        """Quality of an artifact on the test split, against the teacher's artifact; and on further devices."""
         clock = Clock(say)
-        return self._quality(sha256, "test", clock)
+        elsewhere = {name: self._quality(sha256, "test", clock, other, name) for name, other in self.others.items()}
+        return self._quality(sha256, "test", clock, self.target), elsewhere
 
     def _whole(self, recipe: Recipe) -> bool:
         """Whether the recipe leaves the teacher's weights as they are."""
@@ -139,7 +143,7 @@ class Pipeline:
             size = measure.size_mb(self.runtime, place)
             if bar.max_size_mb is not None and size > bar.max_size_mb:
                 raise TrialStopped(f"size {size:.1f} MB is over max_size_mb {bar.max_size_mb:g}; not trained")
-            latency = self._timed(place, measure.QUICK).latency
+            latency = self._timed(place, measure.QUICK, self.target).latency
         if bar.max_latency_ms is not None and bar.teacher_latency_ms is not None:
             milliseconds = bar.teacher_latency_ms / latency.speedup_interval.high
             if milliseconds > bar.max_latency_ms:
@@ -272,52 +276,58 @@ class Pipeline:
     def _measured(
         self, candidate: surgery.Candidate, sha256: str, clock: Clock, start: float, thorough: bool = True
     ) -> Outcome:
+        effort = measure.THOROUGH if thorough else measure.QUICK
+        measurement = self._measurement(sha256, effort, clock, self.target)
+        elsewhere = {name: self._measurement(sha256, effort, clock, other, name) for name, other in self.others.items()}
+        seconds = time.perf_counter() - start
+        return Outcome(
+            state="complete", measurement=measurement, elsewhere=elsewhere, sha256=sha256, seconds=seconds,
+            stages=clock.seconds, facts=facts(candidate),
+        )  # fmt: skip
+
+    def _measurement(
+        self, sha256: str, effort: measure.Effort, clock: Clock, target: Target, device: str | None = None
+    ) -> Measurement:
+        """An artifact on one device; `device`: its name, where it is a further one."""
         folder = self.store.artifact(sha256)
-        with clock.stage("measuring latency"):
-            timed = self._timed(folder, measure.THOROUGH if thorough else measure.QUICK)
-        quality = self._quality(sha256, "validation", clock)
-        measurement = Measurement(
-            quality=quality,
+        with clock.stage(_on("measuring latency", device)):
+            timed = self._timed(folder, effort, target)
+        return Measurement(
+            quality=self._quality(sha256, "validation", clock, target, device),
             latency=timed.latency,
             size_mb=measure.size_mb(self.runtime, folder),
             memory_mb=timed.memory_mb,
             conditions=timed.conditions,
         )
-        seconds = time.perf_counter() - start
-        return Outcome(
-            state="complete", measurement=measurement, sha256=sha256, seconds=seconds, stages=clock.seconds,
-            facts=facts(candidate),
-        )  # fmt: skip
 
-    def _timed(self, folder: Path, effort: measure.Effort) -> Timed:
+    def _timed(self, folder: Path, effort: measure.Effort, target: Target) -> Timed:
         assert self.reference_sha is not None, "the teacher is trial 0"
         reference = self.store.artifact(self.reference_sha)
-        return self.target.time(folder, reference, self._feeds, effort, memory=effort is measure.THOROUGH)
+        return target.time(folder, reference, self._feeds(target), effort, memory=effort is measure.THOROUGH)
 
-    @cached_property
-    def _feeds(self) -> list[dict[str, np.ndarray]]:
-        device = self.plan.device
+    def _feeds(self, target: Target) -> list[dict[str, np.ndarray]]:
+        device = target.device
         vocabulary = len(self.shared.tokenizer)
         return measure.latency_feeds(
             vocabulary, device.batch, device.tokens, self.shared.lengths("validation"), self.plan.seed
         )
 
-    def _quality(self, sha256: str, split: str, clock: Clock) -> Quality:
-        with clock.stage(f"quality on {split}") as progress, lease.computing(self.store.root):
+    def _quality(self, sha256: str, split: str, clock: Clock, target: Target, device: str | None = None) -> Quality:
+        with clock.stage(_on(f"quality on {split}", device)) as progress, lease.computing(self.store.root):
             assert self.reference_sha is not None, "the teacher is trial 0"
-            reference = self._logits(self.reference_sha, split, progress)
-            logits = self._logits(sha256, split, progress)
+            reference = self._logits(self.reference_sha, split, progress, target)
+            logits = self._logits(sha256, split, progress, target)
         return scoring.score(split, logits, reference, self.shared.tokens[split].labels, self.metric, self.plan.seed)
 
-    def _logits(self, sha256: str, split: str, progress: Callable[[float], None]) -> np.ndarray:
+    def _logits(self, sha256: str, split: str, progress: Callable[[float], None], target: Target) -> np.ndarray:
         """Logits of an artifact on a split, kept: the rows that a score was taken on can be looked at again."""
-        device = self.plan.device
+        device = target.device
         inputs = {"artifact": sha256, "data": self.shared.data.fingerprint, "split": split, "threads": device.threads,
-                  "batch": device.batch, "max_tokens": self.plan.task.max_tokens, "cpu": self.target.cpu()}  # fmt: skip
+                  "batch": device.batch, "max_tokens": self.plan.task.max_tokens, "cpu": target.cpu()}  # fmt: skip
 
         def build(folder: Path) -> None:
             logits = measure.logits_of(
-                lambda feeds: self.target.run(self.store.artifact(sha256), feeds, progress),
+                lambda feeds: target.run(self.store.artifact(sha256), feeds, progress),
                 lambda rows: self.shared.arrays(split, rows),
                 self.shared.lengths(split),
                 device.batch,
@@ -325,6 +335,10 @@ class Pipeline:
             np.save(folder / "logits.npy", logits)
 
         return np.asarray(np.load(self.store.stage("outputs", inputs, build) / "logits.npy"))
+
+
+def _on(stage: str, device: str | None) -> str:
+    return stage if device is None else f"{stage}, on {device}"
 
 
 def _predict_price(candidate: surgery.Candidate, bar: Bar) -> None:

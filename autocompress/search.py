@@ -105,6 +105,8 @@ class Search:
         rows = read_study(self.plan.storage, self.plan.study).rows
         expected = [row if row.expected_drop is None else as_expected(row, row.expected_drop) for row in rows]
         likely = on_front(expected, self.plan.objectives)
+        for device in self.plan.others:
+            likely |= {row.trial for row in read_study(self.plan.storage, self.plan.study, device).front}
         final = [row for row in rows if row.on_front or row.trial in {0} | likely]
         chosen = [row for row in final if row.test_quality is None]
         test_rows(self.study, self.crew, [row for row in chosen if row.sha256 is not None])
@@ -255,10 +257,11 @@ def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> E
 def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str]:
     """Check storage, teacher, space, runtime and data, without torch; the space the plan means, the data's fingerprint."""
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
-    target = target_of(plan.device, plan.place("device"))
     assert isinstance(plan.space, dict)  # read_plan has read it
-    supported = target.supported()
-    space = resolve_space(plan.space, config.layers, supported, plan.place("space"), plan.device.runtime)
+    for key_path, device in plan.by_key_path.items():  # what it proposes must run on all of them
+        supported = target_of(device, plan.place(key_path)).supported()
+        runner = device.runtime + (f" on {key_path.partition('.')[2]}" if plan.devices else "")
+        space = resolve_space(plan.space, config.layers, supported, plan.place("space"), runner)
     if plan.task.max_tokens > config.positions:
         raise UsageError(
             f"{plan.place('task.max_tokens')}: the model reads at most {config.positions} tokens,"
@@ -297,7 +300,7 @@ def test_rows(study: Study, crew: Crew, rows: Sequence[Result]) -> None:
         job = Job("test", row.trial, row.recipe, sha256=row.sha256)
         done = crew.alone(job, row.recipe.in_words(), stoppable=False)
         if done is not None and done.quality is not None:
-            study.record_quality(row.trial, done.quality)
+            study.record_quality(row.trial, done.quality, done.elsewhere)
         elif done is not None:
             crew.display.say(f"trial {row.trial} could not be measured on the test split: {done.error}")
 

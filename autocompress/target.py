@@ -43,6 +43,8 @@ class Timed:
 class Target(Protocol):
     """What a study measures on."""
 
+    device: Device
+
     def supported(self) -> Mapping[str, Sequence[Scalar]]:
         """The values of each decision that really run there."""
 
@@ -61,7 +63,7 @@ def target_of(
 ) -> Target:
     """The target that a study file names. `root`: of the lease that keeps others from computing meanwhile.
 
-    UsageError where the runtime is not installed, or the device's token is not set.
+    UsageError where the runtime is not installed here; what is wrong with a device comes up when it is asked.
     """
     if device.url is None:
         return Here(device, place, root, seed)
@@ -126,14 +128,12 @@ class There:
         host = urlsplit(device.url).hostname or ""
         here = host in ("localhost", "::1") or host.startswith("127.")
         self.root = root if here else None  # on another machine nobody computes but the agent
-        self.token = os.environ.get(device.token_env, "")
-        if not self.token:
-            raise UsageError(
-                f"{place}: {device.token_env} is not set; it must hold the token that the agent was started with"
-            )
 
     def _agent(self) -> RemoteDevice:
         """A line to it, to be closed by `with`."""
+        name = self.device.token_env
+        if not (token := os.environ.get(name)):
+            raise UsageError(f"{self.place}: {name} is not set; it must hold the token that the agent was started with")
         try:
             from autocompress.agent.client import RemoteDevice
         except ImportError as error:
@@ -142,7 +142,7 @@ class There:
             ) from None
         assert self.device.url is not None
         patience = self.device.patience
-        return RemoteDevice(self.device.url, self.token, patience=patience, ca=self.device.ca, say=self.say)
+        return RemoteDevice(self.device.url, token, patience=patience, ca=self.device.ca, say=self.say)
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:

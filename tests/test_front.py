@@ -24,6 +24,7 @@ from autocompress.front import (
     pick,
     reference_point,
     violations,
+    worst,
 )
 from autocompress.measurement import Result
 from autocompress.recipe import Recipe
@@ -303,3 +304,36 @@ def true_drop(damage: float, own: float) -> float:
     right = normal_mass(0.75 * GRID)
     lost, won = normal_mass(-(GRID + own) / damage), normal_mass(-(GRID - own) / damage)
     return float(WEIGHTS @ (right * lost - (1 - right) * won))
+
+
+# ---- several devices -------------------------------------------------------------------------------------------------
+
+
+@given(rows_of_a_study, st.lists(st.tuples(numbers, prices), min_size=12, max_size=12))
+def test_the_worst_of_several_devices_is_no_better_than_any(
+    rows: list[Result], others: list[tuple[float, float]]
+) -> None:
+    def on(drop: float, speedup: float, one: Result, teacher_ms: float) -> Result:
+        return replace(one, drop=drop, quality=0.9 - drop, speedup=speedup, latency_ms=teacher_ms / speedup)
+
+    here = [replace(TEACHER, speedup=1.0), *(on(one.drop or 0.0, one.latency_ms or 1.0, one, 8.0) for one in rows)]
+    there = [replace(TEACHER, speedup=1.0, latency_ms=50.0)]
+    there += [on(drop, speedup, one, 50.0) for one, (drop, speedup) in zip(rows, others, strict=False)]
+    found = worst([here, there])
+    assert [one.trial for one in found] == [one.trial for one in here]
+    assert {one.device for one in found} == {"all"}
+    assert found[0] == replace(here[0], device="all")
+    for mine, other, both in zip(here[1:], there[1:], found[1:], strict=True):
+        assert both.speedup == min(mine.speedup or 0, other.speedup or 0)
+        assert both.drop == max(mine.drop or 0, other.drop or 0)
+        assert both.latency_ms == 8.0 / (both.speedup or 1)  # in milliseconds of the first device
+        assert both.quality == pytest.approx(0.9 - (both.drop or 0))
+
+
+def test_what_was_not_measured_on_every_device_has_no_numbers() -> None:
+    mine = [replace(TEACHER, speedup=1.0), replace(row(1), speedup=4.0), replace(row(2), speedup=2.0)]
+    other = [*mine[:2], Result(trial=2, state="complete", reason=None, recipe=Recipe())]
+    found = worst([mine, other])
+    assert found[1].latency_ms == 2.0
+    assert (found[2].latency_ms, found[2].drop, found[2].quality) == (None, None, None)
+    assert on_front(found) == {1}

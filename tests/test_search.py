@@ -319,11 +319,11 @@ def test_a_chatty_stage_does_not_fill_the_pipe() -> None:
             said.append(word)
 
     class Chatty:
-        def run_test(self, sha256: str, say: Any) -> Quality:
+        def run_test(self, sha256: str, say: Any) -> tuple[Quality, dict[str, Quality]]:
             for step in range(10_000):
                 say("teacher outputs", step / 10_000)
             say("deploying", 0.0)
-            return Quality(
+            quality = Quality(
                 split="test",
                 quality=1.0,
                 drop=0.0,
@@ -332,6 +332,7 @@ def test_a_chatty_stage_does_not_fill_the_pipe() -> None:
                 examples=1,
                 predictions_sha256="",
             )
+            return quality, {}
 
     done = _do(Chatty(), Job("test", 1, sha256="0"), Pipe())  # type: ignore[arg-type]  # all it does is send
     assert done.quality is not None

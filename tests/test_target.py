@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,18 @@ from autocompress import crew as crews
 from autocompress import measure, registry
 from autocompress import search as searching
 from autocompress.agent.client import MOST_NUMBERS, Packed, RemoteDevice, _portions
+from autocompress.cli import main
 from autocompress.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.jobs import Done, Said
 from autocompress.plan import Device, read_plan
+from autocompress.recipe import Recipe
 from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
 from autocompress.study import StudyView, read_study
 from autocompress.study.details import read_details
 from autocompress.target import There, target_of
 from tests.devices import TOKEN, Running, agent
-from tests.formula import FormulaWorker, open_study, plan_in, space
+from tests.formula import FormulaWorker, open_study, outcome_of, plan_in, quality, space, teacher_outcome
 from tests.tiny import tiny_study
 
 BITS = {"weight_bits": [8, 4], "embedding_bits": [8]}
@@ -155,6 +159,104 @@ def test_token_types_reach_the_device(there: Running, tmp_path: Path) -> None:
     np.testing.assert_allclose(*alike, atol=1e-5)
     plain = target_of(Device(url=there.url), "device").run(artifact, [{**feed, "token_type_ids": 0 * types}], print)
     assert np.abs(plain - alike[0]).max() > 1e-6
+
+
+# ---- several devices -------------------------------------------------------------------------------------------------
+
+
+def test_one_candidate_is_measured_on_every_device(there: Running, tmp_path: Path) -> None:
+    devices = {"laptop": {"tokens": 8}, "pi": {"url": there.url, "tokens": 16, "batch": 2}}
+    file = tiny_study(tmp_path, space=BITS, budget={"trials": 2}, device={}, devices=devices)
+    plan = read_plan(file)
+    assert (plan.device, plan.main_device, list(plan.others)) == (plan.devices["laptop"], "laptop", ["pi"])
+    run_search(plan, display=SilentDisplay(), offline=True)
+    laptop, pi, every = (read_study(plan.storage, plan.study, name) for name in ("laptop", "pi", "all"))
+    assert laptop.devices == pi.devices == ("laptop", "pi")
+    assert replace(laptop, device=None) == replace(read_study(plan.storage, plan.study), device=None)
+    for view in (laptop, pi, every):
+        assert view.front
+        assert {row.device for row in view.rows} == {view.device}
+        assert all(row.latency_ms and row.quality is not None for row in view.rows)
+        assert all(row.test_quality is not None for row in [*view.front, view.rows[0]])
+        assert view.reference is not None and view.rows[0].latency_ms == view.reference.latency_ms
+    for trial in (1, 2):
+        assert every.row(trial).speedup == min(laptop.row(trial).speedup or 0, pi.row(trial).speedup or 0)
+        details = read_details(plan.storage, plan.study, trial)
+        seen = details.outcome.elsewhere["pi"]
+        assert (seen.conditions["tokens"], seen.conditions["batch"]) == (16, 2)
+        assert seen.latency.speedup == pi.row(trial).speedup
+    with pytest.raises(UsageError, match=r"unknown device 'phone'; there is: laptop, pi, all"):
+        read_study(plan.storage, plan.study, "phone")
+
+
+def test_the_reading_commands_take_a_device(there: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    devices = {"laptop": {"tokens": 8}, "pi": {"url": there.url, "tokens": 8}}
+    file = tiny_study(tmp_path, space=BITS, budget={"trials": 2}, device={}, devices=devices)
+    assert main(["search", str(file), "--offline", "--json"]) == 0
+    assert {row["device"] for row in json.loads(capsys.readouterr().out)["trials"]} == {"laptop"}
+    for name in ("pi", "all"):
+        for command in ("front", "trials"):
+            assert main([command, str(file), "--device", name, "--json"]) == 0
+            document = json.loads(capsys.readouterr().out)
+            assert {row["device"] for row in [document["teacher"], *document["trials"]]} == {name}
+        assert main(["pick", str(file), "--device", name, "--max-drop", "1", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["device"] == name
+    assert main(["front", str(file), "--device", "all"]) == 0
+    assert "on every device" in capsys.readouterr().out
+    assert main(["pick", str(file), "--device", "phone"]) == 2
+    assert main(["export", str(file), "--device", "pi", "--trial", "1", "--to", str(tmp_path / "x")]) == 2
+    assert main(["export", str(file), "--device", "pi", "--max-drop", "1", "--to", str(tmp_path / "x")]) == 0
+    assert main(["verify", str(tmp_path / "x")]) == 0
+    assert "On pi (" in (tmp_path / "x" / "README.md").read_text()
+    assert json.loads((tmp_path / "x" / "measurement.json").read_text())["elsewhere"].keys() == {"pi"}
+
+
+def test_a_twin_is_told_with_what_was_seen_elsewhere(tmp_path: Path) -> None:
+    plan = {"devices": {"laptop": {}, "pi": {"url": "http://pi:7311"}}, "device": {}}
+    study = open_study(tmp_path, **plan)
+    with study.lease():
+        outcome = teacher_outcome()
+        assert outcome.measurement is not None
+        slow = replace(outcome.measurement.latency, p50_ms=90.0, reference_p50_ms=90.0)
+        study.record_teacher(replace(outcome, elsewhere={"pi": replace(outcome.measurement, latency=slow)}))
+        asked = study.ask()
+        found = outcome_of(Recipe(depth=2, weight_bits=8, embedding_bits=8))
+        assert found.measurement is not None
+        study.tell(asked.number, asked.recipe, replace(found, elsewhere={"pi": found.measurement}))
+        twin = study.twin(asked.recipe)
+        assert twin is not None
+        assert twin.elsewhere == {"pi": found.measurement}
+        study.record_quality(asked.number, quality("test", 0.01), {"pi": quality("test", 0.02)})
+        study.record_quality(asked.number, quality("test", 0.01), {"pi": quality("test", 0.03)})
+    view = read_study(study.plan.storage, study.name, "pi")
+    row = view.row(asked.number)
+    assert (row.test_drop, view.rows[0].latency_ms) == (0.03, 90.0)
+    assert read_study(study.plan.storage, study.name).row(asked.number).test_drop == 0.01
+    assert row.latency_ms == pytest.approx(90.0 / (row.speedup or 0))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"devices": {"pi": {}}, "device": {"threads": 2}}, "device and devices are both given"),
+        ({"devices": {"all": {}}, "device": {}}, r"devices"),
+        ({"devices": {"pi": {"threads": 0}}, "device": {}}, r"threads >= 1"),
+        ({"devices": {"pi": {"runtime": "onnx"}}, "device": {}}, r"devices.pi.runtime: unknown runtime 'onnx'"),
+    ],
+)
+def test_devices_are_checked_before_any_work(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_plan(tiny_study(tmp_path, **keys))
+
+
+def test_a_study_keeps_its_devices(tmp_path: Path) -> None:
+    devices: dict[str, Any] = {"laptop": {}, "pi": {"url": "http://pi:7311"}}
+    plan = read_plan(tiny_study(tmp_path, devices=devices, device={}))
+    moved = read_plan(tiny_study(tmp_path, devices=devices, device={}), ["devices.pi.url=http://10.0.0.7:7311"])
+    assert plan.difference(moved.identity()) == []
+    other = read_plan(tiny_study(tmp_path, devices=devices, device={}), ["devices.pi.threads=4"])
+    assert plan.difference(other.identity()) == ["devices.pi.threads"]
+    assert plan.difference(read_plan(tiny_study(tmp_path, device={})).identity()) != []
 
 
 # ---- a device that is lost -------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 Pure functions of rows; numpy and moocore, nothing else. A *drop* is a fraction (0.01 = 1 point); the hypervolume counts
 points. Modules: constraints, dominance (front, hypervolume, knee), expectation (what a noisy drop promises for other
-rows), picking, promotion (which candidates are worth more training).
+rows), picking, promotion (which candidates are worth more training), robust (several devices as one).
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from autocompress.front.dominance import AXES, Reference, hypervolume, knee, on_
 from autocompress.front.expectation import Expected, expected_drop
 from autocompress.front.picking import NoneFits, Picked, as_expected, pick
 from autocompress.front.promotion import Promotion, Rungs, promotions, standings
+from autocompress.front.robust import WORST, worst
 
 __all__ = [
     "AXES",
     "BOUNDED",
+    "WORST",
     "Constraints",
     "Expected",
     "NoneFits",
@@ -34,4 +36,5 @@ __all__ = [
     "reference_point",
     "standings",
     "violations",
+    "worst",
 ]

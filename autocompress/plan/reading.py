@@ -88,8 +88,10 @@ def _check_names(plan: StudyPlan, place: Place) -> None:
     runtimes = registry.names("runtimes")
     if plan.task.kind not in kinds:
         raise UsageError(f"{place('task.kind')}: unknown task {plan.task.kind!r}{there_is(plan.task.kind, kinds)}")
-    if (runtime := plan.device.runtime) not in runtimes:
-        raise UsageError(f"{place('device.runtime')}: unknown runtime {runtime!r}{there_is(runtime, runtimes)}")
+    for key_path, device in plan.by_key_path.items():
+        if device.runtime not in runtimes:
+            words = there_is(device.runtime, runtimes)
+            raise UsageError(f"{place(f'{key_path}.runtime')}: unknown runtime {device.runtime!r}{words}")
 
 
 def _resolve_paths(
@@ -108,8 +110,11 @@ def _resolve_paths(
         elif source is not None:
             values["task"]["data"][split] = data_path(source, folder, place(key_path))
         paths.append(key_path)
-    if plan.device.ca is not None:
-        values["device"]["ca"] = local_path(str(plan.device.ca), folder, place("device.ca"))
+    for key_path, device in plan.by_key_path.items():
+        if device.ca is not None:
+            _at(values, key_path)["ca"] = local_path(str(device.ca), folder, place(f"{key_path}.ca"))
+    if plan.main_device is not None:
+        values["device"] = values["devices"][plan.main_device]
     values["task"]["metric"] = _metric(plan.task.metric, folder, place("task.metric"), trust_remote_code)
     values["space"] = _space(plan.space, folder, place)
     values["storage"] = (

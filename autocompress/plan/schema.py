@@ -163,8 +163,10 @@ class Engine(Part):
 LAST_RUNG = 2  # rung 0: cut and not trained; 1: trained shortly; 2: in full
 
 Objective = Literal["quality", "latency_ms", "size_mb"]
+DeviceName = Annotated[str, Field(pattern=r"^\w[\w-]{0,31}$")]
 OBJECTIVES: tuple[Objective, ...] = ("quality", "latency_ms", "size_mb")
-IDENTITY = ("teacher", "task", "device", "objectives", "space", "seed")  # must be as stored when a study is resumed
+# what must be as stored when a study is resumed
+IDENTITY = ("teacher", "task", "device", "devices", "objectives", "space", "seed")
 
 REACHED = ("url", "token_env", "ca", "patience")  # how a device is reached: it may get another address
 
@@ -176,6 +178,7 @@ class StudyPlan(Part):
     teacher: Teacher
     task: Task
     device: Device = Device()
+    devices: dict[DeviceName, Device] = Field(default_factory=dict)  # several; the first is `device`, and drives
     space: str | dict[str, Any] = "encoder"
     objectives: tuple[Objective, ...] = Field(default=OBJECTIVES, min_length=1)
     constraints: Constraints = Constraints()
@@ -190,6 +193,21 @@ class StudyPlan(Part):
     _file: str = PrivateAttr("study file")  # its name, for messages
     _given: frozenset[str] = PrivateAttr(frozenset())  # keys of `recovery` that the study file sets
     _written: dict[str, str] = PrivateAttr(default_factory=dict)  # key path -> a path as it stands in the file
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_device(cls, values: Any) -> Any:
+        devices = values.get("devices") if isinstance(values, Mapping) else None
+        if not isinstance(devices, Mapping) or not devices:
+            return values
+        if "all" in devices:
+            raise ValueError("devices.all: all means every device; choose another name")
+        first = next(iter(devices.values()))
+        if values.get("device") not in (None, {}, first):
+            raise ValueError(
+                "device and devices are both given; name one device, or several, of which the first drives"
+            )
+        return {**values, "device": {} if first is None else first}
 
     @field_validator("space", mode="before")
     @classmethod
@@ -212,6 +230,21 @@ class StudyPlan(Part):
         """The keys of `recovery` that the study file sets: they are never fitted to the budget."""
         return self._given
 
+    @property
+    def by_key_path(self) -> dict[str, Device]:
+        """All devices, each by its key path; the one that drives the search first."""
+        return {f"devices.{name}": device for name, device in self.devices.items()} or {"device": self.device}
+
+    @property
+    def others(self) -> dict[str, Device]:
+        """The devices that are measured, too, besides the one that drives the search."""
+        return dict(list(self.devices.items())[1:])
+
+    @property
+    def main_device(self) -> str | None:
+        """The name of the device that drives the search, where devices have names."""
+        return next(iter(self.devices), None)
+
     def place(self, key_path: str) -> str:
         """Where a key stands, for messages: `sst2.yaml: task.data.train`."""
         return f"{self._file}: {key_path}"
@@ -224,7 +257,9 @@ class StudyPlan(Part):
         data and teacher too.
         """
         values = self.model_dump(mode="json", include=set(IDENTITY))
-        values["device"] = {key: value for key, value in values["device"].items() if key not in REACHED}
+        for device in (values["device"], *values["devices"].values()):
+            for key in REACHED:
+                del device[key]
         for key_path, text in self._written.items():
             *parents, last = key_path.split(".")
             part = values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from autocompress.front import WORST
 from autocompress.measurement import Result
 from autocompress.show.numbers import counted, drop_text, duration, megabytes, ms, points, room, times
 from autocompress.show.tables import Split
@@ -52,7 +53,8 @@ def front_sentence(view: StudyView) -> str:
     count = len(view.front)
     counts = f"{count} of {sum(row.trial != 0 for row in view.rows)} trials"
     held = ", ".join(f"{name} {bound:g}" for name, bound in view.constraints.items())
-    return f"{counts} are on the front of study {view.name} ({duration(view.seconds)}{'; ' + held if held else ''})"
+    on = f" on {'every device' if view.device == WORST else view.device}" if view.device else ""
+    return f"{counts} are on the front of study {view.name}{on} ({duration(view.seconds)}{'; ' + held if held else ''})"
 
 
 def nearest_sentence(nearest: Mapping[str, Result], constraints: Mapping[str, float | None]) -> str:

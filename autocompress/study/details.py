@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from autocompress.errors import UsageError
 from autocompress.measurement import Outcome, Quality
 from autocompress.study.databases import reading_engine
-from autocompress.study.reader import find_study, own_measurement
+from autocompress.study.reader import elsewhere_of, find_study, own_measurement
 from autocompress.study.records import outcome_of, quality_of
 from autocompress.study.schema import ArtifactRow, CandidateRow, MeasurementRow
 
@@ -43,7 +43,7 @@ def read_details(url: str, name: str, trial: int) -> Details:
             select(ArtifactRow.sha256).where(ArtifactRow.candidate_id == candidate.id)
         ).one_or_none()
         details = Details(
-            outcome=outcome_of(candidate, sha256, own_measurement(seen)),
+            outcome=outcome_of(candidate, sha256, own_measurement(seen), elsewhere_of(session, candidate.id)),
             test=quality_of(seen["test"]) if "test" in seen else None,
         )
     engine.dispose()

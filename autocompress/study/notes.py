@@ -51,6 +51,7 @@ def trial_note(
     teacher: Result | None,
     constraints: Mapping[str, float | None],
     conditions: Mapping[str, Any],
+    elsewhere: Mapping[str, Result] | None = None,
 ) -> str:
     """One trial beside the teacher, what it must hold, and how to get it; less than 2 kB."""
     parts = [f"## Trial {row.trial}: {'the teacher' if row.trial == 0 else row.recipe.in_words()}"]
@@ -62,6 +63,7 @@ def trial_note(
         parts += [_held(row, constraints)] * bool(violations(row, constraints))
         command = f"autocompress export {study} --trial {row.trial} --to {study}-{row.trial}"
         parts.append(f"Get this model:\n\n```\n{command}\n```")
+    parts += [_on(device, other) for device, other in (elsewhere or {}).items() if other.latency_ms is not None]
     given = {name: conditions[name] for name in STATED if conditions.get(name) is not None}
     stated = ", ".join(f"{name} {_inline(str(value))[:60]}" for name, value in given.items())
     parts += [f"Conditions: {stated}"] * bool(stated)
@@ -138,6 +140,12 @@ def _table(row: Result, teacher: Result | None) -> str:
     if row.test_quality is None:
         lines.pop(1)
     return "\n".join(["| metric | teacher | this |", "|:--|--:|--:|", *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _on(device: str, row: Result) -> str:
+    """The trial on a further device, in one line."""
+    price = f"{_number(row.latency_ms)} ms (speedup {_times(row.speedup)})"
+    return f"On {device}: {price}, quality {_fraction(row.quality)} (drop {_points(row.drop)} points)"
 
 
 def _held(row: Result, constraints: Mapping[str, float | None]) -> str:

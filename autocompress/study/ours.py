@@ -16,7 +16,7 @@ from autocompress.measurement import Outcome, Quality
 from autocompress.recipe import Recipe
 from autocompress.store import Store
 from autocompress.study.queue import Queued
-from autocompress.study.reader import own_measurement, read_teacher
+from autocompress.study.reader import elsewhere_of, own_measurement, read_teacher
 from autocompress.study.records import (
     checked,
     finite,
@@ -27,7 +27,7 @@ from autocompress.study.records import (
     result_of,
     teacher_of,
 )
-from autocompress.study.schema import ArtifactRow, CandidateRow, MeasurementRow, StudyRow, TeacherRow
+from autocompress.study.schema import ArtifactRow, CandidateRow, ElsewhereRow, MeasurementRow, StudyRow, TeacherRow
 
 TWIN, TWINS_RUNG = "twin_of", "twins_rung"  # among the facts of an outcome that was not measured anew
 FINISHED = ("complete", "stopped", "failed")
@@ -90,20 +90,22 @@ def record(
         session.add(ArtifactRow(candidate_id=row.id, sha256=outcome.sha256))
     if outcome.measurement is not None:
         session.add(MeasurementRow(candidate_id=row.id, **measurement_values(outcome.measurement)))
+    for device, seen in outcome.elsewhere.items():
+        session.add(ElsewhereRow(candidate_id=row.id, device=device, **measurement_values(seen)))
     if number == 0 and teacher is not None:
         _record_teacher(session, study, outcome, constraints)
 
 
-def record_quality(session: Session, ac_id: int, number: int, quality: Quality) -> None:
-    """The quality of a finished trial on another split; a second time replaces the first."""
+def record_quality(session: Session, ac_id: int, number: int, quality: Quality, device: str | None = None) -> None:
+    """The quality of a finished trial on another split; a second time replaces the first. `device`: a further one."""
     row = find(session, ac_id, number)
     if row is None or row.state != "complete":
         state = "unknown" if row is None else row.state
         raise ValueError(f"trial {number} is {state}, and only a complete one is measured again")
-    session.execute(
-        delete(MeasurementRow).where(MeasurementRow.candidate_id == row.id, MeasurementRow.split == quality.split)
-    )
-    session.add(MeasurementRow(candidate_id=row.id, **quality_values(quality)))
+    table = MeasurementRow if device is None else ElsewhereRow
+    place = {"candidate_id": row.id, "split": quality.split, **({} if device is None else {"device": device})}
+    session.execute(delete(table).filter_by(**place))
+    session.add(table(**{**quality_values(quality), **place}))
 
 
 def interrupt(session: Session, ac_id: int, number: int, retry: int | None) -> None:
@@ -178,4 +180,4 @@ def _outcome(session: Session, row: CandidateRow) -> Outcome:
         for measured in session.scalars(select(MeasurementRow).where(MeasurementRow.candidate_id == row.id))
     }
     sha256 = session.scalar(select(ArtifactRow.sha256).where(ArtifactRow.candidate_id == row.id))
-    return outcome_of(row, sha256, own_measurement(seen))
+    return outcome_of(row, sha256, own_measurement(seen), elsewhere_of(session, row.id))

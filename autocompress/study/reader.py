@@ -9,19 +9,28 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from autocompress.errors import AutocompressError, UsageError
-from autocompress.front import Reference, expected_drop, on_front
+from autocompress.errors import AutocompressError, UsageError, unknown
+from autocompress.front import WORST, Reference, expected_drop, on_front, worst
 from autocompress.measurement import Quality, Result
 from autocompress.study.databases import parse_url, reading_engine, shown, sqlite_path
 from autocompress.study.records import TeacherRecord, outcome_of, quality_of, recipe_of, result_of, teacher_record
-from autocompress.study.schema import ArtifactRow, CandidateRow, MeasurementRow, StudyRow, TeacherRow, optuna_studies
+from autocompress.study.schema import (
+    ArtifactRow,
+    CandidateRow,
+    ElsewhereRow,
+    MeasurementRow,
+    StudyRow,
+    TeacherRow,
+    optuna_studies,
+)
 
+Row = MeasurementRow | ElsewhereRow
 STALE_SECONDS = 20.0  # without a beat, a supervisor is taken for dead
 
 
@@ -41,6 +50,8 @@ class StudyView:
     recovery: dict[str, Any] | None  # as fitted to the time budget; null: as in the study file
     artifacts: Path | None  # the artifacts' folder, where the database is a file
     running: bool  # a supervisor is alive
+    devices: tuple[str, ...] = ()  # their names, where the study has several; the first drives the search
+    device: str | None = None  # that the rows are of
 
     @property
     def front(self) -> tuple[Result, ...]:
@@ -56,15 +67,18 @@ class StudyView:
         raise UsageError(f"study {self.name}: no trial {trial}; {there}")
 
 
-def read_study(url: str, name: str) -> StudyView:
-    """A study and all its rows. Errors name the databases and studies that there are."""
+def read_study(url: str, name: str, device: str | None = None) -> StudyView:
+    """A study and all its rows, of the device that drives the search unless another is named; `all`: the worst of each.
+
+    Errors name the databases, studies and devices that there are.
+    """
     engine = reading_engine(url)
     with _reading(engine, url) as session:
         study = find_study(session, name)
         if study is None:
             known = ", ".join(_names(session)) or "none"
             raise UsageError(f"storage: no study {name!r} in {shown(url)}; there is: {known}")
-        return _view(session, study, name, url)
+        return _view(session, study, name, url, device)
 
 
 def studies(url: str) -> list[str]:
@@ -79,9 +93,12 @@ def find_study(session: Session, name: str) -> StudyRow | None:
     return session.scalars(select(StudyRow).where(StudyRow.study_id.in_(named))).one_or_none()
 
 
-def read_rows(session: Session, study: StudyRow, *numbers: int) -> list[Result]:
-    """The trials of a study (those of these numbers, where any are given), by number; on_front is left false."""
-    teacher = read_teacher(session, study)
+def read_rows(session: Session, study: StudyRow, *numbers: int, device: str | None = None) -> list[Result]:
+    """The trials of a study (those of these numbers, where any are given), by number; on_front is left false.
+
+    `device`: a further one.
+    """
+    teacher = read_teacher(session, study, device)
     query = (
         select(CandidateRow, ArtifactRow.sha256)
         .outerjoin(ArtifactRow, ArtifactRow.candidate_id == CandidateRow.id)
@@ -90,12 +107,14 @@ def read_rows(session: Session, study: StudyRow, *numbers: int) -> list[Result]:
     )
     if numbers:
         query = query.where(CandidateRow.number.in_(numbers))
-    seen = _measurements(session, study, numbers)
+    seen = _measurements(session, study, numbers, device)
     return [_row(trial, sha256, seen.get(trial.id, {}), teacher) for trial, sha256 in session.execute(query)]
 
 
-def read_teacher(session: Session, study: StudyRow) -> TeacherRecord | None:
-    """The teacher, once it is measured."""
+def read_teacher(session: Session, study: StudyRow, device: str | None = None) -> TeacherRecord | None:
+    """The teacher, once it is measured; on a further device, where one is named."""
+    if device is not None:
+        return _teacher_on(session, study, device)
     row = session.scalars(select(TeacherRow).where(TeacherRow.ac_study_id == study.id)).one_or_none()
     return None if row is None else teacher_record(row)
 
@@ -110,7 +129,7 @@ def read_conditions(session: Session, ac_study_id: int, number: int) -> dict[str
     return dict(session.scalars(query).first() or {})
 
 
-def own_measurement(rows: Mapping[str, MeasurementRow]) -> MeasurementRow | None:
+def own_measurement(rows: Mapping[str, Row]) -> Row | None:
     """Of a trial's measurements by split, the one it was told with."""
     return rows.get("validation") or rows.get("price")
 
@@ -163,13 +182,23 @@ def _names(session: Session) -> list[str]:
     return list(session.scalars(query))
 
 
-def _view(session: Session, study: StudyRow, name: str, url: str) -> StudyView:
+def _view(session: Session, study: StudyRow, name: str, url: str, device: str | None) -> StudyView:
     objectives = tuple(study.plan["objectives"])
-    rows = flagged(read_rows(session, study), objectives, study.constraints)
+    names, reference = device_names(study.plan), read_reference(study)
+    if device not in (None, *names, *([WORST] if names else [])):
+        raise unknown("device", device, [*names, WORST] if names else [], f"study {name}")
+    read = [read_rows(session, study, device=further) for further in (None, *names[1:])] if device == WORST else []
+    further = device if device in names[1:] else None
+    found = worst(read) if read else read_rows(session, study, device=further)
+    if names and not read:
+        found = [replace(row, device=device or names[0]) for row in found]
+    rows = flagged(found, objectives, study.constraints)
     running = study.beat is not None and study.owner is not None and time.time() - study.beat < STALE_SECONDS
     if not running:
         rows = tuple(_orphaned(row) for row in rows)
-    teacher = read_teacher(session, study)
+    teacher = read_teacher(session, study, further)
+    if reference is not None and teacher is not None:
+        reference = replace(reference, latency_ms=teacher.latency_ms)
     rows = _with_expectations(rows, teacher.examples if teacher else None)
     return StudyView(
         name=name,
@@ -178,12 +207,14 @@ def _view(session: Session, study: StudyRow, name: str, url: str) -> StudyView:
         objectives=objectives,
         constraints={key: value for key, value in study.constraints.items() if value is not None},
         seconds=study.seconds,
-        reference=read_reference(study),
+        reference=reference,
         examples=teacher.examples if teacher else None,
         plan=study.plan,
         recovery=study.recovery,
         artifacts=_artifacts(study, url),
         running=running,
+        devices=names,
+        device=device or (names[0] if names else None),
     )
 
 
@@ -217,20 +248,55 @@ def _orphaned(row: Result) -> Result:
     return replace(row, reason="interrupted; the next search tries it again") if row.state == "running" else row
 
 
-def _measurements(session: Session, study: StudyRow, numbers: Sequence[int]) -> dict[int, dict[str, MeasurementRow]]:
+def device_names(plan: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of a stored plan's devices, the one that drives the search first: a database may sort them."""
+    devices = plan.get("devices") or {}
+    return tuple(sorted(devices, key=lambda name: devices[name] != plan["device"]))
+
+
+def elsewhere_of(session: Session, candidate_id: int) -> dict[str, ElsewhereRow]:
+    """What a trial was told with, on further devices, by their names."""
+    query = select(ElsewhereRow).where(ElsewhereRow.candidate_id == candidate_id, ElsewhereRow.split != "test")
+    return {row.device: row for row in session.scalars(query)}
+
+
+def _teacher_on(session: Session, study: StudyRow, device: str) -> TeacherRecord | None:
+    query = (
+        select(ElsewhereRow, ArtifactRow.sha256)
+        .join(CandidateRow, CandidateRow.id == ElsewhereRow.candidate_id)
+        .outerjoin(ArtifactRow, ArtifactRow.candidate_id == CandidateRow.id)
+        .where(CandidateRow.ac_study_id == study.id, CandidateRow.number == 0, ElsewhereRow.device == device)
+        .where(ElsewhereRow.split == "validation")
+    )
+    found = session.execute(query).one_or_none()
+    if found is None:
+        return None
+    row, sha256 = found
+    if row.p50_ms is None or row.size_mb is None:
+        return None
+    return TeacherRecord(
+        sha256=sha256, latency_ms=row.p50_ms, size_mb=row.size_mb, quality=row.quality, examples=row.examples
+    )
+
+
+def _measurements(
+    session: Session, study: StudyRow, numbers: Sequence[int], device: str | None
+) -> Mapping[int, Mapping[str, Row]]:
     """candidate id -> split -> measurement; of the trials of these numbers, where any are given."""
-    query = select(MeasurementRow).join(CandidateRow).where(CandidateRow.ac_study_id == study.id)
+    table: type[MeasurementRow] | type[ElsewhereRow] = MeasurementRow if device is None else ElsewhereRow
+    query = select(table).join(CandidateRow, CandidateRow.id == table.candidate_id)
+    query = query.where(CandidateRow.ac_study_id == study.id)
     if numbers:
         query = query.where(CandidateRow.number.in_(numbers))
-    found: dict[int, dict[str, MeasurementRow]] = {}
-    for row in session.scalars(query):
+    if device is not None:
+        query = query.where(ElsewhereRow.device == device)
+    found: dict[int, dict[str, Row]] = {}
+    for row in cast("list[Row]", list(session.scalars(query))):
         found.setdefault(row.candidate_id, {})[row.split] = row
     return found
 
 
-def _row(
-    candidate: CandidateRow, sha256: str | None, seen: Mapping[str, MeasurementRow], teacher: TeacherRecord | None
-) -> Result:
+def _row(candidate: CandidateRow, sha256: str | None, seen: Mapping[str, Row], teacher: TeacherRecord | None) -> Result:
     outcome = outcome_of(candidate, sha256, own_measurement(seen))
     test: Quality | None = quality_of(seen["test"]) if "test" in seen else None
     row = result_of(candidate.number, recipe_of(candidate.recipe), outcome, teacher, test)

@@ -9,7 +9,7 @@ from typing import Any
 
 from autocompress.measurement import Interval, Latency, Measurement, Outcome, Quality, Result
 from autocompress.recipe import DECISIONS, Recipe
-from autocompress.study.schema import CandidateRow, MeasurementRow, TeacherRow
+from autocompress.study.schema import CandidateRow, Seen, TeacherRow
 
 NEEDED = ("quality", "latency_ms", "size_mb")  # of a complete trial, whatever the objectives
 
@@ -123,12 +123,15 @@ def quality_values(quality: Quality) -> dict[str, Any]:
     }
 
 
-def outcome_of(candidate: CandidateRow, sha256: str | None, seen: MeasurementRow | None) -> Outcome:
+def outcome_of(
+    candidate: CandidateRow, sha256: str | None, seen: Seen | None, elsewhere: Mapping[str, Seen] | None = None
+) -> Outcome:
     """The outcome as it was told. Numbers that were not finite come back as NaN, and are null in a Result."""
     return Outcome(
         state=candidate.state,
         reason=candidate.reason,
-        measurement=_measurement_of(seen) if seen is not None else None,
+        measurement=measurement_of(seen) if seen is not None else None,
+        elsewhere={name: measurement_of(other) for name, other in (elsewhere or {}).items()},
         sha256=sha256,
         seconds=_number(candidate.seconds),
         stages=dict(candidate.stages),
@@ -136,7 +139,7 @@ def outcome_of(candidate: CandidateRow, sha256: str | None, seen: MeasurementRow
     )
 
 
-def quality_of(row: MeasurementRow) -> Quality | None:
+def quality_of(row: Seen) -> Quality | None:
     """The quality in a row, or null where only the price is known."""
     if row.examples is None:
         return None
@@ -208,7 +211,8 @@ def _known_interval(low: float | None, high: float | None) -> Interval | None:
     return None if low is None or high is None else Interval(low=low, high=high)
 
 
-def _measurement_of(row: MeasurementRow) -> Measurement:
+def measurement_of(row: Seen) -> Measurement:
+    """A measurement out of its row."""
     return Measurement(
         quality=quality_of(row),
         latency=Latency(

@@ -121,14 +121,10 @@ class ArtifactRow(Base):
     sha256: Mapped[str] = mapped_column(String(64), index=True)
 
 
-class MeasurementRow(Base):
-    """What was seen of a candidate: `price` before training, else the split its quality was measured on."""
-
-    __tablename__ = "ac_measurements"
-    __table_args__ = (UniqueConstraint("candidate_id", "split"),)
+class Seen:
+    """What was seen of a candidate on one device: `price` before training, else the split its quality was measured on."""
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    candidate_id: Mapped[int] = mapped_column(ForeignKey("ac_candidates.id", ondelete="CASCADE"))
     split: Mapped[str] = mapped_column(String(16))  # price | validation | test
     quality: Mapped[float | None]
     drop: Mapped[float | None]
@@ -150,3 +146,22 @@ class MeasurementRow(Base):
     size_mb: Mapped[float | None]
     memory_mb: Mapped[float | None]
     conditions: Mapped[dict[str, Any] | None]
+
+
+class MeasurementRow(Seen, Base):
+    """On the device that drives the search."""
+
+    __tablename__ = "ac_measurements"
+    __table_args__ = (UniqueConstraint("candidate_id", "split"),)
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("ac_candidates.id", ondelete="CASCADE"))
+
+
+class ElsewhereRow(Seen, Base):
+    """On a further device."""
+
+    __tablename__ = "ac_elsewhere"
+    __table_args__ = (UniqueConstraint("candidate_id", "device", "split"),)
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("ac_candidates.id", ondelete="CASCADE"))
+    device: Mapped[str] = mapped_column(String(32))  # its name in the study file

@@ -186,9 +186,15 @@ class Study:
         self._write(lambda session: self._record(session, number, recipe, outcome))
         self._finish_optunas(number)
 
-    def record_quality(self, number: int, quality: Quality) -> None:
-        """Quality of a complete trial on another split (test). Needs no lease."""
-        self._write(lambda session: ours.record_quality(session, self._id, number, quality), fenced=False)
+    def record_quality(self, number: int, quality: Quality, elsewhere: Mapping[str, Quality] | None = None) -> None:
+        """Quality of a complete trial on another split (test), and on further devices. Needs no lease."""
+
+        def record(session: Session) -> None:
+            ours.record_quality(session, self._id, number, quality)
+            for device, other in (elsewhere or {}).items():
+                ours.record_quality(session, self._id, number, other, device)
+
+        self._write(record, fenced=False)
         with_retries(lambda: self._save_note(number))
 
     def spent(self) -> Spent:
@@ -281,9 +287,13 @@ class Study:
         conditions = self._read(lambda session: read_conditions(session, self._id, number))
         teacher = rows[0] if rows[0].trial == 0 else None
         row = rows[-1] if standing is None else replace(rows[-1], reason=standing)
-        note = trial_note(self.name, row, teacher, self._constraints, conditions)
+        elsewhere = {device: self._read(partial(self._row_on, number, device)) for device in self.plan.others}
+        note = trial_note(self.name, row, teacher, self._constraints, conditions, elsewhere)
         trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
         save_note(study._storage, study._study_id, trial_id, note, before)
+
+    def _row_on(self, number: int, device: str, session: Session) -> Result:
+        return read_rows(session, session.get_one(StudyRow, self._id), number, device=device)[0]
 
     def _record(self, session: Session, number: int, recipe: Recipe, outcome: Outcome) -> None:
         ours.record(session, ours.find(session, self._id, number), recipe, outcome, self._constraints)
