@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass, field
+from math import log
 
 from autocompress.plan import Budget
 from autocompress.study import Spent, Study
@@ -19,9 +20,9 @@ class Meter:
 
     budget: Budget
     study: Study
-    durations: dict[int, list[float]] = field(
+    durations: dict[int, list[tuple[float, float]]] = field(
         default_factory=dict
-    )  # rung -> seconds of this run's trials that ended at it
+    )  # rung -> latency in ms and seconds of this run's trials that ended at it
     _began: float = field(default_factory=time.monotonic)
     _saved: float = 0.0  # seconds of this run already added to the study
     _spent: Spent | None = None  # as last read: the supervisor must not compute while workers measure
@@ -59,11 +60,18 @@ class Meter:
             return f"the budget of {budget.time:.0f} s is met"
         return None
 
-    def fits(self, rung: int) -> bool:
-        """Whether a trial that ends at this rung would probably end within the time that is left."""
+    def fits(self, rung: int, latency_ms: float | None = None) -> bool:
+        """Whether a trial that ends at this rung would probably end within the time that is left.
+
+        Training takes time as its model does: where the latency is known, the trial that was most alike tells.
+        """
         if self.budget.time is None or not (known := self.durations.get(rung)):
             return True
-        return self.budget.time - self.seconds >= 0.8 * statistics.median(known)
+        expected = statistics.median(seconds for _, seconds in known)
+        if latency_ms is not None:
+            near, seconds = min(known, key=lambda one: abs(log(one[0] / latency_ms)))
+            expected = seconds * latency_ms / near
+        return self.budget.time - self.seconds >= 0.8 * expected
 
     def _unsaved(self) -> float:
         return time.monotonic() - self._began - self._saved

@@ -150,13 +150,13 @@ class Schedule:
             return None
         behind = sorted(range(LAST_RUNG + 1), key=lambda rung: spent[rung] / SHARES[rung])
         below = range(behind[0], -1, -1)  # they bring what the rung that is furthest behind has to wait for
-        for rung in filter(self.meter.fits, dict.fromkeys((*below, *behind))):
-            if rung == 0 and self._exhausted() is None:
+        for rung in dict.fromkeys((*below, *behind)):
+            if rung == 0 and self._exhausted() is None and self.meter.fits(rung):
                 return None
             if rung > 0:
                 busy = {trial.recipe.structure() for trial in running if trial.rung >= rung}
                 for one in known.promotions(rung - 1):
-                    if one.row.recipe.structure() not in busy:
+                    if one.row.recipe.structure() not in busy and self.meter.fits(rung, one.row.latency_ms):
                         return Further(one.row.recipe, rung)
         return self._exhausted() or "the time left is too short for another trial"
 

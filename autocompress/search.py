@@ -191,7 +191,8 @@ class Search:
         self.crew.display.front(front, self.known.teacher)
         trained = outcome.stages.get("recovery", 0) > outcome.seconds / 4
         if job.rung == 0 or trained:
-            self.meter.durations.setdefault(job.rung, []).append(outcome.seconds)
+            seen = self.known.rows[job.trial].latency_ms or 1.0
+            self.meter.durations.setdefault(job.rung, []).append((seen, outcome.seconds))
         if self.plan.engine.reuse and job.rung == LAST_RUNG and any(row.trial == job.trial for row in front):
             assert job.recipe is not None  # trials have one
             whole = job.recipe.structure() == Recipe(depth=self.space.layers)  # large and slow: they wait their turn

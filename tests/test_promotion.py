@@ -128,6 +128,26 @@ def test_a_rung_that_is_behind_is_fed_from_below_where_nothing_waits_for_it(tmp_
     assert chosen(*untrained, short, replace(full, seconds=60.0)) is None  # now something new is
 
 
+def test_what_would_not_end_in_time_is_left_and_a_smaller_one_taken(tmp_path: Path) -> None:
+    plan = plan_in(tmp_path, budget={"time": "100s"})
+    meter = Meter(plan.budget, open_study(tmp_path))
+    assert meter.fits(2, 50.0)  # nothing is known of how long that takes
+    meter.durations[2] = [(0.5, 50.0), (4.0, 90.0)]
+    assert meter.fits(2) and meter.fits(2, 1.0) and meter.fits(2, 5.0)
+    assert not meter.fits(2, 1.35)  # 135 s, as the half-millisecond one says
+    assert not meter.fits(2, 6.0)
+    known = Known(("quality",), {}, CORNER)
+    large = row(1, 1, 0.02, 1.35, 5.0, recipe=Recipe(depth=5), seconds=1.0)
+    small = row(2, 1, 0.05, 0.5, 70.0, recipe=Recipe(depth=2), seconds=1.0)
+    tried = [row(9 + n, 0, 0.3, 9.0, 90.0, recipe=Recipe(depth=n, ffn_sparsity=0.1), seconds=9.0) for n in range(1, 5)]
+    for one in (row(0, 2, 0.0, 8.0, 80.0, recipe=Recipe(depth=6)), large, small, *tried):
+        known.add(one)
+    assert trials(known.promotions(1))[0] == 1
+    further = Schedule(plan, space(), meter).next(known, [])
+    assert isinstance(further, Further)
+    assert (further.recipe.depth, further.rung) == (2, 2)
+
+
 # ---- a whole search --------------------------------------------------------------------------------------------------
 
 
