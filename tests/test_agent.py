@@ -12,13 +12,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -29,60 +28,15 @@ from autocompress.agent.wire import Refused, check_model
 from autocompress.agent.work import Run
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.runtimes import onnxruntime
-from tests.devices import TOKEN, Running, agent
+from tests.devices import HOSTILE, ROWS, TOKEN, Running, agent, feeds, hostile, save, write_model
 
 MODEL = "/v1/models/" + "a" * 64
-INPUTS = ("input_ids", "attention_mask")
-ROWS = [np.arange(1, 1 + count) for count in (3, 5, 5, 9, 12)]
-
-
-def feeds(batch: int, rows: Sequence[np.ndarray] = ROWS) -> list[dict[str, np.ndarray]]:
-    """Batches of rows, padded to their longest."""
-    found = []
-    for start in range(0, len(rows), batch):
-        part = rows[start : start + batch]
-        shape = (len(part), max(map(len, part)))
-        ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        for place, row in enumerate(part):
-            ids[place, : len(row)], mask[place, : len(row)] = row, 1
-        found.append({"input_ids": ids, "attention_mask": mask, "token_type_ids": 0 * ids})
-    return found
 
 
 @pytest.fixture(scope="module")
 def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with agent(tmp_path_factory.mktemp("device")) as running:
         yield running
-
-
-def write_model(folder: Path, seed: int = 0, rows: int = 64) -> Path:
-    """The mean of looked-up rows, times a matrix: three labels."""
-    rng = np.random.default_rng(seed)
-    tensors = {"table": rng.normal(size=(rows, 16)), "matrix": rng.normal(size=(16, 3))}
-    nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["looked_up"]),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
-        helper.make_node("Mul", ["looked_up", "column"], ["masked"]),
-        helper.make_node("ReduceSum", ["masked", "first"], ["summed"], keepdims=0),
-        helper.make_node("MatMul", ["summed", "matrix"], ["logits"]),
-    ]
-    graph = helper.make_graph(
-        nodes, "tiny",
-        [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"]) for name in INPUTS],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in tensors.items()]
-        + [numpy_helper.from_array(np.array([place]), name) for name, place in (("last", 2), ("first", 1))],
-    )  # fmt: skip
-    return save(graph, folder)
-
-
-def save(graph: onnx.GraphProto, folder: Path) -> Path:
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
-    model.ir_version = 10
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
-    return folder / "model.onnx"
 
 
 def test_a_device_gives_the_logits_that_the_file_gives_here(there: Running, tmp_path: Path) -> None:
@@ -218,41 +172,6 @@ NO_MODELS = [
     b"\x3a\xff\xff\xff\xff\x7f",  # a graph of 34 GB
     b"\x3a\x80" * 99,
 ]
-
-
-def hostile(kind: str, folder: Path) -> onnx.ModelProto:
-    model = onnx.load_from_string(write_model(folder).read_bytes())
-    tensor = model.graph.initializer[0]
-    if kind == "external data":
-        tensor.ClearField("raw_data")
-        tensor.data_location = TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value="/etc/passwd")
-    elif kind == "absurd shape":
-        tensor.dims[:] = [1 << 30, 1 << 20]
-    elif kind == "negative shape":
-        tensor.dims[:] = [-1, 16]
-    elif kind == "graph in a graph":
-        inner = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "inner", [], [])
-        model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner))
-    elif kind == "operator":
-        model.graph.node.append(helper.make_node("StringNormalizer", ["x"], ["y"]))
-    elif kind == "foreign operator":
-        model.graph.node.append(helper.make_node("Gather", ["x"], ["y"], domain="evil"))
-    elif kind == "function":
-        node = helper.make_node("Identity", ["x"], ["y"])
-        model.functions.append(helper.make_function("evil", "f", ["x"], ["y"], [node], [helper.make_opsetid("", 20)]))
-    return model
-
-
-HOSTILE = {
-    "external data": "lies in another file",
-    "absurd shape": "claims the shape",
-    "negative shape": "claims the shape",
-    "graph in a graph": "graphs within graphs|the operator If",
-    "operator": "the operator StringNormalizer",
-    "foreign operator": "the operator evil.Gather",
-    "function": "functions",
-}
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

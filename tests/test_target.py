@@ -29,7 +29,7 @@ from autocompress.show.progress import SilentDisplay
 from autocompress.study import StudyView, read_study
 from autocompress.study.details import read_details
 from autocompress.target import There, target_of
-from tests.devices import TOKEN, Running, agent
+from tests.devices import TOKEN, Running, agent, feeds, write_model
 from tests.formula import FormulaWorker, open_study, outcome_of, plan_in, quality, space, teacher_outcome
 from tests.tiny import tiny_study
 
@@ -138,10 +138,10 @@ def test_inputs_are_packed_without_their_padding() -> None:
 
 
 def test_many_rows_go_in_several_runs() -> None:
-    feeds = [{"input_ids": np.broadcast_to(np.int64(1), (1, MOST_NUMBERS // 3))} for _ in range(7)]
-    parts = list(_portions(feeds))
+    many = [{"input_ids": np.broadcast_to(np.int64(1), (1, MOST_NUMBERS // 3))} for _ in range(7)]
+    parts = list(_portions(many))
     assert [start for start, _ in parts] == [0, 3, 6]
-    assert sum(len(part) for _, part in parts) == len(feeds)
+    assert sum(len(part) for _, part in parts) == len(many)
 
 
 def test_token_types_reach_the_device(there: Running, tmp_path: Path) -> None:
@@ -311,8 +311,6 @@ def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatc
 
 
 def test_effort_and_memory_are_told_to_the_device(there: Running, tmp_path: Path) -> None:
-    from tests.test_agent import feeds, write_model
-
     model = write_model(tmp_path)
     quick = measure.QUICK
     latency, memory, _ = there.device().latency(model, None, feeds(1)[:1], 1, quick, memory=False)
