@@ -100,9 +100,17 @@ def test_a_wrong_token_opens_nothing_and_guessing_is_slowed_down(tmp_path: Path)
     with agent(tmp_path) as running:
         with pytest.raises(UsageError, match="the token is missing or wrong"):
             running.device("not the token").fingerprint()
-        answers = [httpx2.get(f"{running.url}/v1/device").status_code for _ in range(14)]
+        others = ({"x-forwarded-for": f"10.0.0.{number}"} for number in range(14))  # what anyone can claim
+        answers = [httpx2.get(f"{running.url}/v1/device", headers=headers).status_code for headers in others]
         assert answers[0] == 401 and answers[-1] == 429
         assert set(answers) == {401, 429}
+
+
+def test_too_many_calls_have_to_wait_and_get_through(tmp_path: Path) -> None:
+    with agent(tmp_path) as running, running.device() as device:
+        answers = (device._http.head(MODEL).status_code for _ in range(2000))
+        assert next(status for status in answers if status != 200) == 429
+        assert device.send(write_model(tmp_path / "fine"))
 
 
 def test_a_run_knows_nothing_of_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
