@@ -18,7 +18,7 @@ import pytest
 from autocompress import crew as crews
 from autocompress import measure, registry
 from autocompress import search as searching
-from autocompress.agent.client import MOST_NUMBERS, Packed, RemoteDevice, _portions
+from autocompress.agent.client import MOST_NUMBERS, MOST_ROWS, Packed, RemoteDevice, _portions
 from autocompress.cli import main
 from autocompress.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.jobs import Done, Said
@@ -142,6 +142,8 @@ def test_many_rows_go_in_several_runs() -> None:
     parts = list(_portions(many))
     assert [start for start, _ in parts] == [0, 3, 6]
     assert sum(len(part) for _, part in parts) == len(many)
+    short = [{"input_ids": np.broadcast_to(np.int64(1), (MOST_ROWS // 2, 1))} for _ in range(3)]
+    assert [start for start, _ in _portions(short)] == [0, 2]
 
 
 def test_token_types_reach_the_device(there: Running, tmp_path: Path) -> None:

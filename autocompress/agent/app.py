@@ -82,9 +82,10 @@ class Agent:
         """How a run stands; waits for its end as long as the question says."""
         job = self.line.jobs.get(_run_name(request))
         wait = min(MOST_WAIT, float(_number(request.query_params.get("wait", "0"), "wait")))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait):
-                await (job.event.wait() if job else asyncio.sleep(0))
+        if job is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await job.event.wait()
         if job is None or job.state == "gone":
             return JSONResponse({"error": "there is no such run; send its models and ask for it again"}, 404)
         return JSONResponse(self._state(job))

@@ -26,7 +26,7 @@ from autocompress.store import file_sha256
 PIECE = 4 << 20  # bytes of a model in one request
 WAIT = 20  # seconds that a question for a run's state is held open
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between two attempts; doubled each time, and varied by half
-MOST_NUMBERS = 2_000_000  # token ids in one run
+MOST_NUMBERS, MOST_ROWS = 1_500_000, 100_000  # in one run: token ids, types apart; rows
 AGAIN = (409, 429, 502, 503, 504)  # answers that pass by themselves
 
 Feeds = Sequence[Mapping[str, np.ndarray]]
@@ -219,12 +219,13 @@ class RemoteDevice:
 
 def _portions(feeds: Feeds) -> Iterator[tuple[int, Feeds]]:
     """Runs of batches that a request has room for, each with the number of its first."""
-    start, held = 0, 0
-    for number, feed in enumerate(feeds):
-        held += feed["input_ids"].size
-        if held > MOST_NUMBERS and number > start:
-            yield start, feeds[start:number]
-            start, held = number, feed["input_ids"].size
+    start, rows, numbers = 0, 0, 0
+    for place, feed in enumerate(feeds):
+        ids = feed["input_ids"]
+        rows, numbers = rows + len(ids), numbers + ids.size
+        if place > start and (rows > MOST_ROWS or numbers > MOST_NUMBERS):
+            yield start, feeds[start:place]
+            start, rows, numbers = place, len(ids), ids.size
     yield start, feeds[start:]
 
 
