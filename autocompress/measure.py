@@ -17,6 +17,7 @@ import numpy as np
 from autocompress.measurement import Interval, Latency
 from autocompress.runtimes import Session
 
+Feeds = Sequence[Mapping[str, np.ndarray]]  # batches of a model's inputs
 BLOCK_CALLS = 60  # a block is warm after its first tenth of calls; call-by-call alternation would measure cold caches
 WARM_UP = 10
 
@@ -36,9 +37,7 @@ THOROUGH = Effort()
 QUICK = Effort(fewest=3, most=6, precision=0.06, seconds=5.0, block_seconds=0.1)
 
 
-def measure_latency(
-    session: Session, reference: Session, feeds: Sequence[Mapping[str, np.ndarray]], effort: Effort = Effort()
-) -> Latency:
+def measure_latency(session: Session, reference: Session, feeds: Feeds, effort: Effort = Effort()) -> Latency:
     """Time a session in blocks that alternate with blocks of the reference, so that noise hits both.
 
     Each call takes the next of `feeds`. A block is 60 calls (fewer for slow models), its first ones dropped; the speedup
@@ -132,9 +131,7 @@ def conditions(runtime: str, threads: int, batch: int, tokens: int | str, seed: 
     """What gives the numbers a meaning: runtime and version, CPU and its instruction sets, threads, shapes, seed."""
     return {
         "runtime": runtime,
-        "runtime_version": metadata.version(runtime),
-        "cpu": cpu_name(),
-        "cpu_flags": cpu_flags(),
+        **machine(runtime),
         "threads": threads,
         "batch": batch,
         "tokens": tokens,
@@ -142,6 +139,11 @@ def conditions(runtime: str, threads: int, batch: int, tokens: int | str, seed: 
         "python": platform.python_version(),
         "blocks_alternate_with": "fp32 teacher artifact, default session",
     }
+
+
+def machine(runtime: str) -> dict[str, object]:
+    """What a model's outputs depend on here: on another machine they may differ by rounding."""
+    return {"runtime_version": metadata.version(runtime), "cpu": cpu_name(), "cpu_flags": cpu_flags()}
 
 
 def cpu_name() -> str:
@@ -162,7 +164,7 @@ def _cpuinfo(key: str) -> str | None:
     return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), None)
 
 
-def _calls(session: Session, feeds: Sequence[Mapping[str, np.ndarray]], seconds: float) -> int:
+def _calls(session: Session, feeds: Feeds, seconds: float) -> int:
     """Calls in a block: 60, or what fits into so many seconds, but at least 12."""
     for feed in feeds[:3]:
         session.run(feed)
@@ -173,7 +175,7 @@ def _calls(session: Session, feeds: Sequence[Mapping[str, np.ndarray]], seconds:
     return int(np.clip(seconds / once, 12, BLOCK_CALLS))
 
 
-def _block(session: Session, feeds: Sequence[Mapping[str, np.ndarray]], calls: int) -> np.ndarray:
+def _block(session: Session, feeds: Feeds, calls: int) -> np.ndarray:
     """Seconds of each call of one block, the warm-up dropped."""
     seconds = np.empty(calls)
     for call in range(calls):

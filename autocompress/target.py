@@ -19,6 +19,7 @@ import numpy as np
 
 from autocompress import lease, measure, registry
 from autocompress.errors import UsageError
+from autocompress.measure import Feeds
 from autocompress.measurement import Latency
 from autocompress.plan import Device
 from autocompress.recipe import Scalar
@@ -26,7 +27,6 @@ from autocompress.recipe import Scalar
 if TYPE_CHECKING:
     from autocompress.agent.client import RemoteDevice
 
-Feeds = Sequence[Mapping[str, np.ndarray]]
 Progress = Callable[[float], None]
 Say = Callable[[str], None]
 
@@ -178,7 +178,7 @@ class There:
             "tokens": self.device.tokens,
             "seed": self.seed,
             "device_lease": "one run at a time on the device",
-            "outputs_recorded_on": {"cpu": measure.cpu_name(), "cpu_flags": measure.cpu_flags()},  # those of check.npz
+            "outputs_recorded_on": measure.machine(self.device.runtime),  # those of check.npz
         }
         return Timed(latency=latency, memory_mb=peak, conditions=conditions)
 

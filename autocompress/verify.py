@@ -151,9 +151,4 @@ def _same_machine(folder: Path) -> bool:
 
     conditions = _measured(folder).get("measurement", {}).get("conditions", {})
     conditions |= conditions.get("outputs_recorded_on", {})  # where the measurement was taken on another device
-    here = {
-        "cpu": measure.cpu_name(),
-        "cpu_flags": measure.cpu_flags(),
-        "runtime_version": onnxruntime.available(),
-    }
-    return all(conditions.get(key) == value for key, value in here.items())
+    return all(conditions.get(key) == value for key, value in measure.machine("onnxruntime").items())

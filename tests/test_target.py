@@ -77,6 +77,7 @@ def test_a_study_on_a_device_finds_what_it_finds_here(there: Running, tmp_path: 
     assert conditions["device_lease"] == "one run at a time on the device"
     assert (conditions["tokens"], conditions["batch"]) == ("data", 2)
     assert there.url not in str(conditions)
+    assert conditions["outputs_recorded_on"] == measure.machine("onnxruntime")
 
 
 def test_a_study_goes_on_when_its_device_has_another_address(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from autocompress.agent.work import Run
 from autocompress.errors import AutocompressError, DeviceLost, UsageError
-from autocompress.measure import THOROUGH, Effort
+from autocompress.measure import THOROUGH, Effort, Feeds
 from autocompress.measurement import Interval, Latency
 from autocompress.store import file_sha256
 
@@ -28,8 +28,6 @@ WAIT = 20  # seconds that a question for a run's state is held open
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between two attempts; doubled each time, and varied by half
 MOST_NUMBERS, MOST_ROWS = 1_500_000, 100_000  # in one run: token ids, types apart; rows
 AGAIN = (409, 429, 502, 503, 504)  # answers that pass by themselves
-
-Feeds = Sequence[Mapping[str, np.ndarray]]
 
 
 class Missing(AutocompressError):
