@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 
 from autocompress import measure
-from autocompress.front import on_front
 from autocompress.locating import locate
 from autocompress.plan import Device
 from autocompress.target import target_of
@@ -66,8 +65,7 @@ def main() -> None:
         one(Path(arguments.one[0]), Path(arguments.one[1]), device)
         return
     store = located.store(view)
-    members = on_front(view.rows)
-    rows = sorted((row for row in view.rows if row.trial in members), key=lambda row: row.latency_ms or 0.0)
+    rows = sorted(view.front, key=lambda row: row.latency_ms or 0.0)
     chosen = [rows[round(place * (len(rows) - 1) / (MODELS - 1))] for place in range(MODELS)]
     assert view.teacher is not None and view.teacher.sha256 is not None
     reference = store.artifact(view.teacher.sha256)

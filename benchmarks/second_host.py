@@ -140,7 +140,7 @@ def large_upload(host: Host) -> tuple[str, bool]:
     """2 GB, while the agent is killed and the link goes down."""
     host.start("--run-gb", "10")
     model = large_model(host.place / "large")
-    sent, folder = 0, host.folder / "parts"
+    folder = host.folder / "parts"
 
     def trouble() -> None:
         wait_for(lambda: held(folder) > 0.3 * LARGE_BYTES)
@@ -168,7 +168,7 @@ def large_upload(host: Host) -> tuple[str, bool]:
 
 
 def too_large(host: Host) -> tuple[str, bool]:
-    """One byte more than an agent takes."""
+    """A model larger than all the room that there is."""
     host.start("--max-gb", "0.1")
     model = write_model(host.place / "wide", rows=2_000_000)
     return refused(host, model, "quota|room|at most")
@@ -176,12 +176,24 @@ def too_large(host: Host) -> tuple[str, bool]:
 
 def agent_killed(host: Host) -> tuple[str, bool]:
     """The agent dies in the middle of a measurement."""
-    return in_the_middle(host, lambda: (host.kill(), time.sleep(2), host.start()))  # type: ignore[func-returns-value]
+
+    def kill() -> None:
+        host.kill()
+        time.sleep(2)
+        host.start()
+
+    return in_the_middle(host, kill)
 
 
 def link_down(host: Host) -> tuple[str, bool]:
     """The link goes down in the middle of a measurement."""
-    return in_the_middle(host, lambda: (link("down"), time.sleep(5), link("up")))  # type: ignore[func-returns-value]
+
+    def cut() -> None:
+        link("down")
+        time.sleep(5)
+        link("up")
+
+    return in_the_middle(host, cut)
 
 
 def host_killed(host: Host) -> tuple[str, bool]:
@@ -278,7 +290,7 @@ SCENES: dict[str, Callable[[Host], tuple[str, bool]]] = {
 }
 
 
-def in_the_middle(host: Host, act: Callable[[], object]) -> tuple[str, bool]:
+def in_the_middle(host: Host, act: Callable[[], None]) -> tuple[str, bool]:
     """Something happens while a model is measured; the measurement must come all the same."""
     host.start()
     model = write_model(host.place / "slow", rows=5000)
