@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 
 Scalar = int | float | str | None
 
@@ -36,7 +37,7 @@ class Recipe:
         """The recipe of a mapping; absent decisions are neutral, unknown ones raise TypeError."""
         return cls(**values)  # type: ignore[arg-type]  # values come from JSON written by as_dict
 
-    @property
+    @cached_property
     def key(self) -> str:
         """sha256 of the canonical JSON: equal recipes, equal keys."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,6 +51,13 @@ def promotions(
     return rungs.promotions(rung)
 
 
+class Peer(NamedTuple):
+    """A candidate at a rung, and where it stands on the axes of the hypervolume."""
+
+    row: Result
+    point: tuple[float, float, float]
+
+
 class Rungs:
     """What is known at each rung, kept up row by row: a search asks for promotions before each of thousands of trials."""
 
@@ -58,7 +66,7 @@ class Rungs:
         if constraints.get("max_drop") is not None:  # what will never hold it is of no use
             self._corner[0] = min(self._corner[0], 100 * max(REACH * (constraints["max_drop"] or 0.0), LEAST_REACH))
         self._limits = {name: bound for name, bound in constraints.items() if name != "max_drop"}
-        self._able: list[dict[str, Result]] = [{} for _ in range(LAST_RUNG + 1)]  # at each rung, by the recipe's key
+        self._able: list[dict[str, Peer]] = [{} for _ in range(LAST_RUNG + 1)]  # at each rung, by the recipe's key
         self._begun: dict[str, int] = {}  # the highest rung at which a recipe was ever begun
         self._front = np.empty((0, 3))
 
@@ -71,21 +79,22 @@ class Rungs:
         if not candidates([row], AXES) or broken(row, self._limits):
             return
         judged = as_judged(row)
-        self._able[row.rung].setdefault(key, judged)
+        point = _point(judged)
+        self._able[row.rung].setdefault(key, Peer(judged, point))
         import moocore  # a C extension, needed here only
 
-        points = np.vstack((self._front, _point(judged)))
+        points = np.vstack((self._front, point))
         self._front = points[moocore.is_nondominated(points)]
 
     def promotions(self, rung: int) -> list[Promotion]:
         """See `promotions`."""
-        peers = list(self._able[rung].values())
-        if rung >= LAST_RUNG or not peers:
+        if rung >= LAST_RUNG or not self._able[rung]:
             return []
+        peers = [peer.row for peer in self._able[rung].values()]
         import moocore
 
-        points = np.array([_point(row) for row in peers])
-        waiting = np.array([self._begun[row.recipe.key] <= rung for row in peers])
+        points = np.array([peer.point for peer in self._able[rung].values()])
+        waiting = np.array([self._begun[key] <= rung for key in self._able[rung]])
         ranks = moocore.pareto_rank(points)
         covers = moocore.Hypervolume(ref=self._corner)
         covered = covers(self._front)
@@ -108,7 +117,11 @@ class Rungs:
     def _kept(self, rung: int, latencies: np.ndarray) -> np.ndarray:
         """The part of its drop that a candidate of each latency will probably keep when it is trained to the next rung."""
         before, after = self._able[rung], self._able[rung + 1]
-        both = [(row.latency_ms or 1.0, _lost(before[key]), _lost(row)) for key, row in after.items() if key in before]
+        both = [
+            (peer.row.latency_ms or 1.0, _lost(before[key].row), _lost(peer.row))
+            for key, peer in after.items()
+            if key in before
+        ]
         others, lost, still = np.array(both).reshape(-1, 3).T
         ratios = others / latencies[:, None]
         alike = np.minimum(ratios, 1 / ratios) ** LIKENESS  # (candidates, those trained before)
