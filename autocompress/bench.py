@@ -10,7 +10,7 @@ from typing import Any
 from autocompress import measure
 from autocompress.errors import UsageError
 from autocompress.plan import Device
-from autocompress.runtimes import onnxruntime
+from autocompress.runtimes import name_of, runtime_of
 from autocompress.target import Say, target_of
 
 EFFORT = measure.THOROUGH
@@ -25,6 +25,9 @@ class Figures:
     latency_p95_ms: float
     size_mb: float
     memory_mb: float | None
+    cold_ms: float | None
+    throughput: float | None  # texts per second
+    start_ms: float | None
     reference_latency_ms: float | None = None
     reference_size_mb: float | None = None
     speedup: float | None = None  # reference ÷ this, in alternating blocks
@@ -57,21 +60,25 @@ def measure_folder(
     asked = {"threads": threads, "batch": batch, "tokens": tokens}
     held = {**USUAL, **_held(folder), **{name: value for name, value in asked.items() if value is not None}}
     feeds = measure.latency_feeds(_vocabulary(folder, reference), held["batch"], held["tokens"], (), seed)
-    target = target_of((device or Device()).model_copy(update=held), "measure --device", seed=seed, say=say)
-    timed = target.time(folder, reference, feeds, EFFORT, memory=True)
-    latency, size = timed.latency, measure.size_mb(onnxruntime, folder)
+    update = {**held, "runtime": name_of(folder)}
+    target = target_of((device or Device()).model_copy(update=update), "measure --device", seed=seed, say=say)
+    timed = target.time(folder, reference, feeds, EFFORT, fresh=True)
+    latency, size = timed.latency, measure.size_mb(runtime_of(folder), folder)
     found = Figures(
         latency_ms=latency.p50_ms,
         latency_p95_ms=latency.p95_ms,
         size_mb=size,
         memory_mb=timed.memory_mb,
+        cold_ms=latency.cold_ms,
+        throughput=latency.throughput,
+        start_ms=timed.start_ms,
         conditions=timed.conditions,
     )
     if reference is None:
         found.conditions.pop("blocks_alternate_with")
         return found
     found.conditions["blocks_alternate_with"] = reference.resolve().name
-    size_beside = measure.size_mb(onnxruntime, reference)
+    size_beside = measure.size_mb(runtime_of(reference), reference)
     interval = (latency.speedup_interval.low, latency.speedup_interval.high)
     return Figures(
         **{

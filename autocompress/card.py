@@ -13,6 +13,7 @@ from typing import Any
 
 from autocompress import __version__
 from autocompress.measurement import Measurement, Quality, Result
+from autocompress.runtimes import name_of
 from autocompress.study import StudyView
 from autocompress.study.details import Details
 
@@ -117,8 +118,16 @@ def _numbers(about: About) -> str:
         ["latency, 95th percentile", f"{row.latency_p95_ms:.3f} ms", f"{teacher.latency_p95_ms:.3f} ms", ""],
         ["size", f"{row.size_mb:.2f} MB", f"{teacher.size_mb:.2f} MB", f"{row.compression:.2f}× smaller"],
     ]  # fmt: skip
-    if row.memory_mb is not None and teacher.memory_mb is not None:
-        lines.append(["peak memory", f"{row.memory_mb:.1f} MB", f"{teacher.memory_mb:.1f} MB", ""])
+    further = {
+        "peak memory": ("memory_mb", "MB"),
+        "latency with cold caches": ("cold_ms", "ms"),
+        "from opening to first logits": ("start_ms", "ms"),
+        "throughput in large batches": ("throughput", "texts/s"),
+    }
+    for words, (name, unit) in further.items():
+        own, other = getattr(row, name), getattr(teacher, name)
+        if own is not None and other is not None:
+            lines.append([words, f"{own:#.3g} {unit}", f"{other:#.3g} {unit}", ""])
     return _table(lines)
 
 
@@ -131,11 +140,12 @@ def _conditions(about: About) -> str:
     held = about.measurement.conditions
     tokens = "texts as long as the validation rows" if held["tokens"] == "data" else f"{held['tokens']} tokens"
     flags = ", ".join(held["cpu_flags"]) or "no telling instruction sets"
+    noise = f" ({held['noise']})" if held.get("noise") else ""
     form = "" if about.form == "onnx" else " All numbers are of the ONNX form of this model, as it is deployed."
     return (
         f"Measured in {held['runtime']} {held['runtime_version']}, default session, {held['threads']} thread(s), batch "
         f"{held['batch']}, {tokens}, on {held['cpu']} ({flags}). Latency: {about.measurement.latency.blocks} blocks of "
-        "calls, each beside a block of the teacher's in the same process. Quality: the whole split, in the runtime. In "
+        f"calls, each beside a block of the teacher's in the same process{noise}. Quality: the whole split, in the runtime. In "
         f"brackets: 95 % intervals, for quality from a bootstrap over the rows.{form}"
     )
 
@@ -195,20 +205,33 @@ def _limits(about: About) -> str:
     )
 
 
+OPENING = {  # of the model, by runtime: the lines of the import, and those that make `run`
+    "onnxruntime": (
+        "import onnxruntime",
+        "options = onnxruntime.SessionOptions()\n"
+        "options.intra_op_num_threads = {threads}\n"
+        'session = onnxruntime.InferenceSession("model.onnx", options)',
+        "session.run(None, {inputs})[0]",
+    ),
+    "openvino": (
+        "import openvino",
+        'options = {{"INFERENCE_NUM_THREADS": {threads}}}\n'
+        'model = openvino.Core().compile_model("model.onnx", "CPU", options)',
+        "model({inputs})[0]",
+    ),
+}
 ONNX_USAGE = """```python
 import json
 
 import numpy as np
-import onnxruntime
+{imports}
 from tokenizers import Tokenizer
 
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = {threads}
-session = onnxruntime.InferenceSession("model.onnx", options)
+{opening}
 tokenizer = Tokenizer.from_file("tokenizer.json")
 encoded = tokenizer.encode({texts})
 inputs = {{"input_ids": [encoded.ids], "attention_mask": [encoded.attention_mask]{types}}}
-logits = session.run(None, {{name: np.array(value) for name, value in inputs.items()}})[0]
+logits = {call}
 print(json.load(open("config.json"))["id2label"][str(logits[0].argmax())])
 ```"""
 TRANSFORMERS_USAGE = """```python
@@ -227,9 +250,16 @@ def _usage(about: About, folder: Path) -> str:
         return "With torch, transformers and autocompress:\n\n" + TRANSFORMERS_USAGE.format(texts=texts)
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     types = ', "token_type_ids": [encoded.type_ids]' if "token_type_ids" in settings["model_input_names"] else ""
-    threads = about.measurement.conditions["threads"]
-    usage = ONNX_USAGE.format(texts=texts, types=types, threads=threads)
-    return f"With onnxruntime, numpy and tokenizers, in this folder:\n\n{usage}"
+    threads, runtime = about.measurement.conditions["threads"], name_of(folder)
+    imports, opening, call = OPENING[runtime]
+    usage = ONNX_USAGE.format(
+        texts=texts,
+        types=types,
+        imports=imports,
+        opening=opening.format(threads=threads),
+        call=call.format(inputs="{name: np.array(value) for name, value in inputs.items()}"),
+    )
+    return f"With {runtime}, numpy and tokenizers, in this folder:\n\n{usage}"
 
 
 def _check(about: About) -> str:

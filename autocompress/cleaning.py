@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,10 @@ def plan_cleaning(located: Located, cache: bool) -> Cleaning:
     if cache:
         folders = sorted((root / "stages").glob("*/*"))
     else:
-        kept = {sha256 for name in studies(located.url) for sha256 in _kept(read_study(located.url, name))}
-        own = {row.sha256 for row in view.rows if row.sha256}
+        kept = {
+            sha256 for name in studies(located.url) for seen in _devices(located.url, name) for sha256 in _kept(seen)
+        }
+        own = {row.sha256 for seen in _devices(located.url, view.name) for row in seen.rows if row.sha256}
         folders = [root / "models" / sha256 for sha256 in sorted(own - kept) if (root / "models" / sha256).is_dir()]
     return Cleaning(
         study=view.name,
@@ -53,6 +56,13 @@ def plan_cleaning(located: Located, cache: bool) -> Cleaning:
         folders=tuple(folders),
         bytes=sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()),
     )
+
+
+def _devices(url: str, name: str) -> Iterator[StudyView]:
+    """A study on each of its devices: an artifact for each runtime is kept of what is on any front."""
+    first = read_study(url, name)
+    yield first
+    yield from (read_study(url, name, device) for device in first.devices[1:])
 
 
 def _kept(view: StudyView) -> set[str]:

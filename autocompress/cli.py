@@ -149,14 +149,14 @@ def export(
 
     located, limits = locate(study, storage), _limits(max_drop, max_latency_ms, max_size_mb)
     view = located.view(device)
-    if trial is not None and (limits or prefer or device):
+    if trial is not None and (limits or prefer):
         raise UsageError(
-            "export: --trial names the model by itself; leave out the constraints, --prefer and --device, or --trial"
+            "export: --trial names the model by itself; leave out the constraints and --prefer, or --trial"
         )
     if trial is None:
         trial = _choose(terminal, view, limits, prefer).row.trial
     with display_for(terminal.err, results.metric_of(view), terminal.quiet, terminal.verbose) as display:
-        done = export_trial(located, trial, to, form=form, force=force, display=display, offline=offline)
+        done = export_trial(located, trial, to, device=device, form=form, force=force, display=display, offline=offline)
     if done.set_aside:
         terminal.note(f"what was in {to} before is now in {done.set_aside}")
     steps = [] if terminal.quiet else ["next:", f"  {command_line(['verify', to])}"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,28 +19,45 @@ from autocompress import registry
 from autocompress.forward import Forward, attention_of
 from autocompress.graph import tidy
 from autocompress.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
+from autocompress.runtimes import USUAL_DIALECT, Dialect
 from autocompress.surgery import Candidate
+
+Rows = Callable[[], Iterable[Mapping[str, np.ndarray]]]
 
 VERSION = 1
 OPSET = 20
 CHECK_SHAPES = ((1, 8), (1, 32), (2, 17))  # (batch, tokens) of the outputs recorded in check.npz
 
 
-def deploy(candidate: Candidate, tokenizer: Any, pairs: bool, runtime: str, folder: Path) -> None:
-    """Fill `folder` with the artifact of a candidate: model, config, tokenizer, recipe, and a check of its outputs."""
+def deploy(
+    candidate: Candidate,
+    tokenizer: Any,
+    pairs: bool,
+    runtime: str,
+    folder: Path,
+    rows: Rows = lambda: (),
+) -> None:
+    """Fill `folder` with the artifact of a candidate: model, config, tokenizer, recipe, and a check of its outputs.
+
+    `rows` gives inputs of some training rows, which are asked for where the runtime wants activations' ranges.
+    """
+    module = registry.load("runtimes", runtime)
     graph = export_graph(candidate, pairs and "token_type_ids" in tokenizer.model_input_names)
     tidy(graph)
-    apply_bits(graph, candidate.recipe)
+    apply_bits(graph, candidate.recipe, module.DIALECT, rows)
     onnx.save(graph, folder / "model.onnx")
-    write_companions(candidate, tokenizer, pairs, folder)
-    _write_check(candidate, registry.load("runtimes", runtime), folder)
+    write_companions(candidate, tokenizer, pairs, folder, runtime)
+    _write_check(candidate, module, folder)
 
 
-def write_companions(candidate: Candidate, tokenizer: Any, pairs: bool, folder: Path) -> None:
+def write_companions(
+    candidate: Candidate, tokenizer: Any, pairs: bool, folder: Path, runtime: str | None = None
+) -> None:
     """The files that stand beside a model in any form: config.json, the tokenizer's, recipe.json."""
     _write_config(candidate, folder)
     _write_tokenizer(tokenizer, pairs, folder)
-    (folder / "recipe.json").write_text(json.dumps(_provenance(candidate), indent=2) + "\n", encoding="utf-8")
+    told = _provenance(candidate) | ({"runtime": runtime} if runtime else {})
+    (folder / "recipe.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def export_graph(candidate: Candidate, pairs: bool) -> onnx.ModelProto:
@@ -66,12 +85,17 @@ def export_graph(candidate: Candidate, pairs: bool) -> onnx.ModelProto:
     return graph
 
 
-def apply_bits(graph: onnx.ModelProto, recipe: Recipe) -> None:
+def apply_bits(
+    graph: onnx.ModelProto, recipe: Recipe, dialect: Dialect = USUAL_DIALECT, rows: Rows = lambda: ()
+) -> None:
     """Apply the decisions that wait until after recovery, in the order of the fields of `Recipe`."""
+    if dialect.static and recipe.weight_bits == 8:
+        ranges = registry.load("techniques", "weight_bits").activation_ranges(graph, rows())
+        dialect = replace(dialect, ranges=ranges)
     for decision in AFTER_RECOVERY:
         value = recipe.as_dict()[decision]
         if value != NEUTRAL[decision]:
-            registry.load("techniques", decision).apply(graph, value)
+            registry.load("techniques", decision).apply(graph, value, dialect)
 
 
 class _Frozen(nn.Module):

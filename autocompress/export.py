@@ -16,8 +16,10 @@ import numpy as np
 from autocompress.card import About
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.folder import Exported, Fill, check_target, write_folder
+from autocompress.front import WORST
 from autocompress.locating import Located
 from autocompress.measurement import Result
+from autocompress.runtimes import name_of
 from autocompress.store import Store, digest, manifest
 from autocompress.study.details import read_details
 
@@ -34,6 +36,7 @@ def export_trial(
     trial: int,
     to: Path,
     *,
+    device: str | None = None,
     form: str = "onnx",
     force: bool = False,
     display: Display,
@@ -41,16 +44,19 @@ def export_trial(
 ) -> Exported:
     """Write the model of a trial into the folder `to`; on the test split it is measured first, if it was not yet.
 
+    `device`: one of the study's, whose runtime the model is to be for.
+
     UsageError for a trial that is unknown or has no model, and for a folder that must not be written;
     AutocompressError for a model that is gone from the store or was changed there.
     """
-    view = located.view()
+    device = None if device == WORST else device
+    view = located.view(device)
     row, store = view.row(trial), located.store(view)
     check_trial(row, store)
     check_target(to, force, needed=[store.root])
     if row.test_quality is None:
-        row = _tested(located, trial, display, offline)
-        view = located.view()
+        row = _tested(located, trial, device, display, offline)
+        view = located.view(device)
     if form == "onnx":
         fill = artifact_copier(row, store)
     else:
@@ -60,7 +66,7 @@ def export_trial(
         fill = weights_writer(
             plan, row, store, lambda stage, done: display.stage(0, trial, row.in_words(), stage, done)
         )
-    details = read_details(located.url, located.name, trial)
+    details = read_details(located.url, located.name, trial, device)
     return write_folder(About(view=view, row=row, details=details, form=form), fill, to, force)
 
 
@@ -114,8 +120,11 @@ def weights_writer(plan: StudyPlan, row: Result, store: Store, say: Callable[[st
         candidate = life.rebuild(row.recipe, row.rung, say)
         say("comparing", 0.0)
         with tempfile.TemporaryDirectory() as place:
-            deploy.deploy(candidate, life.shared.tokenizer, pairs, plan.device.runtime, Path(place))
-            _check_same(Path(place), store.artifact(row.sha256), row.trial)
+            measured = store.artifact(row.sha256)
+            deploy.deploy(
+                candidate, life.shared.tokenizer, pairs, name_of(measured), Path(place), life.shared.some_inputs
+            )
+            _check_same(Path(place), measured, row.trial)
         loading.save_candidate(candidate, life.shared.tokenizer, pairs, folder)
 
     return write
@@ -134,13 +143,13 @@ def _check_same(rebuilt: Path, measured: Path, trial: int) -> None:
         )
 
 
-def _tested(located: Located, trial: int, display: Display, offline: bool) -> Result:
+def _tested(located: Located, trial: int, device: str | None, display: Display, offline: bool) -> Result:
     """The row of a trial, after it was measured on the test split."""
     from autocompress.search import measure_tests
 
     plan = located.plan(f"trial {trial} was not measured on the test split yet, which")
     measure_tests(plan, [trial], display=display, offline=offline)
-    row = located.view().row(trial)
+    row = located.view(device).row(trial)
     if row.test_quality is None:
         raise AutocompressError(
             f"trial {trial} could not be measured on the test split; its log is trial-{trial:04d}.log in "

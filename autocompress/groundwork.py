@@ -31,8 +31,7 @@ class Groundwork:
 
     def _teacher(self) -> str | None:
         """Trial 0, complete before anything is asked."""
-        known = self.study.teacher()
-        if known is None:
+        if self.study.teacher() is None:
             done = self.crew.alone(Job("teacher", 0), "the teacher")
             if done is None:
                 return "interrupted"
@@ -40,9 +39,7 @@ class Groundwork:
                 raise _error(done, "the teacher could not be measured")
             self.study.record_teacher(done.outcome)
             self.crew.display.finished(0, Recipe(), done.outcome, "teacher, fp32")
-            known = self.study.teacher()
-        assert known is not None  # recorded just now
-        self.crew.settle(Settled(known.sha256, self.study.fitted_recovery()))
+        self.crew.settle(Settled(self.study.artifacts(0), self.study.fitted_recovery()))
         return None
 
     def _effort(self) -> str | None:
@@ -62,7 +59,7 @@ class Groundwork:
         left = max(0.0, time_budget - self.meter.seconds)
         recovery = fitted(plan.recovery, plan.given_recovery, left, plan.workers, done.rates)
         self.study.record_recovery(recovery)
-        self.crew.settle(Settled(self.crew.workers[0].settled.reference_sha, recovery))
+        self.crew.settle(Settled(self.crew.workers[0].settled.references, recovery))
         there = recovery.supernet_epochs == done.rates.trained.get("supernet_epochs")
         self.crew.display.say(
             f"fitted to the time left: super-net {recovery.supernet_epochs:.1f} epochs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autocompress.effort import Rates
@@ -33,14 +34,14 @@ class Job:
     recipe: Recipe | None = None
     rung: int = 0
     bar: Bar | None = None
-    sha256: str | None = None
+    artifacts: Mapping[str, str] = field(default_factory=dict)  # runtime -> sha256, of what is to be tested
 
 
 @dataclass(frozen=True)
 class Settled:
     """What holds for all jobs once the search has begun."""
 
-    reference_sha: str | None = None  # the teacher's artifact
+    references: Mapping[str, str] = field(default_factory=dict)  # runtime -> sha256 of the teacher's artifact
     recovery: Recovery | None = None  # where amounts were fitted to the budget
 
 

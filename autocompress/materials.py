@@ -29,6 +29,7 @@ from autocompress.training import ordered_batches
 
 CALIBRATION_STEPS = 10
 SUPERNET_SETTINGS = ("supernet_epochs", "supernet_learning_rate", "batch", "temperature", "label_weight")
+RANGE_ROWS = 128
 REFIT_ROWS, REFIT_TOKENS = 1500, 25_000  # at most; more cost seconds and memory, and fit no better
 Say = Callable[[str, float], None]  # stage, fraction done
 
@@ -122,6 +123,11 @@ class Materials:
         padding = self.tokenizer.pad_token_id or 0
         inputs: dict[str, np.ndarray] = self.task.pad(self._rows(split), rows, padding, multiple)
         return inputs
+
+    def some_inputs(self) -> list[dict[str, np.ndarray]]:
+        """Inputs of some training rows, each by itself: what an artifact's activation ranges are taken from."""
+        rows = np.random.default_rng(self.plan.seed).permutation(len(self.tokens["train"].labels))[:RANGE_ROWS]
+        return [self.arrays("train", rows[place : place + 1]) for place in range(len(rows))]
 
     def batch(self, rows: np.ndarray, split: str = "train") -> dict[str, torch.Tensor]:
         """A training batch: inputs and labels."""

@@ -24,9 +24,22 @@ class Latency:
     p50_ms: float
     p95_ms: float
     reference_p50_ms: float
-    speedup: float  # reference ÷ this, median over pairs of blocks
+    speedup: float  # reference ÷ this, geometric mean over pairs of blocks
     speedup_interval: Interval
-    blocks: int
+    blocks: int  # pairs of them
+    noise: str | None = None  # what else took the machine's time, in words; null: nothing that could be seen
+    cold_ms: float | None = None  # median of calls that each find the caches full of the reference
+    throughput: float | None = None  # texts per second, in batches of 32 (or the device's, where that is larger)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """How fast an artifact is on a device, what a fresh process takes for it, and under which conditions all that holds."""
+
+    latency: Latency
+    memory_mb: float | None = None  # of a fresh process, its peak; null where it was not asked for
+    start_ms: float | None = None  # in a fresh process, from opening the artifact to its first logits
+    conditions: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +65,8 @@ class Measurement:
     latency: Latency
     size_mb: float
     memory_mb: float | None
+    start_ms: float | None = None
+    sha256: str | None = None  # of what was measured; null where that is the trial's own artifact
     conditions: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,6 +84,8 @@ class Measurement:
             latency=Latency(**latency),
             size_mb=values["size_mb"],
             memory_mb=values["memory_mb"],
+            start_ms=values.get("start_ms"),
+            sha256=values.get("sha256"),
             conditions=dict(values["conditions"]),
         )
 
@@ -134,6 +151,9 @@ class Result:
     size_mb: float | None = None
     compression: float | None = None
     memory_mb: float | None = None
+    cold_ms: float | None = None  # see `Latency`; not scaled
+    throughput: float | None = None
+    start_ms: float | None = None
     on_front: bool = False
     seconds: float | None = None
     sha256: str | None = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import deploy, lease, measure, metrics, recovery, registry, scoring, surgery
+from autocompress import deploy, lease, measure, metrics, recovery, scoring, surgery
 from autocompress.errors import TrialStopped
 from autocompress.jobs import Bar, Settled
 from autocompress.latency_table import Shape
 from autocompress.materials import Clock, Materials, Say
-from autocompress.measurement import Measurement, Outcome, Quality
+from autocompress.measurement import Measurement, Outcome, Quality, Timed
 from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.recipe import AFTER_RECOVERY, Recipe
+from autocompress.runtimes import runtime_of
 from autocompress.store import Store
-from autocompress.target import Target, Timed, target_of
+from autocompress.target import Target, target_of
 
 REFIT_SHARE = 0.1  # of a recovery's time, for its progress display
 
@@ -33,18 +35,17 @@ class Pipeline:
     def __init__(self, plan: StudyPlan, store: Store, offline: bool = True) -> None:
         self.plan, self.store = plan, store
         self.shared = Materials(plan, store, offline)
-        self.runtime = registry.load("runtimes", plan.device.runtime)
         self.target, *others = (
             target_of(device, plan.place(key_path), store.root, plan.seed, print)
             for key_path, device in plan.by_key_path.items()
         )
         self.others: dict[str, Target] = dict(zip(plan.others, others, strict=True))
         self.metric = metrics.fast(plan.task.metric)
-        self.reference_sha: str | None = None
+        self.references: Mapping[str, str] = {}  # runtime -> sha256 of the teacher's artifact
 
     def settle(self, settled: Settled) -> None:
         """Take over what was decided since this pipeline was opened."""
-        self.reference_sha = settled.reference_sha or self.reference_sha
+        self.references = settled.references or self.references
         if settled.recovery is not None and settled.recovery != self.plan.recovery:
             self.plan = self.shared.plan = self.plan.model_copy(update={"recovery": settled.recovery})
 
@@ -56,8 +57,8 @@ class Pipeline:
         model = self.shared.teacher_model(clock)
         recipe = Recipe(depth=len(self.shared.family.layers(model)))
         candidate = surgery.Candidate(recipe, model, self.shared.family, tuple(range(recipe.depth or 0)))
-        self.reference_sha = self._deploy(candidate, clock)
-        outcome = self._measured(candidate, self.reference_sha, clock, start)
+        self.references = self._deploy(candidate, clock)
+        outcome = self._measured(candidate, self.references, clock, start)
         return replace(outcome, facts={**outcome.facts, "data": self.shared.data.fingerprint})
 
     def shared_rates(self, say: Say) -> tuple[float, float]:
@@ -111,10 +112,10 @@ class Pipeline:
                 facts=facts(candidate),
             )  # fmt: skip
         trained = self._recover(candidate, rung, clock)
-        sha256 = self._deploy(candidate, clock)
+        artifacts = self._deploy(candidate, clock)
         # other bits of known weights come by the dozen: a quick look must do
         thorough = rung == LAST_RUNG and (trained or self._whole(recipe))
-        return self._measured(candidate, sha256, clock, start, thorough)
+        return self._measured(candidate, artifacts, clock, start, thorough)
 
     def rebuild(self, recipe: Recipe, rung: int | None, say: Say) -> surgery.Candidate:
         """The candidate of a finished trial with its recovered weights; trains again where the store dropped them."""
@@ -124,11 +125,11 @@ class Pipeline:
         self._recover(candidate, LAST_RUNG if rung is None else rung, clock)
         return candidate
 
-    def run_test(self, sha256: str, say: Say) -> tuple[Quality, dict[str, Quality]]:
-        """Quality of an artifact on the test split, against the teacher's artifact; and on further devices."""
+    def run_test(self, artifacts: Mapping[str, str], say: Say) -> tuple[Quality, dict[str, Quality]]:
+        """Quality of a trial (runtime -> sha256) on the test split, against the teacher's artifact; and on further devices."""
         clock = Clock(say)
-        elsewhere = {name: self._quality(sha256, "test", clock, other, name) for name, other in self.others.items()}
-        return self._quality(sha256, "test", clock, self.target), elsewhere
+        elsewhere = {name: self._quality(artifacts, "test", clock, other, name) for name, other in self.others.items()}
+        return self._quality(artifacts, "test", clock, self.target), elsewhere
 
     def _whole(self, recipe: Recipe) -> bool:
         """Whether the recipe leaves the teacher's weights as they are."""
@@ -139,8 +140,8 @@ class Pipeline:
         with clock.stage("pricing"), tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             with lease.computing(self.store.root):
-                self._fill(candidate, place)
-            size = measure.size_mb(self.runtime, place)
+                self._fill(candidate, place, self.plan.device.runtime)
+            size = measure.size_mb(runtime_of(place), place)
             if bar.max_size_mb is not None and size > bar.max_size_mb:
                 raise TrialStopped(f"size {size:.1f} MB is over max_size_mb {bar.max_size_mb:g}; not trained")
             latency = self._timed(place, measure.QUICK, self.target).latency
@@ -263,47 +264,65 @@ class Pipeline:
         if cut is not None:
             candidate.model.load_state_dict(cut.model.state_dict())
 
-    def _deploy(self, candidate: surgery.Candidate, clock: Clock) -> str:
+    def _deploy(self, candidate: surgery.Candidate, clock: Clock) -> dict[str, str]:
+        """One artifact for each runtime of the study's devices: runtime -> sha256."""
+        runtimes = dict.fromkeys(target.device.runtime for target in (self.target, *self.others.values()))
         with clock.stage("deploying"), lease.computing(self.store.root):
-            return self.store.add_artifact(lambda folder: self._fill(candidate, folder))
+            return {
+                runtime: self.store.add_artifact(partial(self._fill, candidate, runtime=runtime))
+                for runtime in runtimes
+            }
 
-    def _fill(self, candidate: surgery.Candidate, folder: Path) -> None:
+    def _fill(self, candidate: surgery.Candidate, folder: Path, runtime: str) -> None:
         pairs = self.plan.task.columns.text_pair is not None
-        deploy.deploy(candidate, self.shared.tokenizer, pairs, self.plan.device.runtime, folder)
+        deploy.deploy(candidate, self.shared.tokenizer, pairs, runtime, folder, self.shared.some_inputs)
 
     # ---- measuring ---------------------------------------------------------------------------------------------
 
     def _measured(
-        self, candidate: surgery.Candidate, sha256: str, clock: Clock, start: float, thorough: bool = True
+        self,
+        candidate: surgery.Candidate,
+        artifacts: Mapping[str, str],
+        clock: Clock,
+        start: float,
+        thorough: bool = True,
     ) -> Outcome:
-        effort = measure.THOROUGH if thorough else measure.QUICK
-        measurement = self._measurement(sha256, effort, clock, self.target)
-        elsewhere = {name: self._measurement(sha256, effort, clock, other, name) for name, other in self.others.items()}
+        effort, own = measure.THOROUGH if thorough else measure.QUICK, artifacts[self.plan.device.runtime]
+        measurement = self._measurement(artifacts, effort, clock, self.target)
+        elsewhere = {}
+        for name, other in self.others.items():
+            seen, its = self._measurement(artifacts, effort, clock, other, name), artifacts[other.device.runtime]
+            elsewhere[name] = replace(seen, sha256=None if its == own else its)
         seconds = time.perf_counter() - start
         return Outcome(
-            state="complete", measurement=measurement, elsewhere=elsewhere, sha256=sha256, seconds=seconds,
+            state="complete", measurement=measurement, elsewhere=elsewhere, sha256=own, seconds=seconds,
             stages=clock.seconds, facts=facts(candidate),
         )  # fmt: skip
 
     def _measurement(
-        self, sha256: str, effort: measure.Effort, clock: Clock, target: Target, device: str | None = None
+        self,
+        artifacts: Mapping[str, str],
+        effort: measure.Effort,
+        clock: Clock,
+        target: Target,
+        device: str | None = None,
     ) -> Measurement:
-        """An artifact on one device; `device`: its name, where it is a further one."""
-        folder = self.store.artifact(sha256)
+        """A candidate on one device; `device`: its name, where it is a further one."""
+        folder = self.store.artifact(artifacts[target.device.runtime])
         with clock.stage(_on("measuring latency", device)):
             timed = self._timed(folder, effort, target)
         return Measurement(
-            quality=self._quality(sha256, "validation", clock, target, device),
+            quality=self._quality(artifacts, "validation", clock, target, device),
             latency=timed.latency,
-            size_mb=measure.size_mb(self.runtime, folder),
+            size_mb=measure.size_mb(runtime_of(folder), folder),
             memory_mb=timed.memory_mb,
+            start_ms=timed.start_ms,
             conditions=timed.conditions,
         )
 
     def _timed(self, folder: Path, effort: measure.Effort, target: Target) -> Timed:
-        assert self.reference_sha is not None, "the teacher is trial 0"
-        reference = self.store.artifact(self.reference_sha)
-        return target.time(folder, reference, self._feeds(target), effort, memory=effort is measure.THOROUGH)
+        reference = self.store.artifact(self.references[target.device.runtime])
+        return target.time(folder, reference, self._feeds(target), effort, fresh=effort is measure.THOROUGH)
 
     def _feeds(self, target: Target) -> list[dict[str, np.ndarray]]:
         device = target.device
@@ -312,11 +331,13 @@ class Pipeline:
             vocabulary, device.batch, device.tokens, self.shared.lengths("validation"), self.plan.seed
         )
 
-    def _quality(self, sha256: str, split: str, clock: Clock, target: Target, device: str | None = None) -> Quality:
+    def _quality(
+        self, artifacts: Mapping[str, str], split: str, clock: Clock, target: Target, device: str | None = None
+    ) -> Quality:
+        runtime = target.device.runtime
         with clock.stage(_on(f"quality on {split}", device)) as progress, lease.computing(self.store.root):
-            assert self.reference_sha is not None, "the teacher is trial 0"
-            reference = self._logits(self.reference_sha, split, progress, target)
-            logits = self._logits(sha256, split, progress, target)
+            reference = self._logits(self.references[runtime], split, progress, target)
+            logits = self._logits(artifacts[runtime], split, progress, target)
         return scoring.score(split, logits, reference, self.shared.tokens[split].labels, self.metric, self.plan.seed)
 
     def _logits(self, sha256: str, split: str, progress: Callable[[float], None], target: Target) -> np.ndarray:

@@ -132,7 +132,7 @@ class Search:
                 return choice
             further = (choice.recipe, choice.rung) if isinstance(choice, Further) else None
         asked = self.study.ask(self.schedule.first_rung, self.schedule.pinned, further)
-        self.known.add(self.study.row(asked.number))
+        self.known.add(asked.row)
         self.meter.changed()
         if self._is_twin(asked):
             self.study.enqueue((self.space.draw(self.chance) for _ in range(DRAWS)), most=1)  # something new next
@@ -199,20 +199,22 @@ class Search:
             if trained or whole or self.returns.brought() >= LEAST_GROWTH:  # from bits that bring nothing, none go on
                 self.study.enqueue(next_bits(self.space, job.recipe), rung=None if whole else job.rung)
         if time.monotonic() - self.tidied > TIDY_SECONDS:
-            self._make_room([self.known.teacher, *front])
+            self._make_room()
             self.tidied = time.monotonic()
 
     def _tell(self, number: int, recipe: Recipe, outcome: Outcome) -> None:
         facts = {**outcome.facts, "ended_at": round(self.meter.seconds, 1)}  # seconds of the study
-        self.study.tell(number, recipe, replace(outcome, facts=facts))
-        self.known.add(self.study.row(number))
+        self.known.add(self.study.tell(number, recipe, replace(outcome, facts=facts)))
         self.returns.add(self.meter.seconds, self.known.hypervolume)
 
-    def _make_room(self, kept: Sequence[Result]) -> None:
-        """Keep the artifacts' folder within its limit; the models of these rows always stay."""
-        artifacts = self.plan.artifacts
+    def _make_room(self) -> None:
+        """Keep the artifacts' folder within its limit; the models of the teacher and of every front always stay."""
+        artifacts, kept = self.plan.artifacts, {0, *(row.trial for row in self.known.front)}
+        for device in self.plan.others:
+            kept |= {row.trial for row in read_study(self.plan.storage, self.plan.study, device).front}
         assert artifacts.path is not None  # filled in by read_plan
-        Store(artifacts.path).shrink(artifacts.max_gb * 1e9, [row.sha256 for row in kept if row.sha256])
+        shas = [sha256 for trial in kept for sha256 in self.study.artifacts(trial).values()]
+        Store(artifacts.path).shrink(artifacts.max_gb * 1e9, shas)
 
     def _bar(self) -> Bar:
         """What a candidate's price must pass. With rungs, the lowest is the price, and only the surely hopeless stop before."""
@@ -290,15 +292,14 @@ def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, o
     study = Study.open(plan, None)
     with hired(plan, display, offline) as crew:
         rows = read_study(plan.storage, plan.study).rows
-        known = study.teacher()
-        crew.settle(Settled(known.sha256 if known else None, study.fitted_recovery()))
+        crew.settle(Settled(study.artifacts(0), study.fitted_recovery()))
         test_rows(study, crew, [row for row in rows if row.trial in {0, *trials} and row.test_quality is None])
 
 
 def test_rows(study: Study, crew: Crew, rows: Sequence[Result]) -> None:
     """Measure finished trials on the test split."""
     for row in rows:
-        job = Job("test", row.trial, row.recipe, sha256=row.sha256)
+        job = Job("test", row.trial, row.recipe, artifacts=study.artifacts(row.trial))
         done = crew.alone(job, row.recipe.in_words(), stoppable=False)
         if done is not None and done.quality is not None:
             study.record_quality(row.trial, done.quality, done.elsewhere)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +20,7 @@ import numpy as np
 from autocompress import lease, measure, registry
 from autocompress.errors import UsageError
 from autocompress.measure import Feeds
-from autocompress.measurement import Latency
+from autocompress.measurement import Timed
 from autocompress.plan import Device
 from autocompress.recipe import Scalar
 
@@ -29,15 +29,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[float], None]
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timed:
-    """How fast an artifact is, and under which conditions."""
-
-    latency: Latency
-    memory_mb: float | None  # of a fresh process, its peak; null where it was not asked for
-    conditions: dict[str, Any]
 
 
 class Target(Protocol):
@@ -51,8 +42,9 @@ class Target(Protocol):
     def cpu(self) -> str:
         """The processor's name."""
 
-    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, memory: bool) -> Timed:
-        """Latency in blocks that alternate with the reference's; folders of two artifacts."""
+    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, fresh: bool) -> Timed:
+        """Latency in blocks that alternate with the reference's; folders of two artifacts. `fresh`: and what a fresh
+        process takes."""
 
     def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
         """Logits (rows, labels) of all feeds, one after another."""
@@ -79,6 +71,7 @@ class Here:
         if self.runtime.available() is None:
             raise UsageError(f"{place}: {device.runtime} is not installed; pip install it")
         self._beside: tuple[Path | None, Any] = (None, None)
+        self._patience = measure.Patience()
 
     def supported(self) -> Mapping[str, Sequence[Scalar]]:
         found: Mapping[str, Sequence[Scalar]] = self.runtime.supported()
@@ -87,17 +80,18 @@ class Here:
     def cpu(self) -> str:
         return measure.cpu_name()
 
-    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, memory: bool) -> Timed:
+    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, fresh: bool) -> Timed:
         device = self.device
         with _alone(self.root) as waited:
-            session = self._open(artifact)
-            beside = session if reference is None else self._reference(reference, effort)
-            latency = measure.measure_latency(session, beside, feeds, effort)
-        peak = measure.peak_memory_mb(self.runtime, artifact, feeds[0], device.threads) if memory else None
-        conditions = measure.conditions(device.runtime, device.threads, device.batch, device.tokens, self.seed)
+            beside = self._opener(artifact if reference is None else reference, kept=not effort.reopen)
+            latency = measure.measure_latency(self._opener(artifact), beside, feeds, effort, self._patience)
+        memory_mb, start_ms = self._fresh(artifact, feeds) if fresh else (None, None)
+        conditions = measure.conditions(
+            device.runtime, device.threads, device.batch, device.tokens, self.seed, latency.noise
+        )
         if waited is not None:
             conditions["device_lease"] = f"held alone, other workers paused; waited {waited:.1f} s for them"
-        return Timed(latency=latency, memory_mb=peak, conditions=conditions)
+        return Timed(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)
 
     def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
         session, found = self._open(artifact), []
@@ -107,16 +101,21 @@ class Here:
                 progress(number / len(feeds))
         return np.concatenate(found)
 
+    def _fresh(self, artifact: Path, feeds: Feeds) -> tuple[float | None, float | None]:
+        return measure.fresh_process(self.runtime, artifact, feeds[0], self.device.threads)
+
     def _open(self, artifact: Path) -> Any:
         return self.runtime.open_session(artifact, self.device.threads)
 
-    def _reference(self, reference: Path, effort: measure.Effort) -> Any:
-        """Its session, kept open for quick looks. (Two sessions of one file differ by a percent or so.)"""
-        if effort is measure.THOROUGH:
-            return self._open(reference)
-        if self._beside[0] != reference:
-            self._beside = reference, self._open(reference)
-        return self._beside[1]
+    def _opener(self, artifact: Path, kept: bool = False) -> Callable[[], Any]:
+        """What opens it; `kept`: once for many looks, as long as it is the same."""
+
+        def beside() -> Any:
+            if self._beside[0] != artifact:
+                self._beside = artifact, self._open(artifact)
+            return self._beside[1]
+
+        return beside if kept else lambda: self._open(artifact)
 
 
 class There:
@@ -163,28 +162,28 @@ class There:
 
     def _probe(self, model: bytes, feed: Mapping[str, np.ndarray]) -> np.ndarray:
         with self._agent() as agent:
-            return agent.logits(model, [feed], 1)
+            return agent.logits(model, [feed], 1, runtime=self.device.runtime)
 
     def cpu(self) -> str:
         return str(self.fingerprint["cpu"])
 
-    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, memory: bool) -> Timed:
+    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, fresh: bool) -> Timed:
         beside = None if reference is None else reference / "model.onnx"
         with _alone(self.root), self._agent() as agent:
-            latency, peak, conditions = agent.latency(
-                artifact / "model.onnx", beside, feeds, self.device.threads, effort, memory
+            timed = agent.latency(
+                artifact / "model.onnx", beside, feeds, self.device.threads, effort, fresh, self.device.runtime
             )
-        conditions |= {
+        told = {
             "tokens": self.device.tokens,
             "seed": self.seed,
             "device_lease": "one run at a time on the device",
             "outputs_recorded_on": measure.machine(self.device.runtime),  # those of check.npz
         }
-        return Timed(latency=latency, memory_mb=peak, conditions=conditions)
+        return replace(timed, conditions=timed.conditions | told)
 
     def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
         with self._agent() as agent:
-            return agent.logits(artifact / "model.onnx", feeds, self.device.threads, progress)
+            return agent.logits(artifact / "model.onnx", feeds, self.device.threads, progress, self.device.runtime)
 
 
 def _alone(root: Path | None) -> AbstractContextManager[float | None]:

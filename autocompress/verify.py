@@ -1,6 +1,6 @@
 """Is an exported folder what was exported, and does it answer here as it did when it was measured?
 
-Reads hashes and runs the recorded inputs; needs onnxruntime and numpy only.
+Reads hashes and runs the recorded inputs; needs the model's runtime and numpy only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from autocompress.errors import UsageError
-from autocompress.runtimes import onnxruntime
+from autocompress.runtimes import name_of, runtime_of
 from autocompress.store import digest, manifest
 
 SUMS = "SHA256SUMS"
@@ -106,7 +106,10 @@ def _measured(folder: Path) -> dict[str, Any]:
 
 def _compared(folder: Path, files: int) -> Verdict:
     """Run check.npz in a default session with 1 thread, as when it was recorded."""
-    session = onnxruntime.open_session(folder, threads=1)
+    runtime = runtime_of(folder)
+    if runtime.available() is None:
+        raise UsageError(f"{folder}: the model runs in {name_of(folder)}, which is not installed; pip install it")
+    session = runtime.open_session(folder, threads=1)
     differences, changed, rows = [0.0], 0, 0
     with np.load(folder / "check.npz") as check:
         for name in sorted(entry for entry in check.files if entry.startswith("input_ids_")):
@@ -151,4 +154,4 @@ def _same_machine(folder: Path) -> bool:
 
     conditions = _measured(folder).get("measurement", {}).get("conditions", {})
     conditions |= conditions.get("outputs_recorded_on", {})  # where the measurement was taken on another device
-    return all(conditions.get(key) == value for key, value in measure.machine("onnxruntime").items())
+    return all(conditions.get(key) == value for key, value in measure.machine(name_of(folder)).items())

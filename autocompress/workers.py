@@ -197,7 +197,7 @@ def _do(pipeline: Any, job: Job, pipe: Connection) -> Done:
             label, supernet_step = pipeline.shared_rates(say)
         return Done(rates=Rates(label=label, supernet_step=supernet_step, **pipeline.own_rates(say)))
     if job.kind == "test":
-        quality, elsewhere = pipeline.run_test(job.sha256, say)
+        quality, elsewhere = pipeline.run_test(job.artifacts, say)
         return Done(quality=quality, elsewhere=elsewhere)
     return Done(outcome=pipeline.run_trial(job.recipe, job.rung, job.bar, say))
 

@@ -104,7 +104,8 @@ def measures(host: Host) -> tuple[str, bool]:
     model = write_model(host.place / "fine")
     with host.line() as device:
         there = device.logits(model, feeds(1), 1)
-        latency, memory, _ = device.latency(model, None, feeds(1)[:1], 1)
+        timed = device.latency(model, None, feeds(1)[:1], 1)
+        latency, memory = timed.latency, timed.memory_mb
     session = onnxruntime.open_session(model.parent, 1)
     here = np.concatenate([session.run(feed) for feed in feeds(1)])
     same = float(np.abs(there - here).max())

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 if os.environ.get("METRICS_CACHE_OF") != str(os.getpid()):
     os.environ |= {"METRICS_CACHE_OF": str(os.getpid()), "HF_MODULES_CACHE": tempfile.mkdtemp(prefix="metrics-")}
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["AUTOCOMPRESS_PATIENCE"] = "0"  # tests run on all cores at once: no latency is worth waiting for
 
 
 @dataclass(frozen=True)

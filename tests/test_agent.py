@@ -50,7 +50,8 @@ def test_a_device_gives_the_logits_that_the_file_gives_here(there: Running, tmp_
 
 def test_a_device_measures_beside_a_reference_and_says_what_it_is(there: Running, tmp_path: Path) -> None:
     small, large = write_model(tmp_path / "small"), write_model(tmp_path / "large", rows=4096)
-    latency, memory, conditions = there.device().latency(small, large, feeds(1)[:1], threads=1)
+    timed = there.device().latency(small, large, feeds(1)[:1], threads=1)
+    latency, memory, conditions = timed.latency, timed.memory_mb, timed.conditions
     assert latency.speedup_interval.low <= latency.speedup <= latency.speedup_interval.high
     assert latency.blocks >= 5
     assert memory is not None and memory > 0
@@ -316,7 +317,7 @@ def test_a_killed_agent_that_comes_back_finishes_what_was_asked(tmp_path: Path) 
             time.sleep(0.3)
             os.killpg(first.process.pid, signal.SIGKILL)
         with agent(tmp_path / "device", port=port):
-            latency, _, _ = asked.result(timeout=60)
+            latency = asked.result(timeout=60).latency
     assert latency.p50_ms > 0
     with RemoteDevice(url, TOKEN, patience=0.5) as gone, pytest.raises(DeviceLost, match="is its agent up"):
         gone.fingerprint()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 
 from autocompress import measure, scoring
+from autocompress.measure import latency, noise
 from autocompress.metrics import fast
 from autocompress.runtimes import onnxruntime as runtime
 from tests.models import deployed, tiny_candidate
@@ -28,33 +32,152 @@ class Clockwork:
         Clockwork.now += self.seconds
         return np.zeros((1, 2))
 
+    def open(self) -> Clockwork:
+        """A new session of the same model."""
+        self.calls.append(f"open {self.name}")
+        return self
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let only sessions take time, whatever else the machine does."""
-    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: Clockwork.now))
+    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: Clockwork.now))
+    monkeypatch.setattr(noise, "COUNTERS", Path("/there is no such file"))
 
 
 FEEDS = [{"input_ids": np.ones((1, 4), np.int64)}]
 
 
 @pytest.mark.usefixtures("clock")
-def test_blocks_alternate_and_the_ratio_is_the_speedup() -> None:
+@pytest.mark.parametrize("reopen", [False, True])
+def test_blocks_alternate_and_the_ratio_is_the_speedup(reopen: bool) -> None:
     calls: list[str] = []
     slow, fast_one = Clockwork("reference", 0.004, calls), Clockwork("candidate", 0.001, calls)
-    latency = measure.measure_latency(fast_one, slow, FEEDS, measure.Effort(fewest=3, most=6))
+    effort = measure.Effort(fewest=3, most=6, reopen=reopen, further=False)
+    found = measure.measure_latency(fast_one.open, slow.open, FEEDS, effort)
     runs = [name for place, name in enumerate(calls) if place == 0 or calls[place - 1] != name]
-    assert runs[1:] == ["reference", "candidate"] * latency.blocks  # the first calls found the length of a block
-    assert latency.speedup_interval.low <= latency.speedup <= latency.speedup_interval.high
-    assert latency.speedup == pytest.approx(4)
-    assert latency.reference_p50_ms == pytest.approx(4)
-    assert latency.p50_ms == pytest.approx(1) == latency.p95_ms
+    opening, blocks = (
+        ["open candidate", "open reference", "candidate"],
+        ["reference", "candidate"],
+    )  # both are warmed up
+    assert runs == ((opening + blocks) * found.blocks if reopen else opening + blocks * found.blocks)
+    assert found.speedup == pytest.approx(4)
+    assert found.reference_p50_ms == pytest.approx(4)
+    assert found.p50_ms == pytest.approx(1) == found.p95_ms
+    assert found.noise is None
 
 
 @pytest.mark.usefixtures("clock")
+def test_cold_caches_and_large_batches_are_timed_under_their_own_names() -> None:
+    class Cached(Clockwork):
+        """Twice as slow after another model ran, and in proportion to the rows."""
+
+        def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+            cold = not self.calls or self.calls[-1] != self.name
+            Clockwork.now += self.seconds * (cold + len(feeds["input_ids"]) - 1)
+            return super().run(feeds)
+
+    calls: list[str] = []
+    slow, fast_one = Cached("reference", 0.004, calls), Cached("candidate", 0.001, calls)
+    found = measure.measure_latency(lambda: fast_one, lambda: slow, FEEDS, measure.Effort(fewest=3, most=3))
+    assert found.p50_ms == pytest.approx(1)
+    assert found.cold_ms == pytest.approx(2)
+    assert found.throughput == pytest.approx(1000)
+    none = measure.measure_latency(lambda: fast_one, lambda: slow, FEEDS, measure.QUICK)
+    assert (none.cold_ms, none.throughput) == (None, None)
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("reopen", [False, True])
+def test_an_interval_knows_of_the_next_process(reopen: bool) -> None:
+    """However well the blocks of one process agree."""
+    slow, fast_one = Clockwork("reference", 0.004, []), Clockwork("candidate", 0.001, [])
+    effort = measure.Effort(fewest=3, most=6, reopen=reopen)
+    interval = measure.measure_latency(fast_one.open, slow.open, FEEDS, effort).speedup_interval
+    least = latency.LEAST if reopen else 1.96 * latency.OPENINGS
+    assert np.log(interval.high / 4) == pytest.approx(least) == -np.log(interval.low / 4)
+
+
+def pair(own: float, reference: float, others: float = 0.0) -> latency.Pair:
+    """Two blocks of equal calls."""
+    return latency.Pair(np.full(9, own), np.full(9, reference), others)
+
+
+def test_what_was_taken_while_others_computed_or_the_clock_was_throttled_is_not_calm() -> None:
+    calm = [pair(1.0, 4.0), pair(1.01, 3.99), pair(1.02, 4.2)]
+    assert latency.calm_pairs([*calm, pair(1.0, 4.0, others=0.5), pair(1.2, 4.0), pair(1.0, 4.5)]) == calm
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("patience", [0.0, 1000.0])
+def test_disturbed_pairs_are_taken_again_or_told(monkeypatch: pytest.MonkeyPatch, patience: float) -> None:
+    """The others compute during every second pair, and slow the reference down, which would look like a speed-up."""
+    waits = []
+    slow, fast_one = Clockwork("reference", 0.004, []), Clockwork("candidate", 0.001, [])
+
+    def taken(self: latency._Desk) -> latency.Pair:
+        taken.number += 1  # type: ignore[attr-defined]  # a counter of its own
+        busy = taken.number % 2 == 0  # type: ignore[attr-defined]
+        return pair(0.001, 0.005 if busy else 0.004, 0.9 if busy else 0.0)
+
+    taken.number = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(latency._Desk, "pair", taken)
+    monkeypatch.setattr(noise.Patience, "wait", lambda self, most: waits.append(most))
+    effort = measure.Effort(fewest=4, most=4, patience=patience, further=False)
+    found = measure.measure_latency(fast_one.open, slow.open, FEEDS, effort)
+    if patience:
+        assert found.speedup == pytest.approx(4)
+        assert found.noise == "3 of 7 pairs of blocks were disturbed, and left out"
+        assert len(waits) == 3
+    else:
+        assert found.speedup > 4.1
+        assert found.noise == "2 of 4 pairs of blocks were disturbed, and count"
+        assert not waits
+    assert found.blocks == 4
+
+
+@pytest.mark.skipif(not noise.COUNTERS.exists(), reason="this system does not count CPU time in /proc/stat")
+def test_another_process_that_computes_is_seen() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        time.sleep(0.3)
+        before = noise.Moment.now()
+        time.sleep(0.5)
+        seen = noise.Moment.now().others_since(before)
+        other.kill()
+    assert seen > 0.3
+
+
+def test_what_this_process_computes_and_what_the_counters_round_is_nobody_elses() -> None:
+    before = noise.Moment(clock=10.0, everybody=100.0, own=5.0)
+    assert noise.Moment(clock=12.0, everybody=103.0, own=7.0).others_since(before) == pytest.approx(0.5)
+    assert noise.Moment(clock=12.0, everybody=102.2, own=7.0).others_since(before) == 0.0
+
+
+def test_patience_that_was_in_vain_is_halved_until_it_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = iter([False, False, True])
+    monkeypatch.setattr(noise, "_becomes_quiet", lambda seconds: next(quiet))
+    patience = noise.Patience()
+    assert [(patience.share, patience.wait(1.0))[0] for _ in range(3)] == [1.0, 0.5, 0.25]
+    assert patience.share == 1.0
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_session_is_warm_when_it_does_not_become_faster_any_more() -> None:
+    class Waking(Clockwork):
+        def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+            self.seconds = max(0.001, 0.9 * self.seconds)
+            return super().run(feeds)
+
+    assert latency.warm(Waking("waking", 0.01, []), FEEDS) == pytest.approx(0.001)
+    calls: list[str] = []
+    latency.warm(Clockwork("awake", 0.001, calls), FEEDS)
+    assert len(calls) == 2 * latency.STEADY_CALLS
+
+
 def test_slow_models_get_shorter_blocks() -> None:
-    assert measure._calls(Clockwork("slow", 0.02, []), FEEDS, 0.3) < 20
-    assert measure._calls(Clockwork("quick", 0.0001, []), FEEDS, 0.3) == measure.BLOCK_CALLS
+    assert latency.block_calls(0.02, 0.3) == 15
+    assert latency.block_calls(1.0, 0.3) == latency.FEWEST_CALLS
+    assert latency.block_calls(0.0001, 0.3) == latency.BLOCK_CALLS
 
 
 def test_lengths_of_the_data_are_timed_as_they_are_spread() -> None:
@@ -132,11 +255,12 @@ def one_hot(labels: np.ndarray) -> np.ndarray:
 def test_memory_and_size_are_those_of_the_artifact(tmp_path: Path) -> None:
     folder = deployed(tiny_candidate(), tmp_path / "a")
     feed = {"input_ids": np.ones((1, 8), np.int64)}
-    memory = measure.peak_memory_mb(runtime, folder, feed, threads=1)
+    memory, start = measure.fresh_process(runtime, folder, feed, threads=1)
     assert memory is not None
     assert 0 < memory < 60
+    assert start is not None and start > 0
     assert measure.size_mb(runtime, folder) == (folder / "model.onnx").stat().st_size / 1e6
-    assert measure.peak_memory_mb(runtime, tmp_path / "nothing", feed, threads=1) is None
+    assert measure.fresh_process(runtime, tmp_path / "nothing", feed, threads=1) == (None, None)
 
 
 def test_conditions_name_the_machine_but_not_its_host() -> None:

@@ -20,7 +20,8 @@ import numpy as np
 from autocompress.agent.work import Run
 from autocompress.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.measure import THOROUGH, Effort, Feeds
-from autocompress.measurement import Interval, Latency
+from autocompress.measurement import Interval, Latency, Timed
+from autocompress.runtimes import USUAL
 from autocompress.store import file_sha256
 
 PIECE = 4 << 20  # bytes of a model in one request
@@ -114,13 +115,18 @@ class RemoteDevice:
                         break
 
     def logits(
-        self, model: Path | bytes, feeds: Feeds, threads: int, progress: Callable[[float], None] = lambda fraction: None
+        self,
+        model: Path | bytes,
+        feeds: Feeds,
+        threads: int,
+        progress: Callable[[float], None] = lambda fraction: None,
+        runtime: str = USUAL,
     ) -> np.ndarray:
         """Logits (rows, labels) of batches of inputs, one after another."""
         found = []
         for start, part in _portions(feeds):
             packed = Packed.of(part)
-            run = Run(kind="logits", model=self.send(model), threads=threads, **packed.facts)
+            run = Run(kind="logits", model=self.send(model), runtime=runtime, threads=threads, **packed.facts)
             share = len(part) / len(feeds)
 
             def told(fraction: float, start: int = start, share: float = share) -> None:
@@ -137,19 +143,20 @@ class RemoteDevice:
         feeds: Feeds,
         threads: int,
         effort: Effort = THOROUGH,
-        memory: bool = True,
-    ) -> tuple[Latency, float | None, dict[str, Any]]:
-        """Latency in blocks that alternate with the reference's, peak memory in MB, and the conditions, on the device."""
+        fresh: bool = True,
+        runtime: str = USUAL,
+    ) -> Timed:
+        """Latency in blocks that alternate with the reference's, on the device; `fresh`: and what a fresh process takes."""
         models = [model, *([reference] if reference else [])]
         sent = [self.send(one) for one in models]
         packed = Packed.of(feeds)
         run = Run(
             kind="latency", model=sent[0], reference=sent[1] if reference else None, threads=threads, effort=effort,
-            memory=memory, **packed.facts,
+            fresh=fresh, runtime=runtime, **packed.facts,
         )  # fmt: skip
         found, _ = self._run(run, packed.body, models)
         interval = Interval(**found["latency"].pop("speedup_interval"))
-        return Latency(**found["latency"], speedup_interval=interval), found["memory_mb"], found["conditions"]
+        return Timed(**{**found, "latency": Latency(**found["latency"], speedup_interval=interval)})
 
     def _run(
         self,

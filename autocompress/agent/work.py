@@ -10,15 +10,17 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from autocompress import measure
+from autocompress import measure, registry
 from autocompress.lifeline import end_with
+from autocompress.measurement import Timed
+from autocompress.runtimes import USUAL
 
 MOST_ROWS, MOST_TOKENS, MOST_THREADS = 200_000, 4_096, 256
 
@@ -31,14 +33,22 @@ class Run(BaseModel):
     kind: Literal["logits", "latency"]
     model: str = Field(pattern=r"^[0-9a-f]{64}$")
     reference: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")  # what blocks alternate with
-    runtime: Literal["onnxruntime"] = "onnxruntime"
+    runtime: str = USUAL
     threads: int = Field(default=1, ge=1, le=MOST_THREADS)
     batch: int = Field(default=1, ge=1, le=1024)
     lengths: tuple[int, ...] = Field(min_length=1, max_length=MOST_ROWS)  # tokens of each row
     types: bool = False  # token types follow the ids, as many
     padding: int = Field(default=0, ge=0)
     effort: measure.Effort = measure.Effort()
-    memory: bool = True  # whether the peak memory of a latency run is taken
+    fresh: bool = True  # whether a latency run looks at a fresh process, too
+
+    @field_validator("runtime")
+    @classmethod
+    def _installed(cls, value: str) -> str:
+        known = registry.names("runtimes")
+        if value not in known or registry.load("runtimes", value).available() is None:
+            raise ValueError(f"the runtime {value[:40]!r} is not installed on this device")
+        return value
 
     def rows(self, body: bytes) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Ids and token types of each row; ValueError where there are more or fewer than the lengths say."""
@@ -59,11 +69,11 @@ def main() -> None:
     header = sys.stdin.buffer.readline()
     folders = json.loads(sys.stdin.buffer.readline())
     run = Run.model_validate_json(header)
-    runtime = import_module(f"autocompress.runtimes.{run.runtime}")
+    runtime = registry.load("runtimes", run.runtime)
     feeds = list(_feeds(run, *run.rows(sys.stdin.buffer.read())))
-    session, *others = (runtime.open_session(Path(folder), run.threads) for folder in folders)
+    openers = [partial(runtime.open_session, Path(folder), run.threads) for folder in folders]
     if run.kind == "logits":
-        logits = []
+        session, logits = openers[0](), []
         for number, feed in enumerate(feeds):
             logits.append(session.run(feed))
             if number % 20 == 0:
@@ -71,11 +81,13 @@ def main() -> None:
         found = np.concatenate(logits).astype("<f4")
         _answer({"shape": found.shape}, found.tobytes())
         return
-    latency = measure.measure_latency(session, others[0] if others else session, feeds, run.effort)
-    peak = measure.peak_memory_mb(runtime, Path(folders[0]), feeds[0], run.threads) if run.memory else None
+    latency = measure.measure_latency(openers[0], openers[-1], feeds, run.effort)
+    ask = partial(measure.fresh_process, runtime, Path(folders[0]), feeds[0], run.threads)
+    memory_mb, start_ms = ask() if run.fresh else (None, None)
     tokens = run.lengths[0] if len(set(run.lengths)) == 1 else "data"
-    conditions = measure.conditions(run.runtime, run.threads, run.batch, tokens, 0)
-    _answer({"latency": asdict(latency), "memory_mb": peak, "conditions": conditions}, b"")
+    conditions = measure.conditions(run.runtime, run.threads, run.batch, tokens, 0, latency.noise)
+    timed = Timed(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)
+    _answer(asdict(timed), b"")
 
 
 def _feeds(run: Run, ids: list[np.ndarray], types: list[np.ndarray]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from autocompress.measurement import Result
@@ -59,5 +59,12 @@ def _worst(rows: Sequence[Result], teacher: Result | None) -> Result:
         latency_p95_ms=p95,
         speedup=slow.speedup,
         speedup_interval=slow.speedup_interval,
-        memory_mb=max((one.memory_mb for one in rows if one.memory_mb is not None), default=None),
+        memory_mb=_most(one.memory_mb for one in rows),
+        cold_ms=_most(one.cold_ms for one in rows),
+        start_ms=_most(one.start_ms for one in rows),
+        throughput=min((one.throughput for one in rows if one.throughput is not None), default=None),
     )
+
+
+def _most(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)

@@ -1,15 +1,26 @@
 """One file per way to run an artifact.
 
 A runtime file offers `available() -> str | None` (its version, null where it cannot run here), `supported(run)` (the values
-of each decision that it really runs here, or wherever `run` runs a model) and `open_session(folder, threads) -> Session`.
+of each decision that it really runs here, or wherever `run` runs a model), `open_session(folder, threads) -> Session`,
+`load()` (imports its package), `MODEL_FILES` (what it loads; size_mb counts these and their external data) and `DIALECT` (how
+it wants fewer bits to be said).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
+
+from autocompress import registry
+
+USUAL = "onnxruntime"  # of artifacts that do not say
+Ranges = Mapping[str, tuple[float, float]]  # tensor -> its lowest and highest value
 
 
 class Session(Protocol):
@@ -17,3 +28,27 @@ class Session(Protocol):
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
         """Logits (batch, labels) of input_ids, attention_mask (and token_type_ids), each (batch, sequence) int64."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a runtime wants fewer bits to be said in a graph."""
+
+    contrib: bool = True  # by onnxruntime's own operators; else by standard ones
+    static: bool = False  # activations quantized by ranges that were seen beforehand; else by those of each call
+    ranges: Ranges | None = None  # of what matrices multiply, where they are static
+
+
+USUAL_DIALECT = Dialect()
+
+
+def name_of(artifact: Path) -> str:
+    """Name of the runtime that an artifact was made for."""
+    path = artifact / "recipe.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return str(told.get("runtime", USUAL))
+
+
+def runtime_of(artifact: Path) -> ModuleType:
+    """The runtime that an artifact was made for."""
+    return registry.load("runtimes", name_of(artifact))

@@ -36,7 +36,7 @@ def row_sentences(row: Result, expected: Expected | None, metric: str) -> list[s
         smaller = f", {times(row.compression)} smaller than the teacher" if row.compression else ""
         memory = f"; {row.memory_mb:.0f} MB of memory" if row.memory_mb is not None else ""
         lines.append(f"  {megabytes(row.size_mb)} MB{smaller}{memory}")
-    return lines
+    return [*lines, *(f"  {line}" for line in further_figures(row))]
 
 
 def speedup_text(row: Result) -> str:
@@ -92,11 +92,23 @@ def figures_sentences(figures: Figures) -> list[str]:
         )
     smaller = f"; {times(figures.compression)} smaller" if figures.compression else ""
     memory = "" if figures.memory_mb is None else f"; {figures.memory_mb:.0f} MB of memory at most"
+    noise = f"; {held['noise']}" if held.get("noise") else ""
     return [
         f"latency {ms(figures.latency_ms)} ms (median), {ms(figures.latency_p95_ms)} ms (95th percentile){faster}",
         f"size {megabytes(figures.size_mb)} MB{smaller}{memory}",
+        *further_figures(figures),
         f"{held['runtime']} {held['runtime_version']}, {held['threads']} thread(s), batch {held['batch']}, "
-        f"{held['tokens']} tokens, {held['cpu']}",
+        f"{held['tokens']} tokens, {held['cpu']}{noise}",
+    ]
+
+
+def further_figures(seen: Figures | Result) -> list[str]:
+    """Cold caches, cold start and throughput, in one line; none where they were not taken."""
+    if seen.cold_ms is None or seen.start_ms is None or seen.throughput is None:
+        return []
+    return [
+        f"{ms(seen.cold_ms)} ms with cold caches; {seen.start_ms:.0f} ms from opening it to the first logits; "
+        f"{seen.throughput:,.0f} texts per second in large batches"
     ]
 
 

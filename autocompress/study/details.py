@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from autocompress.errors import UsageError
 from autocompress.measurement import Outcome, Quality
 from autocompress.study.databases import reading_engine
-from autocompress.study.reader import elsewhere_of, find_study, own_measurement
+from autocompress.study.reader import device_names, elsewhere_of, find_study, own_measurement
 from autocompress.study.records import outcome_of, quality_of
-from autocompress.study.schema import ArtifactRow, CandidateRow, MeasurementRow
+from autocompress.study.schema import ArtifactRow, CandidateRow, ElsewhereRow, MeasurementRow, Seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,28 +23,38 @@ class Details:
     test: Quality | None
 
 
-def read_details(url: str, name: str, trial: int) -> Details:
-    """The details of a trial of a study. UsageError where there is no such study or trial."""
+def read_details(url: str, name: str, trial: int, device: str | None = None) -> Details:
+    """The details of a trial of a study, as seen on the device that drives the search unless another is named.
+
+    UsageError where there is no such study or trial.
+    """
     engine = reading_engine(url)
     with Session(engine) as session:
         study = find_study(session, name)
-        candidate = (
-            session.scalars(
-                select(CandidateRow).where(CandidateRow.ac_study_id == study.id, CandidateRow.number == trial)
-            ).one_or_none()
-            if study
-            else None
-        )
-        if candidate is None:
+        mine = select(CandidateRow).where(CandidateRow.number == trial)
+        candidate = session.scalars(mine.filter_by(ac_study_id=study.id)).one_or_none() if study else None
+        if study is None or candidate is None:
             raise UsageError(f"study {name}: no trial {trial}")
         query = select(MeasurementRow).where(MeasurementRow.candidate_id == candidate.id)
         seen = {row.split: row for row in session.scalars(query)}
         sha256 = session.scalars(
             select(ArtifactRow.sha256).where(ArtifactRow.candidate_id == candidate.id)
         ).one_or_none()
-        details = Details(
-            outcome=outcome_of(candidate, sha256, own_measurement(seen), elsewhere_of(session, candidate.id)),
-            test=quality_of(seen["test"]) if "test" in seen else None,
-        )
+        outcome = outcome_of(candidate, sha256, own_measurement(seen), elsewhere_of(session, candidate.id))
+        test: Seen | None = seen.get("test")
+        names = device_names(study.plan)
+        if device in names[1:]:
+            outcome = _seen_from(outcome, device, names[0])
+            further = select(ElsewhereRow).filter_by(candidate_id=candidate.id, device=device, split="test")
+            test = session.scalars(further).one_or_none()
+        details = Details(outcome=outcome, test=quality_of(test) if test else None)
     engine.dispose()
     return details
+
+
+def _seen_from(outcome: Outcome, device: str, first: str) -> Outcome:
+    """The outcome with a further device's measurement as its own, and the first device's among the others."""
+    others = {first: outcome.measurement, **outcome.elsewhere}
+    own = others.pop(device)
+    told = {name: seen for name, seen in others.items() if seen is not None}
+    return replace(outcome, measurement=own, elsewhere=told, sha256=(own.sha256 if own else None) or outcome.sha256)

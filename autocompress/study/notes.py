@@ -16,7 +16,17 @@ from autocompress.measurement import Result
 
 CHUNK = 2045  # characters per attribute, the dashboard's own limit
 MOST_ROWS = 12  # of the front, in the study's note
-STATED = ("runtime", "runtime_version", "cpu", "threads", "batch", "tokens", "examples", "seed")  # conditions in a note
+STATED = (
+    "runtime",
+    "runtime_version",
+    "cpu",
+    "threads",
+    "batch",
+    "tokens",
+    "examples",
+    "seed",
+    "noise",
+)  # conditions in a note
 
 
 class AttributeStore(Protocol):
@@ -136,7 +146,11 @@ def _table(row: Result, teacher: Result | None) -> str:
         ("latency_p95_ms", _number(base.latency_p95_ms), _number(row.latency_p95_ms)),
         ("size_mb", _number(base.size_mb), f"{_number(row.size_mb)} (compression {_times(row.compression)})"),
         ("memory_mb", _number(base.memory_mb), _number(row.memory_mb)),
+        ("cold caches, ms", _number(base.cold_ms), _number(row.cold_ms)),
+        ("start to first logits, ms", _number(base.start_ms), _number(row.start_ms)),
+        ("texts per second, large batches", _number(base.throughput), _number(row.throughput)),
     ]
+    lines = [line for line in lines if line[1:] != ("–", "–")]
     if row.test_quality is None:
         lines.pop(1)
     return "\n".join(["| metric | teacher | this |", "|:--|--:|--:|", *(f"| {' | '.join(line)} |" for line in lines)])

@@ -91,7 +91,8 @@ def record(
     if outcome.measurement is not None:
         session.add(MeasurementRow(candidate_id=row.id, **measurement_values(outcome.measurement)))
     for device, seen in outcome.elsewhere.items():
-        session.add(ElsewhereRow(candidate_id=row.id, device=device, **measurement_values(seen)))
+        values = measurement_values(seen)
+        session.add(ElsewhereRow(candidate_id=row.id, device=device, sha256=seen.sha256, **values))
     if number == 0 and teacher is not None:
         _record_teacher(session, study, outcome, constraints)
 

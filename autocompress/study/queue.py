@@ -52,10 +52,12 @@ def next_trial(
     return Queued(trial=new, number=new.number, trial_id=new._trial_id, retry_of=None)
 
 
-def enqueue(study: optuna.Study, params: Mapping[str, Any], recipe_key: str, rung: int | None) -> None:
-    """Let a trial with these parameters wait; `recipe_key` and `rung` tell equal work."""
+def enqueue(study: optuna.Study, params: Mapping[str, Any], recipe_key: str, rung: int | None) -> FrozenTrial:
+    """Let a trial with these parameters wait, and return it; `recipe_key` and `rung` tell equal work."""
     attrs = {"fixed_params": dict(params), RECIPE: recipe_key, RUNG: rung}
-    study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=attrs))
+    waiting = create_trial(state=TrialState.WAITING, system_attrs=attrs)
+    storage = study._storage
+    return storage.get_trial(storage.create_new_trial(study._study_id, waiting))
 
 
 def work(waiting: Iterable[FrozenTrial]) -> set[tuple[str, int | None]]:

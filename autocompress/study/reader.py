@@ -275,7 +275,11 @@ def _teacher_on(session: Session, study: StudyRow, device: str) -> TeacherRecord
     if row.p50_ms is None or row.size_mb is None:
         return None
     return TeacherRecord(
-        sha256=sha256, latency_ms=row.p50_ms, size_mb=row.size_mb, quality=row.quality, examples=row.examples
+        sha256=row.sha256 or sha256,
+        latency_ms=row.p50_ms,
+        size_mb=row.size_mb,
+        quality=row.quality,
+        examples=row.examples,
     )
 
 
@@ -297,7 +301,8 @@ def _measurements(
 
 
 def _row(candidate: CandidateRow, sha256: str | None, seen: Mapping[str, Row], teacher: TeacherRecord | None) -> Result:
-    outcome = outcome_of(candidate, sha256, own_measurement(seen))
+    own = own_measurement(seen)
+    outcome = outcome_of(candidate, getattr(own, "sha256", None) or sha256, own)
     test: Quality | None = quality_of(seen["test"]) if "test" in seen else None
     row = result_of(candidate.number, recipe_of(candidate.recipe), outcome, teacher, test)
     heads, neurons = (tuple(candidate.facts.get(name, ())) or None for name in ("heads", "neurons"))

@@ -102,6 +102,9 @@ def measurement_values(measurement: Measurement) -> dict[str, Any]:
         "blocks": seen.blocks,
         "size_mb": finite(measurement.size_mb),
         "memory_mb": finite(measurement.memory_mb),
+        "cold_ms": finite(seen.cold_ms),
+        "throughput": finite(seen.throughput),
+        "start_ms": finite(measurement.start_ms),
         "conditions": plain(measurement.conditions),
     }
 
@@ -188,6 +191,9 @@ def _with_measurement(row: Result, seen: Measurement, teacher: TeacherRecord | N
         size_mb=size,
         compression=teacher.size_mb / size if teacher and size else None,
         memory_mb=finite(seen.memory_mb),
+        cold_ms=finite(seen.latency.cold_ms),
+        throughput=finite(seen.latency.throughput),
+        start_ms=finite(seen.start_ms),
     )
     if seen.quality is None:
         return row
@@ -222,9 +228,14 @@ def measurement_of(row: Seen) -> Measurement:
             speedup=_number(row.speedup),
             speedup_interval=Interval(low=_number(row.speedup_low), high=_number(row.speedup_high)),
             blocks=row.blocks or 0,
+            noise=(row.conditions or {}).get("noise"),
+            cold_ms=row.cold_ms,
+            throughput=row.throughput,
         ),
         size_mb=_number(row.size_mb),
         memory_mb=row.memory_mb,
+        start_ms=row.start_ms,
+        sha256=getattr(row, "sha256", None),
         conditions=dict(row.conditions or {}),
     )
 

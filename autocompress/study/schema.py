@@ -145,6 +145,9 @@ class Seen:
     blocks: Mapped[int | None]
     size_mb: Mapped[float | None]
     memory_mb: Mapped[float | None]
+    cold_ms: Mapped[float | None]
+    throughput: Mapped[float | None]  # texts per second
+    start_ms: Mapped[float | None]
     conditions: Mapped[dict[str, Any] | None]
 
 
@@ -165,3 +168,4 @@ class ElsewhereRow(Seen, Base):
 
     candidate_id: Mapped[int] = mapped_column(ForeignKey("ac_candidates.id", ondelete="CASCADE"))
     device: Mapped[str] = mapped_column(String(32))  # its name in the study file
+    sha256: Mapped[str | None] = mapped_column(String(64))  # of the artifact for its runtime; null: the trial's own

@@ -54,6 +54,9 @@ def results_query() -> Select[Any]:
         seen.size_mb,
         (teacher.size_mb / seen.size_mb).label("compression"),
         seen.memory_mb,
+        seen.cold_ms,
+        seen.throughput,
+        seen.start_ms,
         CandidateRow.seconds,
         ArtifactRow.sha256,
     ]

@@ -51,6 +51,22 @@ class Asked:
     rung: int
     retry: bool  # it was interrupted before, and does not count in the budget
 
+    @property
+    def row(self) -> Result:
+        """The trial as it stands while it runs."""
+        return Result(trial=self.number, state="running", reason=None, recipe=self.recipe, rung=self.rung)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noted:
+    """What a trial's note tells, as our tables have it."""
+
+    trial_id: int  # Optuna's
+    row: Result
+    teacher: Result | None
+    conditions: Mapping[str, Any]
+    elsewhere: Mapping[str, Result]  # on further devices
+
 
 class Study:
     """One study of one database. `ask` and `tell` need the lease; nothing here is meant for several threads."""
@@ -62,7 +78,8 @@ class Study:
         self._study = optuna.load_study(study_name=self.name, storage=self._storage)
         self._lease = Lease(self._engine, self._id, self.name)
         self._trials: dict[int, optuna.Trial] = {}  # those that were asked and not yet told
-        self._waiting: dict[int, FrozenTrial] | None = None  # by number; read again when something was added
+        self._waiting: dict[int, FrozenTrial] | None = None  # by number; null: to be read
+        self._teacher: TeacherRecord | None = None  # which does not change any more once it is known
 
     @classmethod
     def open(cls, plan: StudyPlan, space: Space | None) -> Study:
@@ -97,7 +114,9 @@ class Study:
 
     def teacher(self) -> TeacherRecord | None:
         """What every trial is measured against; null until trial 0 is complete."""
-        return self._read(lambda session: read_teacher(session, session.get_one(StudyRow, self._id)))
+        if self._teacher is None:
+            self._teacher = self._read(lambda session: read_teacher(session, session.get_one(StudyRow, self._id)))
+        return self._teacher
 
     def record_teacher(self, outcome: Outcome) -> TeacherRecord:
         """Trial 0, complete before anything is asked; fixes the hypervolume's reference point, queues the starters."""
@@ -127,8 +146,7 @@ class Study:
         if further is not None:
             self.enqueue([further[0]], rung=further[1])
         elif pinned and not self.waits():
-            with_retries(lambda: queue.enqueue(self._study, pinned, "", None))
-            self._waiting = None
+            self._wait_in_line(pinned)
         waiting = self._those_waiting()
         first = None if further is None else (further[0].key, further[1])
         queued = with_retries(lambda: queue.next_trial(self._study, waiting.values(), first))
@@ -149,8 +167,7 @@ class Study:
                 break
             if recipe.key not in known:
                 params = space.params(recipe)
-                with_retries(partial(queue.enqueue, self._study, params, recipe.key, rung))
-                self._waiting = None
+                self._wait_in_line(params, recipe.key, rung)
                 known.add(recipe.key)
                 new += 1
         return new
@@ -165,10 +182,6 @@ class Study:
         values = recovery.model_dump(mode="json")
         self._write(lambda session: setattr(session.get_one(StudyRow, self._id), "recovery", values))
 
-    def row(self, number: int) -> Result:
-        """A trial as it stands now; on_front is left false."""
-        return self._read(lambda session: read_rows(session, session.get_one(StudyRow, self._id), number)[0])
-
     def waits(self, interrupted: bool = False) -> bool:
         """Whether any trial waits for its turn; `interrupted`: one that repeats another."""
         return any(not interrupted or queue.retry_of(trial) is not None for trial in self._those_waiting().values())
@@ -181,10 +194,20 @@ class Study:
         """
         return self._read(lambda session: ours.find_twin(session, self._id, recipe, rung, self._constraints))
 
-    def tell(self, number: int, recipe: Recipe, outcome: Outcome) -> None:
-        """How a trial ended. Telling it again changes nothing; a complete trial without finite numbers is a failure."""
+    def artifacts(self, number: int) -> dict[str, str]:
+        """What a trial runs as: the sha256 of its artifact for each runtime of the study's devices; empty where it has none."""
+        found = {}
+        for name, device in ((None, self.plan.device), *self.plan.others.items()):
+            row = self._read(partial(self._row_on, number, name))
+            if row is not None and row.sha256 is not None:
+                found[device.runtime] = row.sha256
+        return found
+
+    def tell(self, number: int, recipe: Recipe, outcome: Outcome) -> Result:
+        """How a trial ended, and its row. Telling it again changes nothing; a complete trial without finite numbers is a
+        failure."""
         self._write(lambda session: self._record(session, number, recipe, outcome))
-        self._finish_optunas(number)
+        return self._finish_optunas(number)
 
     def record_quality(self, number: int, quality: Quality, elsewhere: Mapping[str, Quality] | None = None) -> None:
         """Quality of a complete trial on another split (test), and on further devices. Needs no lease."""
@@ -195,7 +218,8 @@ class Study:
                 ours.record_quality(session, self._id, number, other, device)
 
         self._write(record, fenced=False)
-        with_retries(lambda: self._save_note(number))
+        noted = self._read(partial(self._noted, number))
+        with_retries(lambda: self._save_note(noted))
 
     def spent(self) -> Spent:
         """What was used of the budget."""
@@ -213,7 +237,8 @@ class Study:
         rows = flagged(found, self.objectives, self._constraints)
         before = with_retries(lambda: self._study._storage.get_study_system_attrs(self._study._study_id))
         for number, standing in standings(rows, corner, self._constraints).items():
-            with_retries(partial(self._save_note, number, before, standing))
+            noted = self._read(partial(self._noted, number))
+            with_retries(partial(self._save_note, noted, before, standing))
         storage, study_id = self._study._storage, self._study._study_id
         teacher = next((row for row in rows if row.trial == 0), None)
         with_retries(lambda: save_note(storage, study_id, None, study_note(self.name, rows, teacher)))
@@ -265,35 +290,47 @@ class Study:
             space.suggest(trial)
         return queue.Queued(trial=trial, number=0, trial_id=trial_id, retry_of=None)
 
-    def _finish_optunas(self, number: int) -> None:
-        """Optuna's half of a trial that is finished in our tables."""
-        with_retries(lambda: self._tell_optuna(number))
-        with_retries(lambda: self._save_note(number, before={}))  # there is none yet
+    def _finish_optunas(self, number: int) -> Result:
+        """Optuna's half of a trial that is finished in our tables; its row."""
+        noted = self._read(partial(self._noted, number))
+        trial = self._trials.get(number) or queue.trial_object(self._study, noted.trial_id)
+        with_retries(
+            lambda: finish_trial(self._engine, self._study, trial, noted.row, self.objectives, self._constraints)
+        )
+        with_retries(lambda: self._save_note(noted, before={}))  # there is none yet
         self._trials.pop(number, None)
-
-    def _tell_optuna(self, number: int) -> None:
-        row = self.row(number)
-        trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
-        trial = self._trials.get(number) or queue.trial_object(self._study, trial_id)
-        finish_trial(self._engine, self._study, trial, row, self.objectives, self._constraints)
+        return noted.row
 
     def _rows_and_reference(self, session: Session) -> tuple[list[Result], Reference | None]:
         study = session.get_one(StudyRow, self._id)
         return read_rows(session, study), read_reference(study)
 
-    def _save_note(self, number: int, before: Mapping[str, Any] | None = None, standing: str | None = None) -> None:
-        study = self._study
-        rows = self._read(lambda session: read_rows(session, session.get_one(StudyRow, self._id), 0, number))
-        conditions = self._read(lambda session: read_conditions(session, self._id, number))
-        teacher = rows[0] if rows[0].trial == 0 else None
-        row = rows[-1] if standing is None else replace(rows[-1], reason=standing)
-        elsewhere = {device: self._read(partial(self._row_on, number, device)) for device in self.plan.others}
-        note = trial_note(self.name, row, teacher, self._constraints, conditions, elsewhere)
-        trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-        save_note(study._storage, study._study_id, trial_id, note, before)
+    def _save_note(self, noted: Noted, before: Mapping[str, Any] | None = None, standing: str | None = None) -> None:
+        row = noted.row if standing is None else replace(noted.row, reason=standing)
+        note = trial_note(self.name, row, noted.teacher, self._constraints, noted.conditions, noted.elsewhere)
+        save_note(self._study._storage, self._study._study_id, noted.trial_id, note, before)
 
-    def _row_on(self, number: int, device: str, session: Session) -> Result:
-        return read_rows(session, session.get_one(StudyRow, self._id), number, device=device)[0]
+    def _row_on(self, number: int, device: str | None, session: Session) -> Result | None:
+        found = read_rows(session, session.get_one(StudyRow, self._id), number, device=device)
+        return found[0] if found else None
+
+    def _noted(self, number: int, session: Session) -> Noted:
+        study = session.get_one(StudyRow, self._id)
+        rows = read_rows(session, study, 0, number)
+        candidate = ours.find(session, self._id, number)
+        assert candidate is not None  # it was begun
+        return Noted(
+            trial_id=candidate.trial_id,
+            row=rows[-1],
+            teacher=rows[0] if rows[0].trial == 0 else None,
+            conditions=read_conditions(session, self._id, number),
+            elsewhere={other: read_rows(session, study, number, device=other)[0] for other in self.plan.others},
+        )
+
+    def _wait_in_line(self, params: Mapping[str, Any], recipe_key: str = "", rung: int | None = None) -> None:
+        waiting = self._those_waiting()
+        trial = with_retries(lambda: queue.enqueue(self._study, params, recipe_key, rung))
+        waiting[trial.number] = trial
 
     def _record(self, session: Session, number: int, recipe: Recipe, outcome: Outcome) -> None:
         ours.record(session, ours.find(session, self._id, number), recipe, outcome, self._constraints)

@@ -10,6 +10,7 @@ from onnx import helper
 
 from autocompress.errors import UsageError
 from autocompress.graph import Graph, Node
+from autocompress.runtimes import USUAL_DIALECT, Dialect
 from autocompress.techniques._blocks import quantize_blocks
 
 VALUES = (32, 8, 4)
@@ -17,10 +18,11 @@ BLOCK = 128  # values of a row that share one scale; blocks of 32 would make a 4
 FEWEST_ROWS = 16  # the two rows of a token-type table are not worth an operator
 
 
-def apply(graph: onnx.ModelProto, value: int) -> None:
+def apply(graph: onnx.ModelProto, value: int, dialect: Dialect = USUAL_DIALECT) -> None:
     """Quantize every looked-up table (rows, width) of the graph in place, block-wise along the width.
 
-    onnxruntime's GatherBlockQuantized; block-wise scales keep 4 bits harmless (Dettmers et al. 2022).
+    onnxruntime's GatherBlockQuantized; block-wise scales keep 4 bits harmless (Dettmers et al. 2022). In standard operators
+    8 bits with one scale a row.
     """
     if value not in VALUES[1:]:
         raise UsageError(f"embedding_bits: {value} is not one of {', '.join(map(str, VALUES))}")
@@ -31,9 +33,25 @@ def apply(graph: onnx.ModelProto, value: int) -> None:
         table = constants.get(node.input[0]) if node.op_type == "Gather" else None
         if table is None or table.ndim != 2 or table.dtype != np.float32 or len(table) < FEWEST_ROWS:
             return None
-        return [_gather(view, node, table, value)]
+        return [_gather(view, node, table, value)] if dialect.contrib else _rows(view, node, table, value)
 
     view.rewrite(change)
+
+
+def _rows(view: Graph, node: Node, table: np.ndarray, bits: int) -> list[Node]:
+    """Codes and scale of a row looked up, and multiplied: what is not read is not widened."""
+    if bits != 8:
+        raise NotImplementedError("standard operators hold no fewer than 8 bits up to opset 20")
+    base = node.output[0]
+    scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), 1e-12) / 127  # (rows, 1)
+    codes = view.add_constant(f"{base}_t8", np.clip(np.round(table / scale), -127, 127).astype(np.int8))
+    scales = view.add_constant(f"{base}_t8_scale", scale.astype(np.float32))
+    return [
+        helper.make_node("Gather", [codes, node.input[1]], [f"{base}_codes"]),
+        helper.make_node("Cast", [f"{base}_codes"], [f"{base}_wide"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Gather", [scales, node.input[1]], [f"{base}_scale"]),
+        helper.make_node("Mul", [f"{base}_wide", f"{base}_scale"], list(node.output)),
+    ]
 
 
 def _gather(view: Graph, node: Node, table: np.ndarray, bits: int) -> Node:

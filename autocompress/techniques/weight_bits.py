@@ -1,7 +1,8 @@
-"""Store and multiply the weight matrices in fewer bits: 16 (size only), 8 (dynamic int8), 4 and 2 (block-wise)."""
+"""Store and multiply the weight matrices in fewer bits: 16 (size only), 8 (int8 activations, too), 4 and 2 (block-wise)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from onnx import helper
 
 from autocompress.errors import UsageError
 from autocompress.graph import Graph, Node
+from autocompress.runtimes import USUAL_DIALECT, Dialect, Ranges
 from autocompress.techniques._blocks import quantize_blocks
 
 VALUES = (32, 16, 8, 4, 2)
@@ -20,19 +22,43 @@ FEWEST_COLUMNS = (
 )
 
 
-def apply(graph: onnx.ModelProto, value: int) -> None:
+def apply(graph: onnx.ModelProto, value: int, dialect: Dialect = USUAL_DIALECT) -> None:
     """Quantize every weight matrix of the graph in place. Tables are `embedding_bits`' business."""
-    steps = {16: _half, 8: _int8, 4: _four_bits, 2: _two_bits}
-    if value not in steps:
+    if value not in VALUES[1:]:
         raise UsageError(f"weight_bits: {value} is not one of {', '.join(map(str, VALUES))}")
+    if value < 8 and not dialect.contrib:
+        raise NotImplementedError("standard operators hold no fewer than 8 bits up to opset 20")
     view = Graph(graph)
     constants = view.constants()
+    eight = _int8 if dialect.ranges is None else _Int8(dialect.ranges)
+    steps = {16: _half, 8: eight, 4: _four_bits, 2: _two_bits}
 
     def change(node: Node) -> list[Node] | None:
         weight = _weight_of(node, constants)
         return None if weight is None else steps[value](view, node, weight)
 
     view.rewrite(change)
+
+
+def activation_ranges(graph: onnx.ModelProto, rows: Iterable[Mapping[str, np.ndarray]]) -> Ranges:
+    """The lowest and highest value, zero among them, of each tensor that a matrix of this fp32 graph multiplies, on some rows
+    of inputs. onnxruntime computes them."""
+    import onnxruntime
+
+    watched = onnx.ModelProto.FromString(graph.SerializeToString())
+    view = Graph(watched)
+    constants = view.constants()
+    names = sorted({node.input[0] for node in view.nodes if _weight_of(node, constants) is not None})
+    watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    inputs = [entry.name for entry in session.get_inputs()]
+    seen = [session.run(names, {name: row[name] for name in inputs}) for row in rows]
+    if not seen:
+        raise ValueError("activation_ranges: some rows are needed, but there are none")
+    return {
+        name: (min(0.0, *(float(x.min()) for x in found)), max(0.0, *(float(x.max()) for x in found)))
+        for name, found in zip(names, zip(*seen, strict=True), strict=True)
+    }
 
 
 def _weight_of(node: Node, constants: dict[str, np.ndarray]) -> np.ndarray | None:
@@ -67,11 +93,7 @@ def _int8(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
     onnxruntime fuses the four operators into one when the session opens.
     """
     base, source = node.output[0], node.input[0]
-    scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / 127  # (columns,)
-    quantized = np.clip(np.round(weight / scale), -127, 127).astype(np.int8)
-    q_name = view.add_constant(f"{base}_w8", quantized)
-    s_name = view.add_constant(f"{base}_w8_scale", scale.astype(np.float32))
-    z_name = view.add_constant(f"{base}_w8_zero", np.zeros(len(scale), np.int8))
+    q_name, s_name, z_name = _columns(view, base, weight)
     x, x_scale, x_zero = (f"{base}_x8", f"{base}_x8_scale", f"{base}_x8_zero")
     nodes = [
         helper.make_node("DynamicQuantizeLinear", [source], [x, x_scale, x_zero]),
@@ -81,6 +103,46 @@ def _int8(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
         helper.make_node("Mul", [f"{base}_f32", f"{base}_scale"], [f"{base}_product"]),
     ]
     return _with_bias(node, f"{base}_product", nodes)
+
+
+def _columns(view: Graph, base: str, weight: np.ndarray) -> tuple[str, str, str]:
+    """The constants of a symmetric int8 matrix with one scale a column: codes, scales, zeros."""
+    scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / 127  # (columns,)
+    return (
+        view.add_constant(f"{base}_w8", np.clip(np.round(weight / scale), -127, 127).astype(np.int8)),
+        view.add_constant(f"{base}_w8_scale", scale.astype(np.float32)),
+        view.add_constant(f"{base}_w8_zero", np.zeros(len(scale), np.int8)),
+    )
+
+
+class _Int8:
+    """Activations quantized by fixed ranges (uint8, one scale a tensor), weights as in `_int8`: quantize–dequantize pairs,
+    which the runtime fuses into integer products when it opens the model."""
+
+    def __init__(self, ranges: Ranges) -> None:
+        self._ranges = ranges
+        self._done: set[str] = set()  # inputs that are quantized already: several matrices may multiply one
+
+    def __call__(self, view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
+        base, source = node.output[0], node.input[0]
+        wide, product = f"{base}_w32", f"{base}_product"
+        nodes = [] if source in self._done else self._quantized(view, source)
+        nodes += [
+            helper.make_node("DequantizeLinear", [*_columns(view, base, weight)], [wide], axis=1),
+            helper.make_node("MatMul", [f"{source}_x32", wide], [product]),
+        ]
+        return _with_bias(node, product, nodes)
+
+    def _quantized(self, view: Graph, source: str) -> list[Node]:
+        self._done.add(source)
+        low, high = self._ranges[source]
+        scale = max((high - low) / 255, 1e-9)
+        scale_name = view.add_constant(f"{source}_x8_scale", np.array(scale, np.float32))
+        zero_name = view.add_constant(f"{source}_x8_zero", np.array(np.clip(round(-low / scale), 0, 255), np.uint8))
+        return [
+            helper.make_node("QuantizeLinear", [source, scale_name, zero_name], [f"{source}_x8"]),
+            helper.make_node("DequantizeLinear", [f"{source}_x8", scale_name, zero_name], [f"{source}_x32"]),
+        ]
 
 
 def _four_bits(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:

@@ -1,0 +1,24 @@
+"""Measure an artifact: its logits over a whole split, latency against the reference, size, memory. Never the torch module."""
+
+from autocompress.measure.fresh import fresh_process, size_mb
+from autocompress.measure.inputs import Feeds, latency_feeds, logits_of
+from autocompress.measure.latency import QUICK, THOROUGH, Effort, measure_latency
+from autocompress.measure.machine import conditions, cpu_flags, cpu_name, machine
+from autocompress.measure.noise import Patience
+
+__all__ = [
+    "QUICK",
+    "THOROUGH",
+    "Effort",
+    "Feeds",
+    "Patience",
+    "conditions",
+    "cpu_flags",
+    "cpu_name",
+    "fresh_process",
+    "latency_feeds",
+    "logits_of",
+    "machine",
+    "measure_latency",
+    "size_mb",
+]

@@ -1,0 +1,66 @@
+"""Which bits a runtime really has kernels for: found by running a small graph in each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from autocompress import registry
+from autocompress.errors import DeviceLost, UsageError
+from autocompress.recipe import Scalar
+from autocompress.runtimes import Dialect
+
+Run = Callable[[bytes, Mapping[str, np.ndarray]], np.ndarray]  # a model's bytes and its inputs -> its output
+PROBE = {"input_ids": np.arange(8, dtype=np.int64)[None]}
+RANGES = {"rows": (-4.0, 4.0)}  # of the probe's activations
+DECISIONS = ("weight_bits", "embedding_bits")
+
+
+def probed(run: Run, dialect: Dialect) -> dict[str, tuple[Scalar, ...]]:
+    """Values of each decision that run, said in that dialect."""
+    dialect = replace(dialect, ranges=RANGES if dialect.static else None)
+    bits = {decision: _running(decision, run, dialect) for decision in DECISIONS}
+    return {**bits, "attention": tuple(registry.names("attentions"))}
+
+
+def _running(decision: str, run: Run, dialect: Dialect) -> tuple[int, ...]:
+    technique = registry.load("techniques", decision)
+    exact = run(_small_graph().SerializeToString(), PROBE)
+    return tuple(bits for bits in technique.VALUES if bits == 32 or _runs(technique.apply, bits, dialect, run, exact))
+
+
+def _runs(apply: Callable[[Any, int, Dialect], None], bits: int, dialect: Dialect, run: Run, exact: np.ndarray) -> bool:
+    """Whether a table and a matrix in so many bits give about what they give in 32."""
+    graph = _small_graph()
+    try:
+        apply(graph, bits, dialect)
+        rough = run(graph.SerializeToString(), PROBE)
+    except (DeviceLost, UsageError):
+        raise
+    except Exception:  # runtimes raise types of their own where they have no kernel
+        return False
+    return rough.shape == exact.shape and bool(np.abs(rough - exact).mean() < np.abs(exact).mean())
+
+
+def _small_graph() -> Any:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    tensors = {"table": rng.normal(size=(64, 128)), "matrix": rng.normal(size=(128, 64))}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+            helper.make_node("MatMul", ["rows", "matrix"], ["y"]),
+        ],
+        "probe",
+        [helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "sequence"])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in tensors.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    model.ir_version = 10
+    return model

@@ -1,0 +1,77 @@
+"""OpenVINO on the CPU, compiled with its defaults but for the number of threads: fp32 files run in bf16 where the CPU has it.
+
+It reads the same ONNX files. 8-bit matrices want fixed activation scales (quantize–dequantize pairs), which it runs about as
+fast and as well as NNCF's graphs; scales taken at each call it runs several times slower (studies/LOG.md). Of onnxruntime's own
+operators it reads some and dies of others (2-bit MatMulNBits: a segmentation fault), so that none are said to it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autocompress.recipe import Scalar
+from autocompress.runtimes import Dialect
+from autocompress.runtimes._probing import Run, probed
+
+MODEL_FILES = ("model.onnx",)
+DIALECT = Dialect(contrib=False, static=True)
+
+
+def available() -> str | None:
+    """The runtime's version, or null where it is not installed."""
+    return metadata.version("openvino") if util.find_spec("openvino") else None
+
+
+def load() -> Any:
+    """The package, without the one beside it that tells its makers of every import."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # "not to be found"; it has a stub for that
+    import openvino
+
+    return openvino
+
+
+class OpenvinoSession:
+    """A default `openvino.CompiledModel`."""
+
+    def __init__(self, model: Path, threads: int) -> None:
+        self._compiled = _core().compile_model(str(model), "CPU", {"INFERENCE_NUM_THREADS": threads})
+        self.inputs = tuple(entry.get_any_name() for entry in self._compiled.inputs)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Logits (batch, labels)."""
+        return np.asarray(self._compiled({name: feeds[name] for name in self.inputs})[0])
+
+
+def open_session(folder: Path, threads: int) -> OpenvinoSession:
+    """Open an artifact's model.onnx."""
+    return OpenvinoSession(folder / "model.onnx", threads)
+
+
+def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
+    """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
+    return _supported(run or _run_here)
+
+
+@cache
+def _supported(run: Run) -> dict[str, tuple[Scalar, ...]]:
+    return probed(run, DIALECT)
+
+
+def _run_here(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "model.onnx").write_bytes(model)
+        return open_session(Path(place), 1).run(feeds)
+
+
+@cache
+def _core() -> Any:
+    """One for the process, as its documentation wants."""
+    return load().Core()

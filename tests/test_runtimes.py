@@ -1,0 +1,170 @@
+"""One contract for every way to run an artifact."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from autocompress import registry
+from autocompress.cli import main
+from autocompress.deploy import deploy
+from autocompress.plan import read_plan
+from autocompress.runtimes import name_of, runtime_of
+from autocompress.search import run_search
+from autocompress.show.progress import SilentDisplay
+from autocompress.store import Store
+from autocompress.study import read_study
+from autocompress.surgery import Candidate
+from autocompress.techniques import weight_bits
+from tests.models import tiny_batch, tiny_candidate
+from tests.tiny import tiny_study, tiny_tokenizer
+
+ROUNDING = {
+    "onnxruntime": 1e-4,
+    "openvino": 0.05,
+}  # of logits that differ by about 1; OpenVINO computes in bf16 where it can
+
+
+@pytest.fixture(params=registry.names("runtimes"))
+def runtime(request: pytest.FixtureRequest) -> ModuleType:
+    """Each that can run here."""
+    module = registry.load("runtimes", request.param)
+    if module.available() is None:
+        pytest.skip(f"{request.param} is not installed here, or has no device")
+    return module
+
+
+def short_name(runtime: ModuleType) -> str:
+    return runtime.__name__.rpartition(".")[2]
+
+
+def inputs(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """A batch for a tiny BERT, some of it padding."""
+    return {name: tensor.numpy() for name, tensor in tiny_batch("bert", rows, length, seed=seed).items()}
+
+
+def deployed(candidate: Candidate, runtime: ModuleType, folder: Path) -> Path:
+    """The candidate's artifact for a runtime."""
+    folder.mkdir(parents=True)
+    rows = [inputs(4, 20, seed) for seed in range(8)]
+    deploy(candidate, tiny_tokenizer("bert"), False, short_name(runtime), folder, lambda: rows)
+    return folder
+
+
+def test_a_runtime_gives_the_logits_of_torch_at_every_shape(runtime: ModuleType, tmp_path: Path) -> None:
+    candidate = tiny_candidate(depth=2, head_sparsity=0.5, ffn_sparsity=0.5)
+    folder = deployed(candidate, runtime, tmp_path / "a")
+    session = runtime.open_session(folder, 1)
+    for rows, length in ((1, 5), (3, 17), (1, 9), (5, 40)):
+        feed = inputs(rows, length)
+        with torch.no_grad():
+            expected = candidate.model(**{name: torch.from_numpy(array) for name, array in feed.items()}).logits.numpy()
+        np.testing.assert_allclose(session.run(feed), expected, atol=ROUNDING[short_name(runtime)])
+
+
+@pytest.mark.parametrize(("attention", "window"), [("local", 4), ("linear", None)])
+def test_what_a_runtime_says_of_attentions_holds(
+    runtime: ModuleType, attention: str, window: int | None, tmp_path: Path
+) -> None:
+    assert attention in runtime.supported()["attention"]
+    candidate = tiny_candidate(attention=attention, attention_window=window)
+    feed = inputs(2, 9)
+    with torch.no_grad():
+        expected = candidate.model(**{name: torch.from_numpy(array) for name, array in feed.items()}).logits.numpy()
+    found = runtime.open_session(deployed(candidate, runtime, tmp_path / "a"), 1).run(feed)
+    np.testing.assert_allclose(found, expected, atol=ROUNDING[short_name(runtime)])
+
+
+@pytest.mark.parametrize(
+    ("decision", "bits", "off"),
+    [("weight_bits", bits, off) for bits, off in {16: 0.05, 8: 0.2, 4: 1.0, 2: 4.0}.items()]
+    + [("embedding_bits", bits, off) for bits, off in {8: 0.1, 4: 1.0}.items()],
+)
+def test_what_a_runtime_says_of_bits_holds(
+    runtime: ModuleType, decision: str, bits: int, off: float, tmp_path: Path
+) -> None:
+    if bits not in runtime.supported()[decision]:
+        pytest.skip(f"{short_name(runtime)} has no kernels for {decision} {bits}")
+    wide, narrow = tiny_candidate(), tiny_candidate(**{decision: bits})
+    folders = deployed(wide, runtime, tmp_path / "32"), deployed(narrow, runtime, tmp_path / "n")
+    exact, rough = (runtime.open_session(folder, 1).run(inputs(4, 20)) for folder in folders)
+    assert np.abs(rough - exact).max() < off
+    sizes = [(folder / "model.onnx").stat().st_size for folder in folders]
+    assert sizes[1] < 0.95 * sizes[0]
+
+
+def test_an_artifact_says_which_runtime_it_is_for(runtime: ModuleType, tmp_path: Path) -> None:
+    folder = deployed(tiny_candidate(depth=1), runtime, tmp_path / "a")
+    assert name_of(folder) == short_name(runtime)
+    assert runtime_of(folder) is runtime
+    (folder / "recipe.json").write_text("{}")
+    assert name_of(folder) == "onnxruntime"  # of those that were made before there was another
+
+
+def test_ranges_are_of_what_the_matrices_multiply() -> None:
+    rows = [{"x": np.array([[1.0, -2.0]], np.float32)}, {"x": np.array([[0.5, 3.0]], np.float32)}]
+    weight = onnx.numpy_helper.from_array(np.eye(2, 16, dtype=np.float32), "w")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Abs", ["x"], ["y"]), onnx.helper.make_node("MatMul", ["y", "w"], ["z"])],
+        "small",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 2])],
+        [onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, None)],
+        [weight],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    assert weight_bits.activation_ranges(model, rows) == {"y": (0.0, 3.0)}
+    with pytest.raises(ValueError, match="some rows are needed"):
+        weight_bits.activation_ranges(model, [])
+
+
+def test_openvino_tells_nobody() -> None:
+    """It comes with a package that tells its makers of every import; that one must not be loaded."""
+    if registry.load("runtimes", "openvino").available() is None:
+        pytest.skip("openvino is not installed here")
+    code = (
+        "import sys; from autocompress.runtimes import openvino; openvino.supported()"
+        "; assert 'openvino' in sys.modules; assert not any('openvino_telemetry' in name and module"
+        " for name, module in sys.modules.items())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_one_candidate_has_an_artifact_for_each_runtime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if registry.load("runtimes", "openvino").available() is None:
+        pytest.skip("openvino is not installed here")
+    devices = {"plain": {"tokens": 8}, "vino": {"runtime": "openvino", "tokens": 8}}
+    space = {"weight_bits": [8, 32], "embedding_bits": 8}
+    file = tiny_study(tmp_path, space=space, budget={"trials": 2}, device={}, devices=devices)
+    plan = read_plan(file)
+    run_search(plan, display=SilentDisplay(), offline=True)
+    assert plan.artifacts.path is not None
+    store, views = Store(plan.artifacts.path), [read_study(plan.storage, plan.study, name) for name in devices]
+    for trial in (0, 1, 2):
+        artifacts = [view.row(trial).sha256 for view in views]
+        assert [name_of(store.artifact(sha256 or "")) for sha256 in artifacts] == ["onnxruntime", "openvino"]
+    for view in views:
+        assert all(row.quality is not None and row.latency_ms for row in view.rows)
+        assert all(row.test_quality is not None for row in view.front)
+    trial = views[1].front[0].trial
+    for device, runtime in (("plain", "onnxruntime"), ("vino", "openvino")):
+        to = tmp_path / device
+        command = ["export", str(file), "--device", device, "--trial", str(trial), "--to", str(to)]
+        assert main(command) == 0
+        assert main(["verify", str(to)]) == 0
+        capsys.readouterr()
+        assert main(["measure", str(to), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["conditions"]["runtime"] == runtime
+        card = (to / "README.md").read_text()
+        assert f"import {runtime}" in card
+        code = card.split("```python\n")[1].split("```")[0]
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=to, capture_output=True)
+    assert main(["clean", str(file), "--yes"]) == 0
+    assert main(["export", str(file), "--device", "vino", "--trial", str(trial), "--to", str(tmp_path / "again")]) == 0
