@@ -87,7 +87,8 @@ def export_command(located: Located, view: StudyView, trial: int) -> str:
     folder = file.parent / view.name if file.suffix in (".yaml", ".yml") else Path(view.name)
     names = (folder / f"trial-{trial}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000))))
     to = next(path for path in names if not path.exists())
-    return command_line(["export", *located.words(), "--trial", str(trial), "--to", to])
+    device = ["--device", view.device] if view.device in view.devices[1:] else []
+    return command_line(["export", *located.words(), "--trial", str(trial), *device, "--to", to])
 
 
 def metric_of(view: StudyView) -> str:

@@ -166,5 +166,8 @@ def test_one_candidate_has_an_artifact_for_each_runtime(tmp_path: Path, capsys: 
         assert f"import {runtime}" in card
         code = card.split("```python\n")[1].split("```")[0]
         subprocess.run([sys.executable, "-c", code], check=True, cwd=to, capture_output=True)
+    capsys.readouterr()
+    assert main(["pick", str(file), "--device", "vino", "--max-drop", "1"]) == 0
+    assert "--device vino --to" in capsys.readouterr().out
     assert main(["clean", str(file), "--yes"]) == 0
     assert main(["export", str(file), "--device", "vino", "--trial", str(trial), "--to", str(tmp_path / "again")]) == 0

@@ -168,8 +168,8 @@ class _Desk:
     def pair(self) -> Pair:
         """A block of the reference and one of the model."""
         before = Moment.now()
-        reference = _block(self._reference, self._feeds, self._calls[1])
-        own = _block(self._own, self._feeds, self._calls[0])
+        reference = block(self._reference, self._feeds, self._calls[1])
+        own = block(self._own, self._feeds, self._calls[0])
         return Pair(own, reference, Moment.now().others_since(before))
 
     def cold_ms(self) -> float:
@@ -205,7 +205,7 @@ def block_calls(seconds: float, block_seconds: float) -> int:
     return int(np.clip(block_seconds / seconds, FEWEST_CALLS, BLOCK_CALLS))
 
 
-def _block(session: Session, feeds: Feeds, calls: int) -> np.ndarray:
+def block(session: Session, feeds: Feeds, calls: int) -> np.ndarray:
     """Seconds of each call of one block, the warm-up dropped."""
     seconds = [_seconds(session, feeds[call % len(feeds)]) for call in range(calls)]
     return np.array(seconds[min(WARM_UP, calls // 6) :])
