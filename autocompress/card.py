@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import __version__
-from autocompress.measurement import Measurement, Quality, Result
+from autocompress.measurement import Measurement, Quality, Result, operators_in_words
 from autocompress.runtimes import name_of
 from autocompress.study import StudyView
 from autocompress.study.details import Details
@@ -83,6 +83,7 @@ def measurement_json(about: About) -> str:
 def model_card(about: About, folder: Path) -> str:
     """The model card, in Markdown; `folder` holds the model already."""
     kind = about.view.plan["task"]["kind"]
+    ran = about.measurement.conditions.get("operators")
     what = "The teacher itself" if about.row.trial == 0 else f"A smaller, faster version of `{about.teacher}`"
     parts = [
         f"# {about.view.name}, trial {about.row.trial}",
@@ -90,6 +91,7 @@ def model_card(about: About, folder: Path) -> str:
         "## How good, how fast, how large",
         _numbers(about),
         _conditions(about),
+        *([f"{operators_in_words(ran)}. All of them: `measurement.json`."] if ran else []),
         *(_elsewhere(device, seen, about.metric) for device, seen in about.details.outcome.elsewhere.items()),
         "## How it was made",
         _making(about),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from autocompress.recipe import Recipe
+
+NAMED_OPERATORS = 4  # in a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,26 @@ class Latency:
     noise: str | None = None  # what else took the machine's time, in words; null: nothing that could be seen
     cold_ms: float | None = None  # median of calls that each find the caches full of the reference
     throughput: float | None = None  # texts per second, in batches of 32 (or the device's, where that is larger)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """Operators of one kind as a runtime really ran them, in one forward pass."""
+
+    name: str
+    precision: str  # what it computed in, or read
+    where: str  # by which provider or kernel
+    fallback: bool  # not by the one that was wanted: another provider, or plain reference code
+    count: int
+    share: float  # of the time of all operators
+
+
+def operators_in_words(ran: Sequence[Mapping[str, Any]]) -> str:
+    """Of operators as JSON: how many, what took most of their time, and what a fallback ran."""
+    most = ", ".join(f"{one['name']} ({one['precision']}) {100 * one['share']:.0f} %" for one in ran[:NAMED_OPERATORS])
+    fell = sorted({one["name"] for one in ran if one["fallback"]})
+    back = f"; by reference code or another provider: {', '.join(fell)}" if fell else ""
+    return f"{sum(one['count'] for one in ran)} operators a pass; of their time {most}{back}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -89,6 +89,9 @@ class Here:
         conditions = measure.conditions(
             device.runtime, device.threads, device.batch, device.tokens, self.seed, latency.noise
         )
+        if fresh:
+            operators = self.runtime.audit(artifact, feeds[0], device.threads)
+            conditions["operators"] = [asdict(operator) for operator in operators]
         if waited is not None:
             conditions["device_lease"] = f"held alone, other workers paused; waited {waited:.1f} s for them"
         return Timed(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)

@@ -16,6 +16,7 @@ import torch
 from autocompress import registry
 from autocompress.cli import main
 from autocompress.deploy import deploy
+from autocompress.errors import AutocompressError
 from autocompress.plan import read_plan
 from autocompress.runtimes import name_of, runtime_of
 from autocompress.search import run_search
@@ -29,6 +30,7 @@ from tests.tiny import tiny_study, tiny_tokenizer
 
 ROUNDING = {
     "onnxruntime": 1e-4,
+    "onnxruntime_cuda": 5e-3,
     "openvino": 0.05,
 }  # of logits that differ by about 1; OpenVINO computes in bf16 where it can
 
@@ -101,6 +103,20 @@ def test_what_a_runtime_says_of_bits_holds(
     assert sizes[1] < 0.95 * sizes[0]
 
 
+def test_an_audit_tells_what_ran_in_which_precision(runtime: ModuleType, tmp_path: Path) -> None:
+    found = {}
+    for bits in (32, 8):
+        folder = deployed(tiny_candidate(weight_bits=bits), runtime, tmp_path / str(bits))
+        found[bits] = runtime.audit(folder, inputs(1, 9), 1)
+        assert sum(one.share for one in found[bits]) == pytest.approx(1, abs=0.01)
+        assert all(one.count >= 1 for one in found[bits])
+    narrow = {bits: sum(one.count for one in ran if "8" in one.precision) for bits, ran in found.items()}
+    assert narrow[8] >= 12 + narrow[32]  # four matrices in each of three layers
+    matrices = {"MatMul", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "FullyConnected"}
+    assert any(one.name in matrices and "8" in one.precision for one in found[8])
+    assert not any(one.name in matrices and "8" in one.precision for one in found[32])
+
+
 def test_an_artifact_says_which_runtime_it_is_for(runtime: ModuleType, tmp_path: Path) -> None:
     folder = deployed(tiny_candidate(depth=1), runtime, tmp_path / "a")
     assert name_of(folder) == short_name(runtime)
@@ -123,6 +139,19 @@ def test_ranges_are_of_what_the_matrices_multiply() -> None:
     assert weight_bits.activation_ranges(model, rows) == {"y": (0.0, 3.0)}
     with pytest.raises(ValueError, match="some rows are needed"):
         weight_bits.activation_ranges(model, [])
+
+
+def test_a_session_on_the_gpu_does_not_run_on_the_cpu_instead(tmp_path: Path) -> None:
+    """onnxruntime itself would, with a warning."""
+    cuda = registry.load("runtimes", "onnxruntime_cuda")
+    if cuda.available() is not None:
+        pytest.skip("there is a GPU here")
+    folder = deployed(tiny_candidate(depth=1), registry.load("runtimes", "onnxruntime"), tmp_path / "a")
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(AutocompressError, match="would run on the CPU; install onnxruntime-gpu"),
+    ):
+        cuda.open_session(folder, 1)
 
 
 def test_openvino_tells_nobody() -> None:

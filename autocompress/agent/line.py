@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections import OrderedDict
 from contextlib import suppress
@@ -21,6 +22,7 @@ from autocompress.agent.work import Run
 MOST_WAITING, MOST_WAITING_BYTES = 256, 64_000_000
 MOST_KEPT_BYTES = 64_000_000  # of answers that nobody fetched yet
 MOST_ANSWER_BYTES = 64_000_000
+MOST_FILE_BYTES = 16_000_000
 KEPT_SECONDS = 600.0
 
 
@@ -93,16 +95,17 @@ class Line:
 
     async def _do(self, job: Job) -> None:
         models = [job.run.model, *([job.run.reference] if job.run.reference else [])]
-        with self.shelf.using(*models) as folders:
-            output = await self._in_a_process(job, [str(folder) for folder in folders])
+        with self.shelf.using(*models) as folders, tempfile.TemporaryDirectory() as place:
+            output = await self._in_a_process(job, [str(folder) for folder in folders], place)
         header, _, job.answer = output.partition(b"\n")
         job.header = json.loads(header)
 
-    async def _in_a_process(self, job: Job, folders: list[str]) -> bytes:
+    async def _in_a_process(self, job: Job, folders: list[str], place: str) -> bytes:
+        """The output of the process that does it; `place` is the only folder it writes into."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "autocompress.agent.work",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            env=_environment(), start_new_session=True, preexec_fn=self._bounds, limit=1 << 20,
+            env=_environment() | {"TMPDIR": place}, start_new_session=True, preexec_fn=self._bounds, limit=1 << 20,
         )  # fmt: skip
         lines: list[str] = []
         header = job.run.model_dump_json().encode() + b"\n" + json.dumps(folders).encode() + b"\n"
@@ -128,7 +131,7 @@ class Line:
         """Limits of the process, set before it starts."""
         resource.setrlimit(resource.RLIMIT_AS, (self.memory_bytes, self.memory_bytes))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no file
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_FILE_BYTES, MOST_FILE_BYTES))  # a profile, in its own folder
 
     def _forget(self) -> None:
         """Answers are kept for a while, for those who lost the connection."""

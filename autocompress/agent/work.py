@@ -86,6 +86,8 @@ def main() -> None:
     memory_mb, start_ms = ask() if run.fresh else (None, None)
     tokens = run.lengths[0] if len(set(run.lengths)) == 1 else "data"
     conditions = measure.conditions(run.runtime, run.threads, run.batch, tokens, 0, latency.noise)
+    if run.fresh:
+        conditions["operators"] = [asdict(one) for one in runtime.audit(Path(folders[0]), feeds[0], run.threads)]
     timed = Timed(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)
     _answer(asdict(timed), b"")
 

@@ -28,11 +28,10 @@ def conditions(
 
 def machine(runtime: str) -> dict[str, object]:
     """What a model's outputs depend on here: on another machine they may differ by rounding."""
-    return {
-        "runtime_version": registry.load("runtimes", runtime).available(),
-        "cpu": cpu_name(),
-        "cpu_flags": cpu_flags(),
-    }
+    module = registry.load("runtimes", runtime)
+    found: dict[str, object] = {"runtime_version": module.available(), "cpu": cpu_name(), "cpu_flags": cpu_flags()}
+    gpu = module.accelerator() if hasattr(module, "accelerator") else None
+    return found | ({"gpu": gpu} if gpu else {})
 
 
 def cpu_name() -> str:

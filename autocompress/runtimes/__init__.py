@@ -2,14 +2,16 @@
 
 A runtime file offers `available() -> str | None` (its version, null where it cannot run here), `supported(run)` (the values
 of each decision that it really runs here, or wherever `run` runs a model), `open_session(folder, threads) -> Session`,
-`load()` (imports its package), `MODEL_FILES` (what it loads; size_mb counts these and their external data) and `DIALECT` (how
-it wants fewer bits to be said).
+`audit(folder, feed, threads)` (which operators ran, in which precision and by what), `load()` (imports its package),
+`MODEL_FILES` (what it loads; size_mb counts these and their external data) and `DIALECT` (how it wants fewer bits to be said).
+Where it does not run on the CPU, `accelerator()` names what it runs on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from autocompress import registry
+from autocompress.measurement import Operator
 
 USUAL = "onnxruntime"  # of artifacts that do not say
 Ranges = Mapping[str, tuple[float, float]]  # tensor -> its lowest and highest value
@@ -40,6 +43,23 @@ class Dialect:
 
 
 USUAL_DIALECT = Dialect()
+
+
+def summed(calls: Iterable[tuple[tuple[str, str, str, bool], float]], passes: int) -> list[Operator]:
+    """Calls (name, precision, where, fallback; seconds) in some passes, by kind; those that took longest come first."""
+    counts: Counter[tuple[str, str, str, bool]] = Counter()
+    seconds: defaultdict[tuple[str, str, str, bool], float] = defaultdict(float)
+    for kind, took in calls:
+        counts[kind] += 1
+        seconds[kind] += took
+    total = sum(seconds.values()) or 1.0
+    return [
+        Operator(
+            name=kind[0], precision=kind[1], where=kind[2], fallback=kind[3], count=round(counts[kind] / passes),
+            share=round(took / total, 4),
+        )
+        for kind, took in sorted(seconds.items(), key=lambda item: (-item[1], item[0]))
+    ]  # fmt: skip
 
 
 def name_of(artifact: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
@@ -10,17 +12,24 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.measurement import Operator
 from autocompress.recipe import Scalar
-from autocompress.runtimes import USUAL_DIALECT
+from autocompress.runtimes import USUAL_DIALECT, summed
 from autocompress.runtimes._probing import Run, probed
 
+PROVIDERS = ("CPUExecutionProvider",)
+PASSES = 5  # of an audit
+PACKAGES = ("onnxruntime", "onnxruntime-gpu")  # either brings the module
 MODEL_FILES = ("model.onnx",)
 DIALECT = USUAL_DIALECT
 
 
 def available() -> str | None:
     """The runtime's version, or null where it is not installed."""
-    return metadata.version("onnxruntime") if util.find_spec("onnxruntime") else None
+    if util.find_spec("onnxruntime") is None:
+        return None
+    known = {one.name: one.version for name in PACKAGES for one in metadata.distributions(name=name)}
+    return next((known[name] for name in PACKAGES if name in known), None)
 
 
 def load() -> Any:
@@ -33,13 +42,22 @@ def load() -> Any:
 class OnnxSession:
     """A default `onnxruntime.InferenceSession`."""
 
-    def __init__(self, model: str | bytes, threads: int) -> None:
+    def __init__(
+        self, model: str | bytes, threads: int, providers: Sequence[str] = PROVIDERS, profile: str | None = None
+    ) -> None:
         onnxruntime = load()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, profile
+        self._session = onnxruntime.InferenceSession(model, options, providers=list(providers))
+        self.providers = tuple(self._session.get_providers())
         self.inputs = tuple(entry.name for entry in self._session.get_inputs())
+
+    def end_profiling(self) -> str:
+        """The file with the profile, where one was asked for."""
+        return str(self._session.end_profiling())
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
         """Logits (batch, labels)."""
@@ -50,6 +68,29 @@ class OnnxSession:
 def open_session(folder: Path, threads: int) -> OnnxSession:
     """Open an artifact's model.onnx."""
     return OnnxSession(str(folder / "model.onnx"), threads)
+
+
+def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Operator]:
+    """The operators of a forward pass, from the runtime's own profile."""
+    return profiled(folder, feed, threads, PROVIDERS)
+
+
+def profiled(folder: Path, feed: Mapping[str, np.ndarray], threads: int, providers: Sequence[str]) -> list[Operator]:
+    """See `audit`; the first provider is the wanted one."""
+    with tempfile.TemporaryDirectory() as place:
+        session = OnnxSession(str(folder / "model.onnx"), threads, providers, f"{place}/profile")
+        for _ in range(PASSES):
+            session.run(feed)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    told = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
+    return summed(((_kind(event["args"], providers[0]), event["dur"] / 1e6) for event in told), PASSES)
+
+
+def _kind(told: Mapping[str, Any], wanted: str) -> tuple[str, str, str, bool]:
+    types = {name for entry in told["input_type_shape"] for name in entry}
+    numbers = types & {"int8", "uint8"} or types & {"float16", "float"} or types
+    provider = told["provider"]
+    return told["op_name"], " ".join(sorted(numbers)), provider, provider != wanted
 
 
 def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:

@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.measurement import Operator
 from autocompress.recipe import Scalar
-from autocompress.runtimes import Dialect
+from autocompress.runtimes import Dialect, summed
 from autocompress.runtimes._probing import Run, probed
 
+PASSES = 3  # of an audit: the last one counts
 MODEL_FILES = ("model.onnx",)
 DIALECT = Dialect(contrib=False, static=True)
 
@@ -41,18 +43,37 @@ def load() -> Any:
 class OpenvinoSession:
     """A default `openvino.CompiledModel`."""
 
-    def __init__(self, model: Path, threads: int) -> None:
-        self._compiled = _core().compile_model(str(model), "CPU", {"INFERENCE_NUM_THREADS": threads})
+    def __init__(self, model: Path, threads: int, profile: bool = False) -> None:
+        options = {"INFERENCE_NUM_THREADS": threads, **({"PERF_COUNT": True} if profile else {})}
+        self._compiled = _core().compile_model(str(model), "CPU", options)
         self.inputs = tuple(entry.get_any_name() for entry in self._compiled.inputs)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
         """Logits (batch, labels)."""
         return np.asarray(self._compiled({name: feeds[name] for name in self.inputs})[0])
 
+    def counters(self) -> list[Any]:
+        """Of the last run, where a profile was asked for."""
+        return list(self._compiled._infer_request.profiling_info)  # the request that a plain call makes and keeps
+
 
 def open_session(folder: Path, threads: int) -> OpenvinoSession:
     """Open an artifact's model.onnx."""
     return OpenvinoSession(folder / "model.onnx", threads)
+
+
+def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Operator]:
+    """The operators of a forward pass, from the runtime's own counters; what it fused into others does not run."""
+    session = OpenvinoSession(folder / "model.onnx", threads, profile=True)
+    for _ in range(PASSES):
+        session.run(feed)
+    told = [one for one in session.counters() if str(one.status).endswith(".EXECUTED")]
+    return summed(((_kind(one), one.real_time.total_seconds()) for one in told), 1)
+
+
+def _kind(told: Any) -> tuple[str, str, str, bool]:
+    kernel, _, precision = told.exec_type.rpartition("_")
+    return told.node_type, precision.lower(), kernel, kernel.startswith("ref")
 
 
 def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autocompress.front import WORST
-from autocompress.measurement import Result
+from autocompress.measurement import Result, operators_in_words
 from autocompress.show.numbers import counted, drop_text, duration, megabytes, ms, points, room, times
 from autocompress.show.tables import Split
 
@@ -97,6 +97,7 @@ def figures_sentences(figures: Figures) -> list[str]:
         f"latency {ms(figures.latency_ms)} ms (median), {ms(figures.latency_p95_ms)} ms (95th percentile){faster}",
         f"size {megabytes(figures.size_mb)} MB{smaller}{memory}",
         *further_figures(figures),
+        *([operators_in_words(held["operators"])] if held.get("operators") else []),
         f"{held['runtime']} {held['runtime_version']}, {held['threads']} thread(s), batch {held['batch']}, "
         f"{held['tokens']} tokens, {held['cpu']}{noise}",
     ]
