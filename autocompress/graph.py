@@ -82,6 +82,8 @@ def tidy(model: onnx.ModelProto) -> None:
     """The rewrites that every exported graph gets. None changes a result by more than rounding."""
     keep_leading_dimensions(model)
     shield_residuals(model)
+    look_up_masks(model)
+    cut_positions(model)
 
 
 def keep_leading_dimensions(model: onnx.ModelProto) -> None:
@@ -138,3 +140,81 @@ def shield_residuals(model: onnx.ModelProto) -> None:
         return None
 
     graph.rewrite(change)
+
+
+def look_up_masks(model: onnx.ModelProto) -> None:
+    """From a keep-mask to what is added to scores by one look-up, instead of two casts, a subtraction and a product; and one
+    Unsqueeze instead of two. A mask holds 0 and 1."""
+    graph = Graph(model)
+    constants, producers = graph.constants(), graph.producers()
+    masks = {entry.name for entry in model.graph.input}
+
+    def change(node: Node) -> list[Node] | None:
+        if node.op_type == "Mul" and node.input[1] in constants:
+            factor, less = constants[node.input[1]], producers.get(node.input[0])
+            if less is None or less.op_type != "Sub" or less.input[1] not in constants or factor.size != 1:
+                return None
+            mask = _behind_casts(less.input[0], producers)
+            if mask not in masks:
+                return None
+            table = (np.array([0.0, 1.0]) - constants[less.input[1]].reshape(-1)) * factor.reshape(-1)
+            name = graph.add_constant(f"{node.output[0]}_of", table.astype(factor.dtype))
+            return [helper.make_node("Gather", [name, mask], list(node.output))]
+        if node.op_type == "Unsqueeze" and _is_at_1(node, constants):
+            inner = producers.get(node.input[0])
+            if inner is not None and inner.op_type == "Unsqueeze" and _is_at_1(inner, constants):
+                axes = graph.add_constant(f"{node.output[0]}_axes", np.array([1, 2], np.int64))
+                return [helper.make_node("Unsqueeze", [inner.input[0], axes], list(node.output))]
+        return None
+
+    graph.rewrite(change)
+
+
+def _behind_casts(name: str, producers: dict[str, Node]) -> str:
+    """What a value was before it was cast, however often."""
+    while name in producers and producers[name].op_type == "Cast":
+        name = producers[name].input[0]
+    return name
+
+
+def _is_at_1(node: Node, constants: dict[str, np.ndarray]) -> bool:
+    return node.input[1] in constants and constants[node.input[1]].reshape(-1).tolist() == [1]
+
+
+def cut_positions(model: onnx.ModelProto) -> None:
+    """The numbers 0, 1, … of the tokens cut from a constant, instead of counted at each call."""
+    graph = Graph(model)
+    constants, producers = graph.constants(), graph.producers()
+
+    def change(node: Node) -> list[Node] | None:
+        if node.op_type != "Gather" or node.input[0] not in constants or node.input[1] not in producers:
+            return None
+        count = producers[node.input[1]]
+        shape = _length_of(count, constants, producers) if count.op_type == "Range" else None
+        if shape is None:
+            return None
+        base, rows = node.output[0], len(constants[node.input[0]])
+        numbers = graph.add_constant(f"{base}_numbers", np.arange(rows, dtype=np.int64))
+        zero = graph.add_constant(f"{base}_first", np.zeros(1, np.int64))
+        return [
+            helper.make_node("Shape", [shape], [f"{base}_length"], start=1, end=2),
+            helper.make_node("Slice", [numbers, zero, f"{base}_length", zero], [f"{base}_places"]),
+            helper.make_node("Gather", [node.input[0], f"{base}_places"], list(node.output)),
+        ]
+
+    graph.rewrite(change)
+
+
+def _length_of(count: Node, constants: dict[str, np.ndarray], producers: dict[str, Node]) -> str | None:
+    """The value whose second dimension a Range counts up to, from 0 in steps of 1; null where it does something else."""
+    start, limit, step = count.input
+    if not all(name in constants for name in (start, step)) or [int(constants[name]) for name in (start, step)] != [
+        0,
+        1,
+    ]:
+        return None
+    entry = producers.get(_behind_casts(limit, producers))
+    if entry is None or entry.op_type != "Gather" or constants.get(entry.input[1], np.array(0)) != 1:
+        return None
+    shape = producers.get(entry.input[0])
+    return shape.input[0] if shape is not None and shape.op_type == "Shape" else None

@@ -177,6 +177,7 @@ class Result:
     throughput: float | None = None
     start_ms: float | None = None
     on_front: bool = False
+    ties: tuple[int, ...] = ()  # other trials on the front that the measurements cannot tell it from
     seconds: float | None = None
     sha256: str | None = None
     disagreement: float | None = None

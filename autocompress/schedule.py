@@ -90,7 +90,7 @@ class Known:
     @property
     def hypervolume(self) -> float:
         """Of the front; 0 before the teacher is measured."""
-        return hypervolume(self.front, self.reference) if self.reference else 0.0
+        return hypervolume([self.rows[trial] for trial in self._front], self.reference) if self.reference else 0.0
 
 
 @dataclass(frozen=True)

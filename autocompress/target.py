@@ -82,13 +82,14 @@ class Here:
 
     def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, fresh: bool) -> Timed:
         device = self.device
-        with _alone(self.root) as waited:
+        with _alone(self.root) as waited, measure.pinned(device.threads) as cores:
             beside = self._opener(artifact if reference is None else reference, kept=not effort.reopen)
             latency = measure.measure_latency(self._opener(artifact), beside, feeds, effort, self._patience)
         memory_mb, start_ms = self._fresh(artifact, feeds) if fresh else (None, None)
         conditions = measure.conditions(
             device.runtime, device.threads, device.batch, device.tokens, self.seed, latency.noise
         )
+        conditions["pinned_to_cores"] = cores
         if fresh:
             operators = self.runtime.audit(artifact, feeds[0], device.threads)
             conditions["operators"] = [asdict(operator) for operator in operators]

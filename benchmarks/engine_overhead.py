@@ -74,9 +74,10 @@ def clocked() -> tuple[list[tuple[float, float]], list[float]]:
         proposals.append((start, time.perf_counter() - start))
         return trial
 
-    def timed_tell(self: Any, *arguments: Any) -> None:
-        tell(self, *arguments)
+    def timed_tell(self: Any, *arguments: Any) -> Any:
+        told = tell(self, *arguments)
         moments.append(time.perf_counter())
+        return told
 
     searching.Space.suggest = timed_suggest  # type: ignore[method-assign]
     optuna.Study.ask = timed_ask  # type: ignore[method-assign]

@@ -32,7 +32,7 @@ ROW = {
     *("trial", "state", "reason", "recipe", "on_front", "seconds", "sha256"),
     *("quality", "drop", "drop_interval", "test_quality", "test_drop", "test_drop_interval"),
     *("latency_ms", "latency_p95_ms", "speedup", "speedup_interval", "size_mb", "compression", "memory_mb"),
-    *("cold_ms", "throughput", "start_ms"),
+    *("cold_ms", "throughput", "start_ms", "ties"),
 }
 READING = ["front", "trials", "pick"]
 HEAVY = {"torch", "optuna", "transformers", "datasets", "onnxruntime", "onnx"}

@@ -23,6 +23,7 @@ from autocompress.front import (
     on_front,
     pick,
     reference_point,
+    ties,
     violations,
     worst,
 )
@@ -337,3 +338,41 @@ def test_what_was_not_measured_on_every_device_has_no_numbers() -> None:
     assert found[1].latency_ms == 2.0
     assert (found[2].latency_ms, found[2].drop, found[2].quality) == (None, None, None)
     assert on_front(found) == {1}
+
+
+# ---- ties ----------------------------------------------------------------------------------------------------------
+
+
+def measured(trial: int, speedup: float, drop: float, size: float = 10.0, spread: float = 0.02) -> Result:
+    """A row whose speed-up is known to a few percent, and whose drop to a point."""
+    return replace(
+        row(trial, drop, 4.0 / speedup, size),
+        speedup=speedup,
+        speedup_interval=(speedup * (1 - spread), speedup * (1 + spread)),
+        drop_interval=(drop - 0.01, drop + 0.01),
+        disagreement=0.05,
+    )
+
+
+def test_what_no_interval_tells_apart_is_tied() -> None:
+    rows = [
+        measured(1, 10.0, 0.010),
+        measured(2, 10.2, 0.015),  # 2 % faster, half a point worse: luck, both
+        measured(3, 11.0, 0.012),  # surely faster than 1 and 2
+        measured(4, 10.1, 0.045),  # surely worse
+        measured(5, 10.1, 0.012, size=9.5),  # smaller, which nobody doubts
+        measured(6, 10.1, 0.012, size=10.05),
+    ]
+    assert ties(rows) == {1: (2, 6), 2: (1, 6), 6: (1, 2)}
+
+
+def test_drops_on_the_same_rows_are_told_apart_sooner_than_on_others() -> None:
+    """Two candidates that disagree with the teacher on as many rows are lucky together."""
+    apart = [measured(1, 10.0, 0.0), measured(2, 10.0, 0.012)]
+    assert ties(apart) == {}  # 1.2 points, of ± 1.41 were they independent, of ± 1.0 as they are
+    assert ties([replace(one, disagreement=None) for one in apart]) == {1: (2,), 2: (1,)}
+
+
+def test_what_was_not_measured_is_tied_with_nothing() -> None:
+    assert ties([row(1), row(2)]) == {}
+    assert ties([]) == {}

@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "autocompress"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "lifeline"),
     ("registry", "recipe"),
-    ("measurement", "model_config", "attentions", "plan", "runtimes", "metrics", "augment", "graph"),
+    ("measurement",),
+    ("model_config", "attentions", "plan", "runtimes", "metrics", "augment", "graph"),
     ("families", "data", "space", "front", "effort", "latency_table", "store", "lease", "inventory"),
     ("tasks", "forward", "training", "jobs", "display"),
     ("surgery", "teacher", "measure", "scoring"),  # the stages do not know each other …

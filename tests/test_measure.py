@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -145,6 +146,18 @@ def test_another_process_that_computes_is_seen() -> None:
         seen = noise.Moment.now().others_since(before)
         other.kill()
     assert seen > 0.3
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not pin processes to cores")
+def test_a_model_stays_on_as_many_cores_as_it_has_threads() -> None:
+    before = os.sched_getaffinity(0)
+    with noise.pinned(1) as cores:
+        assert cores == (1 if len(before) > 1 else None)
+        assert len(os.sched_getaffinity(0)) == 1
+    assert os.sched_getaffinity(0) == before
+    with noise.pinned(len(before)) as cores:
+        assert cores is None
+        assert os.sched_getaffinity(0) == before
 
 
 def test_what_this_process_computes_and_what_the_counters_round_is_nobody_elses() -> None:

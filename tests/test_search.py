@@ -226,7 +226,7 @@ def test_an_error_in_a_trial_is_its_reason_and_its_trace_is_in_the_log(tmp_path:
     root = plan.artifacts.path
     assert root is not None
     worker = Worker(plan, root, threads=1, offline=True)
-    worker.start(Job("test", 7, sha256="0" * 64))
+    worker.start(Job("test", 7, artifacts={"onnxruntime": "0" * 64}))
     done = last_word(worker)
     worker.close()
     assert done.error
@@ -334,7 +334,7 @@ def test_a_chatty_stage_does_not_fill_the_pipe() -> None:
             )
             return quality, {}
 
-    done = _do(Chatty(), Job("test", 1, sha256="0"), Pipe())  # type: ignore[arg-type]  # all it does is send
+    done = _do(Chatty(), Job("test", 1, artifacts={"onnxruntime": "0"}), Pipe())  # type: ignore[arg-type]  # all it does is send
     assert done.quality is not None
     assert [word.stage for word in said if word.fraction == 0] == ["teacher outputs", "deploying"]
     assert len(said) < 10

@@ -81,11 +81,13 @@ def main() -> None:
         found = np.concatenate(logits).astype("<f4")
         _answer({"shape": found.shape}, found.tobytes())
         return
-    latency = measure.measure_latency(openers[0], openers[-1], feeds, run.effort)
+    with measure.pinned(run.threads) as cores:
+        latency = measure.measure_latency(openers[0], openers[-1], feeds, run.effort)
     ask = partial(measure.fresh_process, runtime, Path(folders[0]), feeds[0], run.threads)
     memory_mb, start_ms = ask() if run.fresh else (None, None)
     tokens = run.lengths[0] if len(set(run.lengths)) == 1 else "data"
     conditions = measure.conditions(run.runtime, run.threads, run.batch, tokens, 0, latency.noise)
+    conditions["pinned_to_cores"] = cores
     if run.fresh:
         conditions["operators"] = [asdict(one) for one in runtime.audit(Path(folders[0]), feeds[0], run.threads)]
     timed = Timed(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)

@@ -2,7 +2,8 @@
 
 Pure functions of rows; numpy and moocore, nothing else. A *drop* is a fraction (0.01 = 1 point); the hypervolume counts
 points. Modules: constraints, dominance (front, hypervolume, knee), expectation (what a noisy drop promises for other
-rows), picking, promotion (which candidates are worth more training), robust (several devices as one).
+rows), picking, promotion (which candidates are worth more training), robust (several devices as one), ties (what measurements
+cannot tell apart).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from autocompress.front.expectation import Expected, expected_drop
 from autocompress.front.picking import NoneFits, Picked, as_expected, pick
 from autocompress.front.promotion import Promotion, Rungs, promotions, standings
 from autocompress.front.robust import WORST, worst
+from autocompress.front.ties import ties
 
 __all__ = [
     "AXES",
@@ -35,6 +37,7 @@ __all__ = [
     "promotions",
     "reference_point",
     "standings",
+    "ties",
     "violations",
     "worst",
 ]

@@ -76,6 +76,11 @@ def expected_drop(rows: Sequence[Result], examples: int | None = None) -> dict[i
     return result
 
 
+def overlap(one: float, other: float) -> float:
+    """The correlation of two candidates' luck, by the parts of the rows on which they disagree with the teacher."""
+    return OVERLAP * sqrt(min(one, other) / max(one, other)) if one > 0 and other > 0 else 0.0
+
+
 def _sampling(row: Result, examples: int | None) -> float | None:
     """Standard deviation of a row's drop; null where it cannot be told or is not wanted."""
     if row.disagreement is None or row.disagreement > MOST_DISAGREEMENT or row.drop is None:

@@ -4,7 +4,7 @@ from autocompress.measure.fresh import fresh_process, size_mb
 from autocompress.measure.inputs import Feeds, latency_feeds, logits_of
 from autocompress.measure.latency import QUICK, THOROUGH, Effort, measure_latency
 from autocompress.measure.machine import conditions, cpu_flags, cpu_name, machine
-from autocompress.measure.noise import Patience
+from autocompress.measure.noise import Patience, pinned
 
 __all__ = [
     "QUICK",
@@ -20,5 +20,6 @@ __all__ = [
     "logits_of",
     "machine",
     "measure_latency",
+    "pinned",
     "size_mb",
 ]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +37,23 @@ class Moment:
         seconds = self.clock - before.clock
         others = (self.everybody - before.everybody) - (self.own - before.own)
         return others / seconds if others > STEPS_SECONDS + SHARE * seconds else 0.0
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[int | None]:
+    """Keep this thread, and those that it starts, on as many cores as a model has threads: the system would move them.
+
+    Gives the number of cores; null where there are no more anyway, or the system cannot do it.
+    """
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if len(cores) <= threads:
+        yield None
+        return
+    os.sched_setaffinity(0, sorted(cores)[-threads:])  # the first ones are what the system itself uses most
+    try:
+        yield threads
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 class Patience:

@@ -44,11 +44,12 @@ def front_table(rows: Sequence[Result], teacher: Result | None, metric: str) -> 
     table = _empty(metric, split, drop="drop, points\n(95 %)", speedup="speed-up\n(95 %)")
     for row in shown:
         quality, drop, interval = split.numbers(row)
-        table.add_row(
-            *_cells(
-                row, quality, with_spread(drop, interval, 100), with_spread(row.speedup, row.speedup_interval, 1, "×")
-            )
+        cells = _cells(
+            row, quality, with_spread(drop, interval, 100), with_spread(row.speedup, row.speedup_interval, 1, "×")
         )
+        if row.ties:
+            cells[2] += f"\n[dim]tied with {', '.join(map(str, row.ties))}[/dim]"
+        table.add_row(*cells)
     return table
 
 

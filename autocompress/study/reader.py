@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from autocompress.errors import AutocompressError, UsageError, unknown
-from autocompress.front import WORST, Reference, expected_drop, on_front, worst
+from autocompress.front import WORST, Reference, expected_drop, on_front, ties, worst
 from autocompress.measurement import Quality, Result
 from autocompress.study.databases import parse_url, reading_engine, shown, sqlite_path
 from autocompress.study.records import TeacherRecord, outcome_of, quality_of, recipe_of, result_of, teacher_record
@@ -193,6 +193,8 @@ def _view(session: Session, study: StudyRow, name: str, url: str, device: str | 
     if names and not read:
         found = [replace(row, device=device or names[0]) for row in found]
     rows = flagged(found, objectives, study.constraints)
+    alike = ties([row for row in rows if row.on_front])
+    rows = tuple(replace(row, ties=alike.get(row.trial, ())) for row in rows)
     running = study.beat is not None and study.owner is not None and time.time() - study.beat < STALE_SECONDS
     if not running:
         rows = tuple(_orphaned(row) for row in rows)

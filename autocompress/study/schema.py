@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Column, Double, ForeignKey, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import JSON, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -90,7 +90,11 @@ class CandidateRow(Base):
     """One trial: its recipe and how it ended."""
 
     __tablename__ = "ac_candidates"
-    __table_args__ = (UniqueConstraint("ac_study_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("ac_study_id", "number"),
+        # all that is counted after each trial: the rows themselves are long
+        Index("ix_ac_candidates_spent", "ac_study_id", "state", "twin_of", "retry_of", "number"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     ac_study_id: Mapped[int] = mapped_column(ForeignKey("ac_studies.id", ondelete="CASCADE"))

@@ -161,14 +161,12 @@ class Study:
     def enqueue(self, recipes: Iterable[Recipe], most: int | None = None, rung: int | None = None) -> int:
         """Let recipes wait for their turn, but those that are known or wait already, and not more than `most`; returns how
         many were new. With a `rung`, they are known only where they were trained as far as that."""
-        space, known, new = self._asking_space(), self._known_keys(rung), 0
+        space, new = self._asking_space(), 0
         for recipe in recipes:
             if new == most:
                 break
-            if recipe.key not in known:
-                params = space.params(recipe)
-                self._wait_in_line(params, recipe.key, rung)
-                known.add(recipe.key)
+            if not self._is_known(recipe.key, rung):
+                self._wait_in_line(space.params(recipe), recipe.key, rung)
                 new += 1
         return new
 
@@ -335,13 +333,15 @@ class Study:
     def _record(self, session: Session, number: int, recipe: Recipe, outcome: Outcome) -> None:
         ours.record(session, ours.find(session, self._id, number), recipe, outcome, self._constraints)
 
-    def _known_keys(self, rung: int | None) -> set[str]:
-        query = select(CandidateRow.recipe_key).where(CandidateRow.ac_study_id == self._id)
+    def _is_known(self, recipe_key: str, rung: int | None) -> bool:
+        """Whether a recipe was begun or waits; with a `rung`, to be trained as far as that."""
+        query = select(CandidateRow.id).filter_by(ac_study_id=self._id, recipe_key=recipe_key).limit(1)
         if rung is not None:
             query = query.where(CandidateRow.rung >= rung)
         waiting = queue.work(self._those_waiting().values())
-        there = {key for key, other in waiting if rung is None or (other is not None and other >= rung)}
-        return self._read(lambda session: set(session.scalars(query))) | there
+        rungs = [other for key, other in waiting if key == recipe_key]
+        waits = any(rung is None or (other is not None and other >= rung) for other in rungs)
+        return waits or self._read(lambda session: session.scalar(query) is not None)
 
     def _starters(self, space: Space) -> list[Recipe]:
         """What to try first: known good recipes, corners, and what earlier studies of this teacher found."""
