@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import typer
 
-from autocompress import cli, terminal
+from autocompress import cli, doctor, terminal
 from autocompress.cli import main
 from autocompress.errors import AutocompressError
 from autocompress.inventory import KINDS
@@ -160,12 +160,12 @@ def test_options_of_search_become_the_plan(
 
 def test_reading_imports_nothing_heavy(toy: Path) -> None:
     study = ["toy", "--storage", f"sqlite:///{toy / 'study.db'}"]
-    lines = [[name, *study] for name in READING] + [["list", "spaces"]]
+    lines = [[name, *study] for name in READING] + [["list", "spaces"], ["doctor"]]
     program = f"import sys; from autocompress.cli import main; print([main(line) for line in {lines!r}], *sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     last = done.stdout.splitlines()[-1]
-    assert last.startswith("[0, 0, 0, 0] ")
+    assert last.startswith("[0, 0, 0, 0, 0] ")
     assert not HEAVY & {module.partition(".")[0] for module in last.split()}
 
 
@@ -326,11 +326,42 @@ def test_sigterm_ends_like_ctrl_c() -> None:
     assert done.stderr == "error: interrupted\n"
 
 
+def test_doctor_says_what_is_there_and_what_would_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find, old = doctor.importlib.util.find_spec, doctor.fingerprint()
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
+    monkeypatch.setattr(doctor, "fingerprint", lambda: old | {"cpu_flags": ["avx2"], "governor": "powersave"})
+    assert main(["doctor", "--json"]) == 0
+    found = {one["what"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
+    assert found["processor"]["good"] and old["cpu"] in found["processor"]["found"]
+    assert found["extra search"]["found"] == "torch not installed"
+    assert "pip install 'autocompress[search]'" in found["extra search"]["advice"]
+    assert not found["8-bit arithmetic"]["good"] and not found["clock"]["good"]
+    assert all((one["advice"] is None) is one["good"] for one in found.values())
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert "! extra search" in printed and "✓ processor" in printed
+
+
 def test_every_command_has_the_common_options() -> None:
     group = typer.main.get_command(cli.app)
     commands = group.commands  # type: ignore[attr-defined]  # it is a group
     assert set(commands) == {
-        *("search", "front", "trials", "pick", "export", "verify", "measure", "agent", "dashboard", "list", "clean")
+        *(
+            "search",
+            "front",
+            "trials",
+            "pick",
+            "export",
+            "verify",
+            "measure",
+            "agent",
+            "dashboard",
+            "list",
+            "clean",
+            "doctor",
+        )
     }
     for name, entry in commands.items():
         options = {option for parameter in entry.params for option in parameter.opts}

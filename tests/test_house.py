@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("surgery", "teacher", "measure", "scoring"),  # the stages do not know each other …
     ("techniques", "importance", "recovery", "deploy", "verify", "agent"),  # … but all speak of a surgery's Candidate
     ("study", "materials", "loading", "target"),
-    ("pipeline", "budget", "locating", "card", "returns", "bench"),
+    ("pipeline", "budget", "locating", "card", "returns", "bench", "doctor"),
     ("workers", "cleaning", "folder", "schedule"),
     ("crew", "show", "options"),
     ("groundwork",),

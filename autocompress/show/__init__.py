@@ -11,6 +11,7 @@ from autocompress.show.numbers import duration, megabytes, ms, points, times
 from autocompress.show.sentences import (
     cleaning_sentences,
     figures_sentences,
+    finding_lines,
     front_sentence,
     inventory_lines,
     nearest_sentence,
@@ -26,6 +27,7 @@ __all__ = [
     "console",
     "duration",
     "figures_sentences",
+    "finding_lines",
     "front_sentence",
     "front_table",
     "inventory_lines",

@@ -13,6 +13,7 @@ from autocompress.show.tables import Split
 if TYPE_CHECKING:
     from autocompress.bench import Figures
     from autocompress.cleaning import Cleaning
+    from autocompress.doctor import Finding
     from autocompress.front import Expected
     from autocompress.inventory import Entry
     from autocompress.study import StudyView
@@ -134,6 +135,16 @@ def inventory_lines(found: Mapping[str, Sequence[Entry]]) -> list[str]:
         here = [f" ({entry.here})" if entry.here else "" for entry in entries]
         lines += [kind, *(f"  {e.name:{width}}  {e.summary}{note}" for e, note in zip(entries, here, strict=True)), ""]
     return lines[:-1]
+
+
+def finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """One line each, and a second one where something is to be done."""
+    width = max(len(finding.what) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{'✓' if finding.good else '!'} {finding.what:{width}}  {finding.found}")
+        lines += [f"  {'':{width}}  {finding.advice}"] if finding.advice else []
+    return lines
 
 
 def _missed(name: str, row: Result) -> str:

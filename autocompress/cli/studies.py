@@ -1,48 +1,21 @@
-"""The command line: each command parses, makes one call, and prints."""
+"""Commands on studies: search them, read them, choose, export, tidy up."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from autocompress import options as opt
+from autocompress.cli._app import app
 from autocompress.errors import UsageError
-from autocompress.terminal import INTERRUPTED, Terminal, command, command_line, run
+from autocompress.terminal import INTERRUPTED, Terminal, command, command_line
 
 if TYPE_CHECKING:
     from autocompress.front import Picked
     from autocompress.locating import Located
-    from autocompress.plan import Device, StudyPlan
+    from autocompress.plan import StudyPlan
     from autocompress.study import StudyView
-
-TOKEN = "AUTOCOMPRESS_TOKEN"  # the environment variable that holds an agent's token
-
-app = typer.Typer(
-    help="From a fine-tuned encoder to a Pareto front of smaller, faster models of it, each deployed and measured.",
-    no_args_is_help=True,
-    add_completion=False,
-)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
-    return run(app, arguments)
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
-) -> None:
-    if version:
-        from autocompress import __version__
-
-        print(__version__)
-        raise typer.Exit(0)
 
 
 @command(app)
@@ -164,64 +137,6 @@ def export(
     terminal.result(done.as_json(), written, *steps)
 
 
-@command(app)
-def verify(terminal: Terminal, folder: opt.Folder) -> None:
-    """Check an exported folder: the hashes of its files, and the outputs that were recorded."""
-    from autocompress import show
-    from autocompress.verify import verify_folder
-
-    verdict = verify_folder(folder)
-    terminal.result(verdict.as_json(), show.verdict_sentence(verdict))
-    if not verdict.passed:
-        raise typer.Exit(1)
-
-
-@command(app)
-def measure(
-    terminal: Terminal,
-    folder: opt.Folder,
-    reference: opt.Reference = None,
-    threads: opt.Threads = None,
-    batch: opt.Batch = None,
-    tokens: opt.Tokens = None,
-    device: opt.Device = None,
-    token_env: opt.TokenEnv = TOKEN,
-    ca: opt.Ca = None,
-) -> None:
-    """Measure latency, size and memory of an exported folder, on this machine or on another device."""
-    from autocompress import show
-    from autocompress.bench import measure_folder
-
-    if device is None:
-        terminal.note("measuring; other work on this machine would be measured, too")
-    where = _device(device, token_env, ca)
-    figures = measure_folder(folder, reference, threads, batch, tokens, say=terminal.note, device=where)
-    terminal.result(figures.as_json(), *show.figures_sentences(figures))
-
-
-@command(app, prints_results=False)
-def agent(
-    terminal: Terminal,
-    host: opt.Host = "127.0.0.1",
-    port: opt.Port = 7311,
-    token_env: opt.TokenEnv = TOKEN,
-    folder: opt.AgentFolder = None,
-    certificate: opt.Certificate = None,
-    key: opt.CertificateKey = None,
-    max_gb: opt.MaxGb = 5.0,
-    run_gb: opt.RunGb = 4.0,
-    run_seconds: opt.RunSeconds = 600.0,
-) -> None:
-    """Let other machines measure models on this one; localhost and a token unless told otherwise."""
-    with _extra("agent"):
-        from autocompress.agent.serve import Settings, serve
-    settings = Settings(
-        host=host, port=port, folder=folder, token=os.environ.get(token_env), certificate=certificate, key=key,
-        max_gb=max_gb, run_gb=run_gb, run_seconds=run_seconds,
-    )  # fmt: skip
-    serve(settings, terminal.note)
-
-
 @command(app, prints_results=False)
 def dashboard(
     terminal: Terminal,
@@ -243,20 +158,6 @@ def dashboard(
 
 
 @command(app)
-def list_(
-    terminal: Terminal,
-    kind: opt.Kind = None,
-) -> None:
-    """List what a study file can name, one line each, with what this machine supports."""
-    from autocompress import show
-    from autocompress.inventory import KINDS, inventory
-
-    found = {name: inventory(name) for name in ([kind] if kind else KINDS)}
-    document = {name: [entry.as_json() for entry in entries] for name, entries in found.items()}
-    terminal.result(document, *show.inventory_lines(found))
-
-
-@command(app)
 def clean(
     terminal: Terminal,
     study: opt.MaybeStudy = None,
@@ -274,27 +175,6 @@ def clean(
         cleaning.carry_out()
     document = {"removed": yes, "studies": [cleaning.as_json() for cleaning in cleanings]}
     terminal.result(document, *show.cleaning_sentences(cleanings, yes))
-
-
-@contextmanager
-def _extra(command: str) -> Iterator[None]:
-    """Say what to install where an import fails."""
-    try:
-        yield
-    except ImportError as error:
-        raise UsageError(f"{command}: {error.name} is not installed; pip install 'autocompress[agent]'") from None
-
-
-def _device(url: str | None, token_env: str, ca: Path | None) -> Device:
-    """The device of that address, checked as a study file's is."""
-    from pydantic import ValidationError
-
-    from autocompress.plan import Device
-
-    try:
-        return Device(url=url, token_env=token_env, ca=ca)
-    except ValidationError:
-        raise UsageError(f"--device: http://HOST:PORT or https://HOST:PORT is needed, but got {url!r}") from None
 
 
 def _time(text: str | None) -> str | None:
