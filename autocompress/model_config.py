@@ -21,6 +21,7 @@ class ModelConfig:
     layers: int
     positions: int  # the longest input, in tokens
     id2label: dict[int, str] | None  # null where the model only has transformers' LABEL_0, LABEL_1, …
+    classifies: bool = True  # whether it was saved with a classifier
 
 
 def read_config(model: str, place: str, offline: bool) -> ModelConfig:
@@ -34,7 +35,8 @@ def read_config(model: str, place: str, offline: bool) -> ModelConfig:
     positions = int(values.get("max_position_embeddings", 512))
     if family == "roberta":
         positions -= int(values.get("pad_token_id") or 0) + 1  # its first positions stand for padding
-    return ModelConfig(model_type, int(layers or 0), positions, names if meaningful else None)
+    classifies = any("SequenceClassification" in name for name in values.get("architectures") or ())
+    return ModelConfig(model_type, int(layers or 0), positions, names if meaningful else None, classifies)
 
 
 def check_family(model_type: str, place: str) -> str:

@@ -348,25 +348,13 @@ def test_every_command_has_the_common_options() -> None:
     group = typer.main.get_command(cli.app)
     commands = group.commands  # type: ignore[attr-defined]  # it is a group
     assert set(commands) == {
-        *(
-            "search",
-            "front",
-            "trials",
-            "pick",
-            "export",
-            "verify",
-            "measure",
-            "agent",
-            "dashboard",
-            "list",
-            "clean",
-            "doctor",
-        )
+        *("init", "search", "front", "trials", "pick", "export", "dashboard", "clean"),
+        *("verify", "measure", "agent", "list", "doctor"),
     }
     for name, entry in commands.items():
         options = {option for parameter in entry.params for option in parameter.opts}
         assert {"-v", "-q", "--debug", "--no-color"} <= options, name
-        assert ("--json" in options) is (name not in ("agent", "dashboard")), name  # they serve
+        assert ("--json" in options) is (name not in ("agent", "dashboard", "init")), name  # they serve, or write
         takes_study = any(parameter.name == "study" for parameter in entry.params)
         assert ("--storage" in options) is takes_study, name
         assert entry.help, name

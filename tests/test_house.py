@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("crew", "show", "options"),
     ("groundwork",),
     ("search",),
-    ("terminal", "export", "dashboard"),
+    ("terminal", "export", "dashboard", "draft"),
     ("results",),
     ("cli",),
     ("__main__",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,6 +17,34 @@ if TYPE_CHECKING:
     from autocompress.locating import Located
     from autocompress.plan import StudyPlan
     from autocompress.study import StudyView
+
+
+@command(app, prints_results=False)
+def init(
+    terminal: Terminal,
+    model: opt.Model,
+    data: opt.Data,
+    to: opt.StudyFile = Path("study.yaml"),
+    text: opt.TextColumn = None,
+    pair: opt.PairColumn = None,
+    label: opt.LabelColumn = None,
+    offline: opt.Offline = False,
+) -> None:
+    """Look at a model and its data, and write a commented study file for them."""
+    from autocompress.draft import draft
+    from autocompress.plan import read_plan
+    from autocompress.search import prepare
+
+    if to.exists():
+        raise UsageError(f"--to {to}: this file is there already; name another one")
+    found = draft(model, data, to, offline, {"text": text, "pair": pair, "label": label})
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_text(found.text, encoding="utf-8")
+    for reason in found.reasons:
+        terminal.note(reason)
+    prepare(read_plan(to), offline)  # a mistake in it is said here, with the place
+    terminal.note(f"written to {to}; every choice in it has its reason beside it, and can be changed")
+    terminal.note(f"next:\n  {command_line(['search', to])}")
 
 
 @command(app)

@@ -166,6 +166,25 @@ class Reader:
                 raise UsageError(f"{self.place}: {name} has no column {column!r}{there_is(column, there)}")
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns of a data file. UsageError where it cannot be read."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            from pyarrow import parquet
+
+            return list(parquet.read_schema(path).names)
+        if path.suffix.lower() == ".csv":
+            from pyarrow import csv
+
+            return list(csv.open_csv(path).schema.names)
+        text = path.read_text(encoding="utf-8-sig").lstrip()
+        first = json.loads(text)[0] if text.startswith("[") else json.loads(text.partition("\n")[0])
+        return list(first)
+    except (OSError, ValueError, NotImplementedError, IndexError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"DATA: {path} cannot be read as {path.suffix[1:]}: {reason[:300]}") from None
+
+
 def _json_line(number: int, line: str) -> Any:
     try:
         return json.loads(line)
