@@ -163,8 +163,9 @@ def _text(
     model: str, files: Mapping[str, Path], to: Path, columns: Columns, config: ModelConfig, chosen: _Choices
 ) -> str:
     def beside(path: str | Path) -> str:
-        """As the study file names it."""
-        return _quoted(f"./{Path(os.path.relpath(path, to.absolute().parent)).as_posix()}")
+        """As the study file names it: never to be taken for a hub name."""
+        relative = Path(os.path.relpath(path, to.absolute().parent)).as_posix()
+        return _quoted(relative if relative.startswith("../") else f"./{relative}")
 
     tuned = "  fine_tune: {epochs: 3, learning_rate: 5.0e-5}   # it has no classifier yet; leave out if it has"
     absent = " and ".join(split for split in ("validation", "test") if split not in files)
