@@ -211,7 +211,7 @@ def test_the_reading_commands_take_a_device(there: Running, tmp_path: Path, caps
     assert main(["export", str(file), "--device", "pi", "--max-drop", "1", "--to", str(tmp_path / "x")]) == 0
     assert main(["verify", str(tmp_path / "x")]) == 0
     assert "On laptop (" in (tmp_path / "x" / "README.md").read_text()
-    assert json.loads((tmp_path / "x" / "measurement.json").read_text())["elsewhere"].keys() == {"pi"}
+    assert json.loads((tmp_path / "x" / "measurement.json").read_text())["elsewhere"].keys() == {"laptop"}
 
 
 def test_a_twin_is_told_with_what_was_seen_elsewhere(tmp_path: Path) -> None:

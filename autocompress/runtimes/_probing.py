@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ RANGES = {"rows": (-4.0, 4.0)}  # of the probe's activations
 DECISIONS = ("weight_bits", "embedding_bits")
 
 
+@cache
 def probed(run: Run, dialect: Dialect) -> dict[str, tuple[Scalar, ...]]:
-    """Values of each decision that run, said in that dialect."""
+    """Values of each decision that run, said in that dialect; looked at once for each `run`."""
     dialect = replace(dialect, ranges=RANGES if dialect.static else None)
     bits = {decision: _running(decision, run, dialect) for decision in DECISIONS}
     return {**bits, "attention": tuple(registry.names("attentions"))}

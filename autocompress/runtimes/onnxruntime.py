@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -95,12 +94,7 @@ def _kind(told: Mapping[str, Any], wanted: str) -> tuple[str, str, str, bool]:
 
 def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
     """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
-    return _supported(run or _run_here)
-
-
-@cache
-def _supported(run: Run) -> dict[str, tuple[Scalar, ...]]:
-    return probed(run, DIALECT)
+    return probed(run or _run_here, DIALECT)
 
 
 def _run_here(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -7,7 +7,6 @@ and from the GPU, as a user sees it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 
@@ -59,12 +58,7 @@ def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Op
 
 def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
     """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
-    return _supported(run or _run_here)
-
-
-@cache
-def _supported(run: Run) -> dict[str, tuple[Scalar, ...]]:
-    return probed(run, DIALECT)
+    return probed(run or _run_here, DIALECT)
 
 
 def _run_here(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
