@@ -129,7 +129,8 @@ def _numbers(about: About) -> str:
     for words, (name, unit) in further.items():
         own, other = getattr(row, name), getattr(teacher, name)
         if own is not None and other is not None:
-            lines.append([words, f"{own:#.3g} {unit}", f"{other:#.3g} {unit}", ""])
+            shown = (f"{value:,.0f}" if value >= 100 else f"{value:#.3g}" for value in (own, other))
+            lines.append([words, *(f"{value} {unit}" for value in shown), ""])
     return _table(lines)
 
 
