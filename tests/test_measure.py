@@ -95,8 +95,7 @@ def test_an_interval_knows_of_the_next_process(reopen: bool) -> None:
     slow, fast_one = Clockwork("reference", 0.004, []), Clockwork("candidate", 0.001, [])
     effort = measure.Effort(fewest=3, most=6, reopen=reopen)
     interval = measure.measure_latency(fast_one.open, slow.open, FEEDS, effort).speedup_interval
-    least = latency.LEAST if reopen else 1.96 * latency.OPENINGS
-    assert np.log(interval.high / 4) == pytest.approx(least) == -np.log(interval.low / 4)
+    assert np.log(interval.high / 4) == pytest.approx(1.96 * latency.BETWEEN) == -np.log(interval.low / 4)
 
 
 def pair(own: float, reference: float, others: float = 0.0) -> latency.Pair:

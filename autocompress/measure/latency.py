@@ -1,8 +1,9 @@
 """Latency of an artifact beside the reference's, in one process, with an interval that also holds for the next process.
 
-Blocks of both alternate, so that noise hits both. What differs from one process to the next, by a percent or two, is how
-the sessions lie in memory: both are opened anew for each pair of blocks, and the interval is taken over pairs. A pair during
-which others computed is left out and taken again, as long as patience lasts.
+Blocks of both alternate, so that noise hits both. How the sessions lie in memory differs by a percent or so from one opening to
+the next: both are opened anew for each pair of blocks, and the interval is taken over pairs. What then still differs between
+processes and minutes (2 %, see studies/LOG.md) is added to it. A pair during which others computed is left out and taken again,
+as long as patience lasts.
 """
 
 from __future__ import annotations
@@ -27,9 +28,8 @@ STEADY, STEADY_CALLS, MOST_WARMING = 0.05, 5, 50  # a session is warm when 5 cal
 COLD_CALLS = 15
 THROUGHPUT_BATCH, LARGE_CALLS = 32, 5
 DISTURBED = 1.1  # times as slow as in the fastest pair: the clock was throttled, or memory was busy
-OPENINGS = 0.012  # s.d. of the logarithm of a ratio from one opening of the sessions to the next
+BETWEEN = 0.02  # s.d. of the logarithm of a ratio between processes, minutes apart: no single one shows it
 PATIENCE = float(os.environ.get("AUTOCOMPRESS_PATIENCE", "10"))
-LEAST = 0.01  # half-width: less is never stated
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def measure_latency(
     """Time a session in blocks that alternate with blocks of the reference.
 
     Each call takes the next of `feeds`. A block is 60 calls (fewer for slow models), its first ones dropped; the speedup
-    is the geometric mean over pairs of blocks of the ratio of their medians, its interval Student's t on the logarithms,
-    never below ± 1 %.
+    is the geometric mean over pairs of blocks of the ratio of their medians, its 95 % interval Student's t on the logarithms,
+    widened by what differs between processes.
     """
     patience = patience or Patience()
     start, waited, most = time.perf_counter(), 0.0, patience.share * effort.patience
@@ -104,7 +104,7 @@ def measure_latency(
         if pairs[-1] not in calm and patient:
             patience.wait(most - waited)
             waited += time.perf_counter() - begun
-    found = _latency(pairs, told if len(told) >= 2 else pairs, effort)
+    found = _latency(pairs, told if len(told) >= 2 else pairs)
     return replace(found, cold_ms=desk.cold_ms(), throughput=desk.throughput()) if effort.further else found
 
 
@@ -134,11 +134,10 @@ def _are_enough(pairs: Sequence[Pair], effort: Effort) -> bool:
     return len(pairs) >= effort.most or half_width([pair.log_ratio for pair in pairs]) <= effort.precision
 
 
-def _latency(pairs: Sequence[Pair], told: Sequence[Pair], effort: Effort) -> Latency:
+def _latency(pairs: Sequence[Pair], told: Sequence[Pair]) -> Latency:
     """What is told of all pairs that were taken."""
     ratios = [pair.log_ratio for pair in told]
-    half = half_width(ratios) if effort.reopen else float(np.hypot(half_width(ratios), 1.96 * OPENINGS))
-    middle, half = float(np.mean(ratios)), max(half, LEAST)
+    middle, half = float(np.mean(ratios)), float(np.hypot(half_width(ratios), 1.96 * BETWEEN))
     return Latency(
         p50_ms=float(np.median([np.median(pair.own) for pair in told])) * 1e3,
         p95_ms=float(np.percentile(np.concatenate([pair.own for pair in told]), 95)) * 1e3,

@@ -27,7 +27,7 @@ def apply(graph: onnx.ModelProto, value: int, dialect: Dialect = USUAL_DIALECT) 
     if value not in VALUES[1:]:
         raise UsageError(f"weight_bits: {value} is not one of {', '.join(map(str, VALUES))}")
     if value < 8 and not dialect.contrib:
-        raise NotImplementedError("standard operators hold no fewer than 8 bits up to opset 20")
+        raise ValueError("standard operators hold no fewer than 8 bits up to opset 20")
     view = Graph(graph)
     constants = view.constants()
     eight = _int8 if dialect.ranges is None else _Int8(dialect.ranges)
