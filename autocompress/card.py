@@ -208,12 +208,20 @@ def _limits(about: About) -> str:
     )
 
 
-OPENING = {  # of the model, by runtime: the lines of the import, and those that make `run`
+OPENING = {  # by runtime: the import, the lines that open the model, and the call that gives its logits
     "onnxruntime": (
         "import onnxruntime",
         "options = onnxruntime.SessionOptions()\n"
         "options.intra_op_num_threads = {threads}\n"
         'session = onnxruntime.InferenceSession("model.onnx", options)',
+        "session.run(None, {inputs})[0]",
+    ),
+    "onnxruntime_cuda": (
+        "import onnxruntime",
+        "options = onnxruntime.SessionOptions()\n"
+        "options.intra_op_num_threads = {threads}\n"
+        'providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]\n'
+        'session = onnxruntime.InferenceSession("model.onnx", options, providers=providers)',
         "session.run(None, {inputs})[0]",
     ),
     "openvino": (
@@ -262,7 +270,8 @@ def _usage(about: About, folder: Path) -> str:
         opening=opening.format(threads=threads),
         call=call.format(inputs="{name: np.array(value) for name, value in inputs.items()}"),
     )
-    return f"With {runtime}, numpy and tokenizers, in this folder:\n\n{usage}"
+    package = "onnxruntime-gpu" if runtime == "onnxruntime_cuda" else runtime
+    return f"With {package}, numpy and tokenizers, in this folder:\n\n{usage}"
 
 
 def _check(about: About) -> str:
