@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from autocompress import registry
+from autocompress.card import OPENING
 from autocompress.cli import main
 from autocompress.deploy import deploy
 from autocompress.errors import AutocompressError
@@ -123,6 +124,20 @@ def test_an_artifact_says_which_runtime_it_is_for(runtime: ModuleType, tmp_path:
     assert runtime_of(folder) is runtime
     (folder / "recipe.json").write_text("{}")
     assert name_of(folder) == "onnxruntime"  # of those that were made before there was another
+
+
+def test_a_card_says_how_every_runtime_opens_a_model() -> None:
+    assert set(OPENING) == set(registry.names("runtimes"))
+
+
+def test_a_technique_that_breaks_is_not_taken_for_one_that_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a mistake of ours")
+
+    monkeypatch.setattr(weight_bits, "apply", broken)
+    runtime = registry.load("runtimes", "onnxruntime")
+    with pytest.raises(KeyError, match="a mistake of ours"):
+        runtime.supported(lambda model, feeds: runtime.OnnxSession(model, 1).run(feeds))
 
 
 def test_ranges_are_of_what_the_matrices_multiply() -> None:

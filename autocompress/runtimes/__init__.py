@@ -33,6 +33,10 @@ class Session(Protocol):
         """Logits (batch, labels) of input_ids, attention_mask (and token_type_ids), each (batch, sequence) int64."""
 
 
+class Unsayable(Exception):
+    """What is asked for cannot be said in a dialect."""
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How a runtime wants fewer bits to be said in a graph."""

@@ -12,7 +12,7 @@ import numpy as np
 from autocompress import registry
 from autocompress.errors import DeviceLost, UsageError
 from autocompress.recipe import Scalar
-from autocompress.runtimes import Dialect
+from autocompress.runtimes import Dialect, Unsayable
 
 Run = Callable[[bytes, Mapping[str, np.ndarray]], np.ndarray]  # a model's bytes and its inputs -> its output
 PROBE = {"input_ids": np.arange(8, dtype=np.int64)[None]}
@@ -39,6 +39,9 @@ def _runs(apply: Callable[[Any, int, Dialect], None], bits: int, dialect: Dialec
     graph = _small_graph()
     try:
         apply(graph, bits, dialect)
+    except Unsayable:
+        return False
+    try:
         rough = run(graph.SerializeToString(), PROBE)
     except (DeviceLost, UsageError):
         raise

@@ -10,7 +10,7 @@ from onnx import helper
 
 from autocompress.errors import UsageError
 from autocompress.graph import Graph, Node
-from autocompress.runtimes import USUAL_DIALECT, Dialect
+from autocompress.runtimes import USUAL_DIALECT, Dialect, Unsayable
 from autocompress.techniques._blocks import quantize_blocks
 
 VALUES = (32, 8, 4)
@@ -41,7 +41,7 @@ def apply(graph: onnx.ModelProto, value: int, dialect: Dialect = USUAL_DIALECT) 
 def _rows(view: Graph, node: Node, table: np.ndarray, bits: int) -> list[Node]:
     """Codes and scale of a row looked up, and multiplied: what is not read is not widened."""
     if bits != 8:
-        raise ValueError("standard operators hold no fewer than 8 bits up to opset 20")
+        raise Unsayable("standard operators hold no fewer than 8 bits up to opset 20")
     base = node.output[0]
     scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), 1e-12) / 127  # (rows, 1)
     codes = view.add_constant(f"{base}_t8", np.clip(np.round(table / scale), -127, 127).astype(np.int8))

@@ -11,7 +11,7 @@ from onnx import helper
 
 from autocompress.errors import UsageError
 from autocompress.graph import Graph, Node
-from autocompress.runtimes import USUAL_DIALECT, Dialect, Ranges
+from autocompress.runtimes import USUAL_DIALECT, Dialect, Ranges, Unsayable
 from autocompress.techniques._blocks import quantize_blocks
 
 VALUES = (32, 16, 8, 4, 2)
@@ -27,7 +27,7 @@ def apply(graph: onnx.ModelProto, value: int, dialect: Dialect = USUAL_DIALECT) 
     if value not in VALUES[1:]:
         raise UsageError(f"weight_bits: {value} is not one of {', '.join(map(str, VALUES))}")
     if value < 8 and not dialect.contrib:
-        raise ValueError("standard operators hold no fewer than 8 bits up to opset 20")
+        raise Unsayable("standard operators hold no fewer than 8 bits up to opset 20")
     view = Graph(graph)
     constants = view.constants()
     eight = _int8 if dialect.ranges is None else _Int8(dialect.ranges)
