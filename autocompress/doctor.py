@@ -13,6 +13,7 @@ from typing import Any
 
 from autocompress.agent.device import fingerprint
 from autocompress.measure.noise import Moment
+from autocompress.plan import Artifacts
 
 EXTRAS = {  # what each extra brings: its modules, and what it is for
     "search": (("torch", "transformers", "optuna", "onnx", "onnxruntime", "datasets", "evaluate"), "to search"),
@@ -22,8 +23,7 @@ EXTRAS = {  # what each extra brings: its modules, and what it is for
     "gp": (("scipy",), "the sampler gp"),
 }
 INT8 = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")  # any of them multiplies 8-bit numbers at full speed
-BF16 = ("avx512_bf16", "amx_bf16")
-LEAST_MEMORY_MB, LEAST_DISK_GB = 4_000, 5
+BF16 = ("avx512_bf16",)
 LOOK_SECONDS = 0.5
 
 
@@ -53,7 +53,7 @@ def examine() -> list[Finding]:
         ),
         *_instructions(machine["cpu_flags"]),
         _governor(machine["governor"]),
-        _memory(machine["memory_mb"]),
+        Finding(what="memory", found=f"{machine['memory_mb'] / 1000:.1f} GB", good=True),
         _disk(),
         *_extras(),
         _runtimes(machine["runtimes"]),
@@ -89,16 +89,11 @@ def _governor(name: str | None) -> Finding:
     )
 
 
-def _memory(megabytes: int) -> Finding:
-    enough = megabytes >= LEAST_MEMORY_MB
-    advice = None if enough else f"a search needs about {LEAST_MEMORY_MB / 1000:g} GB"
-    return Finding(what="memory", found=f"{megabytes / 1000:.1f} GB", good=enough, advice=advice)
-
-
 def _disk() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    enough = free >= LEAST_DISK_GB
-    advice = None if enough else "lower artifacts.max_gb (10 by default), or search on another disk"
+    most = Artifacts().max_gb
+    enough = free >= most
+    advice = None if enough else f"lower artifacts.max_gb ({most:g} by default), or search on another disk"
     return Finding(what="disk, here", found=f"{free:.0f} GB free", good=enough, advice=advice)
 
 
