@@ -95,9 +95,11 @@ def measure_folder(
 def _check(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder")
-    for name in ("model.onnx", "config.json"):
+    for name in (*runtime_of(folder).MODEL_FILES, "config.json"):
         if not (folder / name).is_file():
-            raise UsageError(f"{folder}: there is no {name}; name a folder that export wrote in the ONNX form")
+            raise UsageError(
+                f"{folder}: there is no {name}; name a folder that export wrote, not in the transformers form"
+            )
 
 
 def _held(folder: Path) -> dict[str, int]:

@@ -230,6 +230,16 @@ OPENING = {  # by runtime: the import, the lines that open the model, and the ca
         'model = openvino.Core().compile_model("model.onnx", "CPU", options)',
         "model({inputs})[0]",
     ),
+    "torch": (
+        "import torch",
+        'torch.set_num_threads({threads})\nmodel = torch._inductor.aoti_load_package("model.pt2")',
+        "model(*(torch.from_numpy(value) for value in {inputs}.values())).numpy()",
+    ),
+    "torch_cuda": (
+        "import torch",
+        'model = torch._inductor.aoti_load_package("model.pt2")',
+        "model(*(torch.from_numpy(value).cuda() for value in {inputs}.values())).cpu().numpy()",
+    ),
 }
 ONNX_USAGE = """```python
 import json
@@ -270,7 +280,7 @@ def _usage(about: About, folder: Path) -> str:
         opening=opening.format(threads=threads),
         call=call.format(inputs="{name: np.array(value) for name, value in inputs.items()}"),
     )
-    package = "onnxruntime-gpu" if runtime == "onnxruntime_cuda" else runtime
+    package = "onnxruntime-gpu" if runtime == "onnxruntime_cuda" else runtime.removesuffix("_cuda")
     return f"With {package}, numpy and tokenizers, in this folder:\n\n{usage}"
 
 

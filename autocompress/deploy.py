@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from autocompress import registry
 from autocompress.forward import Forward, attention_of
 from autocompress.graph import tidy
+from autocompress.program import Program
 from autocompress.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
 from autocompress.runtimes import USUAL_DIALECT, Dialect
 from autocompress.surgery import Candidate
@@ -42,10 +44,16 @@ def deploy(
     `rows` gives inputs of some training rows, which are asked for where the runtime wants activations' ranges.
     """
     module = registry.load("runtimes", runtime)
-    graph = export_graph(candidate, pairs and "token_type_ids" in tokenizer.model_input_names)
-    tidy(graph)
-    apply_bits(graph, candidate.recipe, module.DIALECT, rows)
-    onnx.save(graph, folder / "model.onnx")
+    typed = pairs and "token_type_ids" in tokenizer.model_input_names
+    if module.DIALECT.program:
+        program = export_program(candidate, typed)
+        _apply_bits(candidate.recipe, lambda technique, value: technique.apply_program(program, value))
+        program.compile(folder / "model.pt2", module.DIALECT.program)
+    else:
+        graph = export_graph(candidate, typed)
+        tidy(graph)
+        apply_bits(graph, candidate.recipe, module.DIALECT, rows)
+        onnx.save(graph, folder / "model.onnx")
     write_companions(candidate, tokenizer, pairs, folder, runtime)
     _write_check(candidate, module, folder)
 
@@ -88,14 +96,26 @@ def export_graph(candidate: Candidate, pairs: bool) -> onnx.ModelProto:
 def apply_bits(
     graph: onnx.ModelProto, recipe: Recipe, dialect: Dialect = USUAL_DIALECT, rows: Rows = lambda: ()
 ) -> None:
-    """Apply the decisions that wait until after recovery, in the order of the fields of `Recipe`."""
+    """Apply the decisions that wait until after recovery to a graph."""
     if dialect.static and recipe.weight_bits == 8:
         ranges = registry.load("techniques", "weight_bits").activation_ranges(graph, rows())
         dialect = replace(dialect, ranges=ranges)
+    _apply_bits(recipe, lambda technique, value: technique.apply(graph, value, dialect))
+
+
+def export_program(candidate: Candidate, pairs: bool) -> Program:
+    """The same forward pass as a PyTorch program."""
+    frozen = _Frozen(candidate)
+    inputs = 3 if pairs and frozen.forward_pass.embeddings.token_type is not None else 2
+    return Program(frozen.eval(), inputs, len(frozen.forward_pass.position))
+
+
+def _apply_bits(recipe: Recipe, apply: Callable[[ModuleType, Any], None]) -> None:
+    """What waits until after recovery, in the order of the fields of `Recipe`."""
     for decision in AFTER_RECOVERY:
         value = recipe.as_dict()[decision]
         if value != NEUTRAL[decision]:
-            registry.load("techniques", decision).apply(graph, value, dialect)
+            apply(registry.load("techniques", decision), value)
 
 
 class _Frozen(nn.Module):

@@ -75,6 +75,10 @@ def check_trial(row: Result, store: Store) -> None:
     if row.state != "complete" or row.sha256 is None:
         why = f" ({row.reason})" if row.reason else ""
         raise UsageError(f"trial {row.trial} has no model: it is {row.state}{why}; choose a complete one")
+    if row.quality is None:
+        raise UsageError(
+            f"trial {row.trial} was not measured on {row.device}, which was out of reach; the same search goes on with that"
+        )
     if not store.artifact(row.sha256).is_dir():
         raise AutocompressError(
             f"the model of trial {row.trial} is no longer in {store.root}; choose a trial on the front, whose models are "
@@ -145,7 +149,7 @@ def _check_same(rebuilt: Path, measured: Path, trial: int) -> None:
 
 def _tested(located: Located, trial: int, device: str | None, display: Display, offline: bool) -> Result:
     """The row of a trial, after it was measured on the test split."""
-    from autocompress.search import measure_tests
+    from autocompress.finals import measure_tests
 
     plan = located.plan(f"trial {trial} was not measured on the test split yet, which")
     measure_tests(plan, [trial], display=display, offline=offline)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from autocompress.effort import Rates
 from autocompress.latency_table import LatencyTable
-from autocompress.measurement import Outcome, Quality
+from autocompress.measurement import Measurement, Outcome, Quality
 from autocompress.plan import Recovery
 from autocompress.recipe import Recipe
 
@@ -26,15 +26,16 @@ class Bar:
 
 @dataclass(frozen=True)
 class Job:
-    """What a child is asked to do: the teacher (trial 0), what a training step costs, what all trials share, a trial, or
-    the test split for a finished artifact."""
+    """What a child is asked to do: the teacher (trial 0), what a training step costs, what all trials share, a trial; for a
+    finished one the test split, or devices that were out of reach."""
 
-    kind: str  # teacher | calibration | shared | trial | test
+    kind: str  # teacher | calibration | shared | trial | test | elsewhere
     trial: int
     recipe: Recipe | None = None
     rung: int = 0
     bar: Bar | None = None
     artifacts: Mapping[str, str] = field(default_factory=dict)  # runtime -> sha256, of what is to be tested
+    devices: tuple[str, ...] = ()  # names of the further ones that it is to be measured on
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ class Said:
 
 @dataclass(frozen=True)
 class Done:
-    """A job's end: an outcome, a quality (test), rates (calibration), or the error that ended it."""
+    """A job's end: an outcome, a quality (test), measurements (elsewhere), rates (calibration), or the error that ended it."""
 
     outcome: Outcome | None = None
     quality: Quality | None = None
     elsewhere: dict[str, Quality] = field(default_factory=dict)  # likewise, on further devices
+    measured: dict[str, Measurement] = field(default_factory=dict)  # on further devices, by name
     rates: Rates | None = None
     error: str | None = None
     lost: bool = False  # the device is out of reach: no fault of the trial

@@ -60,8 +60,12 @@ def _check(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder")
     if not (folder / WEIGHTS).is_file():
-        onnx = (folder / "model.onnx").is_file()
-        remedy = "it is the ONNX form; export again with --form transformers" if onnx else "name a folder export wrote"
+        other = any((folder / name).is_file() for name in ("model.onnx", "model.pt2"))
+        remedy = (
+            "it is the form of a runtime; export again with --form transformers"
+            if other
+            else "name a folder export wrote"
+        )
         raise UsageError(f"{folder}: there is no {WEIGHTS}; {remedy}")
 
 

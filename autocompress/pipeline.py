@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import deploy, lease, measure, metrics, recovery, scoring, surgery
+from autocompress import deploy, lease, measure, recovery, surgery
+from autocompress.devices import Artifacts, Devices
 from autocompress.errors import TrialStopped
 from autocompress.jobs import Bar, Settled
 from autocompress.latency_table import Shape
 from autocompress.materials import Clock, Materials, Say
-from autocompress.measurement import Measurement, Outcome, Quality, Timed
+from autocompress.measurement import Measurement, Outcome, Quality
 from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.recipe import AFTER_RECOVERY, Recipe
 from autocompress.runtimes import runtime_of
 from autocompress.store import Store
-from autocompress.target import Target, target_of
+from autocompress.target import BRIEFLY
 
 REFIT_SHARE = 0.1  # of a recovery's time, for its progress display
 
@@ -35,17 +35,11 @@ class Pipeline:
     def __init__(self, plan: StudyPlan, store: Store, offline: bool = True) -> None:
         self.plan, self.store = plan, store
         self.shared = Materials(plan, store, offline)
-        self.target, *others = (
-            target_of(device, plan.place(key_path), store.root, plan.seed, print)
-            for key_path, device in plan.by_key_path.items()
-        )
-        self.others: dict[str, Target] = dict(zip(plan.others, others, strict=True))
-        self.metric = metrics.fast(plan.task.metric)
-        self.references: Mapping[str, str] = {}  # runtime -> sha256 of the teacher's artifact
+        self.devices = Devices(self.shared)
 
     def settle(self, settled: Settled) -> None:
         """Take over what was decided since this pipeline was opened."""
-        self.references = settled.references or self.references
+        self.devices.references = settled.references or self.devices.references
         if settled.recovery is not None and settled.recovery != self.plan.recovery:
             self.plan = self.shared.plan = self.plan.model_copy(update={"recovery": settled.recovery})
 
@@ -57,9 +51,11 @@ class Pipeline:
         model = self.shared.teacher_model(clock)
         recipe = Recipe(depth=len(self.shared.family.layers(model)))
         candidate = surgery.Candidate(recipe, model, self.shared.family, tuple(range(recipe.depth or 0)))
-        self.references = self._deploy(candidate, clock)
-        outcome = self._measured(candidate, self.references, clock, start)
-        return replace(outcome, facts={**outcome.facts, "data": self.shared.data.fingerprint})
+        self.devices.references = self._deploy(candidate, clock)
+        outcome = self._measured(candidate, self.devices.references, clock, start, all_of_them=True)
+        return replace(
+            outcome, facts={**outcome.facts, "data": self.shared.data.fingerprint, "versions": measure.versions()}
+        )
 
     def shared_rates(self, say: Say) -> tuple[float, float]:
         """Seconds to take the teacher's outputs on one row, and of one step of the super-net, on as many cores as there are."""
@@ -97,6 +93,7 @@ class Pipeline:
 
     def run_trial(self, recipe: Recipe, rung: int, bar: Bar | None, say: Say) -> Outcome:
         """One candidate from recipe to measurement, trained as far as its rung; stopped where its price is over the bar."""
+        self.devices.be_patient(BRIEFLY)
         start, clock = time.perf_counter(), Clock(say)
         teacher, worth = self.shared.teacher_model(clock), self.shared.importance(clock)
         with clock.stage("building"):
@@ -125,11 +122,18 @@ class Pipeline:
         self._recover(candidate, LAST_RUNG if rung is None else rung, clock)
         return candidate
 
-    def run_test(self, artifacts: Mapping[str, str], say: Say) -> tuple[Quality, dict[str, Quality]]:
-        """Quality of a trial (runtime -> sha256) on the test split, against the teacher's artifact; and on further devices."""
+    def run_elsewhere(self, recipe: Recipe, rung: int, names: Sequence[str], say: Say) -> dict[str, Measurement]:
+        """A finished trial on further devices that were out of reach when it was measured; by name, where they still are
+        left out."""
+        self.devices.be_patient()
         clock = Clock(say)
-        elsewhere = {name: self._quality(artifacts, "test", clock, other, name) for name, other in self.others.items()}
-        return self._quality(artifacts, "test", clock, self.target), elsewhere
+        artifacts = self._deploy(self.rebuild(recipe, rung, say), clock)
+        return self.devices.measure_on(names, artifacts, measure.THOROUGH, clock)
+
+    def run_test(self, artifacts: Artifacts, say: Say) -> tuple[Quality, dict[str, Quality]]:
+        """Quality of a trial on the test split, against the teacher's artifact; and on further devices, by name."""
+        self.devices.be_patient()
+        return self.devices.score(artifacts, "test", Clock(say))
 
     def _whole(self, recipe: Recipe) -> bool:
         """Whether the recipe leaves the teacher's weights as they are."""
@@ -144,7 +148,7 @@ class Pipeline:
             size = measure.size_mb(runtime_of(place), place)
             if bar.max_size_mb is not None and size > bar.max_size_mb:
                 raise TrialStopped(f"size {size:.1f} MB is over max_size_mb {bar.max_size_mb:g}; not trained")
-            latency = self._timed(place, measure.QUICK, self.target).latency
+            latency = self.devices.time(place, measure.QUICK).latency
         if bar.max_latency_ms is not None and bar.teacher_latency_ms is not None:
             milliseconds = bar.teacher_latency_ms / latency.speedup_interval.high
             if milliseconds > bar.max_latency_ms:
@@ -266,100 +270,32 @@ class Pipeline:
 
     def _deploy(self, candidate: surgery.Candidate, clock: Clock) -> dict[str, str]:
         """One artifact for each runtime of the study's devices: runtime -> sha256."""
-        runtimes = dict.fromkeys(target.device.runtime for target in (self.target, *self.others.values()))
         with clock.stage("deploying"), lease.computing(self.store.root):
             return {
                 runtime: self.store.add_artifact(partial(self._fill, candidate, runtime=runtime))
-                for runtime in runtimes
+                for runtime in self.devices.runtimes
             }
 
     def _fill(self, candidate: surgery.Candidate, folder: Path, runtime: str) -> None:
         pairs = self.plan.task.columns.text_pair is not None
         deploy.deploy(candidate, self.shared.tokenizer, pairs, runtime, folder, self.shared.some_inputs)
 
-    # ---- measuring ---------------------------------------------------------------------------------------------
-
     def _measured(
         self,
         candidate: surgery.Candidate,
-        artifacts: Mapping[str, str],
+        artifacts: Artifacts,
         clock: Clock,
         start: float,
         thorough: bool = True,
+        all_of_them: bool = False,
     ) -> Outcome:
-        effort, own = measure.THOROUGH if thorough else measure.QUICK, artifacts[self.plan.device.runtime]
-        measurement = self._measurement(artifacts, effort, clock, self.target)
-        elsewhere = {}
-        for name, other in self.others.items():
-            seen, its = self._measurement(artifacts, effort, clock, other, name), artifacts[other.device.runtime]
-            elsewhere[name] = replace(seen, sha256=None if its == own else its)
+        effort = measure.THOROUGH if thorough else measure.QUICK
+        measurement, elsewhere = self.devices.measure(artifacts, effort, clock, all_of_them)
         seconds = time.perf_counter() - start
         return Outcome(
-            state="complete", measurement=measurement, elsewhere=elsewhere, sha256=own, seconds=seconds,
-            stages=clock.seconds, facts=facts(candidate),
+            state="complete", measurement=measurement, elsewhere=elsewhere,
+            sha256=artifacts[self.plan.device.runtime], seconds=seconds, stages=clock.seconds, facts=facts(candidate),
         )  # fmt: skip
-
-    def _measurement(
-        self,
-        artifacts: Mapping[str, str],
-        effort: measure.Effort,
-        clock: Clock,
-        target: Target,
-        device: str | None = None,
-    ) -> Measurement:
-        """A candidate on one device; `device`: its name, where it is a further one."""
-        folder = self.store.artifact(artifacts[target.device.runtime])
-        with clock.stage(_on("measuring latency", device)):
-            timed = self._timed(folder, effort, target)
-        return Measurement(
-            quality=self._quality(artifacts, "validation", clock, target, device),
-            latency=timed.latency,
-            size_mb=measure.size_mb(runtime_of(folder), folder),
-            memory_mb=timed.memory_mb,
-            start_ms=timed.start_ms,
-            conditions=timed.conditions,
-        )
-
-    def _timed(self, folder: Path, effort: measure.Effort, target: Target) -> Timed:
-        reference = self.store.artifact(self.references[target.device.runtime])
-        return target.time(folder, reference, self._feeds(target), effort, fresh=effort is measure.THOROUGH)
-
-    def _feeds(self, target: Target) -> list[dict[str, np.ndarray]]:
-        device = target.device
-        vocabulary = len(self.shared.tokenizer)
-        return measure.latency_feeds(
-            vocabulary, device.batch, device.tokens, self.shared.lengths("validation"), self.plan.seed
-        )
-
-    def _quality(
-        self, artifacts: Mapping[str, str], split: str, clock: Clock, target: Target, device: str | None = None
-    ) -> Quality:
-        runtime = target.device.runtime
-        with clock.stage(_on(f"quality on {split}", device)) as progress, lease.computing(self.store.root):
-            reference = self._logits(self.references[runtime], split, progress, target)
-            logits = self._logits(artifacts[runtime], split, progress, target)
-        return scoring.score(split, logits, reference, self.shared.tokens[split].labels, self.metric, self.plan.seed)
-
-    def _logits(self, sha256: str, split: str, progress: Callable[[float], None], target: Target) -> np.ndarray:
-        """Logits of an artifact on a split, kept: the rows that a score was taken on can be looked at again."""
-        device = target.device
-        inputs = {"artifact": sha256, "data": self.shared.data.fingerprint, "split": split, "threads": device.threads,
-                  "batch": device.batch, "max_tokens": self.plan.task.max_tokens, "cpu": target.cpu()}  # fmt: skip
-
-        def build(folder: Path) -> None:
-            logits = measure.logits_of(
-                lambda feeds: target.run(self.store.artifact(sha256), feeds, progress),
-                lambda rows: self.shared.arrays(split, rows),
-                self.shared.lengths(split),
-                device.batch,
-            )
-            np.save(folder / "logits.npy", logits)
-
-        return np.asarray(np.load(self.store.stage("outputs", inputs, build) / "logits.npy"))
-
-
-def _on(stage: str, device: str | None) -> str:
-    return stage if device is None else f"{stage}, on {device}"
 
 
 def _predict_price(candidate: surgery.Candidate, bar: Bar) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from random import Random
@@ -12,12 +12,13 @@ from autocompress import registry
 from autocompress.budget import Meter
 from autocompress.crew import POLL_SECONDS, Crew, catching, hired
 from autocompress.display import Display
-from autocompress.errors import AutocompressError, UsageError
-from autocompress.front import as_expected, expected_drop, on_front
+from autocompress.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.finals import Finals
+from autocompress.front import expected_drop
 from autocompress.groundwork import Groundwork
-from autocompress.jobs import Bar, Job, Said, Settled
+from autocompress.jobs import Bar, Done, Job, Said
 from autocompress.latency_table import LatencyTable
-from autocompress.measurement import Outcome, Result, in_words
+from autocompress.measurement import Outcome, in_words
 from autocompress.model_config import read_config
 from autocompress.plan import LAST_RUNG, StudyPlan, check_storage
 from autocompress.recipe import AFTER_RECOVERY, Recipe
@@ -27,7 +28,7 @@ from autocompress.space import Space, resolve_space
 from autocompress.store import Store
 from autocompress.study import Asked, Study, read_study
 from autocompress.study.details import read_details
-from autocompress.target import target_of
+from autocompress.target import BRIEFLY, target_of
 from autocompress.workers import Worker
 
 TIDY_SECONDS = 60.0  # between two looks at how much room the artifacts take
@@ -60,6 +61,7 @@ class Search:
     pending: list[Asked] = field(default_factory=list)  # twins of trials that run
     returns: Returns = field(default_factory=Returns)
     tidied: float = field(default_factory=time.monotonic)
+    lost_since: float | None = None  # when the first device was last heard of, where it is out of reach
 
     def __post_init__(self) -> None:
         self.chance = Random(self.plan.seed)
@@ -77,7 +79,8 @@ class Search:
                 self.known = Known.of(view, self.plan.engine.reuse)
                 reason = reason or self._trials()
                 self.crew.give_up()
-                self._finalists()
+                Finals(self.plan, self.study, self.crew).play()
+                self._tick(save=True)
                 outlook = tuple(self._outlook())
         spent = self.meter.spent
         return Ending(reason or "interrupted", self.crew.interrupt.asked, spent.trials, spent.seconds, outlook)
@@ -100,19 +103,6 @@ class Search:
             self._tick()
         return "interrupted"
 
-    def _finalists(self) -> None:
-        """Measure the teacher, what is on the front and what `pick` may name on the test split."""
-        rows = read_study(self.plan.storage, self.plan.study).rows
-        expected = [row if row.expected_drop is None else as_expected(row, row.expected_drop) for row in rows]
-        likely = on_front(expected, self.plan.objectives)
-        for device in self.plan.others:
-            likely |= {row.trial for row in read_study(self.plan.storage, self.plan.study, device).front}
-        final = [row for row in rows if row.on_front or row.trial in {0} | likely]
-        chosen = [row for row in final if row.test_quality is None]
-        test_rows(self.study, self.crew, [row for row in chosen if row.sha256 is not None])
-        self.study.finish()
-        self._tick(save=True)
-
     def _outlook(self) -> Iterator[str]:
         forecast = self.returns.forecast()
         if forecast is not None:
@@ -125,13 +115,15 @@ class Search:
 
     def _start(self, worker: Worker) -> str | None:
         """Give a worker a trial, or tell one that is known already; a reason to end where nothing is worth a trial."""
-        further = None
-        if not self.study.waits(interrupted=True):
+        further, retries = None, self.lost_since is None  # while the device is lost, others go before
+        if not (retries and self.study.waits(interrupted=True)):
             choice = self.schedule.next(self.known, self._running())
-            if isinstance(choice, str) and not self.study.waits():
-                return choice
+            if isinstance(choice, str):
+                if not self.study.waits():
+                    return choice
+                retries = True
             further = (choice.recipe, choice.rung) if isinstance(choice, Further) else None
-        asked = self.study.ask(self.schedule.first_rung, self.schedule.pinned, further)
+        asked = self.study.ask(self.schedule.first_rung, self.schedule.pinned, further, retries)
         self.known.add(asked.row)
         self.meter.changed()
         if self._is_twin(asked):
@@ -169,10 +161,12 @@ class Search:
                 self.crew.workers.index(worker), job.trial, self._words(job), said.stage, said.fraction
             )
             return
-        if said.lost:  # the trial is tried again when the study goes on
-            raise AutocompressError(f"{said.error}; the same command goes on from here")
         seconds = time.monotonic() - worker.started
+        if said.lost:
+            self._put_back(job, said, seconds)
+            return
         outcome = said.outcome or Outcome(state="failed", reason=said.error, seconds=seconds)
+        self.lost_since = None if outcome.measurement is not None else self.lost_since
         assert job.recipe is not None  # trials have one
         self._tell(job.trial, job.recipe, outcome)
         self.meter.changed()
@@ -184,6 +178,20 @@ class Search:
             if not self._is_twin(asked):
                 reason = f"the same candidate as trial {job.trial}, which {outcome.state}"
                 self._tell(asked.number, asked.recipe, Outcome(state="failed", reason=reason))
+
+    def _put_back(self, job: Job, said: Done, seconds: float) -> None:
+        """A trial whose device was lost waits again, while others go on, until the device has given no answer for as long
+        as one is patient."""
+        patience = self.plan.device.patience
+        self.lost_since = self.lost_since or time.monotonic() - min(seconds, BRIEFLY * patience)
+        if time.monotonic() - self.lost_since >= patience:
+            raise AutocompressError(f"{said.error}; the same command goes on from here")
+        twins = [asked for asked in self.pending if asked.recipe == job.recipe]
+        self.pending = [asked for asked in self.pending if asked not in twins]
+        for number in (job.trial, *(asked.number for asked in twins)):
+            self.known.add(self.study.put_back(number))
+        self.meter.changed()
+        self.crew.display.say(f"trial {job.trial} waits again: {said.error}")
 
     def _after(self, job: Job, outcome: Outcome) -> None:
         """Show the front; where a fully trained trial is on it, propose its weights in other bits, which need no training."""
@@ -250,19 +258,30 @@ class Search:
 
 def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> Ending:
     """Run or continue a study to the end of its budget. Everything that can be wrong is checked before any work."""
-    space, data = prepare(plan, offline)
+    space, data, lost = prepare(plan, offline)
     study = Study.open(plan, space)
+    if lost is not None and study.teacher() is None:
+        raise lost  # later it can catch up
     _check_same_data(plan, study, data)
     with study.lease(), hired(plan, display, offline) as crew:
         return Search(plan, study, space, crew).run()
 
 
-def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str]:
-    """Check storage, teacher, space, runtime and data, without torch; the space the plan means, the data's fingerprint."""
+def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | None]:
+    """Check storage, teacher, space, runtime and data, without torch; the space the plan means, the data's fingerprint, and
+    the error of a further device that is out of reach."""
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
     assert isinstance(plan.space, dict)  # read_plan has read it
+    lost: DeviceLost | None = None
     for key_path, device in plan.by_key_path.items():  # what it proposes must run on all of them
-        supported = target_of(device, plan.place(key_path)).supported()
+        target = target_of(device, plan.place(key_path))
+        try:
+            supported = target.supported()
+        except DeviceLost as error:
+            if device == plan.device:
+                raise
+            lost = error
+            continue
         runner = device.runtime + (f" on {key_path.partition('.')[2]}" if plan.devices else "")
         space = resolve_space(plan.space, config.layers, supported, plan.place("space"), runner)
     if plan.task.max_tokens > config.positions:
@@ -272,7 +291,7 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str]:
         )
     check_storage(plan.storage)
     data = registry.load("tasks", plan.task.kind.replace("-", "_")).read(plan, config.id2label)
-    return space, data.fingerprint
+    return space, data.fingerprint, lost
 
 
 def _check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
@@ -285,26 +304,6 @@ def _check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
             f"{plan.place('task.data')}: the rows are not those that the study {plan.study!r} began with; put the data"
             " back as it was, or give the study another name"
         )
-
-
-def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, offline: bool = False) -> None:
-    """Measure some finished trials, and the teacher, on the test split, outside of a search."""
-    study = Study.open(plan, None)
-    with hired(plan, display, offline) as crew:
-        rows = read_study(plan.storage, plan.study).rows
-        crew.settle(Settled(study.artifacts(0), study.fitted_recovery()))
-        test_rows(study, crew, [row for row in rows if row.trial in {0, *trials} and row.test_quality is None])
-
-
-def test_rows(study: Study, crew: Crew, rows: Sequence[Result]) -> None:
-    """Measure finished trials on the test split."""
-    for row in rows:
-        job = Job("test", row.trial, row.recipe, artifacts=study.artifacts(row.trial))
-        done = crew.alone(job, row.recipe.in_words(), stoppable=False)
-        if done is not None and done.quality is not None:
-            study.record_quality(row.trial, done.quality, done.elsewhere)
-        elif done is not None:
-            crew.display.say(f"trial {row.trial} could not be measured on the test split: {done.error}")
 
 
 def next_bits(space: Space, recipe: Recipe) -> list[Recipe]:

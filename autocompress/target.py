@@ -23,10 +23,12 @@ from autocompress.measure import Feeds
 from autocompress.measurement import Timed
 from autocompress.plan import Device
 from autocompress.recipe import Scalar
+from autocompress.runtimes import data_only
 
 if TYPE_CHECKING:
     from autocompress.agent.client import RemoteDevice
 
+BRIEFLY = 0.2  # of a device's patience: for one trial, since others can go on meanwhile
 Progress = Callable[[float], None]
 Say = Callable[[str], None]
 
@@ -35,6 +37,7 @@ class Target(Protocol):
     """What a study measures on."""
 
     device: Device
+    patience: float  # seconds without an answer, after which a device is lost; the machine itself never is
 
     def supported(self) -> Mapping[str, Sequence[Scalar]]:
         """The values of each decision that really run there."""
@@ -55,10 +58,16 @@ def target_of(
 ) -> Target:
     """The target that a study file names. `root`: of the lease that keeps others from computing meanwhile.
 
-    UsageError where the runtime is not installed here; what is wrong with a device comes up when it is asked.
+    UsageError where the runtime is not installed here, or no agent takes its models.
+    What is wrong with a device comes up when it is asked.
     """
     if device.url is None:
         return Here(device, place, root, seed)
+    if device.runtime not in data_only():
+        raise UsageError(
+            f"{place}: the runtime {device.runtime} runs on this machine only, since its models are native code, which no"
+            f" agent takes; there is: {', '.join(data_only())}"
+        )
     return There(device, place, root, seed, say)
 
 
@@ -66,7 +75,7 @@ class Here:
     """This machine."""
 
     def __init__(self, device: Device, place: str, root: Path | None, seed: int) -> None:
-        self.device, self.root, self.seed = device, root, seed
+        self.device, self.root, self.seed, self.patience = device, root, seed, device.patience
         self.runtime: ModuleType = registry.load("runtimes", device.runtime, f"{place}.runtime")
         if self.runtime.available() is None:
             raise UsageError(f"{place}: {device.runtime} is not installed; pip install it")
@@ -126,7 +135,7 @@ class There:
     """A device with an agent. What it runs comes through the agent's doors, one run at a time."""
 
     def __init__(self, device: Device, place: str, root: Path | None, seed: int, say: Say) -> None:
-        self.device, self.place, self.seed, self.say = device, place, seed, say
+        self.device, self.place, self.seed, self.say, self.patience = device, place, seed, say, device.patience
         assert device.url is not None  # else it is here
         host = urlsplit(device.url).hostname or ""
         here = host in ("localhost", "::1") or host.startswith("127.")
@@ -144,8 +153,7 @@ class There:
                 f"{self.place}: {error.name} is not installed; pip install 'autocompress[agent]'"
             ) from None
         assert self.device.url is not None
-        patience = self.device.patience
-        return RemoteDevice(self.device.url, token, patience=patience, ca=self.device.ca, say=self.say)
+        return RemoteDevice(self.device.url, token, patience=self.patience, ca=self.device.ca, say=self.say)
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:

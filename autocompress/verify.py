@@ -56,7 +56,7 @@ def verify_folder(folder: Path) -> Verdict:
         raise UsageError(f"{folder}: there is no such folder")
     problems = wrong_files(folder)
     files = len(manifest(folder)) - (folder / SUMS).is_file()
-    if problems or not (folder / "model.onnx").is_file():
+    if problems or not all((folder / name).is_file() for name in runtime_of(folder).MODEL_FILES):
         return Verdict(folder=folder.name, problems=tuple(problems), files=files)
     return _compared(folder, files)
 

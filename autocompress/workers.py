@@ -199,6 +199,8 @@ def _do(pipeline: Any, job: Job, pipe: Connection) -> Done:
     if job.kind == "test":
         quality, elsewhere = pipeline.run_test(job.artifacts, say)
         return Done(quality=quality, elsewhere=elsewhere)
+    if job.kind == "elsewhere":
+        return Done(measured=pipeline.run_elsewhere(job.recipe, job.rung, job.devices, say))
     return Done(outcome=pipeline.run_trial(job.recipe, job.rung, job.bar, say))
 
 

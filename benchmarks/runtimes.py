@@ -64,7 +64,7 @@ def main() -> None:
         )
         for label in ("teacher, fp32, openvino", "teacher, NNCF int8, openvino")
     }
-    found = score("test", *reversed(logits.values()), test, life.metric, plan.seed)
+    found = score("test", *reversed(logits.values()), test, life.devices.metric, plan.seed)
     quality["teacher, NNCF int8, openvino"] = f"{100 * found.drop:.2f}"
     tell(opened, quality, life, plan.device)
 

@@ -250,7 +250,7 @@ def test_a_trial_is_measured_on_test_before_it_is_given_away(
 ) -> None:
     import sqlite3
 
-    from autocompress import search
+    from autocompress import finals
 
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     trial = view.front[0].trial
@@ -258,7 +258,7 @@ def test_a_trial_is_measured_on_test_before_it_is_given_away(
         database.execute("DELETE FROM ac_measurements WHERE split = 'test'")
     database.close()
     asked = []
-    monkeypatch.setattr(search, "measure_tests", lambda plan, trials, *, display, offline: asked.append(list(trials)))
+    monkeypatch.setattr(finals, "measure_tests", lambda plan, trials, *, display, offline: asked.append(list(trials)))
     arguments = ["export", str(folder / "tiny.yaml"), "--to", str(tmp_path / "out"), "-q", "--trial", str(trial)]
     assert main(arguments) == 1  # it came to nothing: no model is given away unmeasured
     assert asked == [[trial]]
@@ -417,7 +417,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_other_folders_are_no_model(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such folder"):
         autocompress.load_model(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match="it is the ONNX form; export again with --form transformers"):
+    with pytest.raises(UsageError, match="it is the form of a runtime; export again with --form transformers"):
         autocompress.load_model(exported)
 
 

@@ -14,17 +14,18 @@ PACKAGE = Path(__file__).parent.parent / "autocompress"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "lifeline"),
     ("registry", "recipe"),
-    ("measurement",),
+    ("measurement", "program"),
     ("model_config", "attentions", "plan", "runtimes", "metrics", "augment", "graph"),
     ("families", "data", "space", "front", "effort", "latency_table", "store", "lease", "inventory"),
     ("tasks", "forward", "training", "jobs", "display"),
     ("surgery", "teacher", "measure", "scoring"),  # the stages do not know each other …
     ("techniques", "importance", "recovery", "deploy", "verify", "agent"),  # … but all speak of a surgery's Candidate
     ("study", "materials", "loading", "target"),
+    ("devices",),
     ("pipeline", "budget", "locating", "card", "returns", "bench", "doctor"),
     ("workers", "cleaning", "folder", "schedule"),
     ("crew", "show", "options"),
-    ("groundwork",),
+    ("groundwork", "finals"),
     ("search",),
     ("terminal", "export", "dashboard", "draft"),
     ("results",),

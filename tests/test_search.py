@@ -202,7 +202,7 @@ def test_a_worker_that_is_killed_is_one_failed_trial_with_its_reason(tmp_path: P
     assert plan.artifacts.path is not None
     worker = Worker(plan, plan.artifacts.path, threads=1, offline=True)
     worker.start(Job("teacher", 0))
-    while not isinstance(said := worker.poll(5), Said) or said.stage != "fine-tuning the teacher":
+    while not isinstance(said := worker.poll(60), Said) or said.stage != "fine-tuning the teacher":
         assert said is not None
     os.kill(worker._process.pid, signal.SIGKILL)
     done = last_word(worker)

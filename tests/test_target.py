@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,12 @@ from autocompress.agent.client import MOST_NUMBERS, MOST_ROWS, Packed, RemoteDev
 from autocompress.cli import main
 from autocompress.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.jobs import Done, Said
+from autocompress.measurement import Result
 from autocompress.plan import Device, read_plan
 from autocompress.recipe import Recipe
 from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
-from autocompress.study import StudyView, read_study
+from autocompress.study import Study, StudyView, read_study
 from autocompress.study.details import read_details
 from autocompress.target import There, target_of
 from tests.devices import TOKEN, Running, agent, feeds, write_model
@@ -276,10 +277,70 @@ def test_a_search_whose_device_is_out_of_reach_ends_and_goes_on_when_it_is_back(
         subprocess.run([*command, "1"], check=True, capture_output=True)
     told = subprocess.run([*command, "2"], check=False, capture_output=True, text=True)
     assert told.returncode == 1
-    assert "could not be used for 2 s" in told.stderr and "is its agent up?" in told.stderr
+    assert "could not be used for" in told.stderr and "is its agent up?" in told.stderr
     with agent(tmp_path / "device", port=port):
         subprocess.run([*command, "2"], check=True, capture_output=True)
     assert [row.state for row in view_of(file).rows] == ["complete"] * 3
+
+
+def test_a_further_device_that_is_out_of_reach_catches_up_when_it_is_back(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+    devices = {"laptop": {"tokens": 8}, "pi": {"url": f"http://127.0.0.1:{port}", "tokens": 8, "patience": "1s"}}
+    space = {"weight_bits": [16, 8, 4, 2], "embedding_bits": [8]}
+    file = tiny_study(tmp_path, space=space, budget={"trials": 1}, device={}, devices=devices)
+    command = [sys.executable, "-m", "autocompress", "search", str(file), "--offline", "--trials"]
+
+    def search(trials: int) -> str:
+        return subprocess.run([*command, str(trials)], check=True, capture_output=True, text=True).stderr
+
+    def rows(device: str) -> tuple[Result, ...]:
+        return read_study(read_plan(file).storage, "tiny", device).rows
+
+    with agent(tmp_path / "device", port=port):
+        search(1)
+    before = len(rows("pi"))
+    told = search(2)
+    assert "pi is out of reach; what it has not seen is measured when the same command goes on" in told
+    assert all(row.quality is not None for row in rows("laptop"))
+    unseen = [row.trial for row in rows("pi") if row.quality is None]
+    assert unseen and min(unseen) >= before
+    export = ["export", str(file), "--device", "pi", "--trial", str(unseen[0]), "--to", str(tmp_path / "x")]
+    assert main(export) == 2
+    with agent(tmp_path / "device", port=port):
+        assert "out of reach" not in search(2)
+        assert all(row.quality is not None and row.latency_ms for row in rows("pi"))
+        assert all(row.test_quality is not None for row in rows("pi") if row.on_front)
+        assert main(export) == 0
+
+
+def test_others_go_on_while_a_device_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class LosingTwo(FormulaWorker):
+        ended = 0
+
+        def poll(self, timeout: float) -> Said | Done | None:
+            said = super().poll(timeout)
+            if isinstance(said, Done) and said.outcome and said.outcome.sha256 != "0" * 64:
+                type(self).ended += 1
+                if type(self).ended in (3, 4):
+                    return Done(error="the device http://pi:7311 could not be used for 120 s", lost=True)
+            return said
+
+    monkeypatch.setattr(crews, "Worker", LosingTwo)
+    plan = plan_in(tmp_path, budget={"trials": 8}, engine={"rungs": False})
+    study = Study.open(plan, space())
+    with study.lease(), crews.hired(plan, SilentDisplay(), offline=True) as crew:
+        searching.Search(plan, study, space(), crew).run()
+    rows = read_study(plan.storage, plan.study).rows
+    lost, ended = [row for row in rows if row.state == "failed"], [row for row in rows if row.state != "failed"]
+    assert [row.reason for row in lost] == [f"interrupted; tried again as trial {retry(row, ended)}" for row in lost]
+    assert lost[0].recipe != lost[1].recipe  # the next one was tried meanwhile
+    assert {row.state for row in ended} <= {"complete", "stopped"}
+
+
+def retry(row: Result, others: Sequence[Result]) -> int:
+    """Number of the trial that repeats it."""
+    return next(other.trial for other in others if other.recipe == row.recipe)
 
 
 def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +353,8 @@ def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatc
                 return Done(error="the device http://pi:7311 could not be used for 600 s", lost=True)
             return said
 
-    plan = plan_in(tmp_path, budget={"trials": 6}, engine={"rungs": False})
+    device = {"url": "http://pi:7311", "patience": 0.3}
+    plan = plan_in(tmp_path, budget={"trials": 6}, engine={"rungs": False}, device=device)
     monkeypatch.setattr(crews, "Worker", Losing)
     for lost in (False, True, False):
         Losing.lost = lost

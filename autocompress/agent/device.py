@@ -10,11 +10,12 @@ from typing import Any
 import psutil
 
 from autocompress import __version__, measure, registry
+from autocompress.runtimes import data_only
 
 
 def fingerprint() -> dict[str, Any]:
     """CPU, memory and runtimes: what tells one device from another. No name of host or user."""
-    runtimes = {name: registry.load("runtimes", name).available() for name in registry.names("runtimes")}
+    runtimes = {name: registry.load("runtimes", name).available() for name in data_only()}
     return {
         "agent": __version__,
         "architecture": platform.machine(),

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from autocompress import measure, registry
 from autocompress.lifeline import end_with
 from autocompress.measurement import Timed
-from autocompress.runtimes import USUAL
+from autocompress.runtimes import USUAL, data_only
 
 MOST_ROWS, MOST_TOKENS, MOST_THREADS = 200_000, 4_096, 256
 
@@ -45,8 +45,7 @@ class Run(BaseModel):
     @field_validator("runtime")
     @classmethod
     def _installed(cls, value: str) -> str:
-        known = registry.names("runtimes")
-        if value not in known or registry.load("runtimes", value).available() is None:
+        if value not in data_only() or registry.load("runtimes", value).available() is None:
             raise ValueError(f"the runtime {value[:40]!r} is not installed on this device")
         return value
 

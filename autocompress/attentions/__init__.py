@@ -4,6 +4,7 @@ Both registries are needed: a name that only `AttentionInterface` knows gets no 
 
 What a file offers:
   `NEEDS_WINDOW`, whether `config.attention_window` must be set;
+  `FREE_SIZES`, whether one traced PyTorch program serves every length;
   `attend(module, query, key, value, attention_mask, scaling, dropout)`, from query `(batch, heads, queries, head_dim)`
   and key and value `(batch, heads, keys, head_dim)` to output `(batch, queries, heads, head_dim)`;
   `mask(..., attention_mask, dtype)`, from the tokenizer's keep-mask `(batch, keys)` to what this `attend` wants.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from autocompress.attentions import scaled
 
 NEEDS_WINDOW = False
+FREE_SIZES = True
 PLAIN_TOKENS = 256  # the longest text for which a CPU is faster without the fused kernel
 
 # Added to the score of a key that must not be seen, as in BERT's own code: exp(-10,000) is 0 in every float type, and

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from autocompress.attentions import scaled
 
 NEEDS_WINDOW = False
+FREE_SIZES = True
 
 # Least sum of weights to divide by: met only where every key is padding or every feature has underflowed.
 LEAST_WEIGHT = 1e-6

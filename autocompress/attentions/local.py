@@ -22,6 +22,7 @@ from autocompress.attentions import full, scaled
 from autocompress.errors import UsageError
 
 NEEDS_WINDOW = True
+FREE_SIZES = False  # a traced PyTorch program would hold for one chunk, or for several
 
 # Below 16 queries per chunk the many small products cost more than the few scores they save (onnxruntime, 1 thread).
 SMALLEST_CHUNK = 16

@@ -3,7 +3,7 @@
 from autocompress.measure.fresh import fresh_process, size_mb
 from autocompress.measure.inputs import Feeds, latency_feeds, logits_of
 from autocompress.measure.latency import QUICK, THOROUGH, Effort, measure_latency
-from autocompress.measure.machine import conditions, cpu_flags, cpu_name, machine
+from autocompress.measure.machine import conditions, cpu_flags, cpu_name, machine, versions
 from autocompress.measure.noise import Patience, pinned
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "measure_latency",
     "pinned",
     "size_mb",
+    "versions",
 ]

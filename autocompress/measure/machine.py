@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 from autocompress import registry
+
+PACKAGES = ("autocompress", "torch", "transformers", "tokenizers", "datasets", "numpy")
 
 
 def conditions(
@@ -32,6 +36,15 @@ def machine(runtime: str) -> dict[str, object]:
     found: dict[str, object] = {"runtime_version": module.available(), "cpu": cpu_name(), "cpu_flags": cpu_flags()}
     gpu = module.accelerator() if hasattr(module, "accelerator") else None
     return found | ({"gpu": gpu} if gpu else {})
+
+
+def versions() -> dict[str, str]:
+    """Of what a training's outcome depends on."""
+    found = {}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def cpu_name() -> str:

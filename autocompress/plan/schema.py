@@ -95,7 +95,7 @@ class Device(Part):
     url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+/?$")  # of the agent there; null: this machine
     token_env: str = "AUTOCOMPRESS_TOKEN"  # the variable that holds the agent's token
     ca: Path | None = None  # the certificate to trust, where it is one of your own
-    patience: Annotated[float, BeforeValidator(seconds)] = 600.0  # seconds without an answer, after which a search ends
+    patience: Annotated[float, BeforeValidator(seconds)] = 600.0  # seconds without an answer, after which it is lost
 
     @field_validator("tokens", mode="before")
     @classmethod

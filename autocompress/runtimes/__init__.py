@@ -4,7 +4,8 @@ A runtime file offers `available() -> str | None` (its version, null where it ca
 of each decision that it really runs here, or wherever `run` runs a model), `open_session(folder, threads) -> Session`,
 `audit(folder, feed, threads)` (which operators ran, in which precision and by what), `load()` (imports its package),
 `MODEL_FILES` (what it loads; size_mb counts these and their external data) and `DIALECT` (how it wants fewer bits to be said).
-Where it does not run on the CPU, `accelerator()` names what it runs on.
+Where it does not run on the CPU, `accelerator()` names what it runs on. What is said as a program is native code, and no agent
+takes it.
 """
 
 from __future__ import annotations
@@ -44,9 +45,15 @@ class Dialect:
     contrib: bool = True  # by onnxruntime's own operators; else by standard ones
     static: bool = False  # activations quantized by ranges that were seen beforehand; else by those of each call
     ranges: Ranges | None = None  # of what matrices multiply, where they are static
+    program: str | None = None  # a PyTorch program for that device, cpu or cuda, instead of an ONNX graph
 
 
 USUAL_DIALECT = Dialect()
+
+
+def data_only() -> list[str]:
+    """Names of the runtimes whose models hold no code: those that an agent runs."""
+    return [name for name in registry.names("runtimes") if not registry.load("runtimes", name).DIALECT.program]
 
 
 def summed(calls: Iterable[tuple[tuple[str, str, str, bool], float]], passes: int) -> list[Operator]:

@@ -28,6 +28,50 @@ def probed(run: Run, dialect: Dialect) -> dict[str, tuple[Scalar, ...]]:
     return {**bits, "attention": tuple(registry.names("attentions"))}
 
 
+@cache
+def probed_program() -> dict[str, tuple[Scalar, ...]]:
+    """Likewise, of a PyTorch program: by the same operations, not compiled, since that takes seconds."""
+    bits = {
+        decision: tuple(bits for bits in registry.load("techniques", decision).VALUES if _program_runs(decision, bits))
+        for decision in DECISIONS
+    }
+    free = tuple(name for name in registry.names("attentions") if registry.load("attentions", name).FREE_SIZES)
+    return {**bits, "attention": free}
+
+
+def _program_runs(decision: str, bits: int) -> bool:
+    import torch
+
+    from autocompress.program import Program
+
+    class Small(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = torch.nn.Embedding(64, 128)
+            self.matrix = torch.nn.Linear(128, 64)
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            rows: torch.Tensor = self.matrix(self.table(input_ids))
+            return rows * attention_mask[..., None]
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        program = Program(Small(), 2, 64)
+    inputs = [torch.from_numpy(PROBE["input_ids"]), torch.ones_like(torch.from_numpy(PROBE["input_ids"]))]
+    exact = program.run(*inputs)
+    if bits == 32:
+        return True
+    try:
+        registry.load("techniques", decision).apply_program(program, bits)
+    except Unsayable:
+        return False
+    try:
+        rough = program.run(*inputs)
+    except RuntimeError:  # of PyTorch, where it has no kernel
+        return False
+    return bool((rough - exact).abs().mean() < exact.abs().mean())
+
+
 def _running(decision: str, run: Run, dialect: Dialect) -> tuple[int, ...]:
     technique = registry.load("techniques", decision)
     exact = run(_small_graph().SerializeToString(), PROBE)

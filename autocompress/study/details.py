@@ -55,6 +55,6 @@ def read_details(url: str, name: str, trial: int, device: str | None = None) -> 
 def _seen_from(outcome: Outcome, device: str, first: str) -> Outcome:
     """The outcome with a further device's measurement as its own, and the first device's among the others."""
     others = {first: outcome.measurement, **outcome.elsewhere}
-    own = others.pop(device)
+    own = others.pop(device, None)
     told = {name: seen for name, seen in others.items() if seen is not None}
     return replace(outcome, measurement=own, elsewhere=told, sha256=(own.sha256 if own else None) or outcome.sha256)

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from autocompress.front import reference_point
-from autocompress.measurement import Outcome, Quality
+from autocompress.measurement import Measurement, Outcome, Quality
 from autocompress.recipe import Recipe
 from autocompress.store import Store
 from autocompress.study.queue import Queued
@@ -90,19 +90,22 @@ def record(
         session.add(ArtifactRow(candidate_id=row.id, sha256=outcome.sha256))
     if outcome.measurement is not None:
         session.add(MeasurementRow(candidate_id=row.id, **measurement_values(outcome.measurement)))
-    for device, seen in outcome.elsewhere.items():
-        values = measurement_values(seen)
-        session.add(ElsewhereRow(candidate_id=row.id, device=device, sha256=seen.sha256, **values))
+    _add_elsewhere(session, row, outcome.elsewhere)
     if number == 0 and teacher is not None:
         _record_teacher(session, study, outcome, constraints)
 
 
+def record_elsewhere(session: Session, ac_id: int, number: int, found: Mapping[str, Measurement]) -> None:
+    """What a complete trial is on further devices; what is known of them is replaced."""
+    row = _complete(session, ac_id, number)
+    known = delete(ElsewhereRow).where(ElsewhereRow.candidate_id == row.id, ElsewhereRow.device.in_(found))
+    session.execute(known.where(ElsewhereRow.split != "test"))
+    _add_elsewhere(session, row, found)
+
+
 def record_quality(session: Session, ac_id: int, number: int, quality: Quality, device: str | None = None) -> None:
     """The quality of a finished trial on another split; a second time replaces the first. `device`: a further one."""
-    row = find(session, ac_id, number)
-    if row is None or row.state != "complete":
-        state = "unknown" if row is None else row.state
-        raise ValueError(f"trial {number} is {state}, and only a complete one is measured again")
+    row = _complete(session, ac_id, number)
     table = MeasurementRow if device is None else ElsewhereRow
     place = {"candidate_id": row.id, "split": quality.split, **({} if device is None else {"device": device})}
     session.execute(delete(table).filter_by(**place))
@@ -156,6 +159,20 @@ def find(session: Session, ac_id: int, number: int) -> CandidateRow | None:
     """A trial's row."""
     query = select(CandidateRow).where(CandidateRow.ac_study_id == ac_id, CandidateRow.number == number)
     return session.scalars(query).one_or_none()
+
+
+def _complete(session: Session, ac_id: int, number: int) -> CandidateRow:
+    row = find(session, ac_id, number)
+    if row is None or row.state != "complete":
+        state = "unknown" if row is None else row.state
+        raise ValueError(f"trial {number} is {state}, and only a complete one is measured again")
+    return row
+
+
+def _add_elsewhere(session: Session, row: CandidateRow, found: Mapping[str, Measurement]) -> None:
+    for device, seen in found.items():
+        values = measurement_values(seen)
+        session.add(ElsewhereRow(candidate_id=row.id, device=device, sha256=seen.sha256, **values))
 
 
 def _record_teacher(session: Session, study: StudyRow, outcome: Outcome, constraints: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from autocompress.errors import AutocompressError
 from autocompress.front import Reference, standings
-from autocompress.measurement import Outcome, Quality, Result
+from autocompress.measurement import Measurement, Outcome, Quality, Result
 from autocompress.plan import LAST_RUNG, Recovery, StudyPlan
 from autocompress.recipe import Recipe, Scalar
 from autocompress.space import Space
@@ -133,9 +133,10 @@ class Study:
         rung_of: Callable[[Recipe], int] = lambda recipe: LAST_RUNG,
         pinned: Mapping[str, Scalar] | None = None,
         further: tuple[Recipe, int] | None = None,
+        retries: bool = True,
     ) -> Asked:
-        """The next trial, running from now on: interrupted ones first, then `further`, a recipe and its rung, then what was
-        enqueued, then the sampler's.
+        """The next trial, running from now on: interrupted ones first (none of them without `retries`), then `further`, a
+        recipe and its rung, then what was enqueued, then the sampler's.
 
         `rung_of` says at which rung a recipe begins, where it was not enqueued for a certain one; `pinned` are values
         that the sampler is to leave as they are.
@@ -145,11 +146,11 @@ class Study:
             raise ValueError("the teacher is trial 0: record it before asking")
         if further is not None:
             self.enqueue([further[0]], rung=further[1])
-        elif pinned and not self.waits():
+        elif pinned and not self._eligible(retries):
             self._wait_in_line(pinned)
-        waiting = self._those_waiting()
+        waiting, eligible = self._those_waiting(), self._eligible(retries)
         first = None if further is None else (further[0].key, further[1])
-        queued = with_retries(lambda: queue.next_trial(self._study, waiting.values(), first))
+        queued = with_retries(lambda: queue.next_trial(self._study, eligible, first))
         waiting.pop(queued.number, None)
         recipe = with_retries(lambda: space.suggest(queued.trial))
         rung = rung_of(recipe) if queued.rung is None else queued.rung
@@ -219,6 +220,21 @@ class Study:
         noted = self._read(partial(self._noted, number))
         with_retries(lambda: self._save_note(noted))
 
+    def record_elsewhere(self, number: int, found: Mapping[str, Measurement]) -> None:
+        """What a complete trial is on further devices, which were out of reach when it was measured."""
+        self._write(lambda session: ours.record_elsewhere(session, self._id, number, found))
+        noted = self._read(partial(self._noted, number))
+        with_retries(lambda: self._save_note(noted))
+
+    def put_back(self, number: int) -> Result:
+        """Let a trial that runs wait again under a new number, for no fault of its own; the row of the attempt."""
+        trial = self._trials[number]
+        row = self._read(partial(ours.find, ac_id=self._id, number=number))
+        assert row is not None  # it was begun
+        frozen = with_retries(lambda: self._study._storage.get_trial(trial._trial_id))
+        self._waiting = None
+        return self._interrupt(frozen, row, died=False)
+
     def spent(self) -> Spent:
         """What was used of the budget."""
         retries = sum(queue.retry_of(trial) is not None for trial in self._those_waiting().values())
@@ -262,10 +278,10 @@ class Study:
                 self._interrupt(trial, row, died)
         self._waiting = None
 
-    def _interrupt(self, trial: FrozenTrial, row: CandidateRow, died: bool) -> None:
+    def _interrupt(self, trial: FrozenTrial, row: CandidateRow, died: bool) -> Result:
         retry = with_retries(lambda: queue.requeue(self._study, trial, row.recipe_key, row.rung, died))
         self._write(lambda session: ours.interrupt(session, self._id, trial.number, retry))
-        self._finish_optunas(trial.number)
+        return self._finish_optunas(trial.number)
 
     def _wait_again(self, trial: FrozenTrial) -> None:
         self._write(lambda session: None)  # only with the lease
@@ -354,6 +370,9 @@ class Study:
             found = with_retries(lambda: queue.in_state(self._study, TrialState.WAITING))
             self._waiting = {trial.number: trial for trial in found}
         return self._waiting
+
+    def _eligible(self, retries: bool) -> list[FrozenTrial]:
+        return [trial for trial in self._those_waiting().values() if retries or queue.retry_of(trial) is None]
 
     def _asking_space(self) -> Space:
         if self.space is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -12,6 +12,11 @@ from autocompress.errors import UsageError
 from autocompress.graph import Graph, Node
 from autocompress.runtimes import USUAL_DIALECT, Dialect, Unsayable
 from autocompress.techniques._blocks import quantize_blocks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from autocompress.program import Program
 
 VALUES = (32, 8, 4)
 BLOCK = 128  # values of a row that share one scale; blocks of 32 would make a 4-bit table a fifth larger
@@ -36,6 +41,30 @@ def apply(graph: onnx.ModelProto, value: int, dialect: Dialect = USUAL_DIALECT) 
         return [_gather(view, node, table, value)] if dialect.contrib else _rows(view, node, table, value)
 
     view.rewrite(change)
+
+
+def apply_program(program: Program, value: int) -> None:
+    """Likewise, of a PyTorch program: 8 bits with one scale a row."""
+    if value not in VALUES[1:]:
+        raise UsageError(f"embedding_bits: {value} is not one of {', '.join(map(str, VALUES))}")
+    if value != 8:
+        raise Unsayable("a PyTorch tensor holds no fewer than 8 bits an element")
+    import torch
+
+    def change(node: Any) -> tuple[Any, tuple[Any, ...]] | None:
+        look_up = node.target is torch.ops.aten.embedding.default
+        table = program.constant(node.args[0]) if look_up else None
+        if table is None or len(table) < FEWEST_ROWS:
+            return None
+        scale = table.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127  # (rows, 1)
+        return widened_rows, (torch.round(table / scale).to(torch.int8), scale, node.args[1])
+
+    program.rewrite(change)
+
+
+def widened_rows(codes: Tensor, scale: Tensor, ids: Tensor) -> Tensor:
+    """Rows of a table codes (rows, width) × scale (rows, 1); what is not read is not widened."""
+    return codes[ids].to(scale.dtype) * scale[ids]
 
 
 def _rows(view: Graph, node: Node, table: np.ndarray, bits: int) -> list[Node]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -17,6 +17,11 @@ from autocompress.techniques._blocks import quantize_blocks
 VALUES = (32, 16, 8, 4, 2)
 BLOCK = 128  # weights that share one scale, at 4 bits
 BLOCK_2_BITS = 32  # four levels need finer scales
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from autocompress.program import Program
+
 FEWEST_COLUMNS = (
     16  # a classifier of a few labels is no matrix: nothing to gain, and its rounding goes straight to the logits
 )
@@ -38,6 +43,24 @@ def apply(graph: onnx.ModelProto, value: int, dialect: Dialect = USUAL_DIALECT) 
         return None if weight is None else steps[value](view, node, weight)
 
     view.rewrite(change)
+
+
+def apply_program(program: Program, value: int) -> None:
+    """Likewise, of a PyTorch program: 16 bits are bfloat16 products, 8 are int8 products with activations quantized by row."""
+    steps = {16: _bfloat16, 8: _int8_product}
+    if value not in VALUES[1:]:
+        raise UsageError(f"weight_bits: {value} is not one of {', '.join(map(str, VALUES))}")
+    if value not in steps:
+        raise Unsayable("PyTorch's own products hold no fewer than 8 bits on every device")
+
+    def change(node: Any) -> tuple[Any, tuple[Any, ...]] | None:
+        weight = program.weight(node)
+        if weight is None or weight.shape[1] < FEWEST_COLUMNS:
+            return None
+        bias = program.constant(node.args[2]) if len(node.args) > 2 else None
+        return steps[value](node.args[0], weight, bias)
+
+    program.rewrite(change)
 
 
 def activation_ranges(graph: onnx.ModelProto, rows: Iterable[Mapping[str, np.ndarray]]) -> Ranges:
@@ -169,3 +192,33 @@ def _blockwise(view: Graph, node: Node, weight: np.ndarray, bits: int, block: in
     attributes: dict[str, Any] = {"K": rows, "N": columns, "bits": bits, "block_size": block, "accuracy_level": 4}
     matmul = helper.make_node("MatMulNBits", inputs, [product], domain="com.microsoft", **attributes)
     return _with_bias(node, product, [matmul])
+
+
+def _bfloat16(x: Any, weight: Tensor, bias: Tensor | None) -> tuple[Any, tuple[Any, ...]]:
+    import torch
+
+    return bfloat16_product, (x, weight.to(torch.bfloat16), bias)
+
+
+def _int8_product(x: Any, weight: Tensor, bias: Tensor | None) -> tuple[Any, tuple[Any, ...]]:
+    import torch
+
+    scale = weight.abs().amax(0).clamp_min(1e-12) / 127  # (columns,)
+    return int8_product, (x, torch.round(weight / scale).to(torch.int8), scale, bias)
+
+
+def bfloat16_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x (…, rows) times a weight (rows, columns), summed in fp32 by the kernel."""
+    product = (x.to(weight.dtype) @ weight).to(x.dtype)
+    return product if bias is None else product + bias
+
+
+def int8_product(x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+    """x (…, rows) times codes (rows, columns) × scale (columns,), each row of x quantized by its largest value."""
+    import torch
+
+    rows = x.reshape(-1, x.shape[-1])
+    step = rows.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127  # (rows of x, 1)
+    summed = torch._int_mm(torch.round(rows / step).to(torch.int8), codes)
+    product = (summed.to(x.dtype) * step * scale).reshape(*x.shape[:-1], codes.shape[1])
+    return product if bias is None else product + bias

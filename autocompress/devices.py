@@ -1,0 +1,181 @@
+"""The devices of a study: what an artifact is there, beside the teacher's. The first of them drives the search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from autocompress import lease, measure, metrics, scoring
+from autocompress.errors import DeviceLost
+from autocompress.materials import Clock, Materials
+from autocompress.measure import Effort
+from autocompress.measurement import Measurement, Quality, Timed
+from autocompress.runtimes import runtime_of
+from autocompress.target import Target, target_of
+
+Artifacts = Mapping[str, str]  # of one candidate: runtime -> sha256
+ONCE_MORE = 2.0  # seconds, for a device that was lost just before
+Seen = TypeVar("Seen", Measurement, Quality)
+
+
+@dataclass(kw_only=True)
+class Place:
+    """One device."""
+
+    name: str | None  # null: the first
+    target: Target
+    lost: bool = False  # it gave no answer the last time
+
+    @property
+    def runtime(self) -> str:
+        """What artifacts run in there."""
+        return self.target.device.runtime
+
+    def stage(self, words: str) -> str:
+        """What is done there, for people to see."""
+        return words if self.name is None else f"{words}, on {self.name}"
+
+
+class Devices:
+    """Measures artifacts on all devices of a study."""
+
+    def __init__(self, shared: Materials) -> None:
+        self.shared, self.store = shared, shared.store
+        plan = shared.plan
+        targets = [
+            target_of(device, plan.place(key_path), self.store.root, plan.seed, print)
+            for key_path, device in plan.by_key_path.items()
+        ]
+        self.places = [
+            Place(name=name, target=target) for name, target in zip((None, *plan.others), targets, strict=True)
+        ]
+        self.metric = metrics.fast(plan.task.metric)
+        self.references: Artifacts = {}  # the teacher's
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """What a candidate is to be deployed for; the first device's comes first."""
+        return tuple(dict.fromkeys(place.runtime for place in self.places))
+
+    def measure(
+        self, artifacts: Artifacts, effort: Effort, clock: Clock, all_of_them: bool = False
+    ) -> tuple[Measurement, dict[str, Measurement]]:
+        """A candidate's latency, size, memory and quality on validation: on the first device; on the others, by name.
+
+        DeviceLost where the first is out of reach. Another that is is left out, unless `all_of_them` are needed.
+        """
+        first = _reach(self.places[0], lambda place: self._measure(place, artifacts, effort, clock))
+        names = [str(place.name) for place in self.places[1:]]
+        return replace(first, sha256=None), self.measure_on(names, artifacts, effort, clock, all_of_them)
+
+    def measure_on(
+        self,
+        names: Sequence[str],
+        artifacts: Artifacts,
+        effort: Effort,
+        clock: Clock,
+        all_of_them: bool = False,
+    ) -> dict[str, Measurement]:
+        """Likewise, on some of the further devices."""
+        own = artifacts[self.places[0].runtime]
+        found = self._reached(names, lambda place: self._measure(place, artifacts, effort, clock), all_of_them)
+        return {name: replace(seen, sha256=None if seen.sha256 == own else seen.sha256) for name, seen in found.items()}
+
+    def score(self, artifacts: Artifacts, split: str, clock: Clock) -> tuple[Quality, dict[str, Quality]]:
+        """A candidate's quality on a split against the teacher's: on the first device; on the others that are in reach,
+        by name."""
+        first = _reach(self.places[0], lambda place: self._score(place, artifacts, split, clock))
+        names = [str(place.name) for place in self.places[1:] if place.runtime in artifacts]  # else it was out of reach
+        return first, self._reached(names, lambda place: self._score(place, artifacts, split, clock))
+
+    def be_patient(self, share: float = 1.0) -> None:
+        """How long lost devices are waited for from now on: as a share of what the study file says."""
+        for place in self.places:
+            patience = share * place.target.device.patience
+            place.target.patience = min(ONCE_MORE, patience) if place.lost else patience
+
+    def _reached(
+        self, names: Sequence[str], look: Callable[[Place], Seen], all_of_them: bool = False
+    ) -> dict[str, Seen]:
+        found = {}
+        for place in self.places:
+            if place.name is None or place.name not in names:
+                continue
+            try:
+                found[place.name] = _reach(place, look)
+            except DeviceLost:
+                if all_of_them:
+                    raise
+        return found
+
+    def logits(self, artifacts: Artifacts, split: str, clock: Clock) -> np.ndarray:
+        """(rows, labels) of a candidate on a split, on the first device."""
+        first = self.places[0]
+        with clock.stage(f"quality on {split}") as progress, lease.computing(self.store.root):
+            return self._logits(first, artifacts[first.runtime], split, progress)
+
+    def time(self, folder: Path, effort: Effort) -> Timed:
+        """How fast an artifact is on the first device."""
+        return self._time(self.places[0], folder, effort)
+
+    def _measure(self, place: Place, artifacts: Artifacts, effort: Effort, clock: Clock) -> Measurement:
+        sha256 = artifacts[place.runtime]
+        folder = self.store.artifact(sha256)
+        with clock.stage(place.stage("measuring latency")):
+            timed = self._time(place, folder, effort)
+        return Measurement(
+            quality=self._score(place, artifacts, "validation", clock),
+            latency=timed.latency,
+            size_mb=measure.size_mb(runtime_of(folder), folder),
+            memory_mb=timed.memory_mb,
+            start_ms=timed.start_ms,
+            sha256=sha256,
+            conditions=timed.conditions,
+        )
+
+    def _time(self, place: Place, folder: Path, effort: Effort) -> Timed:
+        device, shared = place.target.device, self.shared
+        feeds = measure.latency_feeds(
+            len(shared.tokenizer), device.batch, device.tokens, shared.lengths("validation"), shared.plan.seed
+        )
+        reference = self.store.artifact(self.references[place.runtime])
+        return place.target.time(folder, reference, feeds, effort, fresh=effort is measure.THOROUGH)
+
+    def _score(self, place: Place, artifacts: Artifacts, split: str, clock: Clock) -> Quality:
+        shared = self.shared
+        with clock.stage(place.stage(f"quality on {split}")) as progress, lease.computing(self.store.root):
+            reference = self._logits(place, self.references[place.runtime], split, progress)
+            logits = self._logits(place, artifacts[place.runtime], split, progress)
+        return scoring.score(split, logits, reference, shared.tokens[split].labels, self.metric, shared.plan.seed)
+
+    def _logits(self, place: Place, sha256: str, split: str, progress: Callable[[float], None]) -> np.ndarray:
+        """Logits of an artifact on a split, kept: the rows that a score was taken on can be looked at again."""
+        device, shared = place.target.device, self.shared
+        inputs = {"artifact": sha256, "data": shared.data.fingerprint, "split": split, "threads": device.threads,
+                  "batch": device.batch, "max_tokens": shared.plan.task.max_tokens, "cpu": place.target.cpu()}  # fmt: skip
+
+        def build(folder: Path) -> None:
+            logits = measure.logits_of(
+                lambda feeds: place.target.run(self.store.artifact(sha256), feeds, progress),
+                lambda rows: shared.arrays(split, rows),
+                shared.lengths(split),
+                device.batch,
+            )
+            np.save(folder / "logits.npy", logits)
+
+        return np.asarray(np.load(self.store.stage("outputs", inputs, build) / "logits.npy"))
+
+
+def _reach(place: Place, look: Callable[[Place], Seen]) -> Seen:
+    """What is seen there; whether the device was lost is remembered."""
+    try:
+        found = look(place)
+    except DeviceLost:
+        place.lost = True
+        raise
+    place.lost = False
+    return found

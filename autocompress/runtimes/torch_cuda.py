@@ -1,0 +1,41 @@
+"""PyTorch on an NVIDIA GPU: a program compiled ahead of time by AOTInductor, for this kind of GPU.
+
+A call is timed with its copies to and from the GPU, as a user sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from autocompress.measurement import Operator
+from autocompress.recipe import Scalar
+from autocompress.runtimes import Dialect, onnxruntime_cuda, torch
+from autocompress.runtimes._probing import Run
+
+MODEL_FILES = torch.MODEL_FILES
+DIALECT = Dialect(program="cuda")
+load = torch.load
+accelerator = onnxruntime_cuda.accelerator
+
+
+def available() -> str | None:
+    """The package's version, or null where it is not installed or there is no GPU. Nothing is imported for it."""
+    return torch.available() if any(Path(device).exists() for device in onnxruntime_cuda.DEVICES) else None
+
+
+def open_session(folder: Path, threads: int) -> torch.TorchSession:
+    """Open an artifact's model.pt2 on the GPU."""
+    return torch.TorchSession(folder / "model.pt2", threads, "cuda")
+
+
+def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Operator]:
+    """What a forward pass calls, from PyTorch's own profile of the host: the time of a call is that of giving it out."""
+    return torch.profiled(open_session(folder, threads), folder, feed, "cuda")
+
+
+def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
+    """Values of each decision that really run here."""
+    return torch.supported(run)
