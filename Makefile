@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (about a minute) …"
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
 	@$(PIP) $(TORCH)
-	@$(PIP) -c constraints.txt -e '.[search,dashboard,agent,dev]'
+	@$(PIP) -c constraints.txt -e '.[search,dashboard,agent,report,dev]'
 	@$(PIP) --no-deps $(QUICKSTART)
 	@touch $@
 

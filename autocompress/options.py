@@ -10,6 +10,10 @@ import typer
 from autocompress.inventory import KINDS
 
 Study = Annotated[str, typer.Argument(help="A study file, or the name of a study.", metavar="STUDY")]
+TrialA = Annotated[str, typer.Argument(help="A trial: STUDY:TRIAL, studies/sst2.yaml:12.", metavar="A")]
+TrialB = Annotated[
+    str, typer.Argument(help="The trial beside it: likewise, or its number in the same study.", metavar="B")
+]
 MaybeStudy = Annotated[str | None, typer.Argument(help="A study file, or the name of a study.", metavar="[STUDY]")]
 Storage = Annotated[str | None, typer.Option(help="The database, instead of the study file's: an SQLAlchemy URL.")]
 Model = Annotated[str, typer.Argument(help="A transformers folder, or a hub name.", metavar="MODEL")]
@@ -25,6 +29,9 @@ Prefer = Annotated[
     Literal["quality", "latency_ms", "size_mb"] | None,
     typer.Option(help="What to be best at; without it the model in the middle, the knee."),
 ]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Say why, what neighbours trade, and what looser constraints would bring.")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask a hub.")]
 
 Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all, earlier runs included.")]
@@ -37,7 +44,14 @@ Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run a metric t
 
 To = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")]
 Trial = Annotated[int | None, typer.Option(min=0, help="The trial; without it, as pick would choose.")]
+Again = Annotated[int, typer.Option("--trial", min=0, help="The trial to do again.")]
 Form = Annotated[Literal["onnx", "transformers"], typer.Option(help="What to write.")]
+Page = Annotated[Path | None, typer.Option("--to", metavar="FILE", help="The page to write; else STUDY/report.html.")]
+NoAblation = Annotated[
+    bool, typer.Option("--no-ablation", help="Do not measure what each decision gave; that takes seconds for each.")
+]
+NoExamples = Annotated[bool, typer.Option("--no-examples", help="Leave texts of the data out of the page.")]
+Told = Annotated[int | None, typer.Option("--trial", min=0, help="The trial to tell most of; else what pick names.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")]
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An exported folder.")]

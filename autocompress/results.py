@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autocompress import show
 from autocompress.errors import NothingFits
-from autocompress.front import NoneFits, Picked, hypervolume, pick, standings
+from autocompress.front import Explanation, NoneFits, Picked, explain, hypervolume, pick, standings
 from autocompress.measurement import Result
 from autocompress.study import StudyView
 from autocompress.terminal import command_line
@@ -23,15 +23,19 @@ FORMAT_VERSION = 1  # of the JSON documents
 
 
 class NoTrialFits(NothingFits):
-    """No trial holds the constraints; knows what comes nearest to each."""
+    """No trial holds the constraints; knows what comes nearest to each, and which of them to loosen by how much."""
 
-    def __init__(self, nearest: Mapping[str, Result], constraints: Mapping[str, float | None]) -> None:
-        super().__init__(show.nearest_sentence(nearest, constraints))
-        self.nearest = nearest
+    def __init__(self, none: NoneFits, constraints: Mapping[str, float | None]) -> None:
+        super().__init__(show.nearest_sentence(none, constraints))
+        self.nearest, self.loosened = none.nearest, none.loosened
 
     def document(self) -> dict[str, Any]:
         """The JSON of `pick` where nothing fits."""
-        return {"trial": None, "nearest": {name: row.as_json() for name, row in self.nearest.items()}}
+        return {
+            "trial": None,
+            "nearest": {name: row.as_json() for name, row in self.nearest.items()},
+            "loosened": show.loosened_json(self.loosened),
+        }
 
 
 def choose(view: StudyView, limits: Mapping[str, float], prefer: str | None) -> Picked:
@@ -39,8 +43,14 @@ def choose(view: StudyView, limits: Mapping[str, float], prefer: str | None) -> 
     constraints = {**view.constraints, **limits}
     picked = pick(view.rows, constraints, prefer, view.objectives, view.examples)
     if isinstance(picked, NoneFits):
-        raise NoTrialFits(picked.nearest, constraints)
+        raise NoTrialFits(picked, constraints)
     return picked
+
+
+def why(view: StudyView, picked: Picked, limits: Mapping[str, float], prefer: str | None) -> Explanation:
+    """Why `choose` named that trial, when it was asked the same."""
+    constraints = {**view.constraints, **limits}
+    return explain(picked, view.rows, constraints, prefer, view.objectives, view.examples)
 
 
 def document(view: StudyView, rows: Sequence[Result]) -> dict[str, Any]:
@@ -62,9 +72,19 @@ def explained(view: StudyView) -> list[Result]:
 
 
 def front_parts(view: StudyView) -> list[RenderableType]:
-    """The front as a table beside the teacher, and a line on what it is of."""
-    table = [show.front_table(view.front, view.teacher, metric_of(view))] if view.teacher else []
-    return [*table, show.front_sentence(view)]
+    """The front as a picture and as a table beside the teacher, and a line on what it is of."""
+    if view.teacher is None:
+        return [show.front_sentence(view)]
+    picture = show.FrontPicture(view.front, view.teacher, _knee(view))
+    return [picture, show.front_table(view.front, view.teacher, metric_of(view)), show.front_sentence(view)]
+
+
+def _knee(view: StudyView) -> int | None:
+    """What `pick` names where nothing else is asked, or null."""
+    try:
+        return choose(view, {}, None).row.trial
+    except NoTrialFits:
+        return None
 
 
 def next_steps(located: Located, view: StudyView) -> list[str]:
@@ -89,6 +109,18 @@ def export_command(located: Located, view: StudyView, trial: int) -> str:
     to = next(path for path in names if not path.exists())
     device = ["--device", view.device] if view.device in view.devices[1:] else []
     return command_line(["export", *located.words(), "--trial", str(trial), *device, "--to", to])
+
+
+def commands(located: Located, view: StudyView, trial: int) -> dict[str, str]:
+    """What one does with a trial, in words, and the command for it."""
+    words = located.words()
+    return {
+        "The model as a folder that runs by itself": export_command(located, view, trial),
+        "Trained again from the same seed and data, and compared": command_line(
+            ["reproduce", *words, "--trial", str(trial)]
+        ),
+        "All trials, with the reason of each stop": command_line(["trials", *words]),
+    }
 
 
 def metric_of(view: StudyView) -> str:

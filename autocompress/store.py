@@ -78,6 +78,14 @@ class Store:
         """Whether a stage's result is there, or with another study."""
         return any(_place(root, kind, inputs).is_dir() for root in (self.root, *self._others))
 
+    def find(self, kind: str, **known: Any) -> Path | None:
+        """A result of that kind which was made from these inputs, among others; null where there is none."""
+        for file in self.root.glob(f"stages/{kind}/*/{INPUTS}"):
+            inputs = json.loads(file.read_text(encoding="utf-8"))
+            if all(inputs.get(name) == value for name, value in known.items()):
+                return file.parent
+        return None
+
     def stages(self, kind: str) -> list[Any]:
         """What the results of a kind were made from, those of other studies included."""
         files = [file for root in (self.root, *self._others) for file in root.glob(f"stages/{kind}/*/{INPUTS}")]

@@ -215,6 +215,18 @@ def test_pick_prints_a_row_and_the_export(command: Callable[..., tuple[int, str,
     assert "next:" not in command("pick", "-q")[1]
 
 
+def test_pick_explains(command: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _ = command("pick", "--prefer", "size_mb", "--explain")
+    assert code == 0
+    why = document(command("pick", "--prefer", "size_mb", "--explain", "--json"))["explanation"]
+    assert (
+        f"why: of {why['complete']} models, {why['holding']} hold the constraints; of those this is the smallest" in out
+    )
+    for near in why["neighbours"]:
+        assert f"trial {near['trial']} instead: " in out
+    assert "explanation" not in document(command("pick", "--json"))
+
+
 def test_pick_names_the_nearest_miss(command: Callable[..., tuple[int, str, str]]) -> None:
     answer = command("pick", "--max-latency-ms", 0.01, "--max-drop", 0.02, "--json")
     missed = document(answer, code=3)
@@ -226,6 +238,9 @@ def test_pick_names_the_nearest_miss(command: Callable[..., tuple[int, str, str]
     )
     assert missed["nearest"]["max_latency_ms"]["latency_ms"] >= fastest["latency_ms"]
     assert "no trial holds max_drop 0.02, max_size_mb 60, max_latency_ms 0.01" in answer[2]
+    bound = missed["loosened"]["max_latency_ms"]["bound"]
+    assert f"enough would be max_latency_ms {bound:g} (trial " in answer[2]
+    assert document(command("pick", "--max-latency-ms", bound, "--max-drop", 0.02, "--json"))["trial"] is not None
     code, out, err = command("pick", "--max-latency-ms", 0.01)
     assert (code, out) == (3, "")
     assert len(err.splitlines()) == 1
@@ -348,14 +363,15 @@ def test_every_command_has_the_common_options() -> None:
     group = typer.main.get_command(cli.app)
     commands = group.commands  # type: ignore[attr-defined]  # it is a group
     assert set(commands) == {
-        *("init", "search", "front", "trials", "pick", "export", "dashboard", "clean"),
+        *("init", "search", "front", "trials", "pick", "compare", "reproduce", "report"),
+        *("export", "dashboard", "clean"),
         *("verify", "measure", "agent", "list", "doctor"),
     }
     for name, entry in commands.items():
         options = {option for parameter in entry.params for option in parameter.opts}
         assert {"-v", "-q", "--debug", "--no-color"} <= options, name
         assert ("--json" in options) is (name not in ("agent", "dashboard", "init")), name  # they serve, or write
-        takes_study = any(parameter.name == "study" for parameter in entry.params)
+        takes_study = any(parameter.name in ("study", "a") for parameter in entry.params)
         assert ("--storage" in options) is takes_study, name
         assert entry.help, name
 

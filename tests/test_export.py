@@ -458,3 +458,67 @@ def test_the_transformers_form_is_what_was_measured(
     capsys.readouterr()
     exec(code[1], {})  # in this process: another one would spend seconds on importing torch
     assert capsys.readouterr().out.strip() in {"0", "1"}
+
+
+# ---- two trials side by side ---------------------------------------------------------------------------------------
+
+
+def test_two_trials_are_compared_on_the_same_rows(
+    searched: Searched, view: StudyView, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = 0, view.front[0].trial
+    assert main(["compare", f"{searched.file}:{a}", str(b), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    row = view.row(b)
+    assert (found["a"]["trial"], found["b"]["trial"]) == (a, b)
+    assert found["quality_b"] == pytest.approx(row.test_quality)
+    assert found["drop"] == pytest.approx(row.test_drop)
+    assert found["drop_interval"] == pytest.approx(row.test_drop_interval)
+    assert found["only_a_right"] - found["only_b_right"] == round(found["drop"] * found["examples"])
+    assert found["faster"] == pytest.approx(row.speedup)
+    assert found["smaller"] == pytest.approx(row.compression)
+    assert main(["compare", f"{searched.file}:{b}", f"{searched.file}:{a}", "--json"]) == 0
+    back = json.loads(capsys.readouterr().out)
+    assert (back["drop"], back["p_value"]) == (pytest.approx(-found["drop"]), found["p_value"])
+    assert back["faster"] == pytest.approx(1 / found["faster"])
+    assert main(["compare", f"{searched.file}:{a}", str(b)]) == 0
+    told = capsys.readouterr().out
+    assert f"B: trial {b}, {row.in_words()}" in told and "McNemar" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("tiny", "1"), "STUDY:TRIAL is needed"),
+        (("{file}:9999", "1"), "no trial 9999"),
+        (("{file}:0", "x:y"), "STUDY:TRIAL"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(
+    searched: Searched, words: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *(word.format(file=searched.file) for word in words)]) == 2
+    assert message in capsys.readouterr().err
+
+
+# ---- doing it again ------------------------------------------------------------------------------------------------
+
+
+def test_a_trial_done_again_gives_the_same_predictions(searched: Searched, capsys: pytest.CaptureFixture[str]) -> None:
+    view = locate(str(searched.file), None).view()
+    trial = view.front[-1].trial
+    answer = main(["reproduce", str(searched.file), "--trial", str(trial), "--offline", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    checks = {check["what"]: check for check in told["checks"]}
+    for what in ("the teacher's model", "the model", "predictions on validation", "predictions on test", "size, MB"):
+        assert checks[what]["before"] == checks[what]["now"], told
+    assert told["changed"] == []
+    assert answer == (0 if told["reproduced"] else 1)  # the speed-up may be another: tests run beside this one
+    assert locate(str(searched.file), None).view() == view  # the study is as it was
+
+
+def test_other_data_are_no_reproduction(searched: Searched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
+    (folder / "data" / "test.csv").write_text("text,label\none,0\nother,1\n")
+    assert main(["reproduce", str(folder / "tiny.yaml"), "--trial", "0", "--offline"]) in (1, 2)
+    assert "reproduced" not in capsys.readouterr().out

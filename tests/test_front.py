@@ -18,10 +18,13 @@ from autocompress.front import (
     Reference,
     broken,
     expected_drop,
+    explain,
     hypervolume,
     knee,
+    mcnemar,
     on_front,
     pick,
+    ratio_interval,
     reference_point,
     ties,
     violations,
@@ -172,7 +175,65 @@ def test_nearest_misses() -> None:
         "max_latency_ms": 4,
         "max_size_mb": 1,
     }
-    assert pick([TEACHER], {}) == NoneFits(nearest={})
+    assert {name: one.row.trial for name, one in found.loosened.items()} == {"max_drop": 2, "max_latency_ms": 4}
+    both = pick([TEACHER, row(1, 0.03, 1.0, 50.0)], {"max_drop": 0.02, "max_size_mb": 10.0})
+    assert isinstance(both, NoneFits)
+    assert both.loosened == {}  # one alone is not enough
+    assert pick([TEACHER], {}) == NoneFits(nearest={}, loosened={})
+
+
+def test_what_to_loosen_by_how_much() -> None:
+    rows = [
+        TEACHER,
+        row(1, 0.03, 1.0, 5.0),
+        row(2, 0.01, 2.00401, 5.0),
+        row(3, 0.01, 1.0, 50.0),
+        row(4, 0.05, 1.0, 5.0),
+    ]
+    bounds = {"max_drop": 0.02, "max_latency_ms": 2.0, "max_size_mb": 10.0}
+    found = pick(rows, bounds)
+    assert isinstance(found, NoneFits)
+    assert {name: (one.bound, one.row.trial) for name, one in found.loosened.items()} == {
+        "max_drop": (0.03, 1),
+        "max_latency_ms": (2.01, 2),
+        "max_size_mb": (50.0, 3),
+    }
+    for name, one in found.loosened.items():
+        assert picked(rows, {**bounds, name: one.bound}, None) == one.row.trial
+
+
+@settings(max_examples=50)
+@given(rows_of_a_study, st.sampled_from(["quality", "latency_ms", "size_mb"]))
+def test_looser_constraints_bring_what_was_said(rows: list[Result], prefer: str) -> None:
+    bounds = {"max_drop": 0.03, "max_latency_ms": 3.0}
+    found = pick(rows, bounds, prefer)
+    loosened = found.loosened if isinstance(found, NoneFits) else explain(found, rows, bounds, prefer).loosened
+    for name, one in loosened.items():
+        assert one.bound > bounds[name]
+        then = pick(rows, {**bounds, name: one.bound}, prefer)
+        assert isinstance(then, Picked)
+        if isinstance(found, Picked) and prefer != "quality":
+            assert getattr(then.row, prefer) <= getattr(one.row, prefer) < getattr(found.row, prefer)
+
+
+def test_why_and_what_neighbours_trade() -> None:
+    rows = [TEACHER, row(1, 0.00, 4.0, 40.0), row(2, 0.01, 2.0, 20.0), row(3, 0.02, 1.0, 10.0), row(4, 0.09, 0.1, 9.0)]
+    bounds = {"max_drop": 0.03}
+    found = pick(rows, bounds)
+    assert isinstance(found, Picked)
+    why = explain(found, rows, bounds)
+    assert (why.complete, why.holding, why.prefer, why.loosened) == (4, 3, None, {})
+    assert [(near.row.trial, near.better_in) for near in why.neighbours] == [
+        (1, ("quality",)),
+        (3, ("latency_ms", "size_mb")),
+    ]
+    assert found.row.trial == 2
+    assert (why.neighbours[1].faster, why.neighbours[1].smaller) == (2.0, 2.0)
+    assert why.neighbours[0].drop < 0 < why.neighbours[1].drop
+    fastest = pick(rows, bounds, "latency_ms")
+    assert isinstance(fastest, Picked)
+    why = explain(fastest, rows, bounds, "latency_ms")
+    assert why.loosened["max_drop"].row.trial == 4
 
 
 @settings(max_examples=50)
@@ -376,3 +437,19 @@ def test_drops_on_the_same_rows_are_told_apart_sooner_than_on_others() -> None:
 def test_what_was_not_measured_is_tied_with_nothing() -> None:
     assert ties([row(1), row(2)]) == {}
     assert ties([]) == {}
+
+
+# ---- two trials ----------------------------------------------------------------------------------------------------
+
+
+def test_mcnemar_is_the_exact_binomial_test() -> None:
+    assert mcnemar(0, 0) == mcnemar(5, 5) == 1.0
+    assert mcnemar(0, 1) == 1.0
+    assert mcnemar(0, 5) == mcnemar(5, 0) == pytest.approx(2 / 2**5)
+    assert mcnemar(1, 8) == pytest.approx(2 * (1 + 9) / 2**9)
+
+
+def test_a_ratio_of_speedups_is_less_certain_than_either() -> None:
+    low, high = ratio_interval(2.0, (1.9, 2.1), 6.0, (5.7, 6.3))
+    assert low < 3.0 * 5.7 / 6.0 < 3.0 < 3.0 * 6.3 / 6.0 < high
+    assert low > 3.0 * 5.7 / 6.0 * 1.9 / 2.0  # they are not both at their worst

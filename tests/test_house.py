@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("groundwork", "finals"),
     ("search",),
     ("terminal", "export", "dashboard", "draft"),
+    ("comparing", "reproducing", "report"),
     ("results",),
     ("cli",),
     ("__main__",),

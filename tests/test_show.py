@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -255,3 +256,52 @@ def test_the_display_fits_the_place(quiet: bool, terminal: bool, kind: str) -> N
         display.say("news")
     assert isinstance(console.file, io.StringIO)
     assert ("news" in console.file.getvalue()) is not quiet
+
+
+# ---- the front as a picture ------------------------------------------------------------------------------------------
+
+
+points_of_a_front = st.lists(
+    st.tuples(st.floats(0.05, 9.0), st.floats(0.5, 0.99), st.floats(1.0, 90.0)), min_size=1, max_size=30
+).map(
+    lambda found: [
+        result(number, latency_ms=latency, quality=quality, size_mb=size)
+        for number, (latency, quality, size) in enumerate(found, 1)
+    ]
+)
+
+
+@given(points_of_a_front, st.integers(50, 130))
+def test_marks_and_numbers_of_a_picture_never_overlap(rows: list[Result], width: int) -> None:
+    text = printed(show.FrontPicture(rows, TEACHER, 1), width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= min(width, 100)
+    plot = [line.partition("│")[2] for line in lines if "│" in line]
+    assert any("T" in line for line in plot)
+    marks = sum(line.count(mark) for line in plot for mark in "T◆·•●")
+    assert 1 <= marks <= len(rows) + 1
+    for written in (word for line in plot for word in re.split(r"[T◆·•● ]+", line) if word):
+        assert 1 <= int(written) <= len(rows)  # a number stands there in full, or not at all
+
+
+def test_a_picture_shows_where_each_model_stands() -> None:
+    rows = [
+        result(1, latency_ms=0.1, quality=0.80, size_mb=2.0),
+        result(2, latency_ms=1.0, quality=0.84, size_mb=14.0),
+        result(3, latency_ms=5.0, quality=0.865, size_mb=80.0),
+    ]
+    lines = printed(show.FrontPicture(rows, replace(TEACHER, latency_ms=9.0), 2)).splitlines()
+    plot = [line.partition("│")[2] for line in lines if "│" in line]
+    assert "T" in plot[0] and plot[-1].startswith("·1")
+    middle = next(line for line in plot if "◆2" in line)
+    assert plot.index(middle) not in (0, len(plot) - 1)
+    assert 0 < middle.index("◆2") < plot[0].index("T")
+    assert any("●3" in line for line in plot)
+    legend = lines[-2]
+    assert "◆ the knee" in legend and "· 2.00 MB" in legend and "● 80.0 to 91.0 MB" in legend
+    assert lines[-3].split()[-1] == "ms"
+
+
+def test_there_is_no_picture_where_there_is_nothing_to_see() -> None:
+    assert printed(show.FrontPicture([], TEACHER)) == ""
+    assert printed(show.FrontPicture([result(1)], TEACHER), width=40) == ""

@@ -112,6 +112,7 @@ def pick(
     max_latency_ms: opt.MaxLatency = None,
     max_size_mb: opt.MaxSize = None,
     prefer: opt.Prefer = None,
+    explain: opt.Explain = False,
     device: opt.On = None,
     storage: opt.Storage = None,
 ) -> None:
@@ -121,10 +122,88 @@ def pick(
 
     located = locate(study, storage)
     view = located.view(device)
-    picked = _choose(terminal, view, _limits(max_drop, max_latency_ms, max_size_mb), prefer)
-    lines = show.row_sentences(picked.row, picked.expected, results.metric_of(view))
+    limits = _limits(max_drop, max_latency_ms, max_size_mb)
+    picked = _choose(terminal, view, limits, prefer)
+    document, lines = picked.row.as_json(), show.row_sentences(picked.row, picked.expected, results.metric_of(view))
+    if explain:
+        why = results.why(view, picked, limits, prefer)
+        document["explanation"] = show.why_json(why)
+        lines += ["", *show.why_sentences(why, picked, view.objectives)]
     steps = [] if terminal.quiet else ["\nnext:", f"  {results.export_command(located, view, picked.row.trial)}"]
-    terminal.result(picked.row.as_json(), *lines, *steps)
+    terminal.result(document, *lines, *steps)
+
+
+@command(app)
+def compare(terminal: Terminal, a: opt.TrialA, b: opt.TrialB, storage: opt.Storage = None) -> None:
+    """Compare two trials on the same rows of the test split."""
+    from autocompress import show
+    from autocompress.comparing import Side
+    from autocompress.comparing import compare as side_by_side
+    from autocompress.locating import locate
+    from autocompress.show.progress import display_for
+
+    study, trial = _trial_of(a)
+    other, number = (study, int(b)) if b.isascii() and b.isdigit() else _trial_of(b)
+    first, second = Side(locate(study, storage), trial), Side(locate(other, storage), number)
+    with display_for(terminal.err, "", terminal.quiet, terminal.verbose) as display:
+        found = side_by_side(first, second, display)
+    terminal.result(found.as_json(), *show.comparison_sentences(found))
+
+
+@command(app)
+def report(
+    terminal: Terminal,
+    study: opt.Study,
+    to: opt.Page = None,
+    trial: opt.Told = None,
+    device: opt.On = None,
+    no_examples: opt.NoExamples = False,
+    no_ablation: opt.NoAblation = False,
+    storage: opt.Storage = None,
+) -> None:
+    """Write one HTML page on a study and one of its trials; it needs no network."""
+    from dataclasses import replace
+
+    from autocompress import results
+    from autocompress.locating import locate
+    from autocompress.show.progress import display_for
+
+    try:
+        from autocompress.report import ablate, gather, render
+    except ImportError as error:
+        raise UsageError(f"report: {error.name} is not installed; pip install 'autocompress[report]'") from None
+    located = locate(study, storage)
+    view = located.view(device)
+    if trial is None:
+        trial = _choose(terminal, view, {}, None).row.trial
+    facts = gather(located, trial, device, examples=not no_examples)
+    if not no_ablation:
+        with display_for(terminal.err, results.metric_of(view), terminal.quiet, terminal.verbose) as display:
+            facts = replace(facts, shares=ablate(located, trial, display))
+    page = to or Path(study).parent / view.name / "report.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render(facts, results.metric_of(view), results.commands(located, view, trial)), encoding="utf-8")
+    document = {"study": view.name, "trial": trial, "page": str(page), "bytes": page.stat().st_size}
+    terminal.result(document, f"the report on trial {trial} is {page}; any browser opens it")
+
+
+@command(app)
+def reproduce(
+    terminal: Terminal, study: opt.Study, trial: opt.Again, offline: opt.Offline = False, storage: opt.Storage = None
+) -> None:
+    """Do a trial again, from the teacher on, in an empty folder, and say what came out otherwise."""
+    from autocompress import results, show
+    from autocompress.locating import locate
+    from autocompress.reproducing import reproduce as again
+    from autocompress.show.progress import display_for
+
+    located = locate(study, storage)
+    metric = results.metric_of(located.view())
+    with display_for(terminal.err, metric, terminal.quiet, terminal.verbose) as display:
+        found = again(located, trial, display, offline)
+    terminal.result(found.as_json(), *show.reproduction_sentences(found.row, found.checks, found.changed))
+    if not found.succeeded:
+        raise typer.Exit(1)
 
 
 @command(app)
@@ -204,6 +283,14 @@ def clean(
         cleaning.carry_out()
     document = {"removed": yes, "studies": [cleaning.as_json() for cleaning in cleanings]}
     terminal.result(document, *show.cleaning_sentences(cleanings, yes))
+
+
+def _trial_of(text: str) -> tuple[str, int]:
+    """A study and the number of a trial: `studies/sst2.yaml:12`."""
+    study, colon, trial = text.rpartition(":")
+    if not (colon and study and trial.isascii() and trial.isdigit()):
+        raise UsageError(f"compare: STUDY:TRIAL is needed, as in studies/sst2.yaml:12, but got {text!r}")
+    return study, int(trial)
 
 
 def _time(text: str | None) -> str | None:

@@ -1,17 +1,18 @@
 """The arithmetic of fronts: who dominates whom, how much a front covers, and which model to recommend.
 
 Pure functions of rows; numpy and moocore, nothing else. A *drop* is a fraction (0.01 = 1 point); the hypervolume counts
-points. Modules: constraints, dominance (front, hypervolume, knee), expectation (what a noisy drop promises for other
-rows), picking, promotion (which candidates are worth more training), robust (several devices as one), ties (what measurements
-cannot tell apart).
+points. Modules: comparison (two trials), constraints, dominance (front, hypervolume, knee), expectation (what a noisy drop
+promises for other rows), picking, promotion (which candidates are worth more training), robust (several devices as one), ties
+(what measurements cannot tell apart).
 """
 
 from __future__ import annotations
 
+from autocompress.front.comparison import Check, Comparison, mcnemar, ratio_interval
 from autocompress.front.constraints import BOUNDED, Constraints, broken, violations
 from autocompress.front.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
 from autocompress.front.expectation import Expected, expected_drop
-from autocompress.front.picking import NoneFits, Picked, as_expected, pick
+from autocompress.front.picking import Explanation, Loosened, NoneFits, Picked, as_expected, explain, pick
 from autocompress.front.promotion import Promotion, Rungs, promotions, standings
 from autocompress.front.robust import WORST, worst
 from autocompress.front.ties import ties
@@ -20,8 +21,12 @@ __all__ = [
     "AXES",
     "BOUNDED",
     "WORST",
+    "Check",
+    "Comparison",
     "Constraints",
     "Expected",
+    "Explanation",
+    "Loosened",
     "NoneFits",
     "Picked",
     "Promotion",
@@ -30,11 +35,14 @@ __all__ = [
     "as_expected",
     "broken",
     "expected_drop",
+    "explain",
     "hypervolume",
     "knee",
+    "mcnemar",
     "on_front",
     "pick",
     "promotions",
+    "ratio_interval",
     "reference_point",
     "standings",
     "ties",

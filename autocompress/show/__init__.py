@@ -1,6 +1,7 @@
 """What people see: tables and sentences of results, and the display of a search that runs.
 
-Modules: numbers (how one number is written), tables, sentences, budget (how far a search is), progress (its display).
+Modules: numbers (how one number is written), tables, sentences, picture (a front drawn in characters), budget (how far a
+search is), progress (its display).
 """
 
 from __future__ import annotations
@@ -8,22 +9,30 @@ from __future__ import annotations
 from rich.console import Console
 
 from autocompress.show.numbers import duration, megabytes, ms, points, times
+from autocompress.show.picture import FrontPicture
 from autocompress.show.sentences import (
     cleaning_sentences,
+    comparison_sentences,
     figures_sentences,
     finding_lines,
     front_sentence,
     inventory_lines,
+    loosened_json,
     nearest_sentence,
+    reproduction_sentences,
     row_sentences,
     verdict_sentence,
+    why_json,
+    why_sentences,
 )
 from autocompress.show.tables import LEGEND, front_table, trials_table
 
 __all__ = [
     "LEGEND",
     "WIDTH",
+    "FrontPicture",
     "cleaning_sentences",
+    "comparison_sentences",
     "console",
     "duration",
     "figures_sentences",
@@ -31,14 +40,18 @@ __all__ = [
     "front_sentence",
     "front_table",
     "inventory_lines",
+    "loosened_json",
     "megabytes",
     "ms",
     "nearest_sentence",
     "points",
+    "reproduction_sentences",
     "row_sentences",
     "times",
     "trials_table",
     "verdict_sentence",
+    "why_json",
+    "why_sentences",
 ]
 
 WIDTH = 100  # columns that the tables are made for; also the width where there is no terminal

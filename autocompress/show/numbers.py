@@ -36,6 +36,11 @@ def times(factor: float | None) -> str:
     return "" if factor is None else f"{factor:.1f}×" if factor < 100 else f"{factor:.0f}×"
 
 
+def factor(value: float, what: str) -> str:
+    """A factor on either side of 1, in words: `1.3× as fast`, `0.77× as fast`, `as fast`."""
+    return what if 0.995 <= value < 1.005 else f"{value:.2f}× {what}"
+
+
 def duration(seconds: float) -> str:
     """`41 s`, `12 min`, `1 h 05 min`."""
     whole = round(seconds)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autocompress.front import WORST
 from autocompress.measurement import Result, operators_in_words
-from autocompress.show.numbers import counted, drop_text, duration, megabytes, ms, points, room, times
+from autocompress.show.numbers import counted, drop_text, duration, factor, megabytes, ms, points, room, times
 from autocompress.show.tables import Split
 
 if TYPE_CHECKING:
     from autocompress.bench import Figures
     from autocompress.cleaning import Cleaning
     from autocompress.doctor import Finding
-    from autocompress.front import Expected
+    from autocompress.front import Check, Comparison, Expected, Explanation, Loosened, NoneFits, Picked
     from autocompress.inventory import Entry
     from autocompress.study import StudyView
     from autocompress.verify import Verdict
+
+
+BEST = {"quality": "the one of the highest quality", "latency_ms": "the fastest", "size_mb": "the smallest"}
 
 
 def row_sentences(row: Result, expected: Expected | None, metric: str) -> list[str]:
@@ -58,13 +61,49 @@ def front_sentence(view: StudyView) -> str:
     return f"{counts} are on the front of study {view.name}{on} ({duration(view.seconds)}{'; ' + held if held else ''})"
 
 
-def nearest_sentence(nearest: Mapping[str, Result], constraints: Mapping[str, float | None]) -> str:
-    """That nothing holds the constraints, and what comes nearest to each that was broken."""
-    if not nearest:
+def nearest_sentence(none: NoneFits, constraints: Mapping[str, float | None]) -> str:
+    """That nothing holds the constraints, what comes nearest to each that was broken, and what loosening would bring."""
+    if not none.nearest:
         return "no trial is complete yet, so there is nothing to choose from"
     held = ", ".join(f"{name} {bound:g}" for name, bound in constraints.items() if bound is not None)
-    misses = [f"trial {row.trial} is nearest to {name}, with {_missed(name, row)}" for name, row in nearest.items()]
-    return f"no trial holds {held}; {'; '.join(misses)}"
+    misses = [
+        f"trial {row.trial} is nearest to {name}, with {_missed(name, row)}" for name, row in none.nearest.items()
+    ]
+    ways = [f"{name} {loose.bound:g} (trial {loose.row.trial})" for name, loose in none.loosened.items()]
+    way_out = f"enough would be {' or '.join(ways)}" if ways else "loosening one of them alone is not enough"
+    return f"no trial holds {held}; {'; '.join(misses)}; {way_out}"
+
+
+def why_sentences(why: Explanation, picked: Picked, objectives: Sequence[str]) -> list[str]:
+    """Why a trial was picked, what its neighbours trade, and what looser constraints would bring."""
+    rule = BEST[why.prefer] if why.prefer else f"the knee: nearest to having the best {_and(objectives)} at once"
+    lines = [f"why: of {counted(why.complete, 'model')}, {why.holding} hold the constraints; of those this is {rule}"]
+    for near in why.neighbours:
+        lines.append(f"  trial {near.row.trial} instead: {near.row.in_words()}")
+        lines.append(f"    {factor(near.faster, 'as fast')}, {factor(near.smaller, 'smaller')}, {_further(near.drop)}")
+    for name, loose in why.loosened.items():
+        row = loose.row
+        lines.append(
+            f"  with {name} {loose.bound:g} it would be trial {row.trial}: {ms(row.latency_ms or 0.0)} ms, "
+            f"{megabytes(row.size_mb or 0.0)} MB, {_missed('max_drop', row)}"
+        )
+    return lines
+
+
+def why_json(why: Explanation) -> dict[str, Any]:
+    """The same as plain JSON types."""
+    neighbours = [
+        {"trial": near.row.trial, "better_in": list(near.better_in), "times_as_fast": near.faster,
+         "times_smaller": near.smaller, "further_drop": near.drop}
+        for near in why.neighbours
+    ]  # fmt: skip
+    return {"complete": why.complete, "holding": why.holding, "prefer": why.prefer, "neighbours": neighbours,
+            "loosened": loosened_json(why.loosened)}  # fmt: skip
+
+
+def loosened_json(loosened: Mapping[str, Loosened]) -> dict[str, Any]:
+    """Constraint -> the bound that would do, and the trial that it would let in."""
+    return {name: {"bound": loose.bound, "trial": loose.row.trial} for name, loose in loosened.items()}
 
 
 def verdict_sentence(verdict: Verdict) -> str:
@@ -114,6 +153,39 @@ def further_figures(seen: Figures | Result) -> list[str]:
     ]
 
 
+def comparison_sentences(found: Comparison) -> list[str]:
+    """Two trials in words, and the second beside the first."""
+    studies = ("", "") if found.study_a == found.study_b else (f" of {found.study_a}", f" of {found.study_b}")
+    lines = [
+        f"{name}: trial {row.trial}{study}, {row.in_words()}"
+        for name, row, study in zip("AB", (found.a, found.b), studies, strict=True)
+    ]
+    surely = "surely" if found.drop_interval[0] > 0 or found.drop_interval[1] < 0 else "not surely"
+    lines += [
+        f"{found.metric} on test ({found.examples:,} rows): {points(found.quality_a)} and {points(found.quality_b)}; B loses"
+        f" {drop_text(found.drop, found.drop_interval)} points against A, {surely} another",
+        f"they disagree on {100 * found.disagreement:.1f} % of the rows; on {found.only_a_right:,} only A is right, on"
+        f" {found.only_b_right:,} only B (p = {found.p_value:.2g}, McNemar)",
+    ]
+    if found.faster is not None and found.faster_interval is not None:
+        low, high = found.faster_interval
+        lines.append(f"B is {found.faster:.2f}× ({low:.2f}…{high:.2f}) as fast as A")
+    sizes = [megabytes(row.size_mb or 0.0) for row in (found.a, found.b)]
+    return [*lines, f"{sizes[0]} and {sizes[1]} MB: B is {factor(found.smaller, 'smaller')}"]
+
+
+def reproduction_sentences(row: Result, checks: Sequence[Check], changed: Sequence[str]) -> list[str]:
+    """What was compared after a trial was done again, and what may be the reason of differences."""
+    width = max(len(check.what) for check in checks)
+    lines = [f"trial {row.trial}: {row.in_words()}"]
+    for check in checks:
+        now = "the same" if check.before == check.now else f"now {check.now}" + ("" if check.agrees else ": another")
+        lines.append(f"{'✓' if check.agrees else '!'} {check.what:{width}}  {check.before}, {now}")
+    lines += [f"  since then: {', '.join(changed)}"] if changed else []
+    good = all(check.agrees for check in checks)
+    return [*lines, "reproduced: all is equal, or within its interval" if good else "not reproduced in all"]
+
+
 def cleaning_sentences(cleanings: Sequence[Cleaning], done: bool) -> list[str]:
     """What was or would be removed of each study."""
     lines = [
@@ -145,6 +217,18 @@ def finding_lines(findings: Sequence[Finding]) -> list[str]:
         lines.append(f"{'✓' if finding.good else '!'} {finding.what:{width}}  {finding.found}")
         lines += [f"  {'':{width}}  {finding.advice}"] if finding.advice else []
     return lines
+
+
+def _and(words: Sequence[str]) -> str:
+    named = [word.removesuffix("_ms").removesuffix("_mb") for word in words]
+    return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+
+
+def _further(drop: float) -> str:
+    """A difference of expected drops."""
+    if abs(drop) < 0.0005:
+        return "the same drop to be expected"
+    return f"{points(abs(drop))} points {'more' if drop > 0 else 'less'} to be lost, by expectation"
 
 
 def _missed(name: str, row: Result) -> str:

@@ -52,6 +52,17 @@ def read_details(url: str, name: str, trial: int, device: str | None = None) -> 
     return details
 
 
+def read_ends(url: str, name: str) -> dict[int, float]:
+    """Seconds of the study when each complete trial ended."""
+    engine = reading_engine(url)
+    with Session(engine) as session:
+        study = find_study(session, name)
+        query = select(CandidateRow.number, CandidateRow.facts).where(CandidateRow.state == "complete")
+        found = list(session.execute(query.filter_by(ac_study_id=study.id))) if study else []
+    engine.dispose()
+    return {number: float(facts.get("ended_at", 0.0)) for number, facts in found}
+
+
 def _seen_from(outcome: Outcome, device: str, first: str) -> Outcome:
     """The outcome with a further device's measurement as its own, and the first device's among the others."""
     others = {first: outcome.measurement, **outcome.elsewhere}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,11 @@ def _optunas_study(plan: StudyPlan, storage: optuna.storages.RDBStorage) -> optu
 
 def _check(row: StudyRow, plan: StudyPlan) -> None:
     """Refuse a plan that is not the one the study was begun with, but for what may change."""
-    stored = row.plan
+    check_as_stored(plan, row.plan)
+
+
+def check_as_stored(plan: StudyPlan, stored: Mapping[str, Any]) -> None:
+    """UsageError, naming the key, where what must not change in a plan is not as it was stored."""
     changed = [*plan.difference({key: stored.get(key) for key in plan.identity()}), *_changed_recovery(plan, stored)]
     if changed:
         raise UsageError(
@@ -105,7 +110,7 @@ def _written(plan: StudyPlan) -> dict[str, Any]:
     return {**rest, **plan.identity()}
 
 
-def _changed_recovery(plan: StudyPlan, stored: dict[str, Any]) -> list[str]:
+def _changed_recovery(plan: StudyPlan, stored: Mapping[str, Any]) -> list[str]:
     """Key paths of the recovery that are not as stored: they change every result."""
     mine, before = plan.recovery.model_dump(mode="json"), stored.get("recovery", {})
     return [f"recovery.{key}" for key in mine if key in before and mine[key] != before[key]]

@@ -1,0 +1,11 @@
+"""One HTML page on a study that needs no network: what was found, what the chosen model is and is not, and how sure that is.
+
+Modules: facts (gathers what is known), ablation (measures what is not), figures (plots as plotly's JSON), page (the HTML). It
+needs the extra `report`.
+"""
+
+from autocompress.report.ablation import Share, ablate
+from autocompress.report.facts import Facts, gather
+from autocompress.report.page import render
+
+__all__ = ["Facts", "Share", "ablate", "gather", "render"]

@@ -1,0 +1,95 @@
+"""What each decision gave to a trial: each put back to neutral, one at a time, cut from the super-net and measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autocompress.crew import Crew, catching, hired
+from autocompress.display import Display
+from autocompress.errors import AutocompressError
+from autocompress.jobs import Job, Settled
+from autocompress.locating import Located
+from autocompress.measurement import Measurement
+from autocompress.plan import StudyPlan
+from autocompress.recipe import NEUTRAL, Recipe
+from autocompress.store import Store
+from autocompress.study import Study
+from autocompress.study.details import read_details
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """One decision, put back to neutral: what the trial has by it, untrained beside untrained."""
+
+    decision: str
+    value: str
+    faster: float  # times as fast by it
+    smaller: float  # times smaller by it
+    drop: float  # quality lost by it on validation, a fraction
+
+
+def ablate(located: Located, trial: int, display: Display, offline: bool = True) -> tuple[Share, ...]:
+    """The shares of all decisions of a trial that are not neutral; kept, and found the second time.
+
+    Neither trained nor told to the study. AutocompressError where a candidate cannot be made or measured.
+    """
+    view = located.view()
+    row, plan, store = view.row(trial), located.plan("report"), located.store(view)
+    teacher = read_details(located.url, located.name, 0).outcome
+    layers = len(teacher.facts["kept_layers"])
+    if not taken(row.recipe, layers):
+        return ()
+    inputs = {"version": VERSION, "recipe": row.recipe.as_dict(), "teacher": teacher.sha256, "recovery": view.recovery}
+
+    def build(folder: Path) -> None:
+        with hired(plan.model_copy(update={"workers": 1}), display, offline) as crew, catching(crew.interrupt):
+            study = Study.open(plan, None)
+            crew.settle(Settled(study.artifacts(0), study.fitted_recovery()))
+            shares = [asdict(share) for share in _shares(crew, plan, row.recipe, layers)]
+        (folder / "shares.json").write_text(json.dumps(shares), encoding="utf-8")
+
+    folder = Store(store.root).stage("ablation", inputs, build)
+    return tuple(Share(**values) for values in json.loads((folder / "shares.json").read_text(encoding="utf-8")))
+
+
+def taken(recipe: Recipe, layers: int) -> list[str]:
+    """The decisions that are not neutral; a window goes with its attention."""
+    full = {**NEUTRAL, "depth": layers}
+    return [
+        name
+        for name, value in recipe.as_dict().items()
+        if value not in (None, full[name]) and name != "attention_window"
+    ]
+
+
+def without(recipe: Recipe, decision: str, layers: int) -> Recipe:
+    """The recipe with one decision neutral; what hangs on it goes with it."""
+    neutral: Any = layers if decision == "depth" else NEUTRAL[decision]
+    changed = {decision: neutral, **({"attention_window": None} if decision == "attention" else {})}
+    return replace(recipe, **changed)
+
+
+def _shares(crew: Crew, plan: StudyPlan, recipe: Recipe, layers: int) -> Iterator[Share]:
+    whole = _measured(crew, recipe)
+    for decision in taken(recipe, layers):
+        back = _measured(crew, without(recipe, decision, layers))
+        assert whole.quality is not None and back.quality is not None  # trials that are complete have one
+        yield Share(
+            decision=decision, value=str(recipe.as_dict()[decision]), faster=whole.latency.speedup / back.latency.speedup,
+            smaller=back.size_mb / whole.size_mb, drop=whole.quality.drop - back.quality.drop,
+        )  # fmt: skip
+
+
+def _measured(crew: Crew, recipe: Recipe) -> Measurement:
+    done = crew.alone(Job("trial", 0, recipe, 0), recipe.in_words())
+    if done is None:
+        raise KeyboardInterrupt
+    if done.outcome is None or done.outcome.measurement is None:
+        raise AutocompressError(f"{recipe.in_words()} could not be measured: {done.error or done.outcome}")
+    return done.outcome.measurement

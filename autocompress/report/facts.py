@@ -1,0 +1,220 @@
+"""What a report tells, gathered from the database, the kept logits and the data. Nothing is run for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from autocompress import registry
+from autocompress.errors import AutocompressError
+from autocompress.front import hypervolume, mcnemar, on_front
+from autocompress.locating import Located
+from autocompress.measurement import Result
+from autocompress.model_config import read_config
+from autocompress.plan import StudyPlan
+from autocompress.recipe import DECISIONS
+from autocompress.report.ablation import Share
+from autocompress.store import Store
+from autocompress.study import StudyView
+from autocompress.study.details import Details, read_details, read_ends
+
+MOST_EXAMPLES = 20
+FEWEST_TRIALS = 8  # before the importance of a decision means anything
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByLabel:
+    """The rows of one label on the test split."""
+
+    label: str
+    rows: int
+    teacher_right: int
+    right: int
+    lost: int  # that the teacher gets right, and the model does not
+    won: int  # the other way round
+
+    @property
+    def changed(self) -> int:
+        """Rows on which exactly one of them is right."""
+        return self.lost + self.won
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A test row on which the model and its teacher disagree."""
+
+    text: str
+    label: str
+    teacher: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalist:
+    """A model of the front, and the teacher, on the same rows."""
+
+    row: Result
+    disagreement: float | None = None  # fraction of the test rows; null where its logits were not kept
+    p_value: float | None = None  # McNemar's, against the teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that the page tells."""
+
+    view: StudyView
+    finalists: tuple[Finalist, ...]
+    chosen: Result
+    details: Details  # of the chosen one
+    teacher: Details
+    growth: tuple[tuple[float, float], ...]  # seconds of the study, hypervolume on validation
+    importances: dict[str, dict[str, float]]  # objective -> decision -> share of its variance
+    by_label: tuple[ByLabel, ...]  # empty where the logits were not kept
+    examples: tuple[Example, ...] | None  # null: left out on purpose
+    rows: Mapping[str, int]  # split -> rows; empty where the data are not at hand
+    shares: tuple[Share, ...] | None = None  # null where they were not asked for
+
+
+def gather(located: Located, trial: int, device: str | None = None, examples: bool = True) -> Facts:
+    """Of a study and one of its trials. UsageError for a trial that is unknown or not complete."""
+    view = located.view(device)
+    chosen, store = view.row(trial), located.store(view)
+    plan = located.plan("report")
+    data = _data(plan, view)
+    logits = {row.trial: _kept(store, row.sha256, "test") for row in (*view.front, chosen, *_teacher(view))}
+    labels = None if data is None else data.test.labels
+    finalists = [_finalist(row, logits, labels) for row in sorted(view.front, key=lambda row: -(row.latency_ms or 0.0))]
+    return Facts(
+        view=view,
+        finalists=tuple(finalists),
+        chosen=chosen,
+        details=read_details(located.url, located.name, trial, device),
+        teacher=read_details(located.url, located.name, 0, device),
+        growth=tuple(_growth(view, read_ends(located.url, located.name))),
+        importances=importances(view.rows, view.objectives),
+        by_label=tuple(_by_label(data, logits.get(0), logits.get(trial))),
+        examples=tuple(_examples(data, logits.get(0), logits.get(trial))) if examples else None,
+        rows={} if data is None else {split: len(getattr(data, split)) for split in ("train", "validation", "test")},
+    )
+
+
+def importances(rows: Sequence[Result], objectives: Sequence[str]) -> dict[str, dict[str, float]]:
+    """For each objective the share of its variance over the complete trials that the values of each decision explain alone.
+
+    Correlation ratio η² = variance of the groups' means ÷ variance, a first-order Sobol index where values were drawn
+    independently; latency and size on a logarithmic scale. Decisions with one value are left out. Empty with under 8 trials.
+    """
+    complete = [row for row in rows if row.trial != 0 and row.state == "complete" and row.quality is not None]
+    if len(complete) < FEWEST_TRIALS:
+        return {}
+    found: dict[str, dict[str, float]] = {}
+    for objective in objectives:
+        values = np.array([_value(row, objective) for row in complete])
+        total = float(values.var())
+        shares = {}
+        for decision in DECISIONS:
+            settings = [str(row.recipe.as_dict()[decision]) for row in complete]
+            if len(set(settings)) > 1 and total > 0:
+                groups = [values[[one == setting for one in settings]] for setting in set(settings)]
+                between = sum(len(group) * (group.mean() - values.mean()) ** 2 for group in groups) / len(values)
+                shares[decision] = float(between / total)
+        found[objective] = dict(sorted(shares.items(), key=lambda item: -item[1]))
+    return found
+
+
+def _value(row: Result, objective: str) -> float:
+    value = float(getattr(row, objective))
+    return value if objective == "quality" else log2(max(value, 1e-9))
+
+
+def _teacher(view: StudyView) -> list[Result]:
+    return [view.teacher] if view.teacher else []
+
+
+def _data(plan: StudyPlan, view: StudyView) -> Any:
+    """The rows of the study; null where they are not at hand any more, or not the same."""
+    try:
+        config = read_config(plan.teacher.model, plan.place("teacher.model"), True)
+        return registry.load("tasks", plan.task.kind.replace("-", "_")).read(plan, config.id2label)
+    except AutocompressError:
+        return None
+
+
+def _kept(store: Store, sha256: str | None, split: str) -> np.ndarray | None:
+    """Logits (rows, labels) of an artifact on a split, where the store still has them."""
+    folder = store.find("outputs", artifact=sha256, split=split)
+    return None if folder is None else np.asarray(np.load(folder / "logits.npy"))
+
+
+def _finalist(row: Result, logits: Mapping[int, np.ndarray | None], labels: np.ndarray | None) -> Finalist:
+    own, teachers = logits.get(row.trial), logits.get(0)
+    if own is None or teachers is None or labels is None or len(labels) != len(own):
+        return Finalist(row=row)
+    right, teacher_right = own.argmax(-1) == labels, teachers.argmax(-1) == labels
+    return Finalist(
+        row=row,
+        disagreement=float((own.argmax(-1) != teachers.argmax(-1)).mean()),
+        p_value=mcnemar(int((teacher_right & ~right).sum()), int((right & ~teacher_right).sum())),
+    )
+
+
+def _by_label(data: Any, teachers: np.ndarray | None, own: np.ndarray | None) -> list[ByLabel]:
+    if data is None or teachers is None or own is None or len(own) != len(data.test):
+        return []
+    labels = data.test.labels
+    right, teacher_right = own.argmax(-1) == labels, teachers.argmax(-1) == labels
+    return [
+        ByLabel(
+            label=name,
+            rows=int((labels == number).sum()),
+            teacher_right=int(teacher_right[labels == number].sum()),
+            right=int(right[labels == number].sum()),
+            lost=int((teacher_right & ~right)[labels == number].sum()),
+            won=int((right & ~teacher_right)[labels == number].sum()),
+        )
+        for number, name in enumerate(data.label_names)
+    ]
+
+
+def _examples(data: Any, teachers: np.ndarray | None, own: np.ndarray | None) -> list[Example]:
+    """Where they disagree; those first of which both are surest."""
+    if data is None or teachers is None or own is None or len(own) != len(data.test):
+        return []
+    predicted, expected = own.argmax(-1), teachers.argmax(-1)
+    rows = np.flatnonzero(predicted != expected)
+    gap = [
+        _margin(own[row], predicted[row], expected[row]) + _margin(teachers[row], expected[row], predicted[row])
+        for row in rows
+    ]
+    names, test = data.label_names, data.test
+    return [
+        Example(
+            text=test.texts[row] if test.pairs is None else f"{test.texts[row]} ¦ {test.pairs[row]}",
+            label=names[test.labels[row]], teacher=names[expected[row]], model=names[predicted[row]],
+        )
+        for row in rows[np.argsort(gap)[::-1][:MOST_EXAMPLES]]
+    ]  # fmt: skip
+
+
+def _margin(logits: np.ndarray, one: int, other: int) -> float:
+    return float(logits[one] - logits[other])
+
+
+def _growth(view: StudyView, ended: Mapping[int, float]) -> list[tuple[float, float]]:
+    """The hypervolume after each trial that changed it."""
+    if view.reference is None:
+        return []
+    rows, so_far = {row.trial: row for row in view.rows}, _teacher(view)
+    found: list[tuple[float, float]] = []
+    for trial in sorted((trial for trial in ended if trial), key=ended.__getitem__):
+        so_far.append(rows[trial])
+        front = on_front(so_far, view.objectives, view.constraints)
+        so_far = [row for row in so_far if row.trial in front or row.trial == 0]
+        value = hypervolume(so_far, view.reference)
+        if not found or value != found[-1][1]:
+            found.append((ended[trial], value))
+    return found

@@ -1,0 +1,66 @@
+"""The HTML of a report: everything it needs is inside of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jinja2
+import plotly.offline
+
+from autocompress import __version__
+from autocompress.measurement import operators_in_words
+from autocompress.report import figures
+from autocompress.report.facts import Facts
+from autocompress.show.numbers import drop_text, duration, megabytes, ms, points, times
+from autocompress.show.sentences import speedup_text
+
+
+def render(facts: Facts, metric: str, commands: dict[str, str]) -> str:
+    """The page. `commands`: words -> a command to type, for its end."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("autocompress.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration, "speedup": speedup_text,
+    }  # fmt: skip
+    environment.globals |= {"drop": drop_text}
+    plots: dict[str, Any] = {"front": figures.front(facts)}
+    if len(facts.growth) > 1:
+        plots["growth"] = figures.growth(facts)
+    if facts.importances:
+        plots["importances"] = figures.importances(facts)
+    outcome = facts.details.outcome
+    conditions = outcome.measurement.conditions if outcome.measurement else {}
+    operators = conditions.get("operators") or []
+    return environment.get_template("page.html.j2").render(
+        facts=facts,
+        view=facts.view,
+        row=facts.chosen,
+        metric=metric,
+        version=__version__,
+        plots={name: _script_json(plot) for name, plot in plots.items()},
+        plotly=plotly.offline.get_plotlyjs(),
+        conditions=conditions,
+        operators=operators,
+        operators_words=operators_in_words(operators) if operators else "",
+        versions=facts.teacher.outcome.facts.get("versions", {}),
+        shape=_shape(outcome.facts),
+        commands=commands,
+    )
+
+
+def _script_json(value: Any) -> str:
+    """JSON that cannot end the script it stands in."""
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
+
+
+def _shape(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the recipe became, in words."""
+    named = {"parameters": "parameters", "kept_layers": "layers of the teacher, from 0", "heads": "heads of each",
+             "neurons": "neurons of each"}  # fmt: skip
+    return [
+        (words, f"{facts[key]:,}" if isinstance(facts[key], int) else ", ".join(map(str, facts[key])))
+        for key, words in named.items()
+        if facts.get(key)
+    ]
