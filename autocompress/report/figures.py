@@ -69,7 +69,7 @@ def growth(facts: Facts) -> dict[str, Any]:
             **LAYOUT,
             "height": 300,
             "xaxis": {**AXIS, "title": {"text": "minutes of the study"}, "rangemode": "tozero"},
-            "yaxis": {**AXIS, "title": {"text": "hypervolume, points × octaves²"}, "rangemode": "tozero"},
+            "yaxis": {**AXIS, "title": {"text": "hypervolume"}, "rangemode": "tozero"},
         },
     }
 
