@@ -134,6 +134,10 @@ def test_what_each_decision_gave_is_measured_once(searched: Searched, tmp_path: 
     assert len(list((folder / "tiny" / "artifacts" / "stages" / "ablation").glob("*"))) == 1
     assert located.view() == view
     page = render(replace(gather(located, row.trial), shares=shares), "accuracy", {})
+    assert "cut from the super-net" in page
+    assert "cut from the super-net" not in render(
+        replace(gather(located, row.trial), shares=shares, supernet=False), "accuracy", {}
+    )
     assert "What each decision gave" in page and f"{shares[0].faster:.2f}×" in page
     assert ablate(located, 0, SilentDisplay()) == ()
 

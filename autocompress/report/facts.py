@@ -76,6 +76,7 @@ class Facts:
     by_label: tuple[ByLabel, ...]  # empty where the logits were not kept
     examples: tuple[Example, ...] | None  # null: left out on purpose
     rows: Mapping[str, int]  # split -> rows; empty where the data are not at hand
+    supernet: bool  # whether candidates were cut from one
     shares: tuple[Share, ...] | None = None  # null where they were not asked for
 
 
@@ -98,6 +99,7 @@ def gather(located: Located, trial: int, device: str | None = None, examples: bo
         importances=importances(view.rows, view.objectives),
         by_label=tuple(_by_label(data, logits.get(0), logits.get(trial))),
         examples=tuple(_examples(data, logits.get(0), logits.get(trial))) if examples else None,
+        supernet=plan.engine.supernet,
         rows={} if data is None else {split: len(getattr(data, split)) for split in ("train", "validation", "test")},
     )
 
