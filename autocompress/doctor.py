@@ -19,6 +19,7 @@ EXTRAS = {  # what each extra brings: its modules, and what it is for
     "search": (("torch", "transformers", "optuna", "onnx", "onnxruntime", "datasets", "evaluate"), "to search"),
     "dashboard": (("optuna_dashboard",), "to look at studies in a browser"),
     "agent": (("starlette", "uvicorn", "httpx2"), "to measure on another machine, or to lend this one"),
+    "report": (("jinja2", "plotly"), "to write a study's page"),
     "openvino": (("openvino",), "a second runtime, fast on Intel's CPUs"),
     "gp": (("scipy",), "the sampler gp"),
 }
