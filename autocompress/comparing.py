@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.card import base_name
 from autocompress.display import Display
 from autocompress.errors import UsageError
 from autocompress.export import check_trial
 from autocompress.front import Comparison, mcnemar, ratio_interval
 from autocompress.locating import Located
 from autocompress.measurement import Result
+from autocompress.plan import StudyPlan
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,12 @@ def compare(first: Side, second: Side, display: Display) -> Comparison:
 
     UsageError for trials without a model, or where the rows of the two studies differ.
     """
-    logits_a, labels, plan = _logits(first, display)
-    logits_b, labels_b, other = _logits(second, display)
-    if labels.shape != labels_b.shape or (labels != labels_b).any():
+    logits_a, rows, plan = _logits(first, display)
+    logits_b, others, other = _logits(second, display)
+    labels = rows.labels
+    if (rows.texts, rows.pairs, labels.tolist()) != (others.texts, others.pairs, others.labels.tolist()):
         raise UsageError(
-            f"the test splits of {plan.study} ({len(labels)} rows) and {other.study} ({len(labels_b)} rows) are not the same; "
+            f"the test splits of {plan.study} ({len(rows)} rows) and {other.study} ({len(others)} rows) are not the same; "
             "only models that were measured on the same rows can be compared"
         )
     from autocompress import metrics, scoring
@@ -49,7 +52,7 @@ def compare(first: Side, second: Side, display: Display) -> Comparison:
         study_b=view_b.name,
         a=a,
         b=b,
-        metric=str(plan.task.metric),
+        metric=base_name(str(plan.task.metric)),
         examples=len(labels),
         quality_a=found.quality + found.drop,
         quality_b=found.quality,
@@ -71,8 +74,8 @@ def _ratio(a: Result, b: Result) -> tuple[float, float] | None:
     return ratio_interval(a.speedup, a.speedup_interval, b.speedup, b.speedup_interval)
 
 
-def _logits(side: Side, display: Display) -> tuple[np.ndarray, np.ndarray, Any]:
-    """Logits (rows, labels) and labels (rows,) of the test split, and the plan of the study."""
+def _logits(side: Side, display: Display) -> tuple[np.ndarray, Any, StudyPlan]:
+    """Logits (rows, labels) on the test split, its rows, and the plan of the study."""
     from autocompress.materials import Clock
     from autocompress.pipeline import Pipeline
     from autocompress.study import Study
@@ -85,4 +88,4 @@ def _logits(side: Side, display: Display) -> tuple[np.ndarray, np.ndarray, Any]:
     artifacts = Study.open(plan, None).artifacts(side.trial)
     words = row.in_words()
     clock = Clock(lambda stage, done: display.stage(0, side.trial, words, stage, done))
-    return life.devices.logits(artifacts, "test", clock), np.asarray(life.shared.tokens["test"].labels), plan
+    return life.devices.logits(artifacts, "test", clock), life.shared.data.test, plan

@@ -501,6 +501,17 @@ def test_what_cannot_be_compared_is_said(
     assert message in capsys.readouterr().err
 
 
+def test_other_texts_with_the_same_labels_are_other_rows(
+    searched: Searched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
+    test = folder / "data" / "test.csv"
+    head, first, *rest = test.read_text(encoding="utf-8").splitlines()
+    test.write_text("\n".join([head, f"other {first}", *rest]) + "\n", encoding="utf-8")
+    assert main(["compare", f"{searched.file}:0", f"{folder / 'tiny.yaml'}:0"]) == 2
+    assert "(80 rows) are not the same" in capsys.readouterr().err
+
+
 # ---- doing it again ------------------------------------------------------------------------------------------------
 
 
