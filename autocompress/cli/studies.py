@@ -128,7 +128,7 @@ def pick(
     if explain:
         why = results.why(view, picked, limits, prefer)
         document["explanation"] = show.why_json(why)
-        lines += ["", *show.why_sentences(why, picked, view.objectives)]
+        lines += ["", *show.why_sentences(why, view.objectives)]
     steps = [] if terminal.quiet else ["\nnext:", f"  {results.export_command(located, view, picked.row.trial)}"]
     terminal.result(document, *lines, *steps)
 

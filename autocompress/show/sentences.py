@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from autocompress.bench import Figures
     from autocompress.cleaning import Cleaning
     from autocompress.doctor import Finding
-    from autocompress.front import Check, Comparison, Expected, Explanation, Loosened, NoneFits, Picked
+    from autocompress.front import Check, Comparison, Expected, Explanation, Loosened, NoneFits
     from autocompress.inventory import Entry
     from autocompress.study import StudyView
     from autocompress.verify import Verdict
@@ -74,7 +74,7 @@ def nearest_sentence(none: NoneFits, constraints: Mapping[str, float | None]) ->
     return f"no trial holds {held}; {'; '.join(misses)}; {way_out}"
 
 
-def why_sentences(why: Explanation, picked: Picked, objectives: Sequence[str]) -> list[str]:
+def why_sentences(why: Explanation, objectives: Sequence[str]) -> list[str]:
     """Why a trial was picked, what its neighbours trade, and what looser constraints would bring."""
     rule = BEST[why.prefer] if why.prefer else f"the knee: nearest to having the best {_and(objectives)} at once"
     lines = [f"why: of {counted(why.complete, 'model')}, {why.holding} hold the constraints; of those this is {rule}"]
