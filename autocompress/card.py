@@ -256,10 +256,9 @@ logits = {call}
 print(json.load(open("config.json"))["id2label"][str(logits[0].argmax())])
 ```"""
 TRANSFORMERS_USAGE = """```python
-import autocompress
-from transformers import AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-model = autocompress.load_model(".")
+model = AutoModelForSequenceClassification.from_pretrained(".", trust_remote_code=True)  # or autocompress.load_model(".")
 inputs = AutoTokenizer.from_pretrained(".")({texts}, truncation=True, return_tensors="pt")
 print(model.config.id2label[int(model(**inputs).logits.argmax())])
 ```"""
@@ -268,7 +267,8 @@ print(model.config.id2label[int(model(**inputs).logits.argmax())])
 def _usage(about: About, folder: Path) -> str:
     texts = '"One text.", "The other text."' if about.pairs else '"A text to be told apart."'
     if about.form != "onnx":
-        return "With torch, transformers and autocompress:\n\n" + TRANSFORMERS_USAGE.format(texts=texts)
+        told = "With torch and transformers, which runs the code of this folder (`modeling_autocompress.py`):"
+        return f"{told}\n\n{TRANSFORMERS_USAGE.format(texts=texts)}"
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     types = ', "token_type_ids": [encoded.type_ids]' if "token_type_ids" in settings["model_input_names"] else ""
     threads, runtime = about.measurement.conditions["threads"], name_of(folder)

@@ -92,6 +92,21 @@ class Devices:
         names = [str(place.name) for place in self.places[1:] if place.runtime in artifacts]  # else it was out of reach
         return first, self._reached(names, lambda place: self._score(place, artifacts, split, clock))
 
+    def recall(self, artifacts: Artifacts) -> dict[str, tuple[float, float]]:
+        """Of the validation rows of each label, the fraction that a candidate gets right on the first device, and the
+        teacher's; what was scored is kept, and not run again."""
+        place, shared = self.places[0], self.shared
+        labels = shared.tokens["validation"].labels
+        own, teachers = (
+            self._logits(place, found[place.runtime], "validation", _silently).argmax(-1) == labels
+            for found in (artifacts, self.references)
+        )
+        return {
+            name: (float(own[labels == number].mean()), float(teachers[labels == number].mean()))
+            for number, name in enumerate(shared.data.label_names)
+            if (labels == number).any()
+        }
+
     def be_patient(self, share: float = 1.0) -> None:
         """How long lost devices are waited for from now on: as a share of what the study file says."""
         for place in self.places:
@@ -168,6 +183,10 @@ class Devices:
             np.save(folder / "logits.npy", logits)
 
         return np.asarray(np.load(self.store.stage("outputs", inputs, build) / "logits.npy"))
+
+
+def _silently(fraction: float) -> None:
+    """No progress to show."""
 
 
 def _reach(place: Place, look: Callable[[Place], Seen]) -> Seen:

@@ -1,26 +1,33 @@
-"""The transformers form of a candidate: safetensors and config, for those who want to train on or read the weights.
+"""The transformers form of a candidate: safetensors, config and the code that loads them, to train on or to read the weights.
 
-transformers itself cannot load it, because layers keep different numbers of heads and neurons; `load_model` can.
+Layers keep different numbers of heads and neurons, which no class of transformers knows. The folder therefore names a class of
+its own (`compressed.py` is copied into it), which transformers takes with `trust_remote_code=True`; `load_model` takes the
+installed one.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from autocompress import attentions, registry
 from autocompress.errors import UsageError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from autocompress.surgery import Candidate
 
 WEIGHTS = "model.safetensors"
-KEY = "autocompress"  # of config.json: heads and neurons of each layer, and the attention
+KEY = "autocompress"  # of config.json: shapes of each layer, names of its parts, and the attention
+CODE = "modeling_autocompress"
+ROLES = ("query", "key", "value", "output", "ffn_in", "ffn_out")
 
 
 def save_candidate(candidate: Candidate, tokenizer: Any, pairs: bool, folder: Path) -> None:
-    """Fill `folder` with weights (fp32: bits are a matter of deployment), config, tokenizer and recipe."""
+    """Fill `folder` with weights (fp32: bits are a matter of deployment), config, code, tokenizer and recipe."""
     from safetensors.torch import save_file
 
     from autocompress import deploy
@@ -28,30 +35,40 @@ def save_candidate(candidate: Candidate, tokenizer: Any, pairs: bool, folder: Pa
     weights = {name: tensor.contiguous() for name, tensor in candidate.model.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     deploy.write_companions(candidate, tokenizer, pairs, folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    base = type(candidate.model).__name__
+    config[KEY] |= _anatomy(candidate)
+    config["architectures"] = [f"Compressed{base}"]
+    config["auto_map"] = {"AutoModelForSequenceClassification": f"{CODE}.Compressed{base}"}
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    _write_code(base, config[KEY]["attention"], folder)
 
 
 def load_model(folder: str | Path) -> Any:
     """The transformers model in a folder that `export --form transformers` wrote, ready to run (`eval`).
 
-    Shapes come from config.json; every weight must fit, and none may be missing. It gives the very logits that the
-    candidate gave. UsageError where the folder holds no such model.
+    Shapes come from config.json; every weight must fit, and none may be missing (RuntimeError). It gives the very logits that
+    the candidate gave. UsageError where the folder holds no such model.
     """
     import transformers
     from safetensors.torch import load_file
 
-    from autocompress import attentions
+    from autocompress.compressed import Compressed
 
     folder = Path(folder)
     _check(folder)
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    config: Any = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     kept = getattr(config, KEY, None)
-    if not isinstance(kept, dict):
-        raise UsageError(f"{folder / 'config.json'}: there is no key {KEY!r}; load_model reads what export wrote")
-    attentions.register()
-    implementation = attentions.implementation(kept["attention"])
-    build: Any = transformers.AutoModelForSequenceClassification.from_config  # transformers types only half of itself
-    model = build(config, attn_implementation=implementation)
-    _slice(model, kept["heads"], kept["neurons"])
+    if not isinstance(kept, dict) or "modules" not in kept:
+        raise UsageError(
+            f"{folder / 'config.json'}: there is no key {KEY!r} with modules; load_model reads what export wrote"
+        )
+    variant = registry.load("attentions", kept["attention"])
+    name = config.architectures[0]
+    attention = (attentions.implementation(kept["attention"]), variant.attend, variant.mask)
+    base = getattr(transformers, name.removeprefix("Compressed"))
+    model: Any = type(name, (Compressed, base), {"attention": attention})(config)
     model.load_state_dict(load_file(folder / WEIGHTS), strict=True)
     return model.eval()
 
@@ -69,12 +86,35 @@ def _check(folder: Path) -> None:
         raise UsageError(f"{folder}: there is no {WEIGHTS}; {remedy}")
 
 
-def _slice(model: Any, heads: list[int], neurons: list[int]) -> None:
-    """Give every layer the shapes it was saved with; the values come from the file."""
-    from autocompress.families import family_of
-    from autocompress.surgery import keep_heads, keep_neurons
+def _anatomy(candidate: Candidate) -> dict[str, Any]:
+    """Size of a head, and what the parts are called in this family's models."""
+    layers = candidate.family.layers(candidate.model)
+    parts = candidate.family.parts(layers[0])
+    within = {role: _name_of(getattr(parts, role), layers[0]) for role in ROLES}
+    return {"head_size": parts.head_size, "modules": {"layers": _name_of(layers, candidate.model), **within}}
 
-    family = family_of(model.config.model_type, "config.json: model_type")
-    for layer, head_count, neuron_count in zip(family.layers(model), heads, neurons, strict=True):
-        keep_heads(family, layer, np.arange(head_count))
-        keep_neurons(family, layer, np.arange(neuron_count))
+
+def _name_of(module: nn.Module, within: nn.Module) -> str:
+    named: dict[int, str] = {id(one): name for name, one in within.named_modules()}
+    return named[id(module)]
+
+
+def _write_code(base: str, attention: str, folder: Path) -> None:
+    """The class that config.json names, and copies of the files it needs; `full` attention is transformers' own."""
+    from transformers.dynamic_module_utils import get_relative_import_files
+
+    from autocompress import compressed
+
+    sources, lines, body = [compressed.__file__], [f"from transformers import {base}", ""], "pass"
+    lines.append("from .compressed import Compressed")
+    if attention != "full":
+        variant = registry.load("attentions", attention).__file__
+        assert variant is not None  # a module of a package on disk
+        sources += [variant, *get_relative_import_files(variant)]
+        lines.append(f"from .{attention} import attend, mask")
+        body = f'attention = ("{attentions.implementation(attention)}", attend, mask)'
+    head = '"""The class of this model, for transformers with trust_remote_code=True."""'
+    lines = [head, "", *lines, "", "", f"class Compressed{base}(Compressed, {base}):", f"    {body}", ""]
+    (folder / f"{CODE}.py").write_text("\n".join(lines), encoding="utf-8")
+    for source in sources:
+        shutil.copyfile(source, folder / Path(source).name)

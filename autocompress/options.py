@@ -10,7 +10,9 @@ import typer
 from autocompress.inventory import KINDS
 
 Study = Annotated[str, typer.Argument(help="A study file, or the name of a study.", metavar="STUDY")]
-TrialA = Annotated[str, typer.Argument(help="A trial: STUDY:TRIAL, studies/sst2.yaml:12.", metavar="A")]
+TrialA = Annotated[
+    str, typer.Argument(help="A trial, STUDY:TRIAL, as in studies/sst2.yaml:12; or a study.", metavar="A")
+]
 TrialB = Annotated[
     str, typer.Argument(help="The trial beside it: likewise, or its number in the same study.", metavar="B")
 ]

@@ -291,10 +291,11 @@ class Pipeline:
     ) -> Outcome:
         effort = measure.THOROUGH if thorough else measure.QUICK
         measurement, elsewhere = self.devices.measure(artifacts, effort, clock, all_of_them)
+        known = {**facts(candidate), "recall": self.devices.recall(artifacts)}
         seconds = time.perf_counter() - start
         return Outcome(
             state="complete", measurement=measurement, elsewhere=elsewhere,
-            sha256=artifacts[self.plan.device.runtime], seconds=seconds, stages=clock.seconds, facts=facts(candidate),
+            sha256=artifacts[self.plan.device.runtime], seconds=seconds, stages=clock.seconds, facts=known,
         )  # fmt: skip
 
 

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from autocompress import show
 from autocompress.errors import NothingFits
-from autocompress.front import Explanation, NoneFits, Picked, explain, hypervolume, pick, standings
+from autocompress.front import (
+    Contest,
+    Explanation,
+    Front,
+    NoneFits,
+    Picked,
+    contest,
+    explain,
+    hypervolume,
+    pick,
+    standings,
+)
 from autocompress.measurement import Result
 from autocompress.study import StudyView
 from autocompress.terminal import command_line
@@ -51,6 +62,16 @@ def why(view: StudyView, picked: Picked, limits: Mapping[str, float], prefer: st
     """Why `choose` named that trial, when it was asked the same."""
     constraints = {**view.constraints, **limits}
     return explain(picked, view.rows, constraints, prefer, view.objectives, view.examples)
+
+
+def side_by_side(a: StudyView, b: StudyView) -> Contest:
+    """Two studies by their fronts, under the tighter of their limits for the drop."""
+    limits = [view.constraints["max_drop"] for view in (a, b) if "max_drop" in view.constraints]
+    first, second = (
+        Front(study=view.name, rows=view.rows, teacher=view.teacher, examples=view.examples, seconds=view.seconds)
+        for view in (a, b)
+    )
+    return contest(first, second, min(limits, default=None))
 
 
 def document(view: StudyView, rows: Sequence[Result]) -> dict[str, Any]:

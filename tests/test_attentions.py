@@ -25,7 +25,6 @@ from transformers import AttentionInterface, AutoModelForSequenceClassification,
 import autocompress
 from autocompress import registry
 from autocompress.attentions import implementation, register
-from autocompress.errors import UsageError
 
 HEADS, HEAD_DIM = 3, 8  # no head count of any config: variants read it from the tensors
 NAMES = registry.names("attentions")
@@ -148,7 +147,7 @@ def test_a_window_over_everything_is_full_attention(name: str) -> None:
 @pytest.mark.parametrize("window", [None, 1, 2.5])
 def test_a_missing_window_is_named(name: str, window: Any) -> None:
     query, key, value = states(batch=1, length=5)
-    with pytest.raises(UsageError, match="attention_window"):
+    with pytest.raises(ValueError, match="attention_window"):
         attend(name, query, key, value, None, window=window)
 
 

@@ -100,8 +100,12 @@ def test_names_notes_and_figure_are_seen(study_json: Any) -> None:
     assert study_json["objective_names"] == ["quality", "latency_ms", "size_mb"]
     assert study_json["note"]["body"].startswith("## The front of toy")
     assert "drop 1.23 points" in study_json["trials"][2]["note"]["body"]
-    figure = json.loads(study_json["plotly_graph_objects"][0]["graph_object"])
-    assert [trace["name"] for trace in figure["data"]] == ["off the front", "front", "teacher"]
+    plots = {one["id"]: json.loads(one["graph_object"]) for one in study_json["plotly_graph_objects"]}
+    assert [trace["name"] for trace in plots["front"]["data"]] == ["other trials", "the front", "the teacher"]
+    grown = plots["growth"]["data"][0]
+    assert grown["y"] == sorted(grown["y"]) and grown["x"] == sorted(grown["x"])
+    menu = plots["drops"]["layout"]["updatemenus"][0]["buttons"]
+    assert len(menu) == len(plots["drops"]["data"]) > 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
@@ -179,7 +183,8 @@ def test_in_a_real_browser(address: str, view: StudyView, tmp_path: Path) -> Non
     card = home.text.partition("Best Trials")[2]
     assert card.count("Objective Values = [") == len(view.front)
     assert all(f"Trial {row.trial} " in card for row in view.front)
-    assert "The front: quality, latency and size" in home.text
+    for title in ("The front (larger mark", "Hypervolume over time", "Drop by the value of a decision"):
+        assert title in home.text
     member = view.front[0]
     page = browse(f"{address}/trials?numbers={member.trial}", tmp_path / "trial")
     listed, _, shown = page.text.partition(f"Trial {member.trial} (trial_id=")

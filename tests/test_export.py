@@ -403,6 +403,46 @@ def test_reloaded_weights_give_the_candidates_logits(family: str, decisions: dic
     assert "/" not in json.loads((tmp_path / "config.json").read_text()).get("_name_or_path", "")
 
 
+LOADS_WITHOUT_AUTOCOMPRESS = """
+import json, sys
+sys.modules["autocompress"] = None  # importing it now fails
+import numpy, torch
+from transformers import AutoModelForSequenceClassification
+worst = {}
+for folder in sys.argv[1:]:
+    model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
+    model.save_pretrained(folder + "/again")
+    again = AutoModelForSequenceClassification.from_pretrained(folder + "/again", trust_remote_code=True)
+    with numpy.load(folder + "/expected.npz") as kept, torch.no_grad():
+        ids, mask = torch.from_numpy(kept["ids"]), torch.from_numpy(kept["mask"])
+        found = [one(input_ids=ids, attention_mask=mask).logits.numpy() for one in (model, again)]
+        worst[folder] = max(float(numpy.abs(logits - kept["logits"]).max()) for logits in found)
+print(json.dumps(worst))
+"""
+
+
+def test_transformers_loads_it_without_autocompress(tmp_path: Path) -> None:
+    folders = []
+    for family in FAMILIES:
+        for number, decisions in enumerate(RECIPES):
+            folder = tmp_path / f"{family}{number}"
+            folder.mkdir()
+            candidate, batch = tiny_candidate(family, **decisions), tiny_batch(family)
+            save_candidate(candidate, tiny_tokenizer(family), False, folder)
+            with torch.no_grad():
+                logits = candidate.model(**batch).logits.numpy()
+            ids, mask = (batch[name].numpy() for name in ("input_ids", "attention_mask"))
+            np.savez(folder / "expected.npz", ids=ids, mask=mask, logits=logits)
+            folders.append(str(folder))
+    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")}
+    program = [sys.executable, "-c", LOADS_WITHOUT_AUTOCOMPRESS, *folders]
+    done = subprocess.run(program, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    worst = json.loads(done.stdout)
+    assert list(worst) == folders
+    assert max(worst.values()) <= 1e-5
+
+
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -484,6 +524,28 @@ def test_two_trials_are_compared_on_the_same_rows(
     assert main(["compare", f"{searched.file}:{a}", str(b)]) == 0
     told = capsys.readouterr().out
     assert f"B: trial {b}, {row.in_words()}" in told and "McNemar" in told
+
+
+def test_what_is_right_of_each_label_adds_up_to_the_quality(exported: Path, view: StudyView, best: int) -> None:
+    told = json.loads((exported / "measurement.json").read_text())
+    recall = told["facts"]["recall"]
+    own, teachers = np.mean(list(recall.values()), axis=0)  # the rows are half of each label
+    assert len(recall) == 2
+    assert own == pytest.approx(told["measurement"]["quality"]["quality"])
+    assert view.teacher is not None and teachers == pytest.approx(view.teacher.quality)
+
+
+def test_two_studies_are_compared_by_their_fronts(
+    searched: Searched, view: StudyView, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(searched.file), str(searched.file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["coverage_a"] == found["coverage_b"] == 1.0 and found["same_teacher"]
+    assert found["hypervolume_a"] == found["hypervolume_b"]
+    assert all(one["a"] == one["b"] for one in found["choices"])
+    assert main(["compare", str(searched.file), str(searched.file)]) == 0
+    told = capsys.readouterr().out
+    assert f"A: {view.name}, {len(view.front)} model" in told and "what pick names" in told
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from autocompress.errors import UsageError
 from autocompress.front import (
+    Front,
     NoneFits,
     Picked,
     Reference,
     broken,
+    contest,
     expected_drop,
     explain,
     hypervolume,
@@ -453,3 +455,26 @@ def test_a_ratio_of_speedups_is_less_certain_than_either() -> None:
     low, high = ratio_interval(2.0, (1.9, 2.1), 6.0, (5.7, 6.3))
     assert low < 3.0 * 5.7 / 6.0 < 3.0 < 3.0 * 6.3 / 6.0 < high
     assert low > 3.0 * 5.7 / 6.0 * 1.9 / 2.0  # they are not both at their worst
+
+
+def test_two_fronts_are_compared_each_against_its_own_teacher() -> None:
+    def front(name: str, latency: float, *rows: tuple[float, float, float]) -> Front:
+        teacher = row(0, latency=latency, size=100.0, speedup=1.0, compression=1.0)
+        found = [
+            row(number, drop, latency / speedup, 100.0 / smaller, speedup=speedup, compression=smaller, on_front=True)
+            for number, (drop, speedup, smaller) in enumerate(rows, 1)
+        ]
+        return Front(study=name, rows=[teacher, *found], teacher=teacher, examples=500, seconds=60.0)
+
+    a = front("a", 10.0, (0.01, 4.0, 4.0), (0.05, 8.0, 8.0))
+    b = front("b", 20.0, (0.02, 4.0, 2.0))
+    found = contest(a, b, 0.03)
+    assert found.same_teacher and (found.coverage_a, found.coverage_b) == (1.0, 0.0)
+    assert found.hypervolume_b == pytest.approx(8.0 * 2 * 1)  # 10 − 2 points, 2 octaves faster, 1 smaller
+    assert found.hypervolume_a == pytest.approx(9.0 * 2 * 2 + 5.0 * (3 * 3 - 2 * 2))
+    assert {one.prefer: (one.a.trial, one.b.trial) for one in found.choices if one.a and one.b} == {
+        "latency_ms": (1, 1), "size_mb": (1, 1), None: (1, 1)
+    }  # fmt: skip
+    assert all(one.b is None for one in contest(a, b, 0.001).choices)
+    mirrored = contest(b, a, 0.03)
+    assert (mirrored.hypervolume_a, mirrored.coverage_b) == (found.hypervolume_b, found.coverage_a)

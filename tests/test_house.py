@@ -12,12 +12,12 @@ PACKAGE = Path(__file__).parent.parent / "autocompress"
 
 # Lowest first. A room (a module or a package) may import rooms of the floors below its own, and nothing beside or above.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "lifeline"),
+    ("errors", "lifeline", "numbers", "compressed"),
     ("registry", "recipe"),
     ("measurement", "program"),
     ("model_config", "attentions", "plan", "runtimes", "metrics", "augment", "graph"),
     ("families", "data", "space", "front", "effort", "latency_table", "store", "lease", "inventory"),
-    ("tasks", "forward", "training", "jobs", "display"),
+    ("tasks", "forward", "training", "jobs", "display", "figures"),
     ("surgery", "teacher", "measure", "scoring"),  # the stages do not know each other …
     ("techniques", "importance", "recovery", "deploy", "verify", "agent"),  # … but all speak of a surgery's Candidate
     ("study", "materials", "loading", "target"),

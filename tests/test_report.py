@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from autocompress.cli import main
+from autocompress.figures import drops, explained
 from autocompress.locating import locate
 from autocompress.measurement import Result
 from autocompress.recipe import Recipe
 from autocompress.report import Facts, ablate, gather, render
 from autocompress.report.ablation import without
-from autocompress.report.facts import importances
 from autocompress.show.progress import SilentDisplay
 from tests.conftest import Searched
 
@@ -80,7 +80,7 @@ def test_labels_and_examples_are_of_the_kept_answers(facts: Facts) -> None:
     assert row.test_drop == pytest.approx(sum(one.lost - one.won for one in facts.by_label) / rows)
     for one in facts.by_label:
         assert one.teacher_right - one.lost + one.won == one.right
-        assert one.changed == one.lost + one.won <= one.rows
+        assert one.lost + one.won <= one.rows
     assert facts.examples is not None
     assert all(one.teacher != one.model for one in facts.examples)
     finalist = next(one for one in facts.finalists if one.row.trial == row.trial)
@@ -110,15 +110,40 @@ def test_importance_is_the_share_of_variance_that_a_decision_explains() -> None:
         )
         for number, (depth, sparsity) in enumerate((d, s) for d in (1, 2, 3, 4) for s in (0.0, 0.5))
     ]  # fmt: skip
-    found = importances(rows, ("quality", "latency_ms", "size_mb"))
+    found = explained(rows, ("quality", "latency_ms", "size_mb"))
     assert found["quality"] == pytest.approx({"depth": 1.0, "ffn_sparsity": 0.0})
     assert found["size_mb"] == pytest.approx({"ffn_sparsity": 1.0, "depth": 0.0})
     depth, sparsity = np.var([1, 2, 3, 4]), np.var([0, 1.5])
     assert found["latency_ms"] == pytest.approx(
         {"depth": depth / (depth + sparsity), "ffn_sparsity": sparsity / (depth + sparsity)}
     )
-    assert importances(rows[:7], ("quality",)) == {}  # too few to say
-    assert importances([replace(row, state="failed") for row in rows], ("quality",)) == {}
+    assert explained(rows[:7], ("quality",)) == {}  # too few to say
+    assert explained([replace(row, state="failed") for row in rows], ("quality",)) == {}
+
+
+def test_drops_are_told_by_the_value_of_each_decision() -> None:
+    rows = [
+        Result(
+            trial=1 + number, state="complete", reason=None, recipe=Recipe(depth=depth, ffn_sparsity=sparsity),
+            quality=0.9 - 0.1 * depth, drop=0.1 * depth, latency_ms=1.0, size_mb=8.0,
+        )
+        for number, (depth, sparsity) in enumerate((d, s) for d in (1, 2, 3, 10) for s in (0.0, 0.5))
+    ]  # fmt: skip
+    figure = drops(rows)
+    assert figure is not None
+    depth, sparsity = figure["data"]
+    assert depth["visible"] and not sparsity["visible"]  # what explains most comes first
+    told = dict(zip(depth["x"], depth["y"], strict=True))
+    assert told == pytest.approx({"1": 10.0, "2": 20.0, "3": 30.0, "10": 100.0})
+    assert set(sparsity["x"]) == {"0%", "50%"}
+    axis = figure["layout"]["xaxis"]
+    assert axis["title"]["text"] == "depth" and axis["categoryarray"] == [
+        "1",
+        "2",
+        "3",
+        "10",
+    ]  # by number, not by letter
+    assert drops(rows[:7]) is None
 
 
 def test_what_each_decision_gave_is_measured_once(searched: Searched, tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from autocompress import show
+from autocompress import numbers, show
 from autocompress.measurement import Outcome, Result
 from autocompress.recipe import Recipe
-from autocompress.show import numbers
 from autocompress.show.budget import Budget
 from autocompress.show.progress import LiveDisplay, PlainDisplay, display_for
 from autocompress.show.tables import split_of
@@ -244,6 +243,16 @@ def test_the_live_picture_shows_trial_stage_budget_and_front() -> None:
         assert text in picture
     assert isinstance(console.file, io.StringIO)
     assert "a line of news" in console.file.getvalue()
+    assert "T the teacher" not in picture  # there is no room for a drawing
+
+
+def test_on_a_tall_terminal_the_front_is_drawn_as_it_grows() -> None:
+    console = Console(file=io.StringIO(), width=100, height=60, force_terminal=True, color_system=None)
+    with LiveDisplay(console, "accuracy") as display:
+        display.front([result(1, latency_ms=0.4)], TEACHER)
+        assert "T the teacher" in printed(display._picture())
+        display.front([result(1, latency_ms=0.4), result(2, latency_ms=0.2)], TEACHER)
+        assert re.search("[·•●]2", printed(display._picture()))
 
 
 @pytest.mark.parametrize(

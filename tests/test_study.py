@@ -31,7 +31,7 @@ from autocompress.space import Space
 from autocompress.study import Spent, Study, StudyView, ours, read_study, samplers, studies
 from autocompress.study import lease as lease_module
 from autocompress.study.databases import connect_read_only
-from autocompress.study.notes import save_note, trial_note
+from autocompress.study.notes import Noted, save_note, trial_note
 from autocompress.study.schema import Base
 from autocompress.study.storage import open_storage
 from tests.formula import (
@@ -172,7 +172,12 @@ def test_notes_are_what_the_dashboard_reads(searched: Path) -> None:
 
 def test_notes_stay_short(searched: Path) -> None:
     row = replace(view(searched).rows[1], reason="| `why` <b>\n" * 1000)
-    note = trial_note("long name " * 300, row, None, {}, {"cpu": "long name " * 300, "threads": 1})
+    told = Noted(
+        trial_id=1, row=row, teacher=None, conditions={"cpu": "long name " * 300, "threads": 1},
+        facts={"recall": {f"label {number} " * 100: (0.5, 0.6) for number in range(200)}},
+        stages={f"stage {number}": 1.0 for number in range(100)},
+    )  # fmt: skip
+    note = trial_note("long name " * 300, told, {})
     assert len(note) <= 2045
     assert "/ 'why' ‹b> / 'why'" in note
 

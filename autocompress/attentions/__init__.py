@@ -12,17 +12,13 @@ Rules every variant keeps, held by the tests:
   heads are read from the tensors, never from the config (sliced layers differ);
   `queries` may be 1, the [CLS] token at position 0, while keys are many (a last layer that computes only [CLS]);
   `attend(query, scaling=s)` equals `attend(query * s, scaling=1.0)`, so that an exporter may fold s into the weights;
-  the output is finite everywhere, and real tokens do not feel padding, which is on the right.
+  the output is finite everywhere, and real tokens do not feel padding, which is on the right;
+  a file imports torch and, with a leading dot, its neighbours, and no more: an exported folder holds a copy of it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from autocompress import registry
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def register() -> None:
@@ -38,12 +34,3 @@ def register() -> None:
 def implementation(name: str) -> str:
     """What transformers calls a variant: the value for `attn_implementation`."""
     return f"autocompress_{name}"
-
-
-def scaled(query: Tensor, scaling: float | None) -> Tensor:
-    """The query times the scale of its scores (None: head_dim ** -0.5); at 1.0 the query itself, so no operator.
-
-    The query is the cheap place for it: `(queries, head_dim)` numbers per head, where scores have `(queries, keys)`.
-    """
-    scaling = int(query.shape[-1]) ** -0.5 if scaling is None else scaling
-    return query if scaling == 1.0 else query * scaling

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autocompress.attentions import scaled
+from ._scaling import scaled
 
 NEEDS_WINDOW = False
 FREE_SIZES = True

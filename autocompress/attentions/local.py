@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autocompress.attentions import full, scaled
-from autocompress.errors import UsageError
+from ._scaling import scaled
+from .full import MASKED, mask
+from .full import attend as attend_to_all
 
 NEEDS_WINDOW = True
 FREE_SIZES = False  # a traced PyTorch program would hold for one chunk, or for several
@@ -27,7 +28,7 @@ FREE_SIZES = False  # a traced PyTorch program would hold for one chunk, or for 
 # Below 16 queries per chunk the many small products cost more than the few scores they save (onnxruntime, 1 thread).
 SMALLEST_CHUNK = 16
 
-mask = full.mask
+__all__ = ["attend", "mask"]  # the mask is that of full attention
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,10 @@ def attend(
     """Softmax attention over |i - j| <= attention_window // 2, over j = 0, and over every j for i = 0.
 
     `attention_mask` is additive, `(batch, 1, 1, keys)`, as in `full`. A single query is position 0; a traced graph
-    keeps that choice, so trace with more than one token. Raises UsageError if the config has no window of at least 2.
+    keeps that choice, so trace with more than one token. Raises ValueError if the config has no window of at least 2.
     """
     query = scaled(query, scaling)
-    first, _ = full.attend(module, query[:, :, :1], key, value, attention_mask, scaling=1.0, dropout=dropout)
+    first, _ = attend_to_all(module, query[:, :, :1], key, value, attention_mask, scaling=1.0, dropout=dropout)
     half = _half_window(module)
     if _single(query):
         return first, None
@@ -71,7 +72,7 @@ def attend(
 def _half_window(module: nn.Module) -> int:
     window = getattr(module.config, "attention_window", None)
     if not isinstance(window, int) or window < 2:
-        raise UsageError(f"attention_window: local attention needs an integer >= 2, but the config has {window!r}")
+        raise ValueError(f"attention_window: local attention needs an integer >= 2, but the config has {window!r}")
     return window // 2
 
 
@@ -98,9 +99,9 @@ def _cut(length: int, half: int, chunk: int, device: torch.device) -> Chunks:
 def _chunk_mask(attention_mask: Tensor | None, chunks: Chunks) -> Tensor:
     """Additive mask over band and padding, `(batch or 1, 1, chunks, chunk, keys of a chunk)`."""
     if attention_mask is None:
-        return torch.where(chunks.barred, full.MASKED, 0.0).unsqueeze(0).unsqueeze(0)
+        return torch.where(chunks.barred, MASKED, 0.0).unsqueeze(0).unsqueeze(0)
     padding = attention_mask.squeeze(2)[:, :, chunks.keys].unsqueeze(3)  # (batch, 1, chunks, 1, keys of a chunk)
-    return torch.where(chunks.barred, full.MASKED, padding)
+    return torch.where(chunks.barred, MASKED, padding)
 
 
 def _banded(query: Tensor, key: Tensor, value: Tensor, chunks: Chunks, chunk_mask: Tensor, *, dropout: float) -> Tensor:

@@ -135,13 +135,17 @@ def pick(
 
 @command(app)
 def compare(terminal: Terminal, a: opt.TrialA, b: opt.TrialB, storage: opt.Storage = None) -> None:
-    """Compare two trials on the same rows of the test split."""
-    from autocompress import show
+    """Compare two trials on the same rows of the test split, or two studies by their fronts."""
+    from autocompress import results, show
     from autocompress.comparing import Side
     from autocompress.comparing import compare as side_by_side
     from autocompress.locating import locate
     from autocompress.show.progress import display_for
 
+    if not (_names_trial(a) or _names_trial(b) or b.isdigit()):
+        fought = results.side_by_side(locate(a, storage).view(), locate(b, storage).view())
+        terminal.result(fought.as_json(), *show.contest_sentences(fought), show.contest_table(fought))
+        return
     study, trial = _trial_of(a)
     other, number = (study, int(b)) if b.isascii() and b.isdigit() else _trial_of(b)
     first, second = Side(locate(study, storage), trial), Side(locate(other, storage), number)
@@ -283,6 +287,10 @@ def clean(
         cleaning.carry_out()
     document = {"removed": yes, "studies": [cleaning.as_json() for cleaning in cleanings]}
     terminal.result(document, *show.cleaning_sentences(cleanings, yes))
+
+
+def _names_trial(text: str) -> bool:
+    return text.rpartition(":")[2].isdigit()
 
 
 def _trial_of(text: str) -> tuple[str, int]:

@@ -1,17 +1,20 @@
 """The arithmetic of fronts: who dominates whom, how much a front covers, and which model to recommend.
 
 Pure functions of rows; numpy and moocore, nothing else. A *drop* is a fraction (0.01 = 1 point); the hypervolume counts
-points. Modules: comparison (two trials), constraints, dominance (front, hypervolume, knee), expectation (what a noisy drop
-promises for other rows), picking, promotion (which candidates are worth more training), robust (several devices as one), ties
-(what measurements cannot tell apart).
+points. Modules: comparison (two trials), contest (two
+fronts), constraints, dominance (front, hypervolume, knee), expectation (what a noisy drop
+promises for other rows), growth, picking, promotion (which candidates are worth more training), robust (several devices as
+one), ties (what measurements cannot tell apart).
 """
 
 from __future__ import annotations
 
 from autocompress.front.comparison import Check, Comparison, mcnemar, ratio_interval
 from autocompress.front.constraints import BOUNDED, Constraints, broken, violations
+from autocompress.front.contest import Contest, Front, contest
 from autocompress.front.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
 from autocompress.front.expectation import Expected, expected_drop
+from autocompress.front.growth import growth
 from autocompress.front.picking import Explanation, Loosened, NoneFits, Picked, as_expected, explain, pick
 from autocompress.front.promotion import Promotion, Rungs, promotions, standings
 from autocompress.front.robust import WORST, worst
@@ -24,8 +27,10 @@ __all__ = [
     "Check",
     "Comparison",
     "Constraints",
+    "Contest",
     "Expected",
     "Explanation",
+    "Front",
     "Loosened",
     "NoneFits",
     "Picked",
@@ -34,8 +39,10 @@ __all__ = [
     "Rungs",
     "as_expected",
     "broken",
+    "contest",
     "expected_drop",
     "explain",
+    "growth",
     "hypervolume",
     "knee",
     "mcnemar",

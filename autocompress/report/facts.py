@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log2
 from typing import Any
 
 import numpy as np
 
 from autocompress import registry
 from autocompress.errors import AutocompressError
-from autocompress.front import hypervolume, mcnemar, on_front
+from autocompress.figures import explained
+from autocompress.front import growth, mcnemar
 from autocompress.locating import Located
 from autocompress.measurement import Result
 from autocompress.model_config import read_config
 from autocompress.plan import StudyPlan
-from autocompress.recipe import DECISIONS
 from autocompress.report.ablation import Share
 from autocompress.store import Store
 from autocompress.study import StudyView
 from autocompress.study.details import Details, read_details, read_ends
 
 MOST_EXAMPLES = 20
-FEWEST_TRIALS = 8  # before the importance of a decision means anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +34,6 @@ class ByLabel:
     right: int
     lost: int  # that the teacher gets right, and the model does not
     won: int  # the other way round
-
-    @property
-    def changed(self) -> int:
-        """Rows on which exactly one of them is right."""
-        return self.lost + self.won
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +81,7 @@ def gather(located: Located, trial: int, device: str | None = None, examples: bo
     data = _data(plan, view)
     logits = {row.trial: _kept(store, row.sha256, "test") for row in (*view.front, chosen, *_teacher(view))}
     labels = None if data is None else data.test.labels
+    ends = read_ends(located.url, located.name)
     finalists = [_finalist(row, logits, labels) for row in sorted(view.front, key=lambda row: -(row.latency_ms or 0.0))]
     return Facts(
         view=view,
@@ -95,42 +89,13 @@ def gather(located: Located, trial: int, device: str | None = None, examples: bo
         chosen=chosen,
         details=read_details(located.url, located.name, trial, device),
         teacher=read_details(located.url, located.name, 0, device),
-        growth=tuple(_growth(view, read_ends(located.url, located.name))),
-        importances=importances(view.rows, view.objectives),
+        growth=tuple(growth(view.rows, ends, view.objectives, view.constraints, view.reference)),
+        importances=explained(view.rows, view.objectives),
         by_label=tuple(_by_label(data, logits.get(0), logits.get(trial))),
         examples=tuple(_examples(data, logits.get(0), logits.get(trial))) if examples else None,
         supernet=plan.engine.supernet,
         rows={} if data is None else {split: len(getattr(data, split)) for split in ("train", "validation", "test")},
     )
-
-
-def importances(rows: Sequence[Result], objectives: Sequence[str]) -> dict[str, dict[str, float]]:
-    """For each objective the share of its variance over the complete trials that the values of each decision explain alone.
-
-    Correlation ratio η² = variance of the groups' means ÷ variance, a first-order Sobol index where values were drawn
-    independently; latency and size on a logarithmic scale. Decisions with one value are left out. Empty with under 8 trials.
-    """
-    complete = [row for row in rows if row.trial != 0 and row.state == "complete" and row.quality is not None]
-    if len(complete) < FEWEST_TRIALS:
-        return {}
-    found: dict[str, dict[str, float]] = {}
-    for objective in objectives:
-        values = np.array([_value(row, objective) for row in complete])
-        total = float(values.var())
-        shares = {}
-        for decision in DECISIONS:
-            settings = [str(row.recipe.as_dict()[decision]) for row in complete]
-            if len(set(settings)) > 1 and total > 0:
-                groups = [values[[one == setting for one in settings]] for setting in set(settings)]
-                between = sum(len(group) * (group.mean() - values.mean()) ** 2 for group in groups) / len(values)
-                shares[decision] = float(between / total)
-        found[objective] = dict(sorted(shares.items(), key=lambda item: -item[1]))
-    return found
-
-
-def _value(row: Result, objective: str) -> float:
-    value = float(getattr(row, objective))
-    return value if objective == "quality" else log2(max(value, 1e-9))
 
 
 def _teacher(view: StudyView) -> list[Result]:
@@ -204,19 +169,3 @@ def _examples(data: Any, teachers: np.ndarray | None, own: np.ndarray | None) ->
 
 def _margin(logits: np.ndarray, one: int, other: int) -> float:
     return float(logits[one] - logits[other])
-
-
-def _growth(view: StudyView, ended: Mapping[int, float]) -> list[tuple[float, float]]:
-    """The hypervolume after each trial that changed it."""
-    if view.reference is None:
-        return []
-    rows, so_far = {row.trial: row for row in view.rows}, _teacher(view)
-    found: list[tuple[float, float]] = []
-    for trial in sorted((trial for trial in ended if trial), key=ended.__getitem__):
-        so_far.append(rows[trial])
-        front = on_front(so_far, view.objectives, view.constraints)
-        so_far = [row for row in so_far if row.trial in front or row.trial == 0]
-        value = hypervolume(so_far, view.reference)
-        if not found or value != found[-1][1]:
-            found.append((ended[trial], value))
-    return found

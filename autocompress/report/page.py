@@ -8,11 +8,10 @@ from typing import Any
 import jinja2
 import plotly.offline
 
-from autocompress import __version__
+from autocompress import __version__, figures
 from autocompress.measurement import operators_in_words
-from autocompress.report import figures
+from autocompress.numbers import drop_text, duration, megabytes, ms, points, times
 from autocompress.report.facts import Facts
-from autocompress.show.numbers import drop_text, duration, megabytes, ms, points, times
 from autocompress.show.sentences import speedup_text
 
 
@@ -25,11 +24,13 @@ def render(facts: Facts, metric: str, commands: dict[str, str]) -> str:
         "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration, "speedup": speedup_text,
     }  # fmt: skip
     environment.globals |= {"drop": drop_text}
-    plots: dict[str, Any] = {"front": figures.front(facts)}
+    plots: dict[str, Any] = {"front": figures.front(facts.view.rows, facts.chosen)}
     if len(facts.growth) > 1:
-        plots["growth"] = figures.growth(facts)
+        plots["growth"] = figures.growth(facts.growth, facts.view.seconds)
     if facts.importances:
-        plots["importances"] = figures.importances(facts)
+        plots["importances"] = figures.importances(facts.importances)
+    if drops := figures.drops(facts.view.rows):
+        plots["drops"] = drops
     outcome = facts.details.outcome
     conditions = outcome.measurement.conditions if outcome.measurement else {}
     operators = conditions.get("operators") or []

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from autocompress.show.numbers import duration, megabytes, ms, points, times
+from autocompress.numbers import duration, megabytes, ms, points, times
 from autocompress.show.picture import FrontPicture
 from autocompress.show.sentences import (
     cleaning_sentences,
     comparison_sentences,
+    contest_sentences,
     figures_sentences,
     finding_lines,
     front_sentence,
@@ -25,7 +26,7 @@ from autocompress.show.sentences import (
     why_json,
     why_sentences,
 )
-from autocompress.show.tables import LEGEND, front_table, trials_table
+from autocompress.show.tables import LEGEND, contest_table, front_table, trials_table
 
 __all__ = [
     "LEGEND",
@@ -34,6 +35,8 @@ __all__ = [
     "cleaning_sentences",
     "comparison_sentences",
     "console",
+    "contest_sentences",
+    "contest_table",
     "duration",
     "figures_sentences",
     "finding_lines",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autocompress.show.numbers import duration
+from autocompress.numbers import duration
 
 
 @dataclass

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from autocompress.measurement import Result
-from autocompress.show.numbers import megabytes, ms, points
+from autocompress.numbers import megabytes, ms, points
 from autocompress.show.tables import split_of
 
 HEIGHT, MARGIN = 14, 8  # lines of the plot; columns for the numbers beside it

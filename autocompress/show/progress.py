@@ -19,13 +19,15 @@ from rich.table import Table
 from rich.text import Text
 
 from autocompress.measurement import Outcome, Result
+from autocompress.numbers import counted, duration, megabytes, ms, points, times
 from autocompress.recipe import Recipe
 from autocompress.show.budget import Budget, Work
-from autocompress.show.numbers import counted, duration, megabytes, ms, points, times
+from autocompress.show.picture import FrontPicture
 from autocompress.show.tables import front_table
 
 QUIET_SECONDS = 5.0  # plain lines: at least one in so many seconds
 SHOWN_ROWS = 8  # of the front, in the live picture
+TALL = 50  # lines of a terminal that has room for a drawn front above the table
 
 
 class SilentDisplay:
@@ -157,6 +159,8 @@ class LiveDisplay(SilentDisplay):
     def _picture(self) -> RenderableType:
         parts: list[RenderableType] = []
         if self._front:
+            if self._teacher is not None and self._console.height >= TALL:
+                parts.append(FrontPicture(self._front, self._teacher))
             fastest = sorted(self._front, key=lambda row: row.latency_ms or 0.0)[:SHOWN_ROWS]
             parts.append(front_table(fastest, self._teacher, self._metric))
             hidden = len(self._front) - len(fastest)

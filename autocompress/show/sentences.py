@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autocompress.front import WORST
+from autocompress.front import WORST, Contest
 from autocompress.measurement import Result, operators_in_words
-from autocompress.show.numbers import counted, drop_text, duration, factor, megabytes, ms, points, room, times
+from autocompress.numbers import counted, drop_text, duration, factor, megabytes, ms, points, room, times
 from autocompress.show.tables import Split
 
 if TYPE_CHECKING:
@@ -172,6 +172,25 @@ def comparison_sentences(found: Comparison) -> list[str]:
         lines.append(f"B is {found.faster:.2f}× ({low:.2f}…{high:.2f}) as fast as A")
     sizes = [megabytes(row.size_mb or 0.0) for row in (found.a, found.b)]
     return [*lines, f"{sizes[0]} and {sizes[1]} MB: B is {factor(found.smaller, 'smaller')}"]
+
+
+def contest_sentences(found: Contest) -> list[str]:
+    """How much two fronts cover."""
+    teachers = (
+        "the same teacher" if found.same_teacher else "different teachers: drops and factors are against each one's own"
+    )
+    held = "" if found.max_drop is None else f", of those that hold a drop of {points(found.max_drop)} points"
+    return [
+        *(
+            f"{name}: {one.study}, {counted(one.models, 'model')} on the front, {duration(one.seconds)}"
+            for name, one in (("A", found.a), ("B", found.b))
+        ),
+        teachers,
+        f"hypervolume (points × octaves², against the teacher): A {found.hypervolume_a:.1f}, B {found.hypervolume_b:.1f}",
+        f"A has a model that is nowhere worse for {100 * found.coverage_a:.0f} % of B's front, B for"
+        f" {100 * found.coverage_b:.0f} % of A's",
+        f"what pick names{held}:",
+    ]
 
 
 def reproduction_sentences(row: Result, checks: Sequence[Check], changed: Sequence[str]) -> list[str]:

@@ -9,8 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from autocompress.front import Contest
 from autocompress.measurement import Result
-from autocompress.show.numbers import megabytes, ms, points, times, with_spread
+from autocompress.numbers import megabytes, ms, points, times, with_spread
 
 MARKS = {"stopped": "[yellow]–[/yellow]", "failed": "[red]×[/red]", "running": "…"}
 LEGEND = "● on the front   – stopped   × failed   … running"
@@ -50,6 +51,23 @@ def front_table(rows: Sequence[Result], teacher: Result | None, metric: str) -> 
         if row.ties:
             cells[2] += f"\n[dim]tied with {', '.join(map(str, row.ties))}[/dim]"
         table.add_row(*cells)
+    return table
+
+
+def contest_table(found: Contest) -> Table:
+    """What `pick` names in either study."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("best at")
+    for name in ("study", "trial", "model", "drop", "speed-up", "times\nsmaller"):
+        table.add_column(name, justify="left" if name in ("study", "model") else "right")
+    words = {"latency_ms": "latency", "size_mb": "size", None: "all, the knee"}
+    for choice in found.choices:
+        for name, row in ((found.a.study, choice.a), (found.b.study, choice.b)):
+            told = ("–", "nothing holds", "", "", "") if row is None else (
+                str(row.trial), escape(row.in_words()), with_spread(row.drop, row.drop_interval, 100),
+                with_spread(row.speedup, row.speedup_interval, 1, "×"), times(row.compression),
+            )  # fmt: skip
+            table.add_row(words[choice.prefer], escape(name), *told)
     return table
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from autocompress.errors import UsageError
 from autocompress.measurement import Outcome, Quality
 from autocompress.study.databases import reading_engine
-from autocompress.study.reader import device_names, elsewhere_of, find_study, own_measurement
+from autocompress.study.reader import device_names, elsewhere_of, ends_of, find_study, own_measurement
 from autocompress.study.records import outcome_of, quality_of
 from autocompress.study.schema import ArtifactRow, CandidateRow, ElsewhereRow, MeasurementRow, Seen
 
@@ -57,10 +57,9 @@ def read_ends(url: str, name: str) -> dict[int, float]:
     engine = reading_engine(url)
     with Session(engine) as session:
         study = find_study(session, name)
-        query = select(CandidateRow.number, CandidateRow.facts).where(CandidateRow.state == "complete")
-        found = list(session.execute(query.filter_by(ac_study_id=study.id))) if study else []
+        found = ends_of(session, study.id) if study else {}
     engine.dispose()
-    return {number: float(facts.get("ended_at", 0.0)) for number, facts in found}
+    return found
 
 
 def _seen_from(outcome: Outcome, device: str, first: str) -> Outcome:

@@ -1,4 +1,4 @@
-"""What people see of a study in the dashboard: a Markdown note per trial and per study, and a picture of the front.
+"""What people see of a study in the dashboard: a Markdown note per trial and per study, and plots of the study.
 
 Notes and figures are kept as attributes of Optuna's study, in the dashboard's own form (a test reads them back with the
 dashboard's functions); writing them here saves loading the dashboard, and 200 MB, beside every search.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Protocol
 
+from autocompress import figures
 from autocompress.front import violations
 from autocompress.measurement import Result
 
@@ -27,6 +29,23 @@ STATED = (
     "seed",
     "noise",
 )  # conditions in a note
+
+
+MOST_LABELS = 6  # in a note: those that lost most
+MOST_STAGES = 6  # likewise: those that took longest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noted:
+    """What a trial's note tells, as our tables have it."""
+
+    trial_id: int  # Optuna's
+    row: Result
+    teacher: Result | None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    stages: Mapping[str, float] = field(default_factory=dict)  # seconds
+    elsewhere: Mapping[str, Result] = field(default_factory=dict)  # on further devices
 
 
 class AttributeStore(Protocol):
@@ -49,35 +68,51 @@ def save_note(
     storage.set_study_system_attr(study_id, f"{prefix}note_ver", before.get(f"{prefix}note_ver", 0) + 1)
 
 
-def save_figure(storage: AttributeStore, study_id: int, name: str, figure: Mapping[str, Any]) -> None:
-    """Save or replace a Plotly figure on the study's page."""
+def save_figures(
+    storage: AttributeStore, study_id: int, rows: Sequence[Result], grown: figures.Growth, seconds: float
+) -> None:
+    """Save or replace the study's plots on its page: the front, its growth, and drops by decision."""
+    plots = {"front": figures.titled(figures.front(rows), "The front (larger mark: larger file; bars: 95 % intervals)")}
+    if len(grown) > 1:
+        plots["growth"] = figures.titled(figures.growth(grown, seconds), "Hypervolume over time (points × octaves²)")
+    if drops := figures.drops(rows):
+        plots["drops"] = figures.titled(drops, "Drop by the value of a decision")
     before = storage.get_study_system_attrs(study_id)
-    _save_chunks(storage, study_id, f"dashboard:plot_data:{name}:", json.dumps(figure), before)
+    for name, figure in plots.items():
+        _save_chunks(storage, study_id, f"dashboard:plot_data:{name}:", json.dumps(figure), before)
 
 
-def trial_note(
-    study: str,
-    row: Result,
-    teacher: Result | None,
-    constraints: Mapping[str, float | None],
-    conditions: Mapping[str, Any],
-    elsewhere: Mapping[str, Result] | None = None,
-) -> str:
+def trial_note(study: str, noted: Noted, constraints: Mapping[str, float | None]) -> str:
     """One trial beside the teacher, what it must hold, and how to get it; less than 2 kB."""
+    row = noted.row
     parts = [f"## Trial {row.trial}: {'the teacher' if row.trial == 0 else row.recipe.in_words()}"]
     if row.reason:
         parts.append(f"**{row.state}**: {_inline(row.reason)[:300]}")
     if row.latency_ms is not None:
-        parts.append(_table(row, teacher))
+        parts.append(_table(row, noted.teacher))
     if row.state == "complete":
         parts += [_held(row, constraints)] * bool(violations(row, constraints))
         command = f"autocompress export {study} --trial {row.trial} --to {study}-{row.trial}"
         parts.append(f"Get this model:\n\n```\n{command}\n```")
-    parts += [_on(device, other) for device, other in (elsewhere or {}).items() if other.latency_ms is not None]
-    given = {name: conditions[name] for name in STATED if conditions.get(name) is not None}
+    parts += [_on(device, other) for device, other in noted.elsewhere.items() if other.latency_ms is not None]
+    if recall := noted.facts.get("recall"):
+        parts.append(_by_label(recall))
+    slowest = sorted(noted.stages.items(), key=lambda item: -item[1])[:MOST_STAGES]
+    parts += [f"Time: {', '.join(f'{_inline(stage)} {seconds:.1f} s' for stage, seconds in slowest)}"] * bool(slowest)
+    given = {name: noted.conditions[name] for name in STATED if noted.conditions.get(name) is not None}
     stated = ", ".join(f"{name} {_inline(str(value))[:60]}" for name, value in given.items())
     parts += [f"Conditions: {stated}"] * bool(stated)
     return "\n\n".join(parts)[:CHUNK]
+
+
+def _by_label(recall: Mapping[str, Sequence[float]]) -> str:
+    """Of the rows of a label, how many are right; of many labels those that lost most against the teacher."""
+    worst = sorted(recall.items(), key=lambda item: item[1][0] - item[1][1])[:MOST_LABELS]
+    told = ", ".join(
+        f"{_inline(label)[:30]} {100 * own:.1f} (teacher {100 * other:.1f})" for label, (own, other) in worst
+    )
+    more = f", and {len(recall) - len(worst)} that lost less" if len(recall) > len(worst) else ""
+    return f"Right of each label's validation rows, %: {told}{more}"
 
 
 def study_note(study: str, rows: Sequence[Result], teacher: Result | None) -> str:
@@ -97,52 +132,16 @@ def study_note(study: str, rows: Sequence[Result], teacher: Result | None) -> st
     return f"{heading}\n\n{table}{more}\n\n{commands}"
 
 
-def front_figure(rows: Sequence[Result]) -> dict[str, Any]:
-    """Latency against quality, the size of a model as the size of its point; front, others and teacher apart."""
-    complete = [row for row in rows if row.state == "complete"]
-    groups = {
-        "off the front": ("#b0bec5", [row for row in complete if not row.on_front and row.trial != 0]),
-        "front": ("#1976d2", [row for row in complete if row.on_front]),
-        "teacher": ("#d81b60", [row for row in complete if row.trial == 0]),
-    }
-    largest = max((row.size_mb or 0.0 for row in complete), default=1.0) or 1.0
-    axis = {"type": "log", "title": {"text": "latency, ms (log scale; left is faster)"}}
-    return {
-        "data": [_points_of(name, colour, members, largest) for name, (colour, members) in groups.items() if members],
-        "layout": {
-            "title": {"text": "The front: quality, latency and size (larger point, larger file)"},
-            "xaxis": axis,
-            "yaxis": {"title": {"text": "quality on the validation split (up is better)"}},
-        },
-    }
-
-
-def _points_of(name: str, colour: str, rows: Sequence[Result], largest: float) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": [row.latency_ms for row in rows],
-        "y": [row.quality for row in rows],
-        "text": [
-            f"trial {row.trial}: {'the teacher' if row.trial == 0 else row.recipe.in_words()}"
-            f"<br>{_number(row.latency_ms)} ms, {_times(row.speedup)}, {_number(row.size_mb)} MB,"
-            f" drop {_points(row.drop)} points"
-            for row in rows
-        ],
-        "hoverinfo": "text",
-        "marker": {"color": colour, "size": [6 + 24 * ((row.size_mb or 0.0) / largest) ** 0.5 for row in rows]},
-    }
-
-
 def _table(row: Result, teacher: Result | None) -> str:
     """Metric, teacher, this."""
     base = teacher or row
-    drop, test_drop = (f"(drop {_points(value)} points)" for value in (row.drop, row.test_drop))
+    drop = f"(drop {_points(row.drop)} points{_span(row.drop_interval, 100)})"
+    test_drop = f"(drop {_points(row.test_drop)} points{_span(row.test_drop_interval, 100)})"
+    speedup = f"(speedup {_times(row.speedup)}{_span(row.speedup_interval, 1)})"
     lines = [
         ("quality (validation)", _fraction(base.quality), f"{_fraction(row.quality)} {drop}"),
         ("quality (test)", _fraction(base.test_quality), f"{_fraction(row.test_quality)} {test_drop}"),
-        ("latency_ms", _number(base.latency_ms), f"{_number(row.latency_ms)} (speedup {_times(row.speedup)})"),
+        ("latency_ms", _number(base.latency_ms), f"{_number(row.latency_ms)} {speedup}"),
         ("latency_p95_ms", _number(base.latency_p95_ms), _number(row.latency_p95_ms)),
         ("size_mb", _number(base.size_mb), f"{_number(row.size_mb)} (compression {_times(row.compression)})"),
         ("memory_mb", _number(base.memory_mb), _number(row.memory_mb)),
@@ -185,6 +184,10 @@ def _inline(text: str) -> str:
 
 def _fraction(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
+
+
+def _span(interval: tuple[float, float] | None, factor: float) -> str:
+    return "" if interval is None else f", 95 %: {factor * interval[0]:.2f} … {factor * interval[1]:.2f}"
 
 
 def _points(drop: float | None) -> str:

@@ -129,6 +129,12 @@ def read_conditions(session: Session, ac_study_id: int, number: int) -> dict[str
     return dict(session.scalars(query).first() or {})
 
 
+def ends_of(session: Session, ac_id: int) -> dict[int, float]:
+    """Seconds of the study when each complete trial ended."""
+    query = select(CandidateRow.number, CandidateRow.facts).filter_by(ac_study_id=ac_id, state="complete")
+    return {number: float(facts.get("ended_at", 0.0)) for number, facts in session.execute(query)}
+
+
 def own_measurement(rows: Mapping[str, Row]) -> Row | None:
     """Of a trial's measurements by split, the one it was told with."""
     return rows.get("validation") or rows.get("price")

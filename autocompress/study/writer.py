@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from autocompress.errors import AutocompressError
-from autocompress.front import Reference, standings
+from autocompress.front import Reference, growth, standings
 from autocompress.measurement import Measurement, Outcome, Quality, Result
 from autocompress.plan import LAST_RUNG, Recovery, StudyPlan
 from autocompress.recipe import Recipe, Scalar
@@ -26,11 +26,11 @@ from autocompress.space import Space
 from autocompress.study import ours, queue
 from autocompress.study.earlier import earlier_recipes
 from autocompress.study.lease import Lease
-from autocompress.study.notes import front_figure, save_figure, save_note, study_note, trial_note
+from autocompress.study.notes import Noted, save_figures, save_note, study_note, trial_note
 from autocompress.study.opening import Opened, open_or_create, renew
 from autocompress.study.optunas import finish_trial
 from autocompress.study.ours import Spent
-from autocompress.study.reader import flagged, read_conditions, read_reference, read_rows, read_teacher
+from autocompress.study.reader import ends_of, flagged, read_conditions, read_reference, read_rows, read_teacher
 from autocompress.study.records import TeacherRecord, teacher_of
 from autocompress.study.samplers import make_sampler
 from autocompress.study.schema import CandidateRow, StudyRow
@@ -55,17 +55,6 @@ class Asked:
     def row(self) -> Result:
         """The trial as it stands while it runs."""
         return Result(trial=self.number, state="running", reason=None, recipe=self.recipe, rung=self.rung)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Noted:
-    """What a trial's note tells, as our tables have it."""
-
-    trial_id: int  # Optuna's
-    row: Result
-    teacher: Result | None
-    conditions: Mapping[str, Any]
-    elsewhere: Mapping[str, Result]  # on further devices
 
 
 class Study:
@@ -246,7 +235,7 @@ class Study:
         self._write(lambda session: session.execute(more), fenced=False)
 
     def finish(self) -> None:
-        """Bring the study's note and the picture of its front up to date, for the dashboard."""
+        """Bring the study's note and its plots up to date, for the dashboard."""
         found, corner = self._read(self._rows_and_reference)
         rows = flagged(found, self.objectives, self._constraints)
         before = with_retries(lambda: self._study._storage.get_study_system_attrs(self._study._study_id))
@@ -256,7 +245,9 @@ class Study:
         storage, study_id = self._study._storage, self._study._study_id
         teacher = next((row for row in rows if row.trial == 0), None)
         with_retries(lambda: save_note(storage, study_id, None, study_note(self.name, rows, teacher)))
-        with_retries(lambda: save_figure(storage, study_id, "front", front_figure(rows)))
+        ends, seconds = self._read(partial(ends_of, ac_id=self._id)), self.spent().seconds
+        grown = growth(rows, ends, self.objectives, self._constraints, corner)
+        with_retries(lambda: save_figures(storage, study_id, rows, grown, seconds))
 
     def close(self) -> None:
         """Close the connections; the study is not to be used any more."""
@@ -320,8 +311,8 @@ class Study:
         return read_rows(session, study), read_reference(study)
 
     def _save_note(self, noted: Noted, before: Mapping[str, Any] | None = None, standing: str | None = None) -> None:
-        row = noted.row if standing is None else replace(noted.row, reason=standing)
-        note = trial_note(self.name, row, noted.teacher, self._constraints, noted.conditions, noted.elsewhere)
+        noted = noted if standing is None else replace(noted, row=replace(noted.row, reason=standing))
+        note = trial_note(self.name, noted, self._constraints)
         save_note(self._study._storage, self._study._study_id, noted.trial_id, note, before)
 
     def _row_on(self, number: int, device: str | None, session: Session) -> Result | None:
@@ -338,6 +329,8 @@ class Study:
             row=rows[-1],
             teacher=rows[0] if rows[0].trial == 0 else None,
             conditions=read_conditions(session, self._id, number),
+            facts=candidate.facts,
+            stages=candidate.stages,
             elsewhere={other: read_rows(session, study, number, device=other)[0] for other in self.plan.others},
         )
 

@@ -1,0 +1,31 @@
+"""How a front grew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from autocompress.front.constraints import Constraints
+from autocompress.front.dominance import Reference, hypervolume, on_front
+from autocompress.measurement import Result
+
+
+def growth(
+    rows: Sequence[Result],
+    ended: Mapping[int, float],
+    objectives: Sequence[str],
+    constraints: Constraints,
+    reference: Reference | None,
+) -> list[tuple[float, float]]:
+    """The hypervolume after each trial that changed it, with the seconds of the study when that trial ended (`ended`)."""
+    if reference is None:
+        return []
+    known, so_far = {row.trial: row for row in rows}, [row for row in rows if row.trial == 0]
+    found: list[tuple[float, float]] = []
+    for trial in sorted((trial for trial in ended if trial and trial in known), key=ended.__getitem__):
+        so_far.append(known[trial])
+        front = on_front(so_far, objectives, constraints)
+        so_far = [row for row in so_far if row.trial in front or row.trial == 0]
+        value = hypervolume(so_far, reference)
+        if not found or value != found[-1][1]:
+            found.append((ended[trial], value))
+    return found
