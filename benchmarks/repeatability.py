@@ -75,8 +75,15 @@ def main() -> None:
         for number in range(arguments.times):
             order = random.Random(number).sample(sorted(models), len(models))
             rounds.append({trial: measured(arguments.study, models[trial], reference) for trial in order})
-            print(f"round {number + 1} of {arguments.times}", file=sys.stderr, flush=True)
+            agreed = [one for trial in models for one in agreements(rounds, trial)]
+            so_far = f": {100 * np.mean(agreed):.1f} % of {len(agreed)} pairs agree" if agreed else ""
+            print(f"round {number + 1} of {arguments.times}{so_far}", file=sys.stderr, flush=True)
     tell(rounds)
+
+
+def agreements(rounds: list[dict[int, Ratio]], trial: int) -> list[bool]:
+    """Of each pair of measurements of a model, whether they agree."""
+    return [not one[trial].minus(other[trial]).significant for one, other in itertools.combinations(rounds, 2)]
 
 
 def tell(rounds: list[dict[int, Ratio]]) -> None:
@@ -87,7 +94,7 @@ def tell(rounds: list[dict[int, Ratio]]) -> None:
     agreed: list[bool] = []
     for trial in rounds[0]:
         found = [one[trial] for one in rounds]
-        pairs = [not mine.minus(other).significant for mine, other in itertools.combinations(found, 2)]
+        pairs = agreements(rounds, trial)
         agreed += pairs
         median, stated = math.exp(np.median([one.log for one in found])), np.median([one.half for one in found])
         spread = 1.96 * float(np.std([one.log for one in found], ddof=1))

@@ -27,6 +27,7 @@ from autocompress.plan import Device, read_plan
 from autocompress.recipe import Recipe
 from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
+from autocompress.store import INPUTS
 from autocompress.study import Study, StudyView, read_study
 from autocompress.study.details import read_details
 from autocompress.target import There, target_of
@@ -213,6 +214,13 @@ def test_the_reading_commands_take_a_device(there: Running, tmp_path: Path, caps
     assert main(["verify", str(tmp_path / "x")]) == 0
     assert "On laptop (" in (tmp_path / "x" / "README.md").read_text()
     assert json.loads((tmp_path / "x" / "measurement.json").read_text())["elsewhere"].keys() == {"laptop"}
+    page = tmp_path / "report.html"
+    assert main(["report", str(file), "--device", "pi", "--trial", "1", "--to", str(page), "-q"]) == 0
+    ablations = [
+        json.loads(inputs.read_text()) for inputs in tmp_path.glob(f"tiny/artifacts/stages/ablation/*/{INPUTS}")
+    ]
+    assert [one["device"] for one in ablations] == ["pi"]
+    assert "What each decision gave" in page.read_text() and "were not kept" not in page.read_text()
 
 
 def test_a_twin_is_told_with_what_was_seen_elsewhere(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def report(
     facts = gather(located, trial, device, examples=not no_examples)
     if not no_ablation:
         with display_for(terminal.err, results.metric_of(view), terminal.quiet, terminal.verbose) as display:
-            facts = replace(facts, shares=ablate(located, trial, display))
+            facts = replace(facts, shares=ablate(located, trial, display, device))
     page = to or Path(study).parent / view.name / "report.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render(facts, results.metric_of(view), results.commands(located, view, trial)), encoding="utf-8")

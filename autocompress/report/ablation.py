@@ -14,13 +14,12 @@ from autocompress.errors import AutocompressError
 from autocompress.jobs import Job, Settled
 from autocompress.locating import Located
 from autocompress.measurement import Measurement
-from autocompress.plan import StudyPlan
 from autocompress.recipe import NEUTRAL, Recipe
 from autocompress.store import Store
 from autocompress.study import Study
 from autocompress.study.details import read_details
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +33,13 @@ class Share:
     drop: float  # quality lost by it on validation, a fraction
 
 
-def ablate(located: Located, trial: int, display: Display, offline: bool = True) -> tuple[Share, ...]:
-    """The shares of all decisions of a trial that are not neutral; kept, and found the second time.
+def ablate(
+    located: Located, trial: int, display: Display, device: str | None = None, offline: bool = True
+) -> tuple[Share, ...]:
+    """The shares of all decisions of a trial that are not neutral, on a device of the study (null or all: the first); kept,
+    and found the second time.
 
-    Neither trained nor told to the study. AutocompressError where a candidate cannot be made or measured.
+    Neither trained nor told to the study. AutocompressError where a candidate cannot be made or measured there.
     """
     view = located.view()
     row, plan, store = view.row(trial), located.plan("report"), located.store(view)
@@ -45,13 +47,15 @@ def ablate(located: Located, trial: int, display: Display, offline: bool = True)
     layers = len(teacher.facts["kept_layers"])
     if not taken(row.recipe, layers):
         return ()
-    inputs = {"version": VERSION, "recipe": row.recipe.as_dict(), "teacher": teacher.sha256, "recovery": view.recovery}
+    further = device if device in plan.others else None
+    inputs = {"version": VERSION, "recipe": row.recipe.as_dict(), "teacher": teacher.sha256, "recovery": view.recovery,
+              "device": further}  # fmt: skip
 
     def build(folder: Path) -> None:
         with hired(plan.model_copy(update={"workers": 1}), display, offline) as crew, catching(crew.interrupt):
             study = Study.open(plan, None)
             crew.settle(Settled(study.artifacts(0), study.fitted_recovery()))
-            shares = [asdict(share) for share in _shares(crew, plan, row.recipe, layers)]
+            shares = [asdict(share) for share in _shares(_Bench(crew, trial, further), row.recipe, layers)]
         (folder / "shares.json").write_text(json.dumps(shares), encoding="utf-8")
 
     folder = Store(store.root).stage("ablation", inputs, build)
@@ -75,21 +79,32 @@ def without(recipe: Recipe, decision: str, layers: int) -> Recipe:
     return replace(recipe, **changed)
 
 
-def _shares(crew: Crew, plan: StudyPlan, recipe: Recipe, layers: int) -> Iterator[Share]:
-    whole = _measured(crew, recipe)
+@dataclass(frozen=True)
+class _Bench:
+    """Where candidates are made and measured."""
+
+    crew: Crew
+    trial: int  # whose ablation it is
+    device: str | None  # a further one; null: the first
+
+    def measure(self, recipe: Recipe) -> Measurement:
+        done = self.crew.alone(Job("trial", self.trial, recipe, 0), recipe.in_words())
+        if done is None:
+            raise KeyboardInterrupt
+        outcome = done.outcome
+        seen = None if outcome is None else outcome.elsewhere.get(self.device) if self.device else outcome.measurement
+        if seen is None:
+            there = f" on {self.device}" if self.device else ""
+            raise AutocompressError(f"{recipe.in_words()} could not be measured{there}: {done.error or outcome}")
+        return seen
+
+
+def _shares(bench: _Bench, recipe: Recipe, layers: int) -> Iterator[Share]:
+    whole = bench.measure(recipe)
     for decision in taken(recipe, layers):
-        back = _measured(crew, without(recipe, decision, layers))
+        back = bench.measure(without(recipe, decision, layers))
         assert whole.quality is not None and back.quality is not None  # trials that are complete have one
         yield Share(
             decision=decision, value=str(recipe.as_dict()[decision]), faster=whole.latency.speedup / back.latency.speedup,
             smaller=back.size_mb / whole.size_mb, drop=whole.quality.drop - back.quality.drop,
         )  # fmt: skip
-
-
-def _measured(crew: Crew, recipe: Recipe) -> Measurement:
-    done = crew.alone(Job("trial", 0, recipe, 0), recipe.in_words())
-    if done is None:
-        raise KeyboardInterrupt
-    if done.outcome is None or done.outcome.measurement is None:
-        raise AutocompressError(f"{recipe.in_words()} could not be measured: {done.error or done.outcome}")
-    return done.outcome.measurement

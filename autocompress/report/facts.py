@@ -79,7 +79,8 @@ def gather(located: Located, trial: int, device: str | None = None, examples: bo
     chosen, store = view.row(trial), located.store(view)
     plan = located.plan("report")
     data = _data(plan, view)
-    logits = {row.trial: _kept(store, row.sha256, "test") for row in (*view.front, chosen, *_teacher(view))}
+    details = read_details(located.url, located.name, trial, device)
+    logits = {row.trial: _kept(store, row.sha256, details) for row in (*view.front, chosen, *_teacher(view))}
     labels = None if data is None else data.test.labels
     ends = read_ends(located.url, located.name)
     finalists = [_finalist(row, logits, labels) for row in sorted(view.front, key=lambda row: -(row.latency_ms or 0.0))]
@@ -87,7 +88,7 @@ def gather(located: Located, trial: int, device: str | None = None, examples: bo
         view=view,
         finalists=tuple(finalists),
         chosen=chosen,
-        details=read_details(located.url, located.name, trial, device),
+        details=details,
         teacher=read_details(located.url, located.name, 0, device),
         growth=tuple(growth(view.rows, ends, view.objectives, view.constraints, view.reference)),
         importances=explained(view.rows, view.objectives),
@@ -111,9 +112,11 @@ def _data(plan: StudyPlan, view: StudyView) -> Any:
         return None
 
 
-def _kept(store: Store, sha256: str | None, split: str) -> np.ndarray | None:
-    """Logits (rows, labels) of an artifact on a split, where the store still has them."""
-    folder = store.find("outputs", artifact=sha256, split=split)
+def _kept(store: Store, sha256: str | None, details: Details) -> np.ndarray | None:
+    """Logits (rows, labels) of an artifact on the test split, from the device of `details`, where the store still has them."""
+    told = details.outcome.measurement.conditions if details.outcome.measurement else {}
+    where = {name: told[name] for name in ("cpu", "threads", "batch") if name in told}
+    folder = store.find("outputs", artifact=sha256, split="test", **where)
     return None if folder is None else np.asarray(np.load(folder / "logits.npy"))
 
 
