@@ -7,14 +7,18 @@ Optuna; hence the pinned version, and a test that fails when they move.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any
+from typing import Any, BinaryIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import optuna
 import optuna_dashboard
 import optuna_dashboard._app as dashboard_app
+from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.study._multi_objective import _get_pareto_front_trials_by_trials as feasible_front
@@ -23,10 +27,13 @@ from sqlalchemy import event
 from sqlalchemy.pool import NullPool
 
 from autocompress.errors import AutocompressError, UsageError
+from autocompress.store import Store
 from autocompress.study.databases import connect_read_only, parse_url, sqlite_path
-from autocompress.study.reader import studies
+from autocompress.study.reader import artifact_folders, studies
 
 READING = ("GET", "HEAD")
+FILES = ("model.onnx", "model.pt2", "config.json", "tokenizer.json", "recipe.json")  # of a model, for its trial's page
+SHA256 = re.compile("[0-9a-f]{64}")
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -68,7 +75,7 @@ def open_server(url: str, study: str | None, host: str, port: int, read_only: bo
 def make_application(storage: DashboardView) -> Application:
     """The dashboard's WSGI application, with the front computed from feasible trials."""
     dashboard_app.get_pareto_front_trials = front_trials
-    application: Application = optuna_dashboard.wsgi(storage)
+    application: Application = optuna_dashboard.wsgi(storage, artifact_store=storage.models)
     return application
 
 
@@ -98,8 +105,51 @@ def reading_only(application: Application) -> Application:
     return guarded
 
 
+class Models:
+    """The files of trials' models under the names that the dashboard asks for: SHA256-NUMBER, both hexadecimal."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._stores = [Store(folder) for folder in folders]
+
+    def listed(self, sha256: str) -> dict[str, Any]:
+        """What the dashboard wants to know of a model's files, as attributes of its trial; nothing of one that is gone."""
+        names = [name for name in FILES if self._file(sha256, name) is not None]
+        told = {f"{sha256}-{FILES.index(name):x}": name for name in names}
+        kinds = {".json": "application/json"}
+        return {
+            f"artifacts:{key}": json.dumps(
+                {
+                    "artifact_id": key, "filename": name, "encoding": None,
+                    "mimetype": kinds.get(Path(name).suffix, "application/octet-stream"),
+                }
+            )
+            for key, name in told.items()
+        }  # fmt: skip
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """The file, opened. ArtifactNotFound where there is none."""
+        sha256, _, number = artifact_id.partition("-")
+        wanted = SHA256.fullmatch(sha256) is not None and number in {f"{index:x}" for index in range(len(FILES))}
+        path = self._file(sha256, FILES[int(number, 16)]) if wanted else None
+        if path is None:
+            raise ArtifactNotFound(artifact_id)
+        return path.open("rb")
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Models come from searches alone."""
+        raise UsageError("dashboard: files cannot be added to a trial here")
+
+    def remove(self, artifact_id: str) -> None:
+        """Nothing: models are shared by content; `autocompress clean` frees what nobody needs."""
+
+    def _file(self, sha256: str, name: str) -> Path | None:
+        paths = (store.artifact(sha256) / name for store in self._stores)
+        return next((path for path in paths if path.is_file()), None)
+
+
 class DashboardView(RDBStorage):
-    """Optuna's storage with every trial's constraints also as the list that the dashboard understands."""
+    """Optuna's storage with every trial's constraints also as the list that the dashboard understands, and with its model's
+    files, so that they can be taken from its page."""
 
     def __init__(self, url: str, read_only: bool = True) -> None:
         path = sqlite_path(parse_url(url))
@@ -107,6 +157,7 @@ class DashboardView(RDBStorage):
         if path is not None and read_only:
             kwargs["creator"] = lambda: connect_read_only(path)
         super().__init__(url, engine_kwargs=kwargs, skip_table_creation=True)
+        self.models = Models(artifact_folders(url))
         if path is not None and not read_only:
             event.listen(self.engine, "connect", _cascade)
 
@@ -115,7 +166,16 @@ class DashboardView(RDBStorage):
         for trial in trials:
             if trial.constraints and "constraints" not in trial.system_attrs:
                 trial.system_attrs["constraints"] = [value for _, value in sorted(trial.constraints.items())]
+            trial.system_attrs.update(self._files(trial))
         return trials
+
+    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
+        """As they are kept, and the model's files."""
+        return super().get_trial_system_attrs(trial_id) | self._files(self.get_trial(trial_id))
+
+    def _files(self, trial: FrozenTrial) -> dict[str, Any]:
+        sha256 = trial.user_attrs.get("sha256")
+        return self.models.listed(sha256) if isinstance(sha256, str) and SHA256.fullmatch(sha256) else {}
 
 
 def _cascade(connection: Any, _: Any) -> None:

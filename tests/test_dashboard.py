@@ -18,16 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 
+from tests.conftest import Searched
 from tests.formula import open_study, quality, search
 
 pytest.importorskip("optuna_dashboard")
 import optuna_dashboard._app
 
-from autocompress.dashboard import DashboardView, open_server, serve
+from autocompress.dashboard import DashboardView, Models, open_server, serve
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.front import violations
+from autocompress.locating import locate
 from autocompress.study import StudyView, read_study
 
 BROWSER = next(
@@ -101,11 +104,48 @@ def test_names_notes_and_figure_are_seen(study_json: Any) -> None:
     assert study_json["note"]["body"].startswith("## The front of toy")
     assert "drop 1.23 points" in study_json["trials"][2]["note"]["body"]
     plots = {one["id"]: json.loads(one["graph_object"]) for one in study_json["plotly_graph_objects"]}
-    assert [trace["name"] for trace in plots["front"]["data"]] == ["other trials", "the front", "the teacher"]
-    grown = plots["growth"]["data"][0]
+    assert [trace["name"] for trace in plots["1 front"]["data"]] == ["other trials", "the front", "the teacher"]
+    grown = plots["2 growth"]["data"][0]
     assert grown["y"] == sorted(grown["y"]) and grown["x"] == sorted(grown["x"])
-    menu = plots["drops"]["layout"]["updatemenus"][0]["buttons"]
-    assert len(menu) == len(plots["drops"]["data"]) > 1
+    menu = plots["3 drops"]["layout"]["updatemenus"][0]["buttons"]
+    assert len(menu) == len(plots["3 drops"]["data"]) > 1
+
+
+def test_a_trials_model_can_be_taken_from_its_page(searched: Searched) -> None:
+    located = locate(str(searched.file), None)
+    view = located.view()
+    row = view.front[0]
+    with open_server(located.url, view.name, "127.0.0.1", 0, read_only=True) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        base = server.address.partition("/dashboard")[0]
+        with urllib.request.urlopen(server.address.replace("/dashboard/", "/api/")) as answer:
+            trial = next(one for one in json.load(answer)["trials"] if one["number"] == row.trial)
+        found = {one["filename"]: one["artifact_id"] for one in trial["artifacts"]}
+        assert {"model.onnx", "recipe.json", "tokenizer.json"} <= set(found)
+        place = f"{base}/artifacts/{trial['study_id']}/{trial['trial_id']}"
+        with urllib.request.urlopen(f"{place}/{found['model.onnx']}") as answer:
+            taken = answer.read()
+        for wrong in (f"{'0' * 64}-0", f"{found['model.onnx']}00", "-0"):
+            with pytest.raises(urllib.error.HTTPError, match="404") as caught:
+                urllib.request.urlopen(f"{place}/{wrong}")
+            caught.value.close()
+        server.shutdown()
+        thread.join()
+    assert taken == (located.store(view).artifact(row.sha256 or "") / "model.onnx").read_bytes()
+
+
+def test_no_other_file_is_given_out(tmp_path: Path) -> None:
+    (tmp_path / "models" / ("a" * 64)).mkdir(parents=True)
+    (tmp_path / "models" / ("a" * 64) / "model.onnx").write_bytes(b"a model")
+    models = Models([tmp_path])
+    with models.open_reader(f"{'a' * 64}-0") as file:
+        assert file.read() == b"a model"
+    for wrong in ("", "-", f"{'a' * 64}", f"{'a' * 64}-1", f"{'a' * 64}-f", f"../{'a' * 61}-0", f"{'A' * 64}-0"):
+        with pytest.raises(ArtifactNotFound):
+            models.open_reader(wrong)
+    models.remove(f"{'a' * 64}-0")
+    assert models.listed("a" * 64) and not models.listed("b" * 64)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])

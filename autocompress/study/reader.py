@@ -87,6 +87,13 @@ def studies(url: str) -> list[str]:
         return _names(session)
 
 
+def artifact_folders(url: str) -> list[Path]:
+    """Where the studies of a database keep their models; those that are on this machine."""
+    with _reading(reading_engine(url), url) as session:
+        found = [_artifacts(study, url) for study in session.scalars(select(StudyRow))]
+    return [folder for folder in found if folder is not None and folder.is_dir()]
+
+
 def find_study(session: Session, name: str) -> StudyRow | None:
     """The row of the study of that name."""
     named = select(optuna_studies.c.study_id).where(optuna_studies.c.study_name == name)
