@@ -1,15 +1,17 @@
 """Optuna Dashboard on a study database: the right front, on this machine only, read-only unless told otherwise.
 
 Version 0.21 of the dashboard knows only the old form of constraints and ignores even that for its front: a trial that
-breaks a constraint would be shown among the best. Both are put right here, over names that are private to it and to
-Optuna; hence the pinned version, and a test that fails when they move.
+breaks a constraint would be shown among the best; it has a study's plots in no order, and would take files where it gives
+files. All that is put right here, over names that are private to it and to Optuna; hence the pinned version, and a test that
+fails when they move.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, BinaryIO
@@ -18,6 +20,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import optuna
 import optuna_dashboard
 import optuna_dashboard._app as dashboard_app
+import optuna_dashboard._custom_plot_data as custom_plots
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
@@ -33,7 +36,16 @@ from autocompress.study.reader import artifact_folders, studies
 
 READING = ("GET", "HEAD")
 FILES = ("model.onnx", "model.pt2", "config.json", "tokenizer.json", "recipe.json")  # of a model, for its trial's page
+PLOTS = ("front", "growth", "drops")
+SCRIPT = "/read-only.js"  # of its own, for the page forbids scripts inside of it
+HIDE_UPLOADS = b"""
+new MutationObserver(() => document.querySelectorAll(".MuiCard-root:not([hidden])").forEach(card => {
+  const title = card.querySelector("h1, h2, h3, h4, h5, h6");
+  if (title && title.textContent === "Study Artifacts") { card.hidden = true; card.style.display = "none"; }
+})).observe(document.documentElement, {childList: true, subtree: true});
+"""
 SHA256 = re.compile("[0-9a-f]{64}")
+_plots = custom_plots.list_graph_object_ids
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -75,6 +87,7 @@ def open_server(url: str, study: str | None, host: str, port: int, read_only: bo
 def make_application(storage: DashboardView) -> Application:
     """The dashboard's WSGI application, with the front computed from feasible trials."""
     dashboard_app.get_pareto_front_trials = front_trials
+    custom_plots.list_graph_object_ids = plots_in_order
     application: Application = optuna_dashboard.wsgi(storage, artifact_store=storage.models)
     return application
 
@@ -93,16 +106,43 @@ def front_trials(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirect
     return members
 
 
+def plots_in_order(attributes: Mapping[str, Any]) -> list[str]:
+    """Names of the plots of a study's page: ours first; the dashboard itself has them in no order."""
+    names = set(_plots(attributes))
+    return [*(name for name in PLOTS if name in names), *sorted(names.difference(PLOTS))]
+
+
 def reading_only(application: Application) -> Application:
-    """Refuse every request that could change something: there is no login."""
+    """Refuse every request that could change something, for there is no login, and hide the card that would take files."""
 
     def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in READING:
-            return application(environ, start_response)
-        start_response("403 Forbidden", [("Content-Type", "application/json")])
-        return [b'{"reason": "This dashboard is read-only."}']
+        path = environ.get("PATH_INFO", "")
+        if environ["REQUEST_METHOD"] not in READING:
+            start_response("403 Forbidden", [("Content-Type", "application/json")])
+            return [b'{"reason": "This dashboard is read-only."}']
+        if path == SCRIPT:
+            start_response("200 OK", [("Content-Type", "text/javascript")])
+            return [HIDE_UPLOADS]
+        if path.startswith("/dashboard"):
+            return _with_script(application, environ, start_response)
+        return application(environ, start_response)
 
     return guarded
+
+
+def _with_script(
+    application: Application, environ: dict[str, Any], start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    begun: list[Any] = []
+    whole = {name: value for name, value in environ.items() if name not in ("HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")}
+    parts: Any = application(whole, lambda *told: begun.extend(told))
+    with closing(parts) if hasattr(parts, "close") else nullcontext():
+        body = b"".join(parts)
+    body = body.replace(b"</head>", f'<script src="{SCRIPT}"></script></head>'.encode())
+    status, headers = begun[:2]
+    kept = [(name, value) for name, value in headers if name.lower() not in ("content-length", "last-modified", "etag")]
+    start_response(status, [*kept, ("Content-Length", str(len(body)))])
+    return [body]
 
 
 class Models:

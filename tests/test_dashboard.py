@@ -26,6 +26,7 @@ from tests.formula import open_study, quality, search
 
 pytest.importorskip("optuna_dashboard")
 import optuna_dashboard._app
+import optuna_dashboard._custom_plot_data
 
 from autocompress.dashboard import DashboardView, Models, open_server, serve
 from autocompress.errors import AutocompressError, UsageError
@@ -84,6 +85,7 @@ def test_private_names_are_where_they_were() -> None:
     assert version("optuna-dashboard").startswith("0.21.")
     assert callable(optuna_dashboard._app.get_pareto_front_trials)
     assert callable(RDBStorage._get_trials)
+    assert callable(optuna_dashboard._custom_plot_data.list_graph_object_ids)
 
 
 def test_front_is_that_of_the_study(study_json: Any, view: StudyView) -> None:
@@ -104,11 +106,12 @@ def test_names_notes_and_figure_are_seen(study_json: Any) -> None:
     assert study_json["note"]["body"].startswith("## The front of toy")
     assert "drop 1.23 points" in study_json["trials"][2]["note"]["body"]
     plots = {one["id"]: json.loads(one["graph_object"]) for one in study_json["plotly_graph_objects"]}
-    assert [trace["name"] for trace in plots["1 front"]["data"]] == ["other trials", "the front", "the teacher"]
-    grown = plots["2 growth"]["data"][0]
+    assert [trace["name"] for trace in plots["front"]["data"]] == ["other trials", "the front", "the teacher"]
+    assert list(plots) == ["front", "growth", "drops"]
+    grown = plots["growth"]["data"][0]
     assert grown["y"] == sorted(grown["y"]) and grown["x"] == sorted(grown["x"])
-    menu = plots["3 drops"]["layout"]["updatemenus"][0]["buttons"]
-    assert len(menu) == len(plots["3 drops"]["data"]) > 1
+    menu = plots["drops"]["layout"]["updatemenus"][0]["buttons"]
+    assert len(menu) == len(plots["drops"]["data"]) > 1
 
 
 def test_a_trials_model_can_be_taken_from_its_page(searched: Searched) -> None:
@@ -190,6 +193,7 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
+        self.html = html
         self.words: list[str] = []
         self._skip = False
         self.feed(html)
@@ -223,6 +227,7 @@ def test_in_a_real_browser(address: str, view: StudyView, tmp_path: Path) -> Non
     card = home.text.partition("Best Trials")[2]
     assert card.count("Objective Values = [") == len(view.front)
     assert all(f"Trial {row.trial} " in card for row in view.front)
+    assert re.search(r"<div[^>]*\bhidden\b[^>]*>(?:(?!</h).)*Study Artifacts", home.html)  # nothing can be uploaded
     for title in ("The front (larger mark", "Hypervolume over time", "Drop by the value of a decision"):
         assert title in home.text
     member = view.front[0]

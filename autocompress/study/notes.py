@@ -71,14 +71,12 @@ def save_note(
 def save_figures(
     storage: AttributeStore, study_id: int, rows: Sequence[Result], grown: figures.Growth, seconds: float
 ) -> None:
-    """Save or replace the study's plots on its page, which stand there in the order of their names."""
-    plots = {
-        "1 front": figures.titled(figures.front(rows), "The front (larger mark: larger file; bars: 95 % intervals)")
-    }
+    """Save or replace the study's plots on its page: the front, its growth, and drops by decision."""
+    plots = {"front": figures.titled(figures.front(rows), "The front (larger mark: larger file; bars: 95 % intervals)")}
     if len(grown) > 1:
-        plots["2 growth"] = figures.titled(figures.growth(grown, seconds), "Hypervolume over time (points × octaves²)")
+        plots["growth"] = figures.titled(figures.growth(grown, seconds), "Hypervolume over time (points × octaves²)")
     if drops := figures.drops(rows):
-        plots["3 drops"] = figures.titled(drops, "Drop by the value of a decision")
+        plots["drops"] = figures.titled(drops, "Drop by the value of a decision")
     before = storage.get_study_system_attrs(study_id)
     for name, figure in plots.items():
         _save_chunks(storage, study_id, f"dashboard:plot_data:{name}:", json.dumps(figure), before)
