@@ -44,7 +44,7 @@ def front(rows: Sequence[Result], chosen: Result | None = None) -> Figure:
     `chosen` gets a mark of its own.
     """
     members, teacher = [row for row in rows if row.on_front], [row for row in rows if row.trial == 0]
-    tested = bool(members) and all(row.test_drop is not None for row in members)
+    tested = bool(members) and all(row.test_drop is not None for row in [*members, *([chosen] if chosen else [])])
     others = [row for row in rows if row.state == "complete" and not row.on_front and row.trial != 0]
     told = None if chosen is None else chosen.trial
     traces = []

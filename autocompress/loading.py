@@ -65,9 +65,13 @@ def load_model(folder: str | Path) -> Any:
             f"{folder / 'config.json'}: there is no key {KEY!r} with modules; load_model reads what export wrote"
         )
     variant = registry.load("attentions", kept["attention"])
-    name = config.architectures[0]
+    name = next(iter(config.architectures or ()), "")
+    base = getattr(transformers, name.removeprefix("Compressed"), None)
+    if not (isinstance(base, type) and issubclass(base, transformers.PreTrainedModel)):
+        raise UsageError(
+            f"{folder / 'config.json'}: architectures: {name!r} is no model of transformers, compressed or not"
+        )
     attention = (attentions.implementation(kept["attention"]), variant.attend, variant.mask)
-    base = getattr(transformers, name.removeprefix("Compressed"))
     model: Any = type(name, (Compressed, base), {"attention": attention})(config)
     model.load_state_dict(load_file(folder / WEIGHTS), strict=True)
     return model.eval()

@@ -459,6 +459,12 @@ def test_other_folders_are_no_model(exported: Path, tmp_path: Path) -> None:
         autocompress.load_model(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="it is the form of a runtime; export again with --form transformers"):
         autocompress.load_model(exported)
+    save_candidate(tiny_candidate("bert"), tiny_tokenizer("bert"), False, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for wrong in ([], ["pipeline"], ["CompressedBert"]):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": wrong}))
+        with pytest.raises(UsageError, match=r"architectures: .* is no model of transformers"):
+            autocompress.load_model(tmp_path)
 
 
 def test_the_transformers_form_is_what_was_measured(

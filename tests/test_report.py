@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from autocompress.cli import main
-from autocompress.figures import drops, explained
+from autocompress.figures import drops, explained, front
 from autocompress.locating import locate
 from autocompress.measurement import Result
 from autocompress.recipe import Recipe
@@ -119,6 +119,12 @@ def test_importance_is_the_share_of_variance_that_a_decision_explains() -> None:
     )
     assert explained(rows[:7], ("quality",)) == {}  # too few to say
     assert explained([replace(row, state="failed") for row in rows], ("quality",)) == {}
+
+
+def test_a_trial_that_was_not_tested_is_not_drawn_among_those_that_were(facts: Facts) -> None:
+    told = front(facts.view.rows, facts.chosen)["layout"]["yaxis"]["title"]["text"]
+    untested = replace(facts.chosen, test_drop=None)
+    assert "test" in told and "validation" in front(facts.view.rows, untested)["layout"]["yaxis"]["title"]["text"]
 
 
 def test_drops_are_told_by_the_value_of_each_decision() -> None:
