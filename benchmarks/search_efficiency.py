@@ -259,14 +259,44 @@ def report() -> str:
         "|---|---|--:|--:|",
     ]
     for name, settings in SETS.items():
-        for arm in ("engine", *LOOPS, *PARTS):
-            seconds = 60 * settings.minutes
-            values = [record.at(seconds) for record in records.values() if (record.set, record.arm) == (name, arm)]
-            if values:
-                spread = f"{statistics.median(values):.1f} ({min(values):.1f} … {max(values):.1f})"
-                lines.append(f"| {name} ({settings.minutes:g} min) | {arm} | {spread} | {len(values)} |")
+        for arm in ("engine", *LOOPS):
+            if spread := _spread(records, name, arm):
+                lines.append(f"| {name} ({settings.minutes:g} min) | {arm} | {' | '.join(spread)} |")
+    lines += _parts(records)
     cpus = sorted({record.cpu for record in records.values()})
     return "\n".join([*lines, "", f"Two workers on two cores ({', '.join(cpus)})."])
+
+
+def _spread(records: Mapping[Run, Record], name: str, arm: str) -> tuple[str, str] | None:
+    """Hypervolume at the end of a set's time over the seeds, and how many there are; null where there is none."""
+    seconds = 60 * SETS[name].minutes
+    values = [record.at(seconds) for record in records.values() if (record.set, record.arm) == (name, arm)]
+    if not values:
+        return None
+    return f"{statistics.median(values):.1f} ({min(values):.1f} … {max(values):.1f})", str(len(values))
+
+
+def _parts(records: Mapping[Run, Record]) -> list[str]:
+    """What is lost where one part is off: at the end, and until it has what the plain loop has after its 30 trials."""
+    name = "trec"
+    lines = [
+        "",
+        f"| {name}, one part off | hypervolume on test after {SETS[name].minutes:g} min: median (lowest … highest) | seeds |"
+        " what the plain loop has after 30 trials, after (a seed each) |",
+        "|---|--:|--:|--:|",
+    ]
+    for arm in ("engine", *PARTS):
+        spread = _spread(records, name, arm)
+        if spread is None:
+            continue
+        moments = []
+        for seed in SEEDS:
+            loop, own = records.get(Run(name, "loop-tpe", seed)), records.get(Run(name, arm, seed))
+            if loop and own:
+                there = own.reaches(loop.curve[-1][1])
+                moments.append(f"{there[0]:.0f} s" if there else f"not in {own.curve[-1][0]:.0f} s")
+        lines.append(f"| {'none' if arm == 'engine' else arm} | {' | '.join(spread)} | {', '.join(moments)} |")
+    return lines
 
 
 def _race(loop: Record, engine: Record) -> str:
