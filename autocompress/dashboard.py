@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -70,6 +71,7 @@ def open_server(url: str, study: str | None, host: str, port: int, read_only: bo
     if study is not None and study not in known:
         raise UsageError(f"storage: no study {study!r} there; there is: {', '.join(known) or 'none'}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=UserWarning, module="optuna")  # of few trials, at each look at a page
     storage = DashboardView(url, read_only)
     page = f"/dashboard/studies/{storage.get_study_id_from_name(study)}" if study is not None else "/dashboard"
     try:

@@ -22,6 +22,7 @@ from autocompress.front import (
     standings,
 )
 from autocompress.measurement import Result
+from autocompress.show.tables import split_of
 from autocompress.study import StudyView
 from autocompress.terminal import command_line
 
@@ -96,14 +97,23 @@ def front_parts(view: StudyView) -> list[RenderableType]:
     """The front as a picture and as a table beside the teacher, and a line on what it is of."""
     if view.teacher is None:
         return [show.front_sentence(view)]
-    picture = show.FrontPicture(view.front, view.teacher, _knee(view))
-    return [picture, show.front_table(view.front, view.teacher, metric_of(view)), show.front_sentence(view)]
+    knee = _knee(view)
+    rows = list(view.front)
+    if (
+        knee is not None
+        and not knee.on_front
+        and split_of([*rows, view.teacher, knee]) == split_of([*rows, view.teacher])
+    ):
+        rows.append(knee)
+    number = None if knee is None else knee.trial
+    picture = show.FrontPicture(rows, view.teacher, number)
+    return [picture, show.front_table(rows, view.teacher, metric_of(view), number), show.front_sentence(view, knee)]
 
 
-def _knee(view: StudyView) -> int | None:
+def _knee(view: StudyView) -> Result | None:
     """What `pick` names where nothing else is asked, or null."""
     try:
-        return choose(view, {}, None).row.trial
+        return choose(view, {}, None).row
     except NoTrialFits:
         return None
 

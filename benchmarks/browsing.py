@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 ROUNDS = 3
 PATIENCE = 60.0
-BROWSER = ("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1300,3000")
+BROWSER = ("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1300,1200")
 # of all places for plots, those that are drawn
 PLOTS = (
     "document.readyState == 'complete' && document.querySelectorAll('.main-svg').length >= 3 && "

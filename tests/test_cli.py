@@ -134,7 +134,7 @@ def test_an_interrupted_search_prints_the_front_and_ends_with_130(
     monkeypatch.setattr(search_module, "run_search", lambda plan, *, display, offline: ending)
     assert main(["search", str(searched.file)]) == 130
     captured = capsys.readouterr()
-    assert "are on the front" in captured.out
+    assert "are on the front" in captured.out and "◆ what pick names" in captured.out
     assert "the same command goes on" in captured.err
 
 

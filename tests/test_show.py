@@ -80,6 +80,12 @@ def test_a_row_shows_its_numbers_with_intervals() -> None:
         assert unit in text
 
 
+def test_what_pick_names_is_marked_in_the_table() -> None:
+    rows = [result(3, on_front=True), result(5, on_front=False, latency_ms=2.0)]
+    lines = [line.split() for line in printed(show.front_table(rows, TEACHER, "accuracy", 5)).splitlines()]
+    assert {line[0]: line[1] for line in lines if line and line[0] in ("3", "5")} == {"3": "●", "5": "◆"}
+
+
 def test_one_table_never_mixes_test_and_validation() -> None:
     tested = result(3, test_quality=0.5, test_drop=0.2, test_drop_interval=(0.1, 0.3))
     both = printed(show.front_table([tested, result(4)], None, "accuracy"))

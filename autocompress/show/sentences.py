@@ -52,13 +52,21 @@ def speedup_text(row: Result) -> str:
     return times(row.speedup) + ("" if plain or low_high is None else f" ({low_high[0]:.1f}…{low_high[1]:.1f})")
 
 
-def front_sentence(view: StudyView) -> str:
-    """What the front is of, in one line."""
+def front_sentence(view: StudyView, knee: Result | None = None) -> str:
+    """What the front is of, and what `pick` names of it."""
     count = len(view.front)
     counts = f"{count} of {sum(row.trial != 0 for row in view.rows)} trials"
     held = ", ".join(f"{name} {bound:g}" for name, bound in view.constraints.items())
     on = f" on {'every device' if view.device == WORST else view.device}" if view.device else ""
-    return f"{counts} are on the front of study {view.name}{on} ({duration(view.seconds)}{'; ' + held if held else ''})"
+    text = f"{counts} are on the front of study {view.name}{on} ({duration(view.seconds)}{'; ' + held if held else ''})"
+    if knee is None:
+        return text
+    off = (
+        ""
+        if knee.on_front
+        else "; by what was measured it is off the front, by what is to be expected on other rows it is on it"
+    )
+    return f"{text}\n◆ what pick names where nothing else is asked, trial {knee.trial}{off}"
 
 
 def nearest_sentence(none: NoneFits, constraints: Mapping[str, float | None]) -> str:

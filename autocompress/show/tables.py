@@ -14,6 +14,7 @@ from autocompress.measurement import Result
 from autocompress.numbers import megabytes, ms, points, times, with_spread
 
 MARKS = {"stopped": "[yellow]–[/yellow]", "failed": "[red]×[/red]", "running": "…"}
+KNEE = "[green]◆[/green]"
 LEGEND = "● on the front   – stopped   × failed   … running"
 
 
@@ -37,8 +38,8 @@ def split_of(rows: Iterable[Result]) -> Split:
     return Split("test" if tested else "validation")
 
 
-def front_table(rows: Sequence[Result], teacher: Result | None, metric: str) -> Table:
-    """The front beside the teacher, from the slowest to the fastest."""
+def front_table(rows: Sequence[Result], teacher: Result | None, metric: str, knee: int | None = None) -> Table:
+    """The front beside the teacher, from the slowest to the fastest; the trial `knee` is marked."""
     ordered = sorted(rows, key=lambda row: -(row.latency_ms or 0.0))
     shown = [*([teacher] if teacher else []), *ordered]
     split = split_of(shown)
@@ -48,6 +49,8 @@ def front_table(rows: Sequence[Result], teacher: Result | None, metric: str) -> 
         cells = _cells(
             row, quality, with_spread(drop, interval, 100), with_spread(row.speedup, row.speedup_interval, 1, "×")
         )
+        if row.trial == knee:
+            cells[1] = KNEE
         if row.ties:
             cells[2] += f"\n[dim]tied with {', '.join(map(str, row.ties))}[/dim]"
         table.add_row(*cells)
