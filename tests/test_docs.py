@@ -31,7 +31,7 @@ TOKEN = "a token for the documentation's agent"
 ELSEWHERE = "<!-- run by "  # before a block that a benchmark runs
 BACKGROUND = "<!-- in the background -->"  # before a block that serves until it is stopped
 FASTER = "sed -i 's/learning_rate: 5.0e-5/learning_rate: 1.0e-3/' my_study.yaml; "  # what the tiny model needs
-SHORT = {"search my_study.yaml": " --time 10s"}  # in the place of half an hour
+SHORT = {"search my_study.yaml": " --time 20s"}  # in the place of half an hour
 
 
 @dataclass(frozen=True)

@@ -183,8 +183,16 @@ def test_a_decision_goes_with_what_hangs_on_it() -> None:
 @pytest.mark.skipif(BROWSER is None, reason="there is no chromium here")
 def test_a_browser_draws_the_plots(facts: Facts, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    page.write_text(render(facts, "accuracy", {"words": "a command"}), encoding="utf-8")
+    some = facts.view.front[0]
+    changes = [{"trial": number, "quality": number / 1e3, "drop": 1 - number / 1e3} for number in range(100, 109)]
+    depths = [replace(some.recipe, depth=1 + number % 3) for number in range(9)]
+    more = [replace(some, on_front=False, recipe=r, **c) for r, c in zip(depths, changes, strict=True)]
+    view = replace(facts.view, rows=(*facts.view.rows, *more))
+    grown = replace(facts, view=view, importances=explained(view.rows, view.objectives))
+    page.write_text(render(grown, "accuracy", {"words": "a command"}), encoding="utf-8")
     command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000", "--dump-dom"]
     dom = subprocess.run([*command, page.as_uri()], check=True, capture_output=True, text=True, timeout=120).stdout
     assert 'class="main-svg"' in dom
+    assert re.search(r'<select id="menu-drops"><option value="0">\w', dom)  # in the page, where a keyboard reaches it
+    assert 'class="updatemenu-container"' not in dom
     assert "lost on test" in dom
