@@ -25,7 +25,7 @@ quickstart: install  ## a front of small models of a real one, in under ten minu
 	@$(VENV)/bin/autocompress search studies/quickstart.yaml
 
 test: install lint types  ## ruff, mypy --strict and the test suite
-	$(PYTHON) -m pytest -n auto
+	$(PYTHON) -m pytest -n auto --dist worksteal
 
 lint: install
 	$(PYTHON) -m ruff check .
