@@ -51,12 +51,12 @@ class Meter:
             self.changed()
 
     def ending(self, running: int) -> str | None:
-        """Why no further trial may start beside those that run, or null."""
+        """Why no further trial may start beside those that run, or null. Time alone never ends a study without any trial."""
         budget, spent = self.budget, self.spent
         trials = budget.trials if budget.trials or budget.time else DEFAULT_TRIALS
         if trials is not None and spent.trials + running >= trials and not spent.retries_waiting:
             return f"the budget of {trials} trials is met"
-        if budget.time is not None and budget.time <= self.seconds:
+        if budget.time is not None and budget.time <= self.seconds and spent.trials + running > 0:
             return f"the budget of {budget.time:.0f} s is met"
         return None
 

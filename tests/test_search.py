@@ -124,6 +124,15 @@ def test_with_a_time_budget_training_is_fitted_to_it_once(tmp_path: Path) -> Non
         assert mine.samefile(theirs)
 
 
+def test_time_alone_never_ends_a_study_without_a_trial(tmp_path: Path) -> None:
+    file = tiny_study(tmp_path, budget={"time": "1s"})  # over before the teacher is measured
+    run_search(read_plan(file), display=Quiet(), offline=True)
+    assert [row.state for row in view_of(file).rows[1:]] == ["complete"]
+    again = Quiet()
+    run_search(read_plan(file), display=again, offline=True)
+    assert len(view_of(file).rows) == 2
+
+
 def test_a_met_budget_ends_at_once_and_a_raised_one_goes_on(searched: tuple[Path, Quiet]) -> None:
     file, _ = searched
     before, start = view_of(file).rows, time.monotonic()
