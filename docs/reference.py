@@ -14,7 +14,6 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from autocompress import registry
 from autocompress.cli import app
 from autocompress.measurement import Result
 from autocompress.plan import schema
@@ -216,8 +215,3 @@ def effect(decision: str) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
-
-
-def decisions() -> list[str]:
-    """Names of all decisions."""
-    return registry.names("techniques")
