@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autocompress.errors import UsageError
-from autocompress.plan import StudyPlan, read_plan, storage_of, storage_url, study_file
+from autocompress.plan import StudyPlan, read_as_begun, storage_of, storage_url, study_file
 from autocompress.store import Store
 from autocompress.study import StudyView, read_study, studies
 from autocompress.study.databases import parse_url, sqlite_path
@@ -26,11 +26,11 @@ class Located:
         return read_study(self.url, self.name, device)
 
     def plan(self, purpose: str) -> StudyPlan:
-        """The plan in the study file; `purpose` says in the error what it is needed for."""
+        """The plan that the study was begun with, read with its study file; `purpose` says in the error what for."""
         file = study_file(self.typed)
         if not file.is_file():
             raise UsageError(f"{purpose} needs the study file; name it instead of {self.typed!r}")
-        return read_plan(file, storage=self.storage)
+        return read_as_begun(file, self.view().plan, storage=self.storage)
 
     def store(self, view: StudyView) -> Store:
         """The store of its artifacts."""

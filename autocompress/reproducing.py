@@ -20,7 +20,6 @@ from autocompress.measurement import Measurement, Quality, Result
 from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.study import StudyView
 from autocompress.study.details import Details, read_details
-from autocompress.study.opening import check_as_stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +129,6 @@ class _Again:
 def _plan(located: Located, view: StudyView, folder: Path) -> StudyPlan:
     """The study's plan on its first device, with the amounts of training that were fitted then, in another folder."""
     plan = located.plan("reproduce")
-    check_as_stored(plan, view.plan)
     changes: dict[str, Any] = {"artifacts": plan.artifacts.model_copy(update={"path": folder / "study" / "artifacts"})}
     if view.recovery is not None:
         changes["recovery"] = type(plan.recovery).model_validate(view.recovery)

@@ -16,7 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autocompress.errors import UsageError
-from autocompress.plan import HubData, StudyPlan, check_storage, read_plan, seconds, storage_of, storage_url, study_file
+from autocompress.plan import (
+    HubData,
+    StudyPlan,
+    check_storage,
+    read_as_begun,
+    read_plan,
+    seconds,
+    storage_of,
+    storage_url,
+    study_file,
+)
 from autocompress.plan.documents import parse
 
 STUDY = """
@@ -301,8 +311,35 @@ def test_a_study_resumes_after_it_moved(study: Path, tmp_path: Path, monkeypatch
     ],
 )
 def test_what_may_change_on_resuming(study: Path, change: str, keys: list[str]) -> None:
+    plan, other = read_plan(study), read_plan(study, [change])
+    assert other.difference(plan.identity()) == keys
+    for begun, file in ((other, STUDY), (plan, _edited(change))):  # by an option then; by an edit since
+        study.write_text(file)
+        again = read_as_begun(study, {**begun.identity(), "recovery": begun.recovery.model_dump(mode="json")})
+        assert again.identity() == begun.identity()
+        assert again.recovery == begun.recovery
+
+
+def _edited(change: str) -> str:
+    """The study file with a key changed."""
+    key_path, _, value = change.partition("=")
+    values = parse(STUDY, "a study")
+    *parents, last = key_path.split(".")
+    part = values
+    for key in parents:
+        part = part.setdefault(key, {})
+    part[last] = parse(value, "a value")
+    return yaml.safe_dump(values)
+
+
+def test_what_a_study_was_begun_with_and_is_gone_is_said(study: Path, tmp_path: Path) -> None:
     stored = read_plan(study).identity()
-    assert read_plan(study, [change]).difference(stored) == keys
+    (tmp_path / "data" / "train.csv").rename(tmp_path / "data" / "other.csv")
+    study.write_text(STUDY.replace("train.csv", "other.csv"))
+    with pytest.raises(
+        UsageError, match=r"^the study was begun with task\.data\.train: there is no file .*/train\.csv"
+    ):
+        read_as_begun(study, stored)
 
 
 def test_a_key_from_a_later_version_is_no_difference_until_it_is_set(study: Path) -> None:

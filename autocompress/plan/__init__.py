@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from autocompress.plan.parts import Scalar, seconds
 from autocompress.plan.paths import spaces
-from autocompress.plan.reading import read_plan
+from autocompress.plan.reading import read_as_begun, read_plan
 from autocompress.plan.schema import (
     LAST_RUNG,
     OBJECTIVES,
@@ -52,6 +52,7 @@ __all__ = [
     "Teacher",
     "check_folder",
     "check_storage",
+    "read_as_begun",
     "read_plan",
     "seconds",
     "spaces",

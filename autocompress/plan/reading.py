@@ -17,6 +17,7 @@ from autocompress.plan.storage import default_storage, storage_url
 from autocompress.plan.wording import sentence, there_is
 from autocompress.recipe import DECISIONS
 
+BEGUN = "the study was begun with"  # what messages begin with where it is from there
 Place = Callable[[str], str]  # key path -> what a message begins with
 
 
@@ -36,10 +37,37 @@ def read_plan(
     path = Path(path)
     written = read_mapping(path, "study file")
     changed = [_override(written, text, path) for text in overrides]
+    return _read(path, written, changed, "--set", trust_remote_code, storage)
+
+
+def read_as_begun(path: str | Path, stored: Mapping[str, Any], *, storage: str | None = None) -> StudyPlan:
+    """The plan of a study that exists: what must not change in it is as `stored`, whatever options said when it was begun
+    and edits of the file since; the rest is of the file. Errors as of `read_plan`.
+    """
+    path = Path(path)
+    plan = read_plan(path, storage=storage)
+    changed = [key for key in plan.difference(stored) if not (plan.devices and key.startswith("device."))]
+    if not changed:
+        return plan
+    written = read_mapping(path, "study file")
+    for key_path in changed:
+        parents, _, last = key_path.rpartition(".")
+        part, then = _part(written, parents, path, f"{BEGUN} {key_path}"), _at(stored, parents) or {}
+        if last in then:
+            part[last] = then[last]
+        else:
+            part.pop(last, None)
+    return _read(path, written, changed, BEGUN, False, storage)
+
+
+def _read(
+    path: Path, written: dict[str, Any], changed: Sequence[str], by: str, trust_remote_code: bool, storage: str | None
+) -> StudyPlan:
+    """The plan in a document, whose `changed` key paths are not from the file; `by` says in messages where they are from."""
 
     def place(key_path: str) -> str:
-        by_option = any(f"{key}.".startswith(f"{key_path}.") or key_path.startswith(f"{key}.") for key in changed)
-        return f"--set {key_path}" if by_option else f"{path.name}: {key_path}"
+        elsewhere = any(f"{key}.".startswith(f"{key_path}.") or key_path.startswith(f"{key}.") for key in changed)
+        return f"{by} {key_path}" if elsewhere else f"{path.name}: {key_path}"
 
     values = expand(written, place)
     values["study"] = path.stem if values.get("study") is None else values["study"]
@@ -58,22 +86,27 @@ def read_plan(
 def _override(values: dict[str, Any], text: str, file: Path) -> str:
     """Put one `key.path=value` into the document; returns the key path."""
     key_path, sign, value = text.partition("=")
-    *parents, last = key_path.strip().split(".")
-    if not sign or not all((*parents, last)):
+    key_path = key_path.strip()
+    if not sign or not all(key_path.split(".")):
         raise UsageError(f"--set {text}: KEY.PATH=VALUE is the form, e.g. --set device.threads=2")
+    parents, _, last = key_path.rpartition(".")
+    _part(values, parents, file, f"--set {key_path}")[last] = parse(value, f"--set {key_path}")
+    return key_path
+
+
+def _part(values: dict[str, Any], key_path: str, file: Path, place: str) -> dict[str, Any]:
+    """The mapping at a key path of a document, made where there is none."""
     part = values
-    for key in parents:
+    for key in filter(None, key_path.split(".")):
         inner = part.get(key)
         if part is values and key == "space" and isinstance(inner, (str, type(None))):
-            inner = read_space(
-                inner or "encoder", file.absolute().parent, f"--set {key_path}"
-            )  # so that one decision can be changed
+            # so that one decision can be changed
+            inner = read_space(inner or "encoder", file.absolute().parent, place)
         if not isinstance(inner, (dict, type(None))):
-            raise UsageError(f"--set {key_path}: {key} is {inner!r}, which has no keys; set it as a whole")
+            raise UsageError(f"{place}: {key} is {inner!r}, which has no keys; set it as a whole")
         part[key] = inner or {}
         part = part[key]
-    part[last] = parse(value, f"--set {key_path}")
-    return key_path.strip()
+    return part
 
 
 def _validated(values: Mapping[str, Any], place: Place) -> StudyPlan:
@@ -152,6 +185,6 @@ def _space(space: str | dict[str, Any], folder: Path, place: Place) -> dict[str,
 
 
 def _at(values: Any, key_path: str) -> Any:
-    for key in key_path.split("."):
+    for key in filter(None, key_path.split(".")):
         values = values.get(key) if isinstance(values, Mapping) else None
     return values

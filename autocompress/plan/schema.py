@@ -349,8 +349,14 @@ class StudyPlan(Part):
         return normal
 
     def difference(self, stored: Mapping[str, Any]) -> list[str]:
-        """Key paths of `identity()` that are not as stored. A key the store has never heard of differs if it is set."""
-        return _different(self.identity(), stored)
+        """Key paths of `identity()`, and of the recovery, which changes every result, that are not as stored.
+
+        A key the store has never heard of differs if it is set; one of the recovery does not.
+        """
+        mine, before = self.identity(), stored.get("recovery", {})
+        recovery = self.recovery.model_dump(mode="json")
+        trained = [f"recovery.{key}" for key in recovery if key in before and recovery[key] != before[key]]
+        return [*_different(mine, {key: stored.get(key) for key in mine}), *trained]
 
 
 def _different(mine: Any, stored: Any, key_path: str = "") -> list[str]:

@@ -50,7 +50,7 @@ def open_or_create(plan: StudyPlan) -> Opened:
         elif row.uid != uid:  # two processes create it at once
             row.uid = uid
         else:
-            _check(row, plan)
+            _check(plan, row.plan)
         return Opened(ac_id=row.id, storage=storage)
 
 
@@ -84,15 +84,9 @@ def _optunas_study(plan: StudyPlan, storage: optuna.storages.RDBStorage) -> optu
     return study
 
 
-def _check(row: StudyRow, plan: StudyPlan) -> None:
-    """Refuse a plan that is not the one the study was begun with, but for what may change."""
-    check_as_stored(plan, row.plan)
-
-
-def check_as_stored(plan: StudyPlan, stored: Mapping[str, Any]) -> None:
+def _check(plan: StudyPlan, stored: Mapping[str, Any]) -> None:
     """UsageError, naming the key, where what must not change in a plan is not as it was stored."""
-    changed = [*plan.difference({key: stored.get(key) for key in plan.identity()}), *_changed_recovery(plan, stored)]
-    if changed:
+    if changed := plan.difference(stored):
         raise UsageError(
             f"{plan.place(changed[0])}: {_at(_written(plan), changed[0])!r} here, but study {plan.study} was begun with"
             f" {_at(stored, changed[0])!r}; put that back, or give the study another name"
@@ -108,12 +102,6 @@ def _written(plan: StudyPlan) -> dict[str, Any]:
     """The plan as in its file, without what belongs to this machine."""
     rest = plan.model_dump(mode="json", include={"study", "constraints", "budget", "recovery", "workers"})
     return {**rest, **plan.identity()}
-
-
-def _changed_recovery(plan: StudyPlan, stored: Mapping[str, Any]) -> list[str]:
-    """Key paths of the recovery that are not as stored: they change every result."""
-    mine, before = plan.recovery.model_dump(mode="json"), stored.get("recovery", {})
-    return [f"recovery.{key}" for key in mine if key in before and mine[key] != before[key]]
 
 
 def _folder(plan: StudyPlan) -> str | None:
