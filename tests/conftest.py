@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from autocompress.store import Store
 from tests.tiny import tiny_study
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,13 @@ def run_cli(*arguments: object, cwd: Path, code: int = 0) -> subprocess.Complete
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == code, done.stderr + done.stdout
     return done
+
+
+@pytest.fixture(scope="session")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store that all test processes of this run share: what takes long is made once."""
+    base = tmp_path_factory.getbasetemp()  # of this process, beside those of the others where there are several
+    return Store((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "together")
 
 
 @pytest.fixture(scope="session")

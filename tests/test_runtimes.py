@@ -41,6 +41,8 @@ ROUNDING = {
     "torch": 1e-4,
     "torch_cuda": 5e-3,
 }  # of logits that differ by about 1; OpenVINO computes in bf16 where it can
+SMALLER = {"depth": 2, "head_sparsity": 0.5, "ffn_sparsity": 0.5}
+NARROW = {"depth": 1, "weight_bits": 8, "embedding_bits": 8}
 
 
 @pytest.fixture(params=registry.names("runtimes"))
@@ -61,16 +63,15 @@ def inputs(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in tiny_batch("bert", rows, length, seed=seed).items()}
 
 
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """The artifact of a tiny candidate for a runtime, made once: some are compiled for seconds."""
-    made: dict[tuple[str, str], Path] = {}
+@pytest.fixture
+def artifacts(together: Store) -> Callable[..., Path]:
+    """The artifact of a tiny candidate for a runtime, made once: some are compiled for half a minute."""
 
     def artifact(runtime: ModuleType, **decisions: Any) -> Path:
-        key = short_name(runtime), repr(sorted(decisions.items()))
-        if key not in made:
-            made[key] = deployed(tiny_candidate(**decisions), runtime, tmp_path_factory.mktemp("made") / "a")
-        return made[key]
+        def build(folder: Path) -> None:
+            deployed(tiny_candidate(**decisions), runtime, folder / "a")
+
+        return together.stage("deployed", [short_name(runtime), decisions], build) / "a"
 
     return artifact
 
@@ -101,9 +102,8 @@ def deployed(candidate: Candidate, runtime: ModuleType, folder: Path) -> Path:
 def test_a_runtime_gives_the_logits_of_torch_at_every_shape(
     runtime: ModuleType, artifacts: Callable[..., Path]
 ) -> None:
-    decisions = {"depth": 2, "head_sparsity": 0.5, "ffn_sparsity": 0.5}
-    candidate = tiny_candidate(**decisions)
-    session = runtime.open_session(artifacts(runtime, **decisions), 1)
+    candidate = tiny_candidate(**SMALLER)
+    session = runtime.open_session(artifacts(runtime, **SMALLER), 1)
     for rows, length in ((1, 5), (3, 17), (1, 9), (5, 40)):
         feed = inputs(rows, length)
         with torch.no_grad():
@@ -146,9 +146,8 @@ def test_what_a_runtime_says_of_bits_holds(
 
 def test_an_audit_tells_what_ran_in_which_precision(runtime: ModuleType, artifacts: Callable[..., Path]) -> None:
     found = {}
-    for bits in (32, 8):
-        folder = artifacts(runtime, depth=1, weight_bits=bits, embedding_bits=bits)
-        found[bits] = runtime.audit(folder, inputs(1, 9), 1)
+    for bits, decisions in ((32, SMALLER), (8, NARROW)):
+        found[bits] = runtime.audit(artifacts(runtime, **decisions), inputs(1, 9), 1)
         assert sum(one.share for one in found[bits]) == pytest.approx(1, abs=0.01)
         assert all(one.count >= 1 for one in found[bits])
     narrow = {bits: sum(one.count for one in ran if "8" in one.precision) for bits, ran in found.items()}
@@ -161,7 +160,7 @@ def test_an_audit_tells_what_ran_in_which_precision(runtime: ModuleType, artifac
 def test_an_artifact_says_which_runtime_it_is_for(
     runtime: ModuleType, artifacts: Callable[..., Path], tmp_path: Path
 ) -> None:
-    made = artifacts(runtime, depth=1, weight_bits=8, embedding_bits=8)
+    made = artifacts(runtime, **NARROW)
     folder = Path(shutil.copytree(made, tmp_path / "a"))
     assert name_of(folder) == short_name(runtime)
     assert runtime_of(folder) is runtime
@@ -225,7 +224,7 @@ def test_openvino_tells_nobody() -> None:
 
 
 def test_a_package_for_torch_names_no_folder_of_this_machine(artifacts: Callable[..., Path]) -> None:
-    made = artifacts(registry.load("runtimes", "torch"), depth=1, weight_bits=8, embedding_bits=8)
+    made = artifacts(registry.load("runtimes", "torch"), **NARROW)
     content = (made / "model.pt2").read_bytes()
     for word in (
         Path(torch.__file__).parents[1],
