@@ -6,7 +6,7 @@ Colours are Okabe and Ito's, made for colour-blind readers; shapes differ, too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import log2, sqrt
+from math import ceil, floor, log2, log10, sqrt
 from typing import Any
 
 import numpy as np
@@ -55,12 +55,13 @@ def front(rows: Sequence[Result], chosen: Result | None = None) -> Figure:
         traces.append(_marks(f"trial {told}, told below", [chosen], GREEN, "diamond", tested, 1.0))
     traces.append(_marks("the teacher", teacher, ORANGE, "square", tested, 1.0))
     split = "test" if tested else "validation"
+    title = {"text": "latency, ms (logarithmic; left is faster)"}
     return {
         "data": [trace for trace in traces if trace["x"]],
         "layout": {
             **LAYOUT,
             "height": 460,
-            "xaxis": {**AXIS, "type": "log", "title": {"text": "latency, ms (logarithmic; left is faster)"}},
+            "xaxis": {**AXIS, **_logarithmic([x for trace in traces for x in trace["x"]]), "title": title},
             "yaxis": {**AXIS, "autorange": "reversed", "title": {"text": f"drop on {split}, points (up is better)"}},
         },
     }
@@ -226,6 +227,15 @@ def _marks(name: str, rows: Sequence[Result], colour: str, symbol: str, tested: 
             "arrayminus": [x - t / s[1] for t, s, x in zip(teachers, speeds, latencies, strict=True)],
         }  # fmt: skip
     return trace
+
+
+def _logarithmic(values: Sequence[float]) -> Figure:
+    """An axis whose labels are whole numbers: between powers of ten plotly writes the first digit alone."""
+    found = [value for value in values if value > 0] or [1.0]
+    low, high = log10(min(found)), log10(max(found))
+    digits = (1, 2, 5) if high - low > 1 else (1, 1.5, 2, 3, 4, 5, 7)
+    at = [float(f"{digit}e{power}") for power in range(floor(low) - 1, ceil(high) + 2) for digit in digits]
+    return {"type": "log", "tickmode": "array", "tickvals": at, "ticktext": [f"{value:g}" for value in at]}
 
 
 def _size(row: Result) -> float:

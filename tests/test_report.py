@@ -127,6 +127,14 @@ def test_a_trial_that_was_not_tested_is_not_drawn_among_those_that_were(facts: F
     assert "test" in told and "validation" in front(facts.view.rows, untested)["layout"]["yaxis"]["title"]["text"]
 
 
+def test_the_labels_of_latencies_are_the_whole_number(facts: Facts) -> None:
+    rows = [replace(row, latency_ms=latency) for row, latency in zip(facts.view.rows, (6.5, 0.03), strict=False)]
+    axis = front(rows)["layout"]["xaxis"]
+    assert axis["ticktext"] == [f"{value:g}" for value in axis["tickvals"]]
+    assert {0.02, 0.05, 0.1, 5, 10} <= set(axis["tickvals"])  # not `2`, `5` and `1` between powers of ten
+    assert front([])["layout"]["xaxis"]["tickvals"]
+
+
 def test_drops_are_told_by_the_value_of_each_decision() -> None:
     rows = [
         Result(
