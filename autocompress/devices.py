@@ -15,7 +15,7 @@ from autocompress.materials import Clock, Materials
 from autocompress.measure import Effort
 from autocompress.measurement import Measurement, Quality, Timed
 from autocompress.runtimes import runtime_of
-from autocompress.target import Target, target_of
+from autocompress.target import Target, drift_of, target_of
 
 Artifacts = Mapping[str, str]  # of one candidate: runtime -> sha256
 ONCE_MORE = 2.0  # seconds, for a device that was lost just before
@@ -157,8 +157,12 @@ class Devices:
         feeds = measure.latency_feeds(
             len(shared.tokenizer), device.batch, device.tokens, shared.lengths("validation"), shared.plan.seed
         )
-        reference = self.store.artifact(self.references[place.runtime])
-        return place.target.time(folder, reference, feeds, effort, fresh=effort is measure.THOROUGH)
+        sha256 = self.references[place.runtime]
+        timed = place.target.time(folder, self.store.artifact(sha256), feeds, effort, effort is measure.THOROUGH)
+        spread = drift_of(self.store, sha256, place.target).note(timed.latency.reference_p50_ms)
+        latency = measure.with_drift(timed.latency, spread)
+        noise = {"noise": latency.noise} if latency.noise else {}
+        return replace(timed, latency=latency, conditions={**timed.conditions, **noise})
 
     def _score(self, place: Place, artifacts: Artifacts, split: str, clock: Clock) -> Quality:
         shared = self.shared

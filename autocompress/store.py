@@ -37,7 +37,7 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 class Store:
-    """Artifacts (`models/SHA`), stage results (`stages/KIND/KEY`) and trial logs (`logs/`) of a study.
+    """Artifacts (`models/SHA`), stage results (`stages/KIND/KEY`), series (`KIND/KEY.txt`) and trial logs (`logs/`) of a study.
 
     A stage's result that one of `others` has is linked from there instead of being made again.
     """
@@ -102,6 +102,10 @@ class Store:
             else:
                 return True
         return False
+
+    def series(self, kind: str, inputs: Any) -> Path:
+        """File of what was seen under these conditions, one line after another; it need not exist."""
+        return self.root / kind / f"{digest(inputs)}.txt"
 
     def log(self, trial: int) -> Path:
         """The log file of a trial."""

@@ -24,6 +24,7 @@ from autocompress.measurement import Timed
 from autocompress.plan import Device
 from autocompress.recipe import Scalar
 from autocompress.runtimes import data_only
+from autocompress.store import Store
 
 if TYPE_CHECKING:
     from autocompress.agent.client import RemoteDevice
@@ -69,6 +70,14 @@ def target_of(
             f" agent takes; there is: {', '.join(data_only())}"
         )
     return There(device, place, root, seed, say)
+
+
+def drift_of(store: Store, reference: str, target: Target) -> measure.Drift:
+    """What the artifact `reference` took on a target so far, as far as models of this store were measured beside it."""
+    device = target.device
+    shape = {"threads": device.threads, "batch": device.batch, "tokens": device.tokens}
+    where = {"runtime": device.runtime, "url": device.url, "cpu": target.cpu()}
+    return measure.Drift(store.series("drift", {"reference": reference, **shape, **where}))
 
 
 class Here:

@@ -21,14 +21,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from autocompress import measure
 from autocompress.locating import locate
 from autocompress.plan import Device
-from autocompress.target import target_of
+from autocompress.store import Store
+from autocompress.target import drift_of, target_of
 
 MODELS = 10
 LOAD_SECONDS = 2.0  # mean length of the times with and without a load
@@ -62,14 +62,12 @@ def main() -> None:
     view = located.view()
     device = Device.model_validate(view.plan["device"])
     if arguments.one:
-        one(Path(arguments.one[0]), Path(arguments.one[1]), device)
+        one(located.store(view), *arguments.one, device)
         return
-    store = located.store(view)
     rows = sorted(view.front, key=lambda row: row.latency_ms or 0.0)
     chosen = [rows[round(place * (len(rows) - 1) / (MODELS - 1))] for place in range(MODELS)]
     assert view.teacher is not None and view.teacher.sha256 is not None
-    reference = store.artifact(view.teacher.sha256)
-    models = {row.trial: store.artifact(row.sha256) for row in chosen if row.sha256}
+    reference, models = view.teacher.sha256, {row.trial: row.sha256 for row in chosen if row.sha256}
     rounds: list[dict[int, Ratio]] = []
     with load():
         for number in range(arguments.times):
@@ -111,20 +109,22 @@ def tell(rounds: list[dict[int, Ratio]]) -> None:
     print(f"Relations called significant that the next round shows: {100 * np.mean(kept):.1f} % of {len(kept)}.")
 
 
-def measured(study: str, model: Path, reference: Path) -> Ratio:
+def measured(study: str, model: str, reference: str) -> Ratio:
     """One measurement, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.repeatability", study, "--one", str(model), str(reference)]
+    command = [sys.executable, "-m", "benchmarks.repeatability", study, "--one", model, reference]
     low, high = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return Ratio((math.log(low) + math.log(high)) / 2, (math.log(high) - math.log(low)) / 2)
 
 
-def one(model: Path, reference: Path, device: Device) -> None:
-    """Measure one model, and print the ends of its interval."""
+def one(store: Store, sha256: str, reference: str, device: Device) -> None:
+    """Measure one model as a search would, and print the ends of its interval."""
+    model = store.artifact(sha256)
     vocabulary = int(json.loads((model / "config.json").read_text(encoding="utf-8"))["vocab_size"])
     feeds = measure.latency_feeds(vocabulary, device.batch, device.tokens, (), 0)
-    interval = (
-        target_of(device, "device").time(model, reference, feeds, measure.THOROUGH, False).latency.speedup_interval
-    )
+    target = target_of(device, "device")
+    latency = target.time(model, store.artifact(reference), feeds, measure.THOROUGH, False).latency
+    spread = drift_of(store, reference, target).note(latency.reference_p50_ms)
+    interval = measure.with_drift(latency, spread).speedup_interval
     print(json.dumps([interval.low, interval.high]))
 
 

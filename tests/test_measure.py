@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from autocompress import measure, scoring
-from autocompress.measure import latency, noise
+from autocompress.measure import Drift, latency, noise, with_drift
+from autocompress.measurement import Interval, Latency
 from autocompress.metrics import fast
 from autocompress.runtimes import onnxruntime as runtime
 from tests.models import deployed, tiny_candidate
@@ -122,7 +123,7 @@ def test_disturbed_pairs_are_taken_again_or_told(monkeypatch: pytest.MonkeyPatch
 
     taken.number = 0  # type: ignore[attr-defined]
     monkeypatch.setattr(latency._Desk, "pair", taken)
-    monkeypatch.setattr(noise.Patience, "wait", lambda self, most: waits.append(most))
+    monkeypatch.setattr(noise, "wait_until_quiet", waits.append)
     effort = measure.Effort(fewest=4, most=4, patience=patience, further=False)
     found = measure.measure_latency(fast_one.open, slow.open, FEEDS, effort)
     if patience:
@@ -165,12 +166,29 @@ def test_what_this_process_computes_and_what_the_counters_round_is_nobody_elses(
     assert noise.Moment(clock=12.0, everybody=102.2, own=7.0).others_since(before) == 0.0
 
 
-def test_patience_that_was_in_vain_is_halved_until_it_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    quiet = iter([False, False, True])
-    monkeypatch.setattr(noise, "_becomes_quiet", lambda seconds: next(quiet))
-    patience = noise.Patience()
-    assert [(patience.share, patience.wait(1.0))[0] for _ in range(3)] == [1.0, 0.5, 0.25]
-    assert patience.share == 1.0
+@pytest.mark.usefixtures("clock")
+def test_a_machine_that_is_never_calm_is_waited_for_less_and_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody computes, but the memory is busy: there is nothing to wait for, and each further pair costs time."""
+    slow, fast_one = Clockwork("reference", 0.004, []), Clockwork("candidate", 0.001, [])
+    patience, effort = noise.Patience(), measure.Effort(fewest=4, most=4, patience=10.0, further=False)
+    taken: list[float] = []
+
+    def busy(self: latency._Desk) -> latency.Pair:
+        Clockwork.now += 1.0
+        taken.append(0.004 if not taken else 0.006)
+        return pair(0.001, taken[-1])
+
+    monkeypatch.setattr(latency._Desk, "pair", busy)
+    spent = []
+    for _ in range(3):
+        taken.clear()
+        measure.measure_latency(fast_one.open, slow.open, FEEDS, effort, patience)
+        spent.append(len(taken))
+    assert spent[0] >= 10 and spent == sorted(spent, reverse=True) and spent[-1] <= 5
+    assert patience.share == 0.125
+    monkeypatch.setattr(latency._Desk, "pair", lambda self: pair(0.001, 0.004))
+    measure.measure_latency(fast_one.open, slow.open, FEEDS, effort, patience)
+    assert patience.share == 1.0  # it is calm again
 
 
 @pytest.mark.usefixtures("clock")
@@ -282,3 +300,36 @@ def test_conditions_name_the_machine_but_not_its_host() -> None:
     assert found["runtime_version"]
     assert found["cpu"]
     assert platform.node() not in str(found)
+
+
+# ---- what moves between measurements -------------------------------------------------------------------------------
+
+
+def told(speedup: float, half: float = 0.02) -> Latency:
+    ends = Interval(low=speedup * np.exp(-half), high=speedup * np.exp(half))
+    return Latency(p50_ms=1, p95_ms=1, reference_p50_ms=speedup, speedup=speedup, speedup_interval=ends, blocks=5)
+
+
+def test_intervals_hold_what_the_reference_moves_by(tmp_path: Path) -> None:
+    """A reference that is a seventh slower now and then, beside a model that is not: measurements still agree."""
+    chance, drift = np.random.default_rng(0), Drift(tmp_path / "drift" / "a.txt")
+    found = []
+    for _ in range(300):
+        speedup = 8 * float(np.exp(chance.normal(0, 0.14)))
+        found.append(with_drift(told(speedup), drift.note(speedup)))
+    ends = np.log([(one.speedup_interval.low, one.speedup_interval.high) for one in found[100:]])  # it is known by then
+    middle, half = ends.mean(axis=1), (ends[:, 1] - ends[:, 0]) / 2
+    agree = np.abs(middle[:, None] - middle) <= np.hypot(half[:, None], half)
+    assert agree[np.triu_indices(len(middle), 1)].mean() > 0.93
+    assert found[-1].noise is not None and "own latency moved by 1" in found[-1].noise
+
+
+def test_a_reference_that_keeps_still_widens_nothing(tmp_path: Path) -> None:
+    drift = Drift(tmp_path / "a.txt")
+    spreads = [drift.note(milliseconds) for milliseconds in (5.0, 9.0, 5.1, 5.0)]
+    assert spreads == [0, 0, 0, 0]  # of so few nothing is known
+    assert drift.note(5.05) == pytest.approx(np.std(np.log([5.0, 9.0, 5.1, 5.0, 5.05]), ddof=1))
+    still = Drift(tmp_path / "b.txt")
+    for milliseconds in (5.0, 5.02, 4.98, 5.01, 5.0):
+        spread = still.note(milliseconds)
+    assert 0 < spread < 0.02 and with_drift(told(8), spread) == told(8)

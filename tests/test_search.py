@@ -62,6 +62,14 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Quiet]:
     return file, display
 
 
+def test_a_search_notes_what_the_teacher_took_beside_each_model(searched: tuple[Path, Quiet]) -> None:
+    root = read_plan(searched[0]).artifacts.path
+    assert root is not None
+    (series,) = (root / "drift").iterdir()
+    measured = {row.sha256 for row in view_of(searched[0]).rows if row.latency_ms}  # twins are measured once
+    assert len(series.read_text().split()) >= len(measured) > 1
+
+
 def test_every_trial_is_told_and_the_front_is_measured_on_test(searched: tuple[Path, Quiet]) -> None:
     file, display = searched
     view = view_of(file)

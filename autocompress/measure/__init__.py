@@ -1,5 +1,6 @@
 """Measure an artifact: its logits over a whole split, latency against the reference, size, memory. Never the torch module."""
 
+from autocompress.measure.drift import Drift, with_drift
 from autocompress.measure.fresh import fresh_process, size_mb
 from autocompress.measure.inputs import Feeds, latency_feeds, logits_of
 from autocompress.measure.latency import QUICK, THOROUGH, Effort, measure_latency
@@ -9,6 +10,7 @@ from autocompress.measure.noise import Patience, pinned
 __all__ = [
     "QUICK",
     "THOROUGH",
+    "Drift",
     "Effort",
     "Feeds",
     "Patience",
@@ -23,4 +25,5 @@ __all__ = [
     "pinned",
     "size_mb",
     "versions",
+    "with_drift",
 ]

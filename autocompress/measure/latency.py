@@ -2,8 +2,8 @@
 
 Blocks of both alternate, so that noise hits both. How the sessions lie in memory differs by a percent or so from one opening to
 the next: both are opened anew for each pair of blocks, and the interval is taken over pairs. What then still differs between
-processes and minutes (2 %, see studies/LOG.md) is added to it. A pair during which others computed is left out and taken again,
-as long as patience lasts.
+processes and minutes is added to it (2 %, see studies/LOG.md; `drift` knows where it is more). A pair during which others
+computed is left out and taken again, as long as patience lasts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from autocompress.measure import noise
 from autocompress.measure.inputs import Feeds
 from autocompress.measure.noise import Moment, Patience
 from autocompress.measurement import Interval, Latency
@@ -102,8 +103,9 @@ def measure_latency(
         if _are_enough(told, effort) or (len(pairs) >= 2 and time.perf_counter() - start - waited > effort.seconds):
             break
         if pairs[-1] not in calm and patient:
-            patience.wait(most - waited)
+            noise.wait_until_quiet(most - waited)
             waited += time.perf_counter() - begun
+    patience.learn(len(calm) >= effort.fewest)
     found = _latency(pairs, told if len(told) >= 2 else pairs)
     return replace(found, cold_ms=desk.cold_ms(), throughput=desk.throughput()) if effort.further else found
 

@@ -57,24 +57,25 @@ def pinned(threads: int) -> Iterator[int | None]:
 
 
 class Patience:
-    """How long others are worth waiting for: half as long each time that it was in vain, since some never stop."""
+    """How long calm is worth waiting for: half as long after each measurement that it did not come to, since some machines are
+    never calm."""
 
     def __init__(self) -> None:
         self.share = 1.0
 
-    def wait(self, most: float) -> None:
-        """Return when nobody else computes any more, or after so many seconds."""
-        self.share = 1.0 if _becomes_quiet(most) else self.share / 2
+    def learn(self, calm: bool) -> None:
+        """Whether a measurement came to enough calm pairs in the end."""
+        self.share = 1.0 if calm else self.share / 2
 
 
-def _becomes_quiet(seconds: float) -> bool:
+def wait_until_quiet(seconds: float) -> None:
+    """Return when nobody else computes any more, or after so many seconds."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         before = Moment.now()
         time.sleep(LOOK_SECONDS)
         if not Moment.now().others_since(before):
-            return True
-    return False
+            return
 
 
 def _everybody() -> float:
