@@ -1,8 +1,8 @@
 """What each value of each decision does alone: `python -m benchmarks.decisions` writes benchmarks/decisions.json for the docs.
 
 MiniLM on 4,000 sentences of SST-2: the teacher and a super-net as a short search makes them, then every value with the other
-decisions neutral, untrained and, where it changes the structure, shortly trained. About ten minutes on two cores; let nothing
-else run.
+decisions neutral, untrained and, where it changes the structure, shortly trained; attentions are timed on longer texts, too.
+About twelve minutes on two cores; let nothing else run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,23 +18,32 @@ from typing import Any
 
 import yaml
 
+from autocompress import measure
 from autocompress.crew import Crew, catching, hired
+from autocompress.deploy import deploy
 from autocompress.jobs import Job, Settled
 from autocompress.locating import locate
-from autocompress.measure import cpu_name
+from autocompress.materials import Clock
 from autocompress.measurement import Measurement
+from autocompress.pipeline import Pipeline
 from autocompress.recipe import AFTER_RECOVERY, Recipe
 from autocompress.show.progress import SilentDisplay
+from autocompress.store import Store
 from autocompress.study import Study
 from autocompress.study.details import read_details
+from autocompress.surgery import build_candidate
+from autocompress.target import target_of
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "studies" / "decisions" / "decisions.yaml"
 RECORDS = Path(__file__).with_suffix(".json")
+LOCAL, LINEAR = {"attention": "local", "attention_window": 64}, {"attention": "linear"}
+LENGTHS = (32, 128, 256, 512)  # tokens, of texts that attentions are timed on
 VALUES: dict[str, tuple[Any, ...]] = {
     "depth": (5, 4, 3, 2, 1),
     "head_sparsity": (0.25, 0.5, 0.75),
     "ffn_sparsity": (0.5, 0.75, 0.875, 0.9375),
+    "attention": (LOCAL, LINEAR),
     "weight_bits": (16, 8, 4, 2),
     "embedding_bits": (8, 4),
 }
@@ -64,10 +74,12 @@ def main() -> None:
         study = Study.open(plan, None)
         crew.settle(Settled(study.artifacts(0), study.fitted_recovery()))
         rows = list(measured(crew, Recipe(depth=layers), located.view().row(0).size_mb or 0.0))
+        teacher = Path(study.plan.artifacts.path or "") / "models" / study.artifacts(0)[plan.device.runtime]
+    rows += by_length(Pipeline(plan, Store(teacher.parents[1])), Recipe(depth=layers), teacher)
     view = located.view()
     conditions = (
         f"MiniLM ({layers} layers) on {plan.task.data.max_train_rows:,} sentences of SST-2, {view.examples:,} for validation; "
-        f"onnxruntime, 1 thread, batch 1, 32 tokens, {cpu_name()}."
+        f"onnxruntime, 1 thread, batch 1, 32 tokens, {measure.cpu_name()}."
     )
     RECORDS.write_text(json.dumps({"conditions": conditions, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
@@ -76,17 +88,16 @@ def measured(crew: Crew, neutral: Recipe, teacher_mb: float) -> Iterator[dict[st
     """A row for each value."""
     for decision, values in VALUES.items():
         for value in values:
-            recipe = replace(neutral, **{decision: value})
+            changes = value if isinstance(value, dict) else {decision: value}
+            recipe = replace(neutral, **changes)
             untrained = one(crew, recipe, 0)
             trained = untrained if decision in AFTER_RECOVERY else one(crew, recipe, 1)
             assert untrained.quality is not None and trained.quality is not None
             drop, speed = trained.quality, trained.latency
-            print(
-                f"{decision} {value}: {speed.speedup:.2f} times as fast, {100 * drop.drop:.1f} points lost", flush=True
-            )
+            print(f"{changes}: {speed.speedup:.2f} times as fast, {100 * drop.drop:.1f} points lost", flush=True)
             yield {
                 "decision": decision,
-                "value": value,
+                "value": ", ".join(map(str, changes.values())),
                 "speedup": speed.speedup,
                 "speedup_interval": (speed.speedup_interval.low, speed.speedup_interval.high),
                 "compression": teacher_mb / trained.size_mb,
@@ -95,6 +106,29 @@ def measured(crew: Crew, neutral: Recipe, teacher_mb: float) -> Iterator[dict[st
                 "drop_interval": (drop.drop_interval.low, drop.drop_interval.high),
                 "trained": decision not in AFTER_RECOVERY,
             }
+
+
+def by_length(life: Pipeline, neutral: Recipe, teacher: Path) -> Iterator[dict[str, Any]]:
+    """A row for each attention and length: how fast it is beside full attention, all else alike and in fp32."""
+    clock = Clock(lambda stage, done: None)
+    model, worth = life.shared.teacher_model(clock), life.shared.importance(clock)
+    for changes in (LOCAL, LINEAR):
+        candidate = build_candidate(model, replace(neutral, **changes), worth)
+        with tempfile.TemporaryDirectory() as place:
+            runtime = life.plan.device.runtime
+            deploy(candidate, life.shared.tokenizer, False, runtime, Path(place), life.shared.some_inputs)
+            for tokens in LENGTHS:
+                feeds = measure.latency_feeds(len(life.shared.tokenizer), 1, tokens, (), 0)
+                target = target_of(life.plan.device.model_copy(update={"tokens": tokens}), "device")
+                found = target.time(Path(place), teacher, feeds, measure.THOROUGH, False).latency
+                print(f"{changes}, {tokens} tokens: {found.speedup:.2f} times as fast", flush=True)
+                yield {
+                    "decision": "attention",
+                    "value": ", ".join(map(str, changes.values())),
+                    "tokens": tokens,
+                    "speedup": found.speedup,
+                    "speedup_interval": (found.speedup_interval.low, found.speedup_interval.high),
+                }
 
 
 def one(crew: Crew, recipe: Recipe, rung: int) -> Measurement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -193,7 +193,8 @@ def effect(decision: str) -> str:
     if not RECORDS.exists():
         return ""
     told = json.loads(RECORDS.read_text(encoding="utf-8"))
-    rows = [row for row in told["rows"] if row["decision"] == decision]
+    found = [row for row in told["rows"] if row["decision"] == decision]
+    rows, by_length = ([row for row in found if ("tokens" in row) is longer] for longer in (False, True))
     if not rows:
         return ""
     trained = rows[0]["trained"]
@@ -202,15 +203,26 @@ def effect(decision: str) -> str:
     lines = [f"| value | times as fast (95 %) | times smaller |{untrained} points lost {after} (95 %) |"]
     lines.append("|---|---|---|---|" + "---|" * trained)
     for row in rows:
-        speed, drop = row["speedup_interval"], row["drop_interval"]
-        cells = [row["value"], f"{row['speedup']:.2f} ({speed[0]:.2f} … {speed[1]:.2f})", f"{row['compression']:.2f}"]
+        drop = row["drop_interval"]
+        cells = [row["value"], _with_ends(row["speedup"], row["speedup_interval"]), f"{row['compression']:.2f}"]
         cells += [f"{100 * row['untrained_drop']:.1f}"] * trained
         cells.append(f"{100 * row['drop']:.1f} ({100 * drop[0]:.1f} … {100 * drop[1]:.1f})")
         lines.append(f"| {' | '.join(map(str, cells))} |")
+    if by_length:
+        lines += ["", "Untrained, in fp32, beside full attention of the same length:", ""]
+        lines += ["| value | tokens | times as fast (95 %) |", "|---|--:|---|"]
+        for row in by_length:
+            lines.append(
+                f"| {row['value']} | {row['tokens']} | {_with_ends(row['speedup'], row['speedup_interval'])} |"
+            )
     told_by = "Written by `benchmarks/decisions.py`."
     return f"## Measured\n\nThis decision alone, the others neutral. {told['conditions']} {told_by}\n\n" + "\n".join(
         lines
     )
+
+
+def _with_ends(value: float, ends: Sequence[float]) -> str:
+    return f"{value:.2f} ({ends[0]:.2f} … {ends[1]:.2f})"
 
 
 def _cell(text: str) -> str:
