@@ -216,8 +216,10 @@ def effect(decision: str) -> str:
                 f"| {row['value']} | {row['tokens']} | {_with_ends(row['speedup'], row['speedup_interval'])} |"
             )
     told_by = "Written by `benchmarks/decisions.py`."
-    return f"## Measured\n\nThis decision alone, the others neutral. {told['conditions']} {told_by}\n\n" + "\n".join(
-        lines
+    held = "Intervals of speed-ups hold what the teacher's own latency moved by meanwhile."
+    return (
+        f"## Measured\n\nThis decision alone, the others neutral. {told['conditions']} {held} {told_by}\n\n"
+        + "\n".join(lines)
     )
 
 
