@@ -209,7 +209,11 @@ def effect(decision: str) -> str:
         cells.append(f"{100 * row['drop']:.1f} ({100 * drop[0]:.1f} … {100 * drop[1]:.1f})")
         lines.append(f"| {' | '.join(map(str, cells))} |")
     if by_length:
-        lines += ["", "Untrained, in fp32, beside full attention of the same length:", ""]
+        lines += [
+            "",
+            "Untrained, in fp32, beside full attention of the same length in one process, whose interval it is:",
+            "",
+        ]
         lines += ["| value | tokens | times as fast (95 %) |", "|---|--:|---|"]
         for row in by_length:
             lines.append(
