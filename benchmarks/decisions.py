@@ -2,7 +2,7 @@
 
 MiniLM on 4,000 sentences of SST-2: the teacher and a super-net as a short search makes them, then every value with the other
 decisions neutral, untrained and, where it changes the structure, shortly trained; attentions are timed on longer texts, too.
-About twelve minutes on two cores; let nothing else run.
+About fifteen minutes on two cores; let nothing else run.
 """
 
 from __future__ import annotations
