@@ -9,15 +9,19 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from autocompress import measure, scoring
+from autocompress.devices import Devices, Place
 from autocompress.measure import Drift, latency, noise, with_drift
-from autocompress.measurement import Interval, Latency
+from autocompress.measurement import Interval, Latency, Timed
 from autocompress.metrics import fast
+from autocompress.plan import Device
 from autocompress.runtimes import onnxruntime as runtime
+from autocompress.store import Store
 from tests.models import deployed, tiny_candidate
 
 
@@ -333,3 +337,18 @@ def test_a_reference_that_keeps_still_widens_nothing(tmp_path: Path) -> None:
     for milliseconds in (5.0, 5.02, 4.98, 5.01, 5.0):
         spread = still.note(milliseconds)
     assert 0 < spread < 0.02 and with_drift(told(8), spread) == told(8)
+
+
+def test_a_study_widens_by_what_its_own_teacher_took(tmp_path: Path) -> None:
+    """Measurements one after the other, on a device whose reference takes another time in each."""
+    shared = SimpleNamespace(tokenizer=range(30), lengths=lambda split: (), plan=SimpleNamespace(seed=0))
+    devices = Devices.__new__(Devices)  # without a teacher and data, which timing does not need
+    devices.shared, devices.store = shared, Store(tmp_path)  # type: ignore[assignment]  # as above
+    devices.references = {"onnxruntime": "0" * 64}
+    times = iter([5.0, 8.0, 5.0, 8.0, 5.0])
+    timed = lambda *_: Timed(latency=told(next(times)), memory_mb=None, start_ms=None, conditions={})  # noqa: E731
+    target: Any = SimpleNamespace(device=Device(tokens=8), cpu=lambda: "a CPU", time=timed)
+    found = [devices._time(Place(name=None, target=target), tmp_path, measure.QUICK) for _ in range(5)]
+    widths = [np.log(one.latency.speedup_interval.high / one.latency.speedup_interval.low) / 2 for one in found]
+    assert widths[:4] == pytest.approx([0.02] * 4)  # of so few nothing is known
+    assert widths[4] > 0.4 and "own latency moved by 26 %" in found[4].conditions["noise"]
