@@ -230,6 +230,16 @@ OPENING = {  # by runtime: the import, the lines that open the model, and the ca
         'model = openvino.Core().compile_model("model.onnx", "CPU", options)',
         "model({inputs})[0]",
     ),
+    "openvino_static": (
+        "import functools\nimport openvino",
+        'core, options = openvino.Core(), {{"INFERENCE_NUM_THREADS": {threads}}}\n\n'
+        "@functools.cache  # compiled when the first text of a length comes; pad texts, so that there are few\n"
+        "def compiled(tokens):\n"
+        '    model = core.read_model("model.onnx")\n'
+        "    model.reshape({{name: [1, tokens] for name in model.inputs}})\n"
+        '    return core.compile_model(model, "CPU", options)\n',
+        "compiled(len(encoded.ids))({inputs})[0]",
+    ),
     "torch": (
         "import torch",
         'torch.set_num_threads({threads})\nmodel = torch._inductor.aoti_load_package("model.pt2")',
@@ -280,7 +290,7 @@ def _usage(about: About, folder: Path) -> str:
         opening=opening.format(threads=threads),
         call=call.format(inputs="{name: np.array(value) for name, value in inputs.items()}"),
     )
-    package = "onnxruntime-gpu" if runtime == "onnxruntime_cuda" else runtime.removesuffix("_cuda")
+    package = "onnxruntime-gpu" if runtime == "onnxruntime_cuda" else runtime.partition("_")[0]
     return f"With {package}, numpy and tokenizers, in this folder:\n\n{usage}"
 
 

@@ -38,6 +38,7 @@ ROUNDING = {
     "onnxruntime": 1e-4,
     "onnxruntime_cuda": 5e-3,
     "openvino": 0.05,
+    "openvino_static": 0.05,
     "torch": 1e-4,
     "torch_cuda": 5e-3,
 }  # of logits that differ by about 1; OpenVINO computes in bf16 where it can
@@ -152,7 +153,8 @@ def test_an_audit_tells_what_ran_in_which_precision(runtime: ModuleType, artifac
         assert all(one.count >= 1 for one in found[bits])
     narrow = {bits: sum(one.count for one in ran if "8" in one.precision) for bits, ran in found.items()}
     assert narrow[8] >= 4 + narrow[32]  # matrices of a layer
-    matrices = {"MatMul", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "FullyConnected", "_int_mm_out"}
+    quantized = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "FullyConnectedQuantizedLegacy", "_int_mm_out"}
+    matrices = {"MatMul", "FullyConnected"} | quantized
     assert any(one.name in matrices and "8" in one.precision for one in found[8])
     assert not any(one.name in matrices and "8" in one.precision for one in found[32])
 
@@ -193,7 +195,7 @@ def test_ranges_are_of_what_the_matrices_multiply() -> None:
         [weight],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
-    assert weight_bits.activation_ranges(model, rows) == {"y": (0.0, 3.0)}
+    assert weight_bits.activation_ranges(model, rows) == {"y": 3.0}
     with pytest.raises(ValueError, match="some rows are needed"):
         weight_bits.activation_ranges(model, [])
 
@@ -209,6 +211,19 @@ def test_a_session_on_the_gpu_does_not_run_on_the_cpu_instead(tmp_path: Path) ->
         pytest.raises(AutocompressError, match="would run on the CPU; install onnxruntime-gpu"),
     ):
         cuda.open_session(folder, 1)
+
+
+@pytest.mark.parametrize("length", [1, 8, 9, 31, 32, 33, 64, 65, 100, 129, 512])
+def test_static_sizes_hold_a_text_with_little_padding(length: int) -> None:
+    static = registry.load("runtimes", "openvino_static")
+    size = static.size_of(length)
+    assert length <= size <= max(length + 7, 1.5 * length)
+    wide = static.padded(
+        {"input_ids": np.ones((2, length), np.int64), "attention_mask": np.ones((2, length), np.int64)}
+    )
+    assert {value.shape for value in wide.values()} == {(2, size)}
+    assert (wide["attention_mask"].sum(axis=1) == length).all()
+    assert len({static.size_of(shorter) for shorter in range(1, 513)}) <= static.KEPT
 
 
 def test_openvino_tells_nobody() -> None:

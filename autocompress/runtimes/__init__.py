@@ -24,7 +24,7 @@ from autocompress import registry
 from autocompress.measurement import Operator
 
 USUAL = "onnxruntime"  # of artifacts that do not say
-Ranges = Mapping[str, tuple[float, float]]  # tensor -> its lowest and highest value
+Ranges = Mapping[str, float]  # tensor -> its largest magnitude
 
 
 class Session(Protocol):

@@ -16,7 +16,7 @@ from autocompress.runtimes import Dialect, Unsayable
 
 Run = Callable[[bytes, Mapping[str, np.ndarray]], np.ndarray]  # a model's bytes and its inputs -> its output
 PROBE = {"input_ids": np.arange(8, dtype=np.int64)[None]}
-RANGES = {"rows": (-4.0, 4.0)}  # of the probe's activations
+RANGES = {"rows": 4.0}  # of the probe's activations
 DECISIONS = ("weight_bits", "embedding_bits")
 
 

@@ -41,12 +41,15 @@ def load() -> Any:
 
 
 class OpenvinoSession:
-    """A default `openvino.CompiledModel`."""
+    """A default `openvino.CompiledModel`; `shape`: of inputs of that size (batch, sequence) alone."""
 
-    def __init__(self, model: Path, threads: int, profile: bool = False) -> None:
+    def __init__(self, model: Path, threads: int, profile: bool = False, shape: tuple[int, ...] | None = None) -> None:
+        read = _core().read_model(str(model))
+        self.inputs = tuple(entry.get_any_name() for entry in read.inputs)
+        if shape is not None:
+            read.reshape({name: list(shape) for name in self.inputs})
         options = {"INFERENCE_NUM_THREADS": threads, **({"PERF_COUNT": True} if profile else {})}
-        self._compiled = _core().compile_model(str(model), "CPU", options)
-        self.inputs = tuple(entry.get_any_name() for entry in self._compiled.inputs)
+        self._compiled = _core().compile_model(read, "CPU", options)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
         """Logits (batch, labels)."""
@@ -64,7 +67,11 @@ def open_session(folder: Path, threads: int) -> OpenvinoSession:
 
 def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Operator]:
     """The operators of a forward pass, from the runtime's own counters; what it fused into others does not run."""
-    session = OpenvinoSession(folder / "model.onnx", threads, profile=True)
+    return audited(OpenvinoSession(folder / "model.onnx", threads, profile=True), feed)
+
+
+def audited(session: OpenvinoSession, feed: Mapping[str, np.ndarray]) -> list[Operator]:
+    """Likewise, of a session that was opened with a profile."""
     for _ in range(PASSES):
         session.run(feed)
     told = [one for one in session.counters() if str(one.status).endswith(".EXECUTED")]
