@@ -1,7 +1,8 @@
 """The best models of a study's runtimes side by side, in one interleaved run. `python -m benchmarks.runtimes STUDY.yaml`.
 
-On a searched study with one device for onnxruntime and one for OpenVINO: the fp32 teacher in onnxruntime, the same in OpenVINO,
-NNCF's int8 of the same teacher in OpenVINO (its defaults for transformers, 300 training rows), and for each device what
+On a searched study with one device for onnxruntime and one for OpenVINO (`openvino` or `openvino_static`, which opens NNCF's
+file, too): the fp32 teacher in onnxruntime, the same in OpenVINO, NNCF's int8 of the same teacher in OpenVINO (its defaults for
+transformers, 300 training rows), and for each device what
 `pick --max-drop 0.01 --prefer latency_ms` names there, and the fastest that was measured on test and lost at most one point
 (the best of several on those rows, and so lucky there). Needs the extra `benchmarks` (nncf); let nothing else run meanwhile.
 """
@@ -22,9 +23,12 @@ from autocompress.locating import locate
 from autocompress.measure.latency import block, block_calls, half_width, warm
 from autocompress.pipeline import Pipeline
 from autocompress.runtimes import runtime_of
+from autocompress.runtimes.openvino import OpenvinoSession
+from autocompress.runtimes.openvino_static import StaticSession
 from autocompress.scoring import score
 
 ROUNDS, BLOCK_SECONDS, NNCF_ROWS = 12, 0.3, 300
+ORT, VINO, NNCF = "teacher, fp32, onnxruntime", "teacher, fp32, openvino", "teacher, NNCF int8, openvino"
 DROP = 0.01
 
 
@@ -34,13 +38,14 @@ def main() -> None:
     parser.add_argument("study")
     located = locate(parser.parse_args().study, None)
     views = {name: located.view(name) for name in located.view().devices}
-    names = {view.plan["devices"][name]["runtime"]: name for name, view in views.items()}
+    runtimes = {view.plan["devices"][name]["runtime"]: name for name, view in views.items()}
+    names = {runtime.partition("_")[0]: name for runtime, name in runtimes.items()}
     plan = located.plan("this benchmark")
     life = Pipeline(plan, located.store(views[names["onnxruntime"]]))
     threads = plan.device.threads
     opened: dict[str, Any] = {}
     quality: dict[str, str] = {}
-    for runtime, name in names.items():
+    for runtime, name in sorted(names.items()):
         view = views[name]
         assert view.teacher is not None
         picked = pick(view.rows, {"max_drop": DROP}, "latency_ms", view.objectives, view.examples)
@@ -60,24 +65,31 @@ def main() -> None:
             opened[label] = runtime_of(folder).open_session(folder, threads)
             quality[label] = "" if row.test_drop is None else f"{100 * row.test_drop:.2f}"
     teacher = located.store(views[names["openvino"]]).artifact(views[names["openvino"]].teacher.sha256 or "")  # type: ignore[union-attr]
-    opened["teacher, NNCF int8, openvino"] = quantized_by_nncf(life, teacher, threads)
+    session = StaticSession if "openvino_static" in runtimes else OpenvinoSession
+    with tempfile.TemporaryDirectory() as place:
+        opened[NNCF] = session(quantized_by_nncf(life, teacher, Path(place)), threads)
+        quality[NNCF] = drop_of(opened, life)
+        tell(opened, quality, life)
+
+
+def drop_of(opened: Mapping[str, Any], life: Pipeline) -> str:
+    """Points that NNCF's int8 loses on test."""
     test = life.shared.tokens["test"].labels
     logits = {
         label: measure.logits_of(
             lambda feeds, label=label: np.concatenate([opened[label].run(feed) for feed in feeds]),  # type: ignore[misc]
             lambda rows: life.shared.arrays("test", rows),
             life.shared.lengths("test"),
-            plan.device.batch,
+            life.plan.device.batch,
         )
-        for label in ("teacher, fp32, openvino", "teacher, NNCF int8, openvino")
+        for label in (NNCF, VINO)
     }
-    found = score("test", *reversed(logits.values()), test, life.devices.metric, plan.seed)
-    quality["teacher, NNCF int8, openvino"] = f"{100 * found.drop:.2f}"
-    tell(opened, quality, life, plan.device)
+    return f"{100 * score('test', *logits.values(), test, life.devices.metric, life.plan.seed).drop:.2f}"
 
 
-def tell(opened: Mapping[str, Any], quality: Mapping[str, str], life: Pipeline, device: Any) -> None:
+def tell(opened: Mapping[str, Any], quality: Mapping[str, str], life: Pipeline) -> None:
     """Blocks of all of them in turn; each one's ratio to two of them, with intervals over the rounds."""
+    device = life.plan.device
     feeds = measure.latency_feeds(
         len(life.shared.tokenizer), device.batch, device.tokens, life.shared.lengths("validation"), 0
     )
@@ -91,17 +103,16 @@ def tell(opened: Mapping[str, Any], quality: Mapping[str, str], life: Pipeline, 
     print("| model | test drop, points | ms | × onnxruntime fp32 | × NNCF int8 |\n|:--|--:|--:|--:|--:|")
     for label, mine in times.items():
         ratios = []
-        for other in ("teacher, fp32, onnxruntime", "teacher, NNCF int8, openvino"):
+        for other in (ORT, NNCF):
             logs = np.log(times[other] / mine)
             middle, half = logs.mean(), half_width(list(logs))
             ratios.append(f"{np.exp(middle):.2f} ({np.exp(middle - half):.2f} to {np.exp(middle + half):.2f})")
         print(f"| {label} | {quality.get(label, '')} | {1e3 * np.median(mine):.3f} | {' | '.join(ratios)} |")
 
 
-def quantized_by_nncf(life: Pipeline, teacher: Path, threads: int) -> Any:
-    """A session of what NNCF makes of the teacher's fp32 file."""
-    openvino = registry.load("runtimes", "openvino")
-    package = openvino.load()
+def quantized_by_nncf(life: Pipeline, teacher: Path, folder: Path) -> Path:
+    """The file that NNCF makes of the teacher's fp32 file."""
+    package = registry.load("runtimes", "openvino").load()
     import nncf
 
     model = package.Core().read_model(str(teacher / "model.onnx"))
@@ -109,10 +120,8 @@ def quantized_by_nncf(life: Pipeline, teacher: Path, threads: int) -> Any:
     rows = [life.shared.arrays("train", np.array([row])) for row in range(NNCF_ROWS)]
     data = nncf.Dataset(rows, lambda row: {name: row[name] for name in inputs})
     small = nncf.quantize(model, data, model_type=nncf.ModelType.TRANSFORMER)
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "model.xml"
-        package.save_model(small, path)
-        return openvino.OpenvinoSession(path, threads)
+    package.save_model(small, folder / "model.xml")
+    return folder / "model.xml"
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Needs pydantic and PyYAML only, so that reading a study is instant.
 
 from __future__ import annotations
 
+from autocompress.plan.documents import value_at
 from autocompress.plan.parts import Scalar, seconds
 from autocompress.plan.paths import spaces
 from autocompress.plan.reading import read_as_begun, read_plan
@@ -59,4 +60,5 @@ __all__ = [
     "storage_of",
     "storage_url",
     "study_file",
+    "value_at",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ def parse(text: str, place: str) -> Any:
         raise UsageError(f"{place}: {where}{error.problem or 'not valid YAML'}{_hint(error, text)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
         raise UsageError(f"{place}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def value_at(values: Any, key_path: str) -> Any:
+    """The value at `key.path` in nested mappings; null where there is none, the whole for an empty path."""
+    for key in filter(None, key_path.split(".")):
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
 
 
 class _StrictLoader(yaml.SafeLoader):

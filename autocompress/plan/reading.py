@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from autocompress import registry
 from autocompress.errors import UsageError
-from autocompress.plan.documents import parse, read_mapping
+from autocompress.plan.documents import parse, read_mapping, value_at
 from autocompress.plan.paths import data_path, expand, hub_data_path, local_path, looks_local, model_path, read_space
 from autocompress.plan.schema import HubData, StudyPlan
 from autocompress.plan.storage import default_storage, storage_url
@@ -52,7 +52,7 @@ def read_as_begun(path: str | Path, stored: Mapping[str, Any], *, storage: str |
     written = read_mapping(path, "study file")
     for key_path in changed:
         parents, _, last = key_path.rpartition(".")
-        part, then = _part(written, parents, path, f"{BEGUN} {key_path}"), _at(stored, parents) or {}
+        part, then = _part(written, parents, path, f"{BEGUN} {key_path}"), value_at(stored, parents) or {}
         if last in then:
             part[last] = then[last]
         else:
@@ -79,7 +79,7 @@ def _read(
         resolved["storage"] = storage_url(storage, Path.cwd(), "--storage")
     plan = _validated(resolved, place)
     plan._file, plan._given = path.name, given
-    plan._written = {key_path: text for key_path in paths if isinstance(text := _at(written, key_path), str)}
+    plan._written = {key_path: text for key_path in paths if isinstance(text := value_at(written, key_path), str)}
     return plan
 
 
@@ -145,7 +145,7 @@ def _resolve_paths(
         paths.append(key_path)
     for key_path, device in plan.by_key_path.items():
         if device.ca is not None:
-            _at(values, key_path)["ca"] = local_path(str(device.ca), folder, place(f"{key_path}.ca"))
+            value_at(values, key_path)["ca"] = local_path(str(device.ca), folder, place(f"{key_path}.ca"))
     if plan.main_device is not None:
         values["device"] = values["devices"][plan.main_device]
     values["task"]["metric"] = _metric(plan.task.metric, folder, place("task.metric"), trust_remote_code)
@@ -181,10 +181,4 @@ def _space(space: str | dict[str, Any], folder: Path, place: Place) -> dict[str,
         if decision not in DECISIONS:
             where = place(f"space.{decision}") if isinstance(space, dict) else f"{place('space')} ({space})"
             raise UsageError(f"{where}: unknown decision {decision!r}{there_is(decision, DECISIONS)}")
-    return values
-
-
-def _at(values: Any, key_path: str) -> Any:
-    for key in filter(None, key_path.split(".")):
-        values = values.get(key) if isinstance(values, Mapping) else None
     return values

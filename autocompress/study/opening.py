@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from autocompress.errors import UsageError
-from autocompress.plan import StudyPlan
+from autocompress.plan import StudyPlan, value_at
 from autocompress.study.databases import parse_url, shown, sqlite_path
 from autocompress.study.optunas import DIRECTIONS, rewrite_constraints
 from autocompress.study.reader import find_study, read_rows
@@ -88,8 +88,8 @@ def _check(plan: StudyPlan, stored: Mapping[str, Any]) -> None:
     """UsageError, naming the key, where what must not change in a plan is not as it was stored."""
     if changed := plan.difference(stored):
         raise UsageError(
-            f"{plan.place(changed[0])}: {_at(_written(plan), changed[0])!r} here, but study {plan.study} was begun with"
-            f" {_at(stored, changed[0])!r}; put that back, or give the study another name"
+            f"{plan.place(changed[0])}: {value_at(_written(plan), changed[0])!r} here, but study {plan.study} was begun with"
+            f" {value_at(stored, changed[0])!r}; put that back, or give the study another name"
         )
 
 
@@ -110,9 +110,3 @@ def _folder(plan: StudyPlan) -> str | None:
     if path is None or plan.artifacts.path is None:
         return None
     return os.path.relpath(plan.artifacts.path, path.absolute().parent)
-
-
-def _at(values: Any, key_path: str) -> Any:
-    for key in key_path.split("."):
-        values = values.get(key) if isinstance(values, dict) else None
-    return values
