@@ -39,7 +39,7 @@ format: install  ## put the code into its form
 	$(PYTHON) -m ruff format .
 
 docs: install  ## the site, in docs/site
-	@$(PYTHON) -m mkdocs build -q -f docs/mkdocs.yml
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build -q -f docs/mkdocs.yml
 	@echo "docs/site/index.html"
 
 clean:  ## remove .venv and caches (not the studies)

@@ -81,6 +81,8 @@ class Program:
         AutocompressError where there is no C++ compiler.
         """
         self._module.graph.eliminate_dead_code()
+        if device == "cpu":
+            torch._inductor.cpu_vec_isa.pick_vec_isa()  # by trial compilations, which are kept for the next process: 12 s
         module = fx.GraphModule(self._module, self._module.graph).to(device)
         with _folder_for_code() as folder, torch.no_grad():
             exported = self._exported(module, device)

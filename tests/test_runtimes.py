@@ -260,7 +260,7 @@ def test_torch_runs_here_only(tmp_path: Path) -> None:
 def test_one_candidate_has_an_artifact_for_each_runtime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if registry.load("runtimes", "openvino").available() is None:
         pytest.skip("openvino is not installed here")
-    runtimes = {"plain": "onnxruntime", "vino": "openvino", "compiled": "torch"}
+    runtimes = {"plain": "onnxruntime", "vino": "openvino", "sized": "openvino_static", "compiled": "torch"}
     devices = {name: {"runtime": runtime, "tokens": 8} for name, runtime in runtimes.items()}
     space = {"depth": 1, "weight_bits": 8, "embedding_bits": [8]}
     file = tiny_study(tmp_path, space=space, budget={"trials": 1}, device={}, devices=devices)
@@ -284,7 +284,7 @@ def test_one_candidate_has_an_artifact_for_each_runtime(tmp_path: Path, capsys: 
         assert main(["measure", str(to), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["conditions"]["runtime"] == runtime
         card = (to / "README.md").read_text()
-        assert f"import {runtime}" in card
+        assert f"import {runtime.partition('_')[0]}" in card
         code = card.split("```python\n")[1].split("```")[0]
         subprocess.run([sys.executable, "-c", code], check=True, cwd=to, capture_output=True)
     capsys.readouterr()

@@ -24,7 +24,8 @@ from sqlalchemy import create_engine
 
 from autocompress.errors import AutocompressError, UsageError
 from autocompress.front import Reference, on_front, violations
-from autocompress.measurement import Outcome
+from autocompress.measure import with_drift
+from autocompress.measurement import Interval, Latency, Outcome
 from autocompress.recipe import DECISIONS, Recipe
 from autocompress.results import explained
 from autocompress.space import Space
@@ -180,6 +181,15 @@ def test_notes_stay_short(searched: Path) -> None:
     note = trial_note("long name " * 300, told, {})
     assert len(note) <= 2045
     assert "/ 'why' ‹b> / 'why'" in note
+
+
+def test_a_note_holds_all_that_was_noticed_of_noise(searched: Path) -> None:
+    ends = Interval(low=7.5, high=8.5)
+    found = Latency(p50_ms=1, p95_ms=1, reference_p50_ms=8, speedup=8, speedup_interval=ends, blocks=12)
+    noise = with_drift(replace(found, noise="12 of 12 pairs of blocks were disturbed, and left out"), 0.18).noise
+    assert noise is not None
+    told = Noted(trial_id=1, row=view(searched).rows[1], teacher=None, conditions={"noise": noise})
+    assert f"noise {noise}" in trial_note("toy", told, {})
 
 
 def test_a_shorter_note_replaces_a_longer_one(tmp_path: Path) -> None:

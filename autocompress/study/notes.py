@@ -33,6 +33,7 @@ STATED = (
 
 MOST_LABELS = 6  # in a note: those that lost most
 MOST_STAGES = 6  # likewise: those that took longest
+MOST_LETTERS = 240  # of a condition: the longest is what was noticed of noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ def trial_note(study: str, noted: Noted, constraints: Mapping[str, float | None]
     slowest = sorted(noted.stages.items(), key=lambda item: -item[1])[:MOST_STAGES]
     parts += [f"Time: {', '.join(f'{_inline(stage)} {seconds:.1f} s' for stage, seconds in slowest)}"] * bool(slowest)
     given = {name: noted.conditions[name] for name in STATED if noted.conditions.get(name) is not None}
-    stated = ", ".join(f"{name} {_inline(str(value))[:60]}" for name, value in given.items())
+    stated = ", ".join(f"{name} {_inline(str(value))[:MOST_LETTERS]}" for name, value in given.items())
     parts += [f"Conditions: {stated}"] * bool(stated)
     return "\n\n".join(parts)[:CHUNK]
 
