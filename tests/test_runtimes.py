@@ -32,7 +32,7 @@ from autocompress.study import read_study
 from autocompress.surgery import Candidate
 from autocompress.techniques import weight_bits
 from tests.models import tiny_batch, tiny_candidate
-from tests.tiny import tiny_study, tiny_tokenizer
+from tests.tiny import POSITIONS, tiny_study, tiny_tokenizer
 
 ROUNDING = {
     "onnxruntime": 1e-4,
@@ -224,6 +224,19 @@ def test_static_sizes_hold_a_text_with_little_padding(length: int) -> None:
     assert {value.shape for value in wide.values()} == {(2, size)}
     assert (wide["attention_mask"].sum(axis=1) == length).all()
     assert len({static.size_of(shorter) for shorter in range(1, 513)}) <= static.KEPT
+
+
+def test_a_text_is_not_padded_beyond_the_positions(artifacts: Callable[..., Path]) -> None:
+    static = registry.load("runtimes", "openvino_static")
+    if static.available() is None:
+        pytest.skip("openvino is not installed here")
+    feed = inputs(1, POSITIONS + 1)  # of the two more that the table holds
+    assert static.size_of(POSITIONS + 1) > POSITIONS + 2
+    found = static.open_session(artifacts(static, **SMALLER), 1).run(feed)
+    model = tiny_candidate(**SMALLER).model
+    with torch.no_grad():
+        expected = model(**{name: torch.from_numpy(array) for name, array in feed.items()}).logits.numpy()
+    np.testing.assert_allclose(found, expected, atol=ROUNDING["openvino_static"])
 
 
 def test_openvino_tells_nobody() -> None:
