@@ -1,0 +1,127 @@
+"""Studies and exports that an earlier version wrote stay readable, and a study goes on where it was left.
+
+`data/stored_studies.tar.gz` holds one database with two studies, their artifacts and stages, an exported folder, and
+`expected.json`: what `front`, `trials` and `pick` printed when it was written (schema 0005). Study `one_device` has complete,
+failed, duplicate, interrupted, waiting and running trials; `two_devices` was measured on two devices, with amounts of training
+that were fitted to its time budget.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autocompress import deploy, recovery, teacher
+from autocompress.pipeline import Pipeline
+from autocompress.plan import read_plan
+from autocompress.search import run_search
+from autocompress.store import Store
+from autocompress.study import StudyView, read_study
+from autocompress.verify import verify_folder
+from tests.conftest import run_cli
+from tests.test_search import Quiet
+
+ARCHIVE = Path(__file__).parent / "data" / "stored_studies.tar.gz"
+SHARED_STAGES = ("teacher", "importance", "targets", "supernet")
+FINISHED = ("complete", "stopped")
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A folder of its own with the studies in it."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+def view_of(folder: Path, study: str) -> StudyView:
+    return read_study(f"sqlite:///{folder / 'studies.db'}", study)
+
+
+def test_reading_commands_print_what_they_printed_when_the_study_was_made(stored: Path) -> None:
+    before = (stored / "studies.db").read_bytes()
+    for typed, expected in json.loads((stored / "expected.json").read_text()).items():
+        done = run_cli(*shlex.split(typed), "--json", cwd=stored, code=3 if expected.get("trial", 0) is None else 0)
+        assert json.loads(done.stdout) == expected, typed
+    assert (stored / "studies.db").read_bytes() == before  # reading changes nothing
+
+
+def test_an_exported_folder_verifies(stored: Path) -> None:
+    verdict = verify_folder(stored / "exported")
+    assert verdict.passed, verdict.problems
+    assert verdict.inputs > 0
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise AssertionError("trained again")
+
+
+@pytest.mark.parametrize("study", ["one_device", "two_devices"])
+def test_weights_of_finished_trials_are_loaded_and_not_trained_again(
+    stored: Path, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in (
+        (recovery, "distil"),
+        (recovery, "refit"),
+        (recovery, "train_supernet"),
+        (recovery, "teacher_targets"),
+        (teacher, "fine_tune"),
+    ):
+        monkeypatch.setattr(module, name, refuse)
+    plan, view = read_plan(stored / f"{study}.yaml"), view_of(stored, study)
+    if view.recovery is not None:
+        plan = plan.model_copy(update={"recovery": type(plan.recovery).model_validate(view.recovery)})
+    store = Store(stored / study / "artifacts")
+    pipeline = Pipeline(plan, store)
+    for row in view.rows:
+        if row.state != "complete" or row.trial == 0:
+            continue
+        candidate = pipeline.rebuild(row.recipe, row.rung, lambda stage, fraction: None)
+        assert (candidate.heads, candidate.neurons) == (row.heads, row.neurons)
+        assert row.sha256 is not None
+        rebuilt = stored / f"rebuilt-{row.trial}"
+        rebuilt.mkdir()
+        deploy.deploy(candidate, pipeline.shared.tokenizer, False, "onnxruntime", rebuilt)
+        with np.load(rebuilt / "check.npz") as now, np.load(store.artifact(row.sha256) / "check.npz") as then:
+            # int8 kernels round differently on other processors
+            tolerance = 1e-4 if row.recipe.weight_bits == 32 else 5e-2
+            np.testing.assert_allclose(now["logits_0"], then["logits_0"], atol=tolerance, err_msg=str(row.trial))
+
+
+def files_of(root: Path, kinds: tuple[str, ...]) -> set[tuple[str, int]]:
+    """Kind and inode of each file of some kinds of stages; what is linked under another key stays the same file."""
+    paths = [path for kind in kinds for path in (root / "stages" / kind).rglob("*") if path.is_file()]
+    return {
+        (path.relative_to(root / "stages").parts[0], path.stat().st_ino) for path in paths if path.suffix != ".json"
+    }
+
+
+def test_a_study_goes_on_without_repeating_a_trial_or_a_training(stored: Path) -> None:
+    root, before = stored / "one_device" / "artifacts", view_of(stored, "one_device")
+    made = files_of(root, SHARED_STAGES)
+    display = Quiet()
+    run_search(read_plan(stored / "one_device.yaml", ["budget.trials=11"]), display=display, offline=True)
+    after = view_of(stored, "one_device")
+    now = {row.trial: row for row in after.rows}
+    for row in before.rows:
+        if row.state in FINISHED:
+            assert (now[row.trial].recipe, now[row.trial].sha256, now[row.trial].quality) == (
+                row.recipe,
+                row.sha256,
+                row.quality,
+            )
+    waiting = {(row.recipe.key, row.rung) for row in before.rows if row.state == "running" or row.trial == 13}
+    new = [row for row in after.rows if row.trial > 15]
+    retried = {(row.recipe.key, row.rung) for row in after.rows if row.trial in (14, *(row.trial for row in new))}
+    assert waiting <= retried  # the running and the interrupted trial were tried again
+    assert all(row.state != "running" for row in after.rows)
+    done = [row for row in after.rows if row.state in FINISHED and "same candidate" not in (row.reason or "")]
+    assert len({(row.recipe.key, row.rung) for row in done}) == len(done)
+    assert files_of(root, SHARED_STAGES) == made
+    assert "fine-tuning the teacher" not in display.stages
