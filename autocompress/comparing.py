@@ -15,6 +15,7 @@ from autocompress.front import Comparison, mcnemar, ratio_interval
 from autocompress.locating import Located
 from autocompress.measurement import Result
 from autocompress.plan import StudyPlan
+from autocompress.study.details import read_artifacts
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,13 @@ def _logits(side: Side, display: Display) -> tuple[np.ndarray, Any, StudyPlan]:
     """Logits (rows, labels) on the test split, its rows, and the plan of the study."""
     from autocompress.materials import Clock
     from autocompress.pipeline import Pipeline
-    from autocompress.study import Study
 
     view = side.located.view()
     row, store = view.row(side.trial), side.located.store(view)
     check_trial(row, store)
     plan = side.located.plan("compare")
     life = Pipeline(plan, store)
-    artifacts = Study.open(plan, None).artifacts(side.trial)
+    artifacts = read_artifacts(side.located.url, side.located.name, side.trial)
     words = row.in_words()
     clock = Clock(lambda stage, done: display.stage(0, side.trial, words, stage, done))
     return life.devices.logits(artifacts, "test", clock), life.shared.data.test, plan

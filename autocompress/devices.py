@@ -15,6 +15,7 @@ from autocompress.materials import Clock, Materials
 from autocompress.measure import Effort
 from autocompress.measurement import Measurement, Quality, Timed
 from autocompress.runtimes import runtime_of
+from autocompress.stages import outputs_stage
 from autocompress.target import Target, drift_of, target_of
 
 Artifacts = Mapping[str, str]  # of one candidate: runtime -> sha256
@@ -174,8 +175,11 @@ class Devices:
     def _logits(self, place: Place, sha256: str, split: str, progress: Callable[[float], None]) -> np.ndarray:
         """Logits of an artifact on a split, kept: the rows that a score was taken on can be looked at again."""
         device, shared = place.target.device, self.shared
-        inputs = {"artifact": sha256, "data": shared.data.fingerprint, "split": split, "threads": device.threads,
-                  "batch": device.batch, "max_tokens": shared.plan.task.max_tokens, "cpu": place.target.cpu()}  # fmt: skip
+        where = {
+            "threads": device.threads, "batch": device.batch, "cpu": place.target.cpu(), "runtime": device.runtime,
+            "runtime_version": place.target.runtime_version(),
+        }  # fmt: skip
+        stage = outputs_stage(sha256, shared.data.fingerprint, split, where, shared.plan.task.max_tokens)
 
         def build(folder: Path) -> None:
             logits = measure.logits_of(
@@ -186,7 +190,7 @@ class Devices:
             )
             np.save(folder / "logits.npy", logits)
 
-        return np.asarray(np.load(self.store.stage("outputs", inputs, build) / "logits.npy"))
+        return np.asarray(np.load(self.store.stage(stage, build) / "logits.npy"))
 
 
 def _silently(fraction: float) -> None:

@@ -20,7 +20,8 @@ from autocompress.front import WORST
 from autocompress.locating import Located
 from autocompress.measurement import Result
 from autocompress.runtimes import name_of
-from autocompress.store import Store, digest, manifest
+from autocompress.stage import digest
+from autocompress.store import Store, manifest
 from autocompress.study.details import read_details
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,17 @@ from safetensors.torch import load_file, save_file
 
 from autocompress import importance, lease, recovery, registry, surgery, teacher
 from autocompress.augment import UNLABELLED, Specials, augment
-from autocompress.augment import VERSION as augmentation
 from autocompress.families import family_of
 from autocompress.forward import Forward
 from autocompress.model_config import read_config
 from autocompress.plan import StudyPlan
-from autocompress.recipe import AFTER_RECOVERY, DECISIONS
 from autocompress.space import Space, resolve_space
-from autocompress.store import Store, digest
+from autocompress.stage import Stage
+from autocompress.stages import Amounts, TrainedStages, importance_stage, targets_stage, teacher_stage
+from autocompress.store import Store
 from autocompress.training import ordered_batches
 
 CALIBRATION_STEPS = 10
-SUPERNET_SETTINGS = ("supernet_epochs", "supernet_learning_rate", "batch", "temperature", "label_weight")
 RANGE_ROWS = 128
 REFIT_ROWS, REFIT_TOKENS = 1500, 25_000  # at most; more cost seconds and memory, and fit no better
 Say = Callable[[str, float], None]  # stage, fraction done
@@ -98,18 +97,15 @@ class Materials:
         )
 
     @cached_property
-    def teacher_inputs(self) -> dict[str, Any]:
+    def teacher_stage(self) -> Stage:
         """What the teacher is made from: the key of all that follows."""
+        return teacher_stage(self.plan, teacher.model_fingerprint(self.plan.teacher.model), self.data.fingerprint)
+
+    @property
+    def stages(self) -> TrainedStages:
+        """What all that follows from the teacher is made from, by the settings of this moment."""
         plan = self.plan
-        tuned = plan.teacher.fine_tune
-        return {
-            "version": teacher.VERSION,
-            "model": teacher.model_fingerprint(plan.teacher.model),
-            "fine_tune": tuned.model_dump() if tuned else None,
-            "data": self.data.fingerprint,
-            "max_tokens": plan.task.max_tokens,
-            "seed": plan.seed if tuned else None,
-        }
+        return TrainedStages(self.teacher_stage.key, plan.recovery, plan.engine, plan.seed, self.space.choices)
 
     def lengths(self, split: str) -> list[int]:
         """Tokens of each row of a split."""
@@ -145,11 +141,9 @@ class Materials:
             if tuned is None:
                 self.teacher = teacher.load_teacher(self.plan.teacher.model, names, False, self.plan.seed, self.offline)
             else:
-                there = self.store.has_stage("teacher", self.teacher_inputs)
+                there = self.store.has_stage(self.teacher_stage)
                 with clock.stage("loading the teacher" if there else "fine-tuning the teacher") as progress:
-                    folder = self.store.stage(
-                        "teacher", self.teacher_inputs, lambda place: self._fine_tune(place, progress)
-                    )
+                    folder = self.store.stage(self.teacher_stage, lambda place: self._fine_tune(place, progress))
                 self.teacher = teacher.load_teacher(str(folder), names, False, self.plan.seed, offline=True)
             self.family = family_of(self.teacher.config.model_type)
         return self.teacher
@@ -168,7 +162,9 @@ class Materials:
     def importance(self, clock: Clock) -> surgery.Importance:
         """What heads, neurons and layers are worth, on 512 training rows."""
         with clock.stage("importance"):
-            folder = self.store.stage("importance", self._from_teacher(importance.VERSION), self._measure_importance)
+            folder = self.store.stage(
+                importance_stage(self.teacher_stage.key, self.plan.seed), self._measure_importance
+            )
         return importance.load(folder / "importance.npz")
 
     @property
@@ -196,9 +192,8 @@ class Materials:
     def targets(self, clock: Clock) -> recovery.Targets:
         """The teacher's outputs on the training rows."""
         with clock.stage("teacher outputs") as progress:
-            folder = self.store.stage(
-                "targets", self.lesson_inputs, lambda place: self._compute_targets(place, progress)
-            )
+            stage = targets_stage(self.teacher_stage.key, self.plan.recovery.copies, self.plan.seed)
+            folder = self.store.stage(stage, lambda place: self._compute_targets(place, progress))
         return recovery.Targets(np.load(folder / "logits.npy"), np.load(folder / "hidden.npy", mmap_mode="r"))
 
     def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
@@ -213,9 +208,7 @@ class Materials:
             model, worth, targets = self.teacher_model(clock), self.importance(clock), self.targets(clock)
             with clock.stage("super-net") as progress:
                 folder = self.store.stage(
-                    "supernet",
-                    self.supernet_inputs,
-                    lambda place: self._train_supernet(worth, targets, place, progress),
+                    self.stages.supernet, lambda place: self._train_supernet(worth, targets, place, progress)
                 )
             self._supernet = copy.deepcopy(model)
             self._supernet.load_state_dict(load_file(folder / "model.safetensors"))
@@ -275,20 +268,19 @@ class Materials:
         layers = len(self.family.layers(self.teacher))
         return resolve_space(self.plan.space, layers, {}, self.plan.place("space"))
 
-    @property
-    def supernet_inputs(self) -> dict[str, Any]:
-        """What the super-net is made from."""
-        structures = {name: self.space.choices[name] for name in DECISIONS if name not in AFTER_RECOVERY}
-        settings = self.plan.recovery.model_dump(include=set(SUPERNET_SETTINGS))
-        return self.lesson_inputs | {"structures": structures, "recovery": settings}
-
     def trained_supernet(self) -> dict[str, float]:
         """The amounts of the longest training of this very super-net that is there already, by an earlier study, say."""
-        mine, mine_amounts = _without_amounts(self.supernet_inputs)
-        fixed = {name: mine_amounts[name] for name in mine_amounts if name in self.plan.given_recovery}
-        known = [_without_amounts(inputs) for inputs in self.store.stages("supernet")]
-        amounts = [own for others, own in known if digest(others) == digest(mine) and fixed.items() <= own.items()]
-        return max(amounts, key=lambda own: own["supernet_epochs"], default={})
+        recovery, stages = self.plan.recovery, self.stages
+        fixed = {
+            name: getattr(recovery, name) for name in ("copies", "supernet_epochs") if name in self.plan.given_recovery
+        }
+        known = [
+            (key, Amounts(inputs["copies"], inputs["recovery"]["supernet_epochs"]))
+            for key, inputs in self.store.stages("supernet").items()
+        ]
+        own = [asdict(amounts) for key, amounts in known if stages.with_amounts(amounts).supernet.key == key]
+        fitting = [amounts for amounts in own if fixed.items() <= amounts.items()]
+        return max(fitting, key=lambda amounts: amounts["supernet_epochs"], default={})
 
     def _train_supernet(
         self,
@@ -315,19 +307,3 @@ class Materials:
             )
         weights = {name: tensor.contiguous() for name, tensor in net.restored().state_dict().items()}
         save_file(weights, folder / "model.safetensors")
-
-    @property
-    def lesson_inputs(self) -> dict[str, Any]:
-        """What a candidate's recovery depends on besides its own recipe: the key of the teacher's outputs."""
-        copies = {"copies": self.plan.recovery.copies, "augment": augmentation, "seed": self.plan.seed}
-        return self._from_teacher(recovery.VERSION) | copies
-
-    def _from_teacher(self, version: int) -> dict[str, Any]:
-        return {"teacher": digest(self.teacher_inputs), "version": version}
-
-
-def _without_amounts(supernet_inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
-    """What a super-net is made from, and how much of it."""
-    inputs, recovery = dict(supernet_inputs), dict(supernet_inputs["recovery"])
-    amounts = {"copies": inputs.pop("copies"), "supernet_epochs": recovery.pop("supernet_epochs")}
-    return inputs | {"recovery": recovery}, amounts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autocompress import deploy, lease, measure, recovery, surgery
+from autocompress.adoption import adopt_stages
 from autocompress.devices import Artifacts, Devices
-from autocompress.errors import TrialStopped
+from autocompress.errors import AutocompressError, TrialStopped
 from autocompress.jobs import Bar, Settled
 from autocompress.latency_table import Shape
 from autocompress.materials import Clock, Materials, Say
@@ -24,6 +25,7 @@ from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.recipe import AFTER_RECOVERY, Recipe
 from autocompress.runtimes import runtime_of
 from autocompress.store import Store
+from autocompress.study.details import read_conditions_of_artifacts
 from autocompress.target import BRIEFLY
 
 REFIT_SHARE = 0.1  # of a recovery's time, for its progress display
@@ -34,6 +36,7 @@ class Pipeline:
 
     def __init__(self, plan: StudyPlan, store: Store, offline: bool = True) -> None:
         self.plan, self.store = plan, store
+        adopt_stages(store, plan.seed, _conditions(plan))
         self.shared = Materials(plan, store, offline)
         self.devices = Devices(self.shared)
 
@@ -175,23 +178,9 @@ class Pipeline:
             trained = True
 
         with clock.stage("recovery") as progress:
-            folder = self.store.stage("recovered", self._recovery_inputs(candidate.recipe, rung), train)
+            folder = self.store.stage(self.shared.stages.weights(candidate.recipe, rung), train)
         candidate.model.load_state_dict(load_file(folder / "model.safetensors"))
         return trained
-
-    def _recovery_inputs(self, recipe: Recipe, rung: int) -> dict[str, Any]:
-        """All that the weights at a rung depend on."""
-        plan = self.plan
-        return {
-            **self.shared.lesson_inputs,
-            "structure": recipe.structure().as_dict(),
-            "recovery": plan.recovery.model_dump(),
-            "engine": {"refit": plan.engine.refit, "rungs": plan.engine.rungs},
-            "supernet": self.shared.supernet_inputs if plan.engine.supernet else None,
-            "seed": plan.seed,
-            "rung": rung,
-            "bits": None if plan.engine.reuse else [recipe.weight_bits, recipe.embedding_bits],
-        }
 
     def _is_first(self, rung: int) -> bool:
         """Whether a rung starts from what all candidates share, and not from the weights of the rung below."""
@@ -297,6 +286,14 @@ class Pipeline:
             state="complete", measurement=measurement, elsewhere=elsewhere,
             sha256=artifacts[self.plan.device.runtime], seconds=seconds, stages=clock.seconds, facts=known,
         )  # fmt: skip
+
+
+def _conditions(plan: StudyPlan) -> Mapping[str, Any]:
+    """Under which conditions the study's artifacts were measured; nothing where the study is not begun."""
+    try:
+        return read_conditions_of_artifacts(plan.storage, plan.study)
+    except AutocompressError:
+        return {}
 
 
 def _predict_price(candidate: surgery.Candidate, bar: Bar) -> None:

@@ -39,8 +39,9 @@ class Recipe:
 
     @cached_property
     def key(self) -> str:
-        """sha256 of the canonical JSON: equal recipes, equal keys."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+        """sha256 of the canonical JSON of the decisions that are not neutral: a new decision changes no key of before."""
+        taken = {name: value for name, value in self.as_dict().items() if value != NEUTRAL[name]}
+        return hashlib.sha256(json.dumps(taken, sort_keys=True).encode()).hexdigest()
 
     def structure(self) -> Recipe:
         """The part that recovery trains: one recovery serves every bit-width."""

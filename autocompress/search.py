@@ -28,6 +28,7 @@ from autocompress.space import Space, resolve_space
 from autocompress.store import Store
 from autocompress.study import Asked, Study, read_study
 from autocompress.study.details import read_details
+from autocompress.study.reader import stored_plan
 from autocompress.target import BRIEFLY, target_of
 from autocompress.workers import Worker
 
@@ -258,6 +259,7 @@ class Search:
 
 def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> Ending:
     """Run or continue a study to the end of its budget. Everything that can be wrong is checked before any work."""
+    plan = plan.as_stored(stored_plan(plan.storage, plan.study))
     space, data, lost = prepare(plan, offline)
     study = Study.open(plan, space)
     if lost is not None and study.teacher() is None:

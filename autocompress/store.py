@@ -16,12 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from autocompress.stage import Stage, digest
+
 INPUTS = "inputs.json"  # in a stage's folder
-
-
-def digest(value: Any) -> str:
-    """sha256 of the canonical JSON of plain values: the key of a stage."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+FORMAT = 2  # of INPUTS; without the entry `format` it was written before keys were composed
 
 
 def file_sha256(path: Path) -> str:
@@ -57,26 +55,39 @@ class Store:
             _move(folder, self.artifact(sha256))
         return sha256
 
-    def stage(self, kind: str, inputs: Any, build: Callable[[Path], None]) -> Path:
-        """Folder of a stage's result for these inputs; `build` fills it where it is not there yet.
+    def stage(self, stage: Stage, build: Callable[[Path], None]) -> Path:
+        """Folder of a stage's result; `build` fills it where it is not there yet.
 
         A second process that wants the same result meanwhile waits for the first. What it was made from stands beside it.
         """
-        place = _place(self.root, kind, inputs)
+        place = _place(self.root, stage)
         if not place.is_dir():
-            with self._locked(f"{kind}-{place.name}"):
+            with self._locked(f"{stage.kind}-{stage.key}"):
                 if not place.is_dir():
                     with _staging(self.root) as folder:
-                        if not self._linked(kind, inputs, folder):
+                        if not self._linked(stage, folder):
                             build(folder)
-                            (folder / INPUTS).write_text(json.dumps(inputs, default=str), encoding="utf-8")
+                            write_inputs(stage, folder)
                         _move(folder, place)
         os.utime(place)  # last use, for `shrink`
         return place
 
-    def has_stage(self, kind: str, inputs: Any) -> bool:
+    def has_stage(self, stage: Stage) -> bool:
         """Whether a stage's result is there, or with another study."""
-        return any(_place(root, kind, inputs).is_dir() for root in (self.root, *self._others))
+        return any(_place(root, stage).is_dir() for root in (self.root, *self._others))
+
+    def adopt(self, source: Path, stage: Stage) -> bool:
+        """Link the result in the folder `source` under the key of `stage`; false where that is there already."""
+        place = _place(self.root, stage)
+        if place.is_dir():
+            return False
+        with _staging(self.root) as folder:
+            shutil.copytree(source, folder, copy_function=_link, dirs_exist_ok=True)
+            (folder / INPUTS).unlink()  # a link to that of the source
+            write_inputs(stage, folder)
+            shutil.copystat(source, folder)
+            _move(folder, place)
+        return True
 
     def find(self, kind: str, **known: Any) -> Path | None:
         """A result of that kind which was made from these inputs, among others; null where there is none."""
@@ -86,16 +97,16 @@ class Store:
                 return file.parent
         return None
 
-    def stages(self, kind: str) -> list[Any]:
-        """What the results of a kind were made from, those of other studies included."""
-        files = [file for root in (self.root, *self._others) for file in root.glob(f"stages/{kind}/*/{INPUTS}")]
-        return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    def stages(self, kind: str) -> dict[str, Any]:
+        """What the results of a kind were made from, by their keys; those of other studies included."""
+        files = [file for root in (*self._others, self.root) for file in root.glob(f"stages/{kind}/*/{INPUTS}")]
+        return {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
-    def _linked(self, kind: str, inputs: Any, folder: Path) -> bool:
+    def _linked(self, stage: Stage, folder: Path) -> bool:
         """Fill a folder with links to another study's result, where one has it: the disk holds it once."""
         for root in self._others:
             try:
-                shutil.copytree(_place(root, kind, inputs), folder, copy_function=_link, dirs_exist_ok=True)
+                shutil.copytree(_place(root, stage), folder, copy_function=_link, dirs_exist_ok=True)
             except OSError:  # it has none, or is just being removed
                 shutil.rmtree(folder)
                 folder.mkdir()
@@ -148,8 +159,14 @@ def beside(root: Path) -> list[Path]:
     return sorted(other for other in root.parent.parent.glob(f"*/{root.name}") if other != root)
 
 
-def _place(root: Path, kind: str, inputs: Any) -> Path:
-    return root / "stages" / kind / digest(inputs)
+def write_inputs(stage: Stage, folder: Path) -> None:
+    """Write beside a result what it was made from."""
+    text = json.dumps({"format": FORMAT, **stage.inputs}, default=str)
+    (folder / INPUTS).write_text(text, encoding="utf-8")
+
+
+def _place(root: Path, stage: Stage) -> Path:
+    return root / "stages" / stage.kind / stage.key
 
 
 def _link(source: str, target: str) -> None:
@@ -187,4 +204,6 @@ def _move(folder: Path, place: Path) -> None:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes on the disk; a file that has several names counts in equal parts under each."""
+    found = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    return sum(one.st_size // one.st_nlink for one in found)

@@ -15,6 +15,8 @@ from autocompress import registry
 from autocompress.families import family_of
 from autocompress.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
 
+VERSION = 1
+
 
 @dataclass(frozen=True)
 class Importance:

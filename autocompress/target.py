@@ -46,6 +46,9 @@ class Target(Protocol):
     def cpu(self) -> str:
         """The processor's name."""
 
+    def runtime_version(self) -> str:
+        """The version of the runtime there: another one may round otherwise."""
+
     def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, fresh: bool) -> Timed:
         """Latency in blocks that alternate with the reference's; folders of two artifacts. `fresh`: and what a fresh
         process takes."""
@@ -97,6 +100,9 @@ class Here:
 
     def cpu(self) -> str:
         return measure.cpu_name()
+
+    def runtime_version(self) -> str:
+        return str(self.runtime.available())
 
     def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, fresh: bool) -> Timed:
         device = self.device
@@ -187,6 +193,9 @@ class There:
 
     def cpu(self) -> str:
         return str(self.fingerprint["cpu"])
+
+    def runtime_version(self) -> str:
+        return str(self.fingerprint["runtimes"][self.device.runtime])
 
     def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, fresh: bool) -> Timed:
         beside = None if reference is None else reference / "model.onnx"

@@ -14,7 +14,8 @@ import numpy as np
 
 from autocompress.errors import UsageError
 from autocompress.runtimes import name_of, runtime_of
-from autocompress.store import digest, manifest
+from autocompress.stage import digest
+from autocompress.store import manifest
 
 SUMS = "SHA256SUMS"
 MEASURED = "measurement.json"

@@ -35,9 +35,11 @@ def pages() -> dict[str, str]:
 
 
 def commands() -> dict[str, Any]:
-    """Name -> click command."""
+    """Name (of a command in a group: `GROUP NAME`) -> click command."""
     found: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
-    return found
+    groups = {name: group.commands for name, group in found.items() if hasattr(group, "commands")}
+    inner = {f"{group} {name}": command for group, commands in groups.items() for name, command in commands.items()}
+    return {name: command for name, command in found.items() if name not in groups} | inner
 
 
 COMMON = {

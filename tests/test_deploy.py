@@ -13,7 +13,8 @@ import torch
 from autocompress import graph as graphs
 from autocompress.deploy import export_graph
 from autocompress.runtimes import onnxruntime as runtime
-from autocompress.store import digest, manifest
+from autocompress.stage import digest
+from autocompress.store import manifest
 from autocompress.surgery import Candidate
 from autocompress.techniques import embedding_bits, weight_bits
 from autocompress.techniques._blocks import dequantize_blocks, quantize_blocks

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "autocompress"
 
 # Lowest first. A room (a module or a package) may import rooms of the floors below its own, and nothing beside or above.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "lifeline", "numbers", "compressed"),
+    ("errors", "lifeline", "numbers", "compressed", "stage"),
     ("registry", "recipe"),
     ("measurement", "program"),
     ("model_config", "attentions", "plan", "runtimes", "metrics", "augment", "graph"),
@@ -20,6 +20,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tasks", "forward", "training", "jobs", "display", "figures"),
     ("surgery", "teacher", "measure", "scoring"),  # the stages do not know each other …
     ("techniques", "importance", "recovery", "deploy", "verify", "agent"),  # … but all speak of a surgery's Candidate
+    ("stages",),
+    ("adoption",),
     ("study", "materials", "loading", "target"),
     ("devices",),
     ("pipeline", "budget", "locating", "card", "returns", "bench", "doctor"),
@@ -28,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("groundwork", "finals"),
     ("search",),
     ("terminal", "export", "dashboard", "draft"),
-    ("comparing", "reproducing", "report"),
+    ("comparing", "reproducing", "report", "upgrading"),
     ("results",),
     ("cli",),
     ("__main__",),

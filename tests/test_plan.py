@@ -458,3 +458,19 @@ def test_reading_a_plan_imports_nothing_heavy(study: Path) -> None:
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_packaged_space_means_on_resuming_what_it_meant_then(study: Path) -> None:
+    then = {"space": {"depth": [1, 2]}}
+    study.write_text(STUDY.replace("{depth: [1, all]}", "encoder"))
+    named = read_plan(study)
+    assert named.as_stored(then).space == then["space"]
+    assert named.as_stored(then).identity()["space"] == then["space"]
+    assert named.as_stored(None).space == named.space
+    study.write_text(STUDY)
+    assert read_plan(study).as_stored(then).space == {
+        "depth": [1, "all"]
+    }  # an edit is refused when the study is opened
+    (study.parent / "encoder.yaml").write_text("depth: [2]\n")
+    study.write_text(STUDY.replace("{depth: [1, all]}", "encoder"))
+    assert read_plan(study).as_stored(then).space == {"depth": [2]}

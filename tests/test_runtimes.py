@@ -27,6 +27,7 @@ from autocompress.recipe import AFTER_RECOVERY, NEUTRAL
 from autocompress.runtimes import name_of, runtime_of
 from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
+from autocompress.stage import Stage
 from autocompress.store import Store
 from autocompress.study import read_study
 from autocompress.surgery import Candidate
@@ -72,7 +73,9 @@ def artifacts(together: Store) -> Callable[..., Path]:
         def build(folder: Path) -> None:
             deployed(tiny_candidate(**decisions), runtime, folder / "a")
 
-        return together.stage("deployed", [short_name(runtime), decisions], build) / "a"
+        return (
+            together.stage(Stage("deployed", 1, {"runtime": short_name(runtime), "decisions": decisions}), build) / "a"
+        )
 
     return artifact
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.store import Store, beside, digest, manifest
+from autocompress.stage import Stage, digest
+from autocompress.store import Store, beside, manifest
 
 
 def test_an_artifact_is_known_by_its_content_and_kept_once(tmp_path: Path) -> None:
@@ -30,38 +31,39 @@ def test_a_stage_is_built_once_for_equal_inputs(tmp_path: Path) -> None:
         calls.append(1)
         write(folder, "x", "1")
 
-    first = store.stage("teacher", {"a": 1, "b": 2}, build)
-    assert store.stage("teacher", {"b": 2, "a": 1}, build) == first
-    assert store.stage("teacher", {"a": 1, "b": 3}, build) != first
+    first = store.stage(Stage("teacher", 1, {"a": 1, "b": 2}), build)
+    assert store.stage(Stage("teacher", 1, {"b": 2, "a": 1}), build) == first
+    assert store.stage(Stage("teacher", 1, {"a": 1, "b": 3}), build) != first
     assert len(calls) == 2
-    assert store.has_stage("teacher", {"a": 1, "b": 2})
+    assert store.has_stage(Stage("teacher", 1, {"a": 1, "b": 2}))
 
 
 def test_what_another_study_made_is_linked_and_outlives_it(tmp_path: Path) -> None:
     theirs = Store(tmp_path / "first" / "artifacts")
-    made = theirs.stage("supernet", {"a": 1}, lambda folder: write(folder, "x", "weights"))
+    made = theirs.stage(Stage("supernet", 1, {"a": 1}), lambda folder: write(folder, "x", "weights"))
     root = tmp_path / "second" / "artifacts"
     mine = Store(root, beside(root))
-    assert mine.has_stage("supernet", {"a": 1}) and not mine.has_stage("supernet", {"a": 2})
-    assert mine.stages("supernet") == [{"a": 1}]
+    assert mine.has_stage(Stage("supernet", 1, {"a": 1})) and not mine.has_stage(Stage("supernet", 1, {"a": 2}))
+    assert mine.stages("supernet") == {made.name: {"format": 2, "version": 1, "a": 1}}
 
     def never(folder: Path) -> None:
         raise AssertionError("it is there already")
 
-    linked = mine.stage("supernet", {"a": 1}, never)
+    linked = mine.stage(Stage("supernet", 1, {"a": 1}), never)
     assert linked.is_relative_to(root) and (linked / "x").samefile(made / "x")
     shutil.rmtree(theirs.root)
     assert (linked / "x").read_text() == "weights"
-    built = mine.stage("supernet", {"a": 2}, lambda folder: write(folder, "x", "others"))
+    built = mine.stage(Stage("supernet", 1, {"a": 2}), lambda folder: write(folder, "x", "others"))
     assert (built / "x").read_text() == "others"
 
 
 def test_two_processes_that_want_the_same_stage_build_it_once(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from autocompress.store import Store\n"
+        "import sys, time; from pathlib import Path\n"
+        "from autocompress.stage import Stage; from autocompress.store import Store\n"
         "def build(folder):\n"
         "    time.sleep(0.5); (folder / 'x').write_text(sys.argv[2]); print('built', flush=True)\n"
-        "print(Store(Path(sys.argv[1])).stage('targets', 1, build) / 'x')"
+        "print(Store(Path(sys.argv[1])).stage(Stage('targets', 1), build) / 'x')"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     both = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in ("one", "two")]
@@ -77,8 +79,8 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError):
-        store.stage("recovered", 1, build)
-    assert not store.has_stage("recovered", 1)
+        store.stage(Stage("recovered", 1), build)
+    assert not store.has_stage(Stage("recovered", 1))
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != ".locks"] == []
 
 

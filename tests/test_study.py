@@ -687,7 +687,7 @@ def test_a_supervisor_that_lost_its_lease_cannot_write(tmp_path: Path, monkeypat
     with sleepy.lease():
         sleepy.record_teacher(teacher_outcome())
         asked = sleepy.ask()
-        monkeypatch.setattr(lease_module, "_alive", lambda *_: False)  # its beat has been missing for long
+        monkeypatch.setattr(lease_module, "is_alive", lambda *_: False)  # its beat has been missing for long
         with other.lease():
             with pytest.raises(AutocompressError, match="taken it over"):
                 sleepy.tell(asked.number, asked.recipe, outcome_of(asked.recipe))
@@ -697,11 +697,11 @@ def test_a_supervisor_that_lost_its_lease_cannot_write(tmp_path: Path, monkeypat
 
 def test_a_lease_from_elsewhere_ends_with_its_beat() -> None:
     elsewhere = {"boot": "another machine", "pid": 1, "started": 0.0}
-    assert lease_module._alive(elsewhere, beat=100.0, now=119.0)
-    assert not lease_module._alive(elsewhere, beat=100.0, now=121.0)
+    assert lease_module.is_alive(elsewhere, beat=100.0, now=119.0)
+    assert not lease_module.is_alive(elsewhere, beat=100.0, now=121.0)
     here = lease_module.this_process()
-    assert lease_module._alive(here, beat=100.0, now=101.0)
-    assert not lease_module._alive({**here, "started": 0.0}, beat=100.0, now=101.0)  # its number was given away again
+    assert lease_module.is_alive(here, beat=100.0, now=101.0)
+    assert not lease_module.is_alive({**here, "started": 0.0}, beat=100.0, now=101.0)  # its number was given away again
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------

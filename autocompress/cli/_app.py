@@ -9,3 +9,5 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+storage_app = typer.Typer(help="Look after study databases.", no_args_is_help=True)
+app.add_typer(storage_app, name="storage")

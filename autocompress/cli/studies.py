@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from autocompress import options as opt
-from autocompress.cli._app import app
+from autocompress.cli._app import app, storage_app
 from autocompress.errors import UsageError
 from autocompress.terminal import INTERRUPTED, Terminal, command, command_line
 
@@ -287,6 +287,23 @@ def clean(
         cleaning.carry_out()
     document = {"removed": yes, "studies": [cleaning.as_json() for cleaning in cleanings]}
     terminal.result(document, *show.cleaning_sentences(cleanings, yes))
+
+
+@command(storage_app)
+def upgrade(terminal: Terminal, study: opt.MaybeStudy = None, storage: opt.Storage = None) -> None:
+    """Upgrade a database that an earlier version wrote; an SQLite file is backed up beside itself first."""
+    from autocompress.locating import locate_storage
+    from autocompress.upgrading import upgrade_storage
+
+    url, _ = locate_storage(study, storage)
+    done = upgrade_storage(url)
+    if done.before == done.after:
+        told = f"{done.storage} is up to date (schema {done.after})"
+    else:
+        backup = f"; the backup is {done.backup}" if done.backup else ""
+        told = f"{done.storage} was upgraded from schema {done.before} to {done.after}{backup}"
+    results = "result" if done.adopted == 1 else "results"
+    terminal.result(done.as_json(), told, f"{done.adopted} cached {results} of earlier versions linked under new keys")
 
 
 def _names_trial(text: str) -> bool:

@@ -110,6 +110,13 @@ def read_space(name: str, folder: Path, place: str) -> dict[str, Any]:
     raise UsageError(f"{place}: unknown space {name!r}{there_is(name, _space_names())}")
 
 
+def is_packaged(name: str, folder: Path) -> bool:
+    """Whether the name of a space stands for a packaged one, and for no file of the user's."""
+    own = (folder / f"{name}.yaml", Path("search_spaces") / f"{name}.yaml")
+    packaged = spaces().get(name)
+    return packaged is not None and not any(path.is_file() and not path.samefile(packaged) for path in own)
+
+
 def _space_names() -> list[str]:
     return sorted({*spaces(), *(path.stem for path in Path("search_spaces").glob("*.yaml"))})
 

@@ -11,7 +11,16 @@ from pydantic import ValidationError
 from autocompress import registry
 from autocompress.errors import UsageError
 from autocompress.plan.documents import parse, read_mapping, value_at
-from autocompress.plan.paths import data_path, expand, hub_data_path, local_path, looks_local, model_path, read_space
+from autocompress.plan.paths import (
+    data_path,
+    expand,
+    hub_data_path,
+    is_packaged,
+    local_path,
+    looks_local,
+    model_path,
+    read_space,
+)
 from autocompress.plan.schema import HubData, StudyPlan
 from autocompress.plan.storage import default_storage, storage_url
 from autocompress.plan.wording import sentence, there_is
@@ -79,6 +88,9 @@ def _read(
         resolved["storage"] = storage_url(storage, Path.cwd(), "--storage")
     plan = _validated(resolved, place)
     plan._file, plan._given = path.name, given
+    plan._named_space = isinstance(values.get("space", "encoder"), str) and is_packaged(
+        str(values.get("space") or "encoder"), path.absolute().parent
+    )
     plan._written = {key_path: text for key_path in paths if isinstance(text := value_at(written, key_path), str)}
     return plan
 

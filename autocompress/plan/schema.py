@@ -272,6 +272,7 @@ class StudyPlan(Part):
     _file: str = PrivateAttr("study file")  # its name, for messages
     _given: frozenset[str] = PrivateAttr(frozenset())  # keys of `recovery` that the study file sets
     _written: dict[str, str] = PrivateAttr(default_factory=dict)  # key path -> a path as it stands in the file
+    _named_space: bool = PrivateAttr(False)  # whether the file names a space that travels with the package
 
     @model_validator(mode="before")
     @classmethod
@@ -308,6 +309,12 @@ class StudyPlan(Part):
     def given_recovery(self) -> frozenset[str]:
         """The keys of `recovery` that the study file sets: they are never fitted to the budget."""
         return self._given
+
+    def as_stored(self, stored: Mapping[str, Any] | None) -> StudyPlan:
+        """The plan with which a study goes on: a packaged space is what its name meant when the study was begun."""
+        if not self._named_space or stored is None or not isinstance(stored.get("space"), dict):
+            return self
+        return self.model_copy(update={"space": stored["space"]})
 
     @property
     def by_key_path(self) -> dict[str, Device]:

@@ -13,10 +13,7 @@ from autocompress.recovery.distillation import (
 from autocompress.recovery.refit import refit
 from autocompress.recovery.supernet import SuperNet, train_supernet
 
-VERSION = 2
-
 __all__ = [
-    "VERSION",
     "SuperNet",
     "Targets",
     "distil",

@@ -16,6 +16,8 @@ from autocompress.plan import Recovery
 from autocompress.surgery import Candidate
 from autocompress.training import Progress, autocast, backward, fit, ordered_batches
 
+VERSION = 2  # of trained weights; raised, too, when the training loop gives others
+TARGETS_VERSION = 2
 Batch = Callable[[np.ndarray], dict[str, Tensor]]  # row numbers -> input_ids, attention_mask, labels (, token_type_ids)
 
 

@@ -20,6 +20,7 @@ from autocompress.recovery.distillation import taught_layers
 from autocompress.surgery import Candidate
 from autocompress.training import Progress, autocast
 
+VERSION = 2
 RIDGE = 1e-3  # of the mean square of the inputs: pulls the fit towards the weights it starts from
 
 

@@ -28,6 +28,7 @@ from autocompress.recovery.distillation import Batch, Targets, distillation_loss
 from autocompress.surgery import Importance, build_candidate, keep_heads, keep_neurons
 from autocompress.training import Progress, autocast, fit
 
+VERSION = 2
 DRAWN = 2  # sub-nets a step besides the smallest
 
 

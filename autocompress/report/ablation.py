@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autocompress import registry
 from autocompress.crew import Crew, catching, hired
 from autocompress.display import Display
 from autocompress.errors import AutocompressError
@@ -15,9 +16,9 @@ from autocompress.jobs import Job, Settled
 from autocompress.locating import Located
 from autocompress.measurement import Measurement
 from autocompress.recipe import NEUTRAL, Recipe
+from autocompress.stage import Stage
 from autocompress.store import Store
-from autocompress.study import Study
-from autocompress.study.details import read_details
+from autocompress.study.details import read_artifacts, read_details
 
 VERSION = 2
 
@@ -48,18 +49,35 @@ def ablate(
     if not taken(row.recipe, layers):
         return ()
     further = device if device in plan.others else None
-    inputs = {"version": VERSION, "recipe": row.recipe.as_dict(), "teacher": teacher.sha256, "recovery": view.recovery,
-              "device": further}  # fmt: skip
+    stage = ablation_stage(row.recipe, teacher.sha256, view.recovery, further)
 
     def build(folder: Path) -> None:
         with hired(plan.model_copy(update={"workers": 1}), display, offline) as crew, catching(crew.interrupt):
-            study = Study.open(plan, None)
-            crew.settle(Settled(study.artifacts(0), study.fitted_recovery()))
+            recovery = None if view.recovery is None else type(plan.recovery).model_validate(view.recovery)
+            crew.settle(Settled(read_artifacts(located.url, located.name, 0), recovery))
             shares = [asdict(share) for share in _shares(_Bench(crew, trial, further), row.recipe, layers)]
         (folder / "shares.json").write_text(json.dumps(shares), encoding="utf-8")
 
-    folder = Store(store.root).stage("ablation", inputs, build)
+    folder = Store(store.root).stage(stage, build)
     return tuple(Share(**values) for values in json.loads((folder / "shares.json").read_text(encoding="utf-8")))
+
+
+def ablation_stage(
+    recipe: Recipe, teacher: str | None, recovery: Mapping[str, Any] | None, device: str | None
+) -> Stage:
+    """What the shares of a recipe depend on; `teacher`: the sha256 of its artifact, whose content stands for all before it."""
+    from autocompress import deploy, importance, surgery
+    from autocompress.recovery import distillation, supernet
+    from autocompress.recovery.refit import VERSION as LEAST_SQUARES_VERSION
+
+    decisions = {name: value for name, value in recipe.as_dict().items() if value != NEUTRAL[name]}
+    versions = {
+        "importance": importance.VERSION, "structure": surgery.VERSION, "supernet": supernet.VERSION,
+        "least_squares": LEAST_SQUARES_VERSION, "recovered": distillation.VERSION, "artifact": deploy.VERSION,
+        **{name: registry.load("techniques", name).VERSION for name in decisions},
+    }  # fmt: skip
+    settings = {"recipe": decisions, "recovery": recovery, "device": device, "versions": versions}
+    return Stage("ablation", VERSION, settings, {"teacher": teacher or ""})
 
 
 def taken(recipe: Recipe, layers: int) -> list[str]:

@@ -115,7 +115,7 @@ def _data(plan: StudyPlan, view: StudyView) -> Any:
 def _kept(store: Store, sha256: str | None, details: Details) -> np.ndarray | None:
     """Logits (rows, labels) of an artifact on the test split, from the device of `details`, where the store still has them."""
     told = details.outcome.measurement.conditions if details.outcome.measurement else {}
-    where = {name: told[name] for name in ("cpu", "threads", "batch") if name in told}
+    where = {name: told[name] for name in ("cpu", "threads", "batch", "runtime_version") if name in told}
     folder = store.find("outputs", artifact=sha256, split="test", **where)
     return None if folder is None else np.asarray(np.load(folder / "logits.npy"))
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from autocompress.errors import UsageError
 from autocompress.measurement import Outcome, Quality
 from autocompress.study.databases import reading_engine
-from autocompress.study.reader import device_names, elsewhere_of, ends_of, find_study, own_measurement
+from autocompress.study.reader import device_names, elsewhere_of, ends_of, find_study, own_measurement, read_study
 from autocompress.study.records import outcome_of, quality_of
 from autocompress.study.schema import ArtifactRow, CandidateRow, ElsewhereRow, MeasurementRow, Seen
 
@@ -58,6 +59,41 @@ def read_ends(url: str, name: str) -> dict[int, float]:
     with Session(engine) as session:
         study = find_study(session, name)
         found = ends_of(session, study.id) if study else {}
+    engine.dispose()
+    return found
+
+
+def read_artifacts(url: str, name: str, trial: int) -> dict[str, str]:
+    """What a trial runs as: the sha256 of its artifact for each runtime of the study's devices."""
+    outcome, plan = read_details(url, name, trial).outcome, read_study(url, name).plan
+    if outcome.sha256 is None:
+        return {}
+    found = {plan["device"]["runtime"]: outcome.sha256}
+    for device, seen in outcome.elsewhere.items():
+        found[plan["devices"][device]["runtime"]] = seen.sha256 or outcome.sha256
+    return found
+
+
+def read_conditions_of_artifacts(url: str, name: str) -> dict[str, list[dict[str, Any]]]:
+    """For the sha256 of each artifact of a study the conditions that it was measured under, on all devices."""
+    engine = reading_engine(url)
+    found: dict[str, list[dict[str, Any]]] = {}
+    with Session(engine) as session:
+        study = find_study(session, name)
+        for table in (MeasurementRow, ElsewhereRow):
+            sha256 = (
+                ArtifactRow.sha256
+                if table is MeasurementRow
+                else func.coalesce(ElsewhereRow.sha256, ArtifactRow.sha256)
+            )
+            query = (
+                select(sha256, table.conditions)
+                .join(CandidateRow, CandidateRow.id == table.candidate_id)
+                .join(ArtifactRow, ArtifactRow.candidate_id == CandidateRow.id)
+                .where(CandidateRow.ac_study_id == (study.id if study else None), table.split == "validation")
+            )
+            for artifact, conditions in session.execute(query):
+                found.setdefault(artifact, []).append(dict(conditions or {}))
     engine.dispose()
     return found
 

@@ -41,7 +41,7 @@ class Lease:
         now = time.time()
         with Session(self._engine) as session, session.begin():
             study = session.scalars(select(StudyRow).where(StudyRow.id == self._id).with_for_update()).one()
-            if study.owner is not None and _alive(study.owner_process or {}, study.beat or 0.0, now):
+            if study.owner is not None and is_alive(study.owner_process or {}, study.beat or 0.0, now):
                 raise AutocompressError(_held(self._name, study))
             self._owner, self._end = uuid.uuid4().hex, threading.Event()
             study.owner, study.owner_process = self._owner, this_process()
@@ -80,7 +80,7 @@ def this_process() -> dict[str, Any]:
     return {"boot": _boot(), "pid": os.getpid(), "started": psutil.Process().create_time()}
 
 
-def _alive(process: dict[str, Any], beat: float, now: float) -> bool:
+def is_alive(process: dict[str, Any], beat: float, now: float) -> bool:
     """Whether a lease is to be respected."""
     if process.get("boot") == _boot() and not _exists(int(process["pid"]), float(process["started"])):
         return False

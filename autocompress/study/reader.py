@@ -87,6 +87,14 @@ def studies(url: str) -> list[str]:
         return _names(session)
 
 
+def stored_plan(url: str, name: str) -> dict[str, Any] | None:
+    """The plan that a study was begun with; null where it is not begun, or there is no database yet."""
+    try:
+        return read_study(url, name).plan
+    except UsageError:
+        return None
+
+
 def artifact_folders(url: str) -> list[Path]:
     """Where the studies of a database keep their models; those that are on this machine."""
     with _reading(reading_engine(url), url) as session:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from autocompress import attentions
 from autocompress.surgery import Candidate, Importance
 
+VERSION = 1
+
 
 def apply(candidate: Candidate, value: str, importance: Importance) -> None:
     """Let every layer attend by the variant `value`, a file in autocompress/attentions/."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from autocompress.surgery import Candidate, Importance
 
+VERSION = 1
+
 
 def apply(candidate: Candidate, value: int, importance: Importance) -> None:
     """Write the window into the model's config, where the attention reads it."""

@@ -6,6 +6,8 @@ from torch import nn
 
 from autocompress.surgery import Candidate, Importance
 
+VERSION = 1
+
 
 def apply(candidate: Candidate, value: int, importance: Importance) -> None:
     """Keep `value` layers: those that the measured order of removal gives up last, in their own order."""

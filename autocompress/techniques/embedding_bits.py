@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from autocompress.program import Program
 
+VERSION = 1
 VALUES = (32, 8, 4)
 BLOCK = 128  # values of a row that share one scale; blocks of 32 would make a 4-bit table a fifth larger
 FEWEST_ROWS = 16  # the two rows of a token-type table are not worth an operator

@@ -7,6 +7,8 @@ import numpy as np
 from autocompress.surgery import Candidate, Importance, keep_heads
 from autocompress.techniques._rank import keep_best
 
+VERSION = 1
+
 
 def apply(candidate: Candidate, value: float, importance: Importance) -> None:
     """Remove the fraction `value` of the kept layers' heads, ranked over the whole model; each layer keeps one."""

@@ -14,6 +14,7 @@ from autocompress.graph import Graph, Node
 from autocompress.runtimes import USUAL_DIALECT, Dialect, Ranges, Unsayable
 from autocompress.techniques._blocks import quantize_blocks
 
+VERSION = 1
 VALUES = (32, 16, 8, 4, 2)
 BLOCK = 128  # weights that share one scale, at 4 bits
 BLOCK_2_BITS = 32  # four levels need finer scales

@@ -1,0 +1,98 @@
+"""Results that were cached before keys were composed are linked under the key that they have now, instead of being made again.
+
+Their `inputs.json` says what they were made from. Code whose version did not stand in a key then counts as today's.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from autocompress import augment
+from autocompress.plan import Engine, Recovery
+from autocompress.recipe import Recipe
+from autocompress.recovery import distillation
+from autocompress.stage import Stage
+from autocompress.stages import TrainedStages, importance_stage, outputs_stage
+from autocompress.store import INPUTS, Store
+
+Conditions = Mapping[str, Sequence[Mapping[str, Any]]]  # artifact -> the conditions that it was measured under
+WHERE = ("threads", "batch", "cpu")  # what an output's old inputs and a measurement's conditions both name
+log = logging.getLogger(__name__)
+
+
+def adopt_stages(store: Store, seed: int, conditions: Conditions) -> int:
+    """Link every result of `store` that has a key of old under its present one; how many there were.
+
+    `seed` is the study's. `conditions` tell with which version of a runtime an artifact's outputs were computed; where they do
+    not, the outputs are left to be computed again. The folders of old stay until the cache is cleaned.
+    """
+    adopted = 0
+    for file in sorted(store.root.glob(f"stages/*/*/{INPUTS}")):
+        inputs = json.loads(file.read_text(encoding="utf-8"))
+        kind = file.parent.parent.name
+        if not isinstance(inputs, dict) or "format" in inputs or kind not in KEYS:
+            continue
+        stage = KEYS[kind](inputs, seed, conditions)
+        if stage is not None and stage.key != file.parent.name and store.adopt(file.parent, stage):
+            log.info("%s %s is found under its new key %s", kind, file.parent.name[:12], stage.key[:12])
+            adopted += 1
+    return adopted
+
+
+def _importance(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
+    stage = importance_stage(inputs["teacher"], seed)
+    return stage if inputs["version"] == stage.version else None
+
+
+def _targets(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
+    if (inputs["version"], inputs["augment"]) != (distillation.TARGETS_VERSION, augment.VERSION):
+        return None
+    return _trained(inputs, {"copies": inputs["copies"]}, {}, {}).targets
+
+
+def _supernet(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
+    if (inputs["version"], inputs["augment"]) != (distillation.VERSION, augment.VERSION):
+        return None
+    recovery = {**inputs["recovery"], "copies": inputs["copies"]}
+    return _trained(inputs, recovery, {}, inputs["structures"]).supernet
+
+
+def _recovered(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
+    if (inputs["version"], inputs["augment"]) != (distillation.VERSION, augment.VERSION):
+        return None
+    net, bits = inputs["supernet"], inputs["bits"]
+    engine = {**inputs["engine"], "supernet": net is not None, "reuse": bits is None}
+    recipe = Recipe.from_dict(inputs["structure"])
+    if bits is not None:
+        recipe = replace(recipe, weight_bits=bits[0], embedding_bits=bits[1])
+    trained = _trained(inputs, inputs["recovery"], engine, net["structures"] if net else {})
+    return trained.weights(recipe, inputs["rung"])
+
+
+def _outputs(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
+    where = {name: inputs[name] for name in WHERE}
+    for told in conditions.get(inputs["artifact"], ()):
+        if all(told.get(name) == value for name, value in where.items()) and told.get("runtime_version"):
+            device = {**where, "runtime": told["runtime"], "runtime_version": told["runtime_version"]}
+            return outputs_stage(inputs["artifact"], inputs["data"], inputs["split"], device, inputs["max_tokens"])
+    return None
+
+
+KEYS: Mapping[str, Callable[[Mapping[str, Any], int, Conditions], Stage | None]] = {
+    "importance": _importance,
+    "targets": _targets,
+    "supernet": _supernet,
+    "recovered": _recovered,
+    "outputs": _outputs,
+}
+
+
+def _trained(
+    inputs: Mapping[str, Any], recovery: Mapping[str, Any], engine: Mapping[str, Any], domains: Mapping[str, Any]
+) -> TrainedStages:
+    """The stages of a teacher under the settings of then."""
+    return TrainedStages(inputs["teacher"], Recovery(**recovery), Engine(**engine), inputs["seed"], domains)

@@ -1,0 +1,134 @@
+"""What each cached result of a study is made from. The versions stand beside the code that they are versions of.
+
+teacher ─┬─► importance ─► structure ─┬──────────────────► recovered (at a rung; made from the rung below, too)
+         └─► distillation_set ─► targets ─► supernet ─────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autocompress import augment, importance, registry, surgery, teacher
+from autocompress.plan import Engine, Recovery, StudyPlan
+from autocompress.recipe import AFTER_RECOVERY, NEUTRAL, Recipe, Scalar
+from autocompress.recovery import distillation, supernet
+from autocompress.recovery.refit import VERSION as LEAST_SQUARES_VERSION
+from autocompress.stage import Stage, upstream
+
+OUTPUTS_VERSION = 1  # of cached logits
+SUPERNET_SETTINGS = ("supernet_epochs", "supernet_learning_rate", "batch", "temperature", "label_weight")
+Domains = Mapping[str, Sequence[Scalar]]  # decision -> the values that it may take
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much a super-net was trained."""
+
+    copies: int
+    supernet_epochs: float
+
+
+@dataclass(frozen=True)
+class TrainedStages:
+    """The stages between a teacher and the weights of a candidate, given the key of the teacher's stage."""
+
+    teacher: str
+    recovery: Recovery
+    engine: Engine
+    seed: int
+    domains: Domains
+
+    @property
+    def importance(self) -> Stage:
+        """The ranking of heads, neurons and layers."""
+        return importance_stage(self.teacher, self.seed)
+
+    @property
+    def targets(self) -> Stage:
+        """The teacher's outputs on the distillation set."""
+        return targets_stage(self.teacher, self.recovery.copies, self.seed)
+
+    @property
+    def supernet(self) -> Stage:
+        """The weights of the super-net."""
+        settings = self.recovery.model_dump(include=set(SUPERNET_SETTINGS))
+        values = [technique_stage(name, list(choices)) for name, choices in free_structures(self.domains).items()]
+        return Stage(
+            "supernet",
+            supernet.VERSION,
+            {"recovery": settings, "copies": self.recovery.copies, "seed": self.seed},
+            upstream(self.targets, self.importance, *values),
+        )
+
+    def weights(self, recipe: Recipe, rung: int) -> Stage:
+        """The weights of a candidate, trained as far as a rung."""
+        first = rung == 0 or not self.engine.rungs
+        bits = None if self.engine.reuse else [recipe.weight_bits, recipe.embedding_bits]
+        settings = {
+            "recovery": self.recovery.model_dump(), "engine": {"rungs": self.engine.rungs}, "seed": self.seed,
+            "rung": rung, "bits": bits,
+        }  # fmt: skip
+        structure = structure_stage(self.importance, recipe)
+        fitted = Stage("least_squares", LEAST_SQUARES_VERSION, {"seed": self.seed}) if self.engine.refit else None
+        lower = None if first else self.weights(recipe, rung - 1)
+        net = self.supernet if self.engine.supernet else None
+        return Stage("recovered", distillation.VERSION, settings, upstream(structure, self.targets, net, fitted, lower))
+
+    def with_amounts(self, amounts: Amounts) -> TrainedStages:
+        """The same with a super-net that was trained for other amounts."""
+        update = {"copies": amounts.copies, "supernet_epochs": amounts.supernet_epochs}
+        recovery = self.recovery.model_copy(update=update)
+        return TrainedStages(self.teacher, recovery, self.engine, self.seed, self.domains)
+
+
+def teacher_stage(plan: StudyPlan, model: Mapping[str, str], data: str) -> Stage:
+    """The fine-tuned teacher; `model`: sha256 of each of its files, `data`: the fingerprint of the rows."""
+    tuned = plan.teacher.fine_tune
+    settings = {
+        "model": dict(model), "fine_tune": tuned.model_dump() if tuned else None, "data": data,
+        "max_tokens": plan.task.max_tokens, "seed": plan.seed if tuned else None,
+    }  # fmt: skip
+    return Stage("teacher", teacher.VERSION, settings)
+
+
+def importance_stage(teacher_key: str, seed: int) -> Stage:
+    """The ranking of a teacher's heads, neurons and layers; the seed draws the calibration rows."""
+    return Stage("importance", importance.VERSION, {"seed": seed}, {"teacher": teacher_key})
+
+
+def targets_stage(teacher_key: str, copies: int, seed: int) -> Stage:
+    """A teacher's outputs on its training rows, further texts, and varied copies of both."""
+    rows = Stage("distillation_set", augment.VERSION, {"copies": copies, "seed": seed}, {"teacher": teacher_key})
+    return Stage("targets", distillation.TARGETS_VERSION, made_from=upstream(rows))
+
+
+def structure_stage(ranking: Stage, recipe: Recipe) -> Stage:
+    """Which layers, heads and neurons a recipe keeps, and how they attend."""
+    decisions = [
+        technique_stage(name, value)
+        for name, value in recipe.as_dict().items()
+        if name not in AFTER_RECOVERY and value != NEUTRAL[name]
+    ]
+    return Stage("structure", surgery.VERSION, made_from=upstream(ranking, *decisions))
+
+
+def technique_stage(name: str, value: Any) -> Stage:
+    """One decision: its value (or values), and the version of the technique that applies it."""
+    return Stage(name, registry.load("techniques", name).VERSION, {"value": value})
+
+
+def outputs_stage(artifact: str, data: str, split: str, device: Mapping[str, Any], max_tokens: int) -> Stage:
+    """An artifact's outputs on a split; `device`: threads, batch, cpu, runtime and runtime_version."""
+    settings = {"artifact": artifact, "data": data, "split": split, "max_tokens": max_tokens, **device}
+    return Stage("outputs", OUTPUTS_VERSION, settings)
+
+
+def free_structures(domains: Domains) -> dict[str, Sequence[Scalar]]:
+    """The domains of structural decisions, without those that are pinned to neutral: a new decision changes no key."""
+    return {
+        name: choices
+        for name, choices in domains.items()
+        if name not in AFTER_RECOVERY and list(choices) != [NEUTRAL[name]]
+    }

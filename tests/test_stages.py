@@ -1,0 +1,160 @@
+"""Keys of cached results: each is composed of its own settings, its version, and the keys of what it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from autocompress import augment, deploy, importance, registry, stages, surgery, teacher
+from autocompress.plan import Engine, Recovery, read_plan
+from autocompress.recipe import NEUTRAL, Recipe
+from autocompress.recovery import distillation, supernet
+from autocompress.report.ablation import ablation_stage
+from autocompress.stage import Stage, upstream
+from autocompress.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage
+from tests.tiny import tiny_study
+
+DOMAINS = {"depth": (1, 2), "attention": ("full",), "head_sparsity": (0.0, 0.5), "ffn_sparsity": (0.5,)}
+RECIPE = Recipe(depth=2, attention="local", attention_window=4, head_sparsity=0.5, ffn_sparsity=0.5, weight_bits=8)
+
+
+def technique(name: str) -> ModuleType:
+    return registry.load("techniques", name)
+
+
+def trained(teacher_key: str = "t", **changes: object) -> TrainedStages:
+    return TrainedStages(teacher_key, Recovery(), Engine(**changes), 0, DOMAINS)  # type: ignore[arg-type]  # its fields
+
+
+def weights() -> str:
+    return trained().weights(RECIPE, 2).key
+
+
+def supernet_key() -> str:
+    return trained().supernet.key
+
+
+def ablation() -> str:
+    return ablation_stage(RECIPE, "0" * 64, None, None).key
+
+
+UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
+    "importance": (lambda: trained().importance.key, [(importance, "VERSION")]),
+    "targets": (lambda: trained().targets.key, [(distillation, "TARGETS_VERSION"), (augment, "VERSION")]),
+    "supernet": (
+        supernet_key,
+        [
+            (supernet, "VERSION"),
+            (importance, "VERSION"),
+            (distillation, "TARGETS_VERSION"),
+            (augment, "VERSION"),
+            (technique("head_sparsity"), "VERSION"),
+            (technique("depth"), "VERSION"),
+        ],
+    ),
+    "structure": (
+        lambda: structure_stage(trained().importance, RECIPE).key,
+        [(surgery, "VERSION"), (importance, "VERSION"), (technique("attention"), "VERSION")],
+    ),
+    "recovered": (
+        weights,
+        [
+            (distillation, "VERSION"),
+            (distillation, "TARGETS_VERSION"),
+            (augment, "VERSION"),
+            (importance, "VERSION"),
+            (surgery, "VERSION"),
+            (supernet, "VERSION"),
+            (stages, "LEAST_SQUARES_VERSION"),
+            (technique("attention_window"), "VERSION"),
+            (technique("ffn_sparsity"), "VERSION"),
+        ],
+    ),
+    "outputs": (lambda: outputs_stage("a", "d", "test", {}, 32).key, [(stages, "OUTPUTS_VERSION")]),
+    "ablation": (
+        ablation,
+        [(deploy, "VERSION"), (importance, "VERSION"), (supernet, "VERSION"), (technique("weight_bits"), "VERSION")],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UPSTREAM)
+def test_raising_an_upstream_version_changes_the_key(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    key_of, versions = UPSTREAM[kind]
+    keys = {key_of()}
+    for module, name in versions:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, getattr(module, name) + 1)
+            keys.add(key_of())
+    assert len(keys) == 1 + len(versions)
+    assert key_of() in keys
+
+
+def test_teacher_key_follows_its_version_and_reaches_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = read_plan(tiny_study(tmp_path))
+    before = teacher_stage(plan, {"model.safetensors": "1"}, "rows")
+    monkeypatch.setattr(teacher, "VERSION", teacher.VERSION + 1)
+    after = teacher_stage(plan, {"model.safetensors": "1"}, "rows")
+    assert before.key != after.key
+    for one, other in zip(*(_downstream(stage.key) for stage in (before, after)), strict=True):
+        assert one != other
+
+
+def _downstream(teacher_key: str) -> list[str]:
+    every = trained(teacher_key)
+    return [every.importance.key, every.targets.key, every.supernet.key, every.weights(RECIPE, 0).key]
+
+
+def test_another_ranking_with_equal_counts_does_not_load_weights_of_other_heads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = trained().weights(RECIPE, 1).key, trained().supernet.key
+    monkeypatch.setattr(importance, "VERSION", importance.VERSION + 1)
+    after = trained().weights(RECIPE, 1).key, trained().supernet.key
+    assert before[0] != after[0] and before[1] != after[1]
+
+
+def test_outputs_depend_on_the_version_of_their_runtime() -> None:
+    device = {"threads": 1, "batch": 1, "cpu": "x", "runtime": "onnxruntime", "runtime_version": "1.31"}
+    keys = {
+        outputs_stage("a", "d", "test", {**device, "runtime_version": version}, 32).key for version in ("1.31", "1.32")
+    }
+    assert len(keys) == 2
+
+
+def test_weights_at_a_rung_depend_on_those_below() -> None:
+    lower = trained().weights(RECIPE, 1)
+    assert trained().weights(RECIPE, 2).made_from["recovered"] == lower.key
+    assert "recovered" not in trained(rungs=False).weights(RECIPE, 2).made_from
+    assert "supernet" not in trained(supernet=False).weights(RECIPE, 0).made_from
+
+
+def test_one_training_serves_every_bit_width_only_with_reuse() -> None:
+    other = Recipe(**{**RECIPE.as_dict(), "weight_bits": 4})  # type: ignore[arg-type]  # its fields
+    assert trained().weights(RECIPE, 2).key == trained().weights(other, 2).key
+    assert trained(reuse=False).weights(RECIPE, 2).key != trained(reuse=False).weights(other, 2).key
+
+
+def test_a_decision_pinned_to_neutral_changes_no_key_of_the_super_net() -> None:
+    with_more = TrainedStages("t", Recovery(), Engine(), 0, {**DOMAINS, "attention_window": (None,)})
+    assert with_more.supernet.key == trained().supernet.key
+
+
+def test_recipe_key_leaves_out_what_is_neutral() -> None:
+    assert Recipe(depth=2).key == Recipe(depth=2, **{k: v for k, v in NEUTRAL.items() if k != "depth"}).key  # type: ignore[arg-type]
+    # sha256 of {"depth": 2, "head_sparsity": 0.5}: what any later decision, absent here, must leave as it is
+    assert Recipe(depth=2, head_sparsity=0.5).key == "a6f992a412a1658c29e2c1de80c22dd9142ec1d14737ea6c98ff0187a1da1201"
+
+
+def test_settings_and_upstream_stages_cannot_hide_each_other() -> None:
+    below = Stage("teacher", 1, {"a": 1})
+    assert upstream(below, None) == {"teacher": below.key}
+    with pytest.raises(ValueError, match="teacher"):
+        Stage("targets", 1, {"teacher": 1}, upstream(below))
+    with pytest.raises(ValueError, match="version"):
+        Stage("targets", 1, {"version": 1})
