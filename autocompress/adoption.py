@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from autocompress import augment
+from autocompress.core.recipe import Recipe
+from autocompress.core.stage import Stage
 from autocompress.plan import Engine, Recovery
-from autocompress.recipe import Recipe
 from autocompress.recovery import distillation
-from autocompress.stage import Stage
 from autocompress.stages import TrainedStages, importance_stage, outputs_stage
 from autocompress.store import INPUTS, Store
 

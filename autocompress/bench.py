@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import measure
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 from autocompress.plan import Device
 from autocompress.runtimes import name_of, runtime_of
 from autocompress.target import Say, target_of

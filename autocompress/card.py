@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import __version__
-from autocompress.measurement import Measurement, Quality, Result, operators_in_words
+from autocompress.core.measurement import Measurement, Quality, Result, operators_in_words
 from autocompress.runtimes import name_of
 from autocompress.study import StudyView
 from autocompress.study.details import Details

@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import event
 from sqlalchemy.pool import NullPool
 
-from autocompress.errors import AutocompressError, UsageError
+from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.store import Store
 from autocompress.study.databases import connect_read_only, parse_url, sqlite_path
 from autocompress.study.reader import artifact_folders, studies

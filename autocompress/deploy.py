@@ -16,11 +16,11 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from autocompress import registry
+from autocompress.core import registry
+from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
 from autocompress.forward import Forward, attention_of
 from autocompress.graph import tidy
 from autocompress.program import Program
-from autocompress.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
 from autocompress.runtimes import USUAL_DIALECT, Dialect
 from autocompress.surgery import Candidate
 

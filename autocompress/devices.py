@@ -10,10 +10,10 @@ from typing import TypeVar
 import numpy as np
 
 from autocompress import lease, measure, metrics, scoring
-from autocompress.errors import DeviceLost
+from autocompress.core.errors import DeviceLost
+from autocompress.core.measurement import Measurement, Quality, Timed
 from autocompress.materials import Clock, Materials
 from autocompress.measure import Effort
-from autocompress.measurement import Measurement, Quality, Timed
 from autocompress.runtimes import runtime_of
 from autocompress.stages import outputs_stage
 from autocompress.target import Target, drift_of, target_of

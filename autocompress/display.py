@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from autocompress.measurement import Outcome, Result
-from autocompress.recipe import Recipe
+from autocompress.core.measurement import Outcome, Result
+from autocompress.core.recipe import Recipe
 
 
 class Display(Protocol):

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.core.errors import UsageError
 from autocompress.data.files import SPLIT_WORDS, Reader, column_names
-from autocompress.errors import UsageError
 from autocompress.model_config import ModelConfig, read_config
 from autocompress.plan.paths import DATA_SUFFIXES, data_path, model_path
 

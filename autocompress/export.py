@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autocompress.card import About
-from autocompress.errors import AutocompressError, UsageError
+from autocompress.core.errors import AutocompressError, UsageError
+from autocompress.core.measurement import Result
+from autocompress.core.stage import digest
 from autocompress.folder import Exported, Fill, check_target, write_folder
 from autocompress.front import WORST
 from autocompress.locating import Located
-from autocompress.measurement import Result
 from autocompress.runtimes import name_of
-from autocompress.stage import digest
 from autocompress.store import Store, manifest
 from autocompress.study.details import read_details
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.card import About, measurement_json, model_card
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 from autocompress.store import manifest
 from autocompress.verify import MEASURED, SUMS, sums_of
 

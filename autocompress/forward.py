@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress import attentions, registry
+from autocompress import attentions
+from autocompress.core import registry
 from autocompress.families import Affine, LayerParts
 
 

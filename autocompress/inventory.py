@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress import registry
-from autocompress.errors import unknown
+from autocompress.core import registry
+from autocompress.core.errors import unknown
+from autocompress.core.recipe import DECISIONS, Scalar
 from autocompress.plan import spaces
-from autocompress.recipe import DECISIONS, Scalar
 
 KINDS = ("techniques", "attentions", "tasks", "runtimes", "families", "spaces", "metrics")
 

@@ -12,8 +12,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress import attentions, registry
-from autocompress.errors import UsageError
+from autocompress import attentions
+from autocompress.core import registry
+from autocompress.core.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress import registry
-from autocompress.errors import UsageError
+from autocompress.core import registry
+from autocompress.core.errors import UsageError
 
 WEIGHTS = ("*.safetensors", "*.bin")
 

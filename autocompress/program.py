@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from autocompress.errors import AutocompressError
+from autocompress.core.errors import AutocompressError
 
 MOST_ROWS = 65536
 CHECKS = ("_guards_fn", "_assert_tensor_metadata")  # of inputs, at each call: a session gives the right ones

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import measure
+from autocompress.core.errors import AutocompressError, UsageError
+from autocompress.core.measurement import Measurement, Quality, Result
 from autocompress.crew import Crew, catching, hired
 from autocompress.display import Display
-from autocompress.errors import AutocompressError, UsageError
 from autocompress.front import Check, ratio_interval
 from autocompress.jobs import Done, Job, Settled
 from autocompress.locating import Located
-from autocompress.measurement import Measurement, Quality, Result
 from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.study import StudyView
 from autocompress.study.details import Details, read_details

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress import show
-from autocompress.errors import NothingFits
+from autocompress.core.errors import NothingFits
+from autocompress.core.measurement import Result
 from autocompress.front import (
     Contest,
     Explanation,
@@ -21,7 +22,6 @@ from autocompress.front import (
     pick,
     standings,
 )
-from autocompress.measurement import Result
 from autocompress.show.tables import split_of
 from autocompress.study import StudyView
 from autocompress.terminal import command_line

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.measurement import Interval, Quality
+from autocompress.core.measurement import Interval, Quality
 
 RESAMPLES = 2000
 SHARPNESS = 2.0  # of the soft predictions, in calibrated temperatures: see `soft_drop`

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from random import Random
 
-from autocompress import registry
 from autocompress.budget import Meter
+from autocompress.core import registry
+from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.core.measurement import Outcome, in_words
+from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.crew import POLL_SECONDS, Crew, catching, hired
 from autocompress.display import Display
-from autocompress.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.finals import Finals
 from autocompress.front import expected_drop
 from autocompress.groundwork import Groundwork
 from autocompress.jobs import Bar, Done, Job, Said
 from autocompress.latency_table import LatencyTable
-from autocompress.measurement import Outcome, in_words
 from autocompress.model_config import read_config
 from autocompress.plan import LAST_RUNG, StudyPlan, check_storage
-from autocompress.recipe import AFTER_RECOVERY, Recipe
 from autocompress.returns import LEAST_GROWTH, Returns
 from autocompress.schedule import Further, Known, Running, Schedule
 from autocompress.space import Space, resolve_space

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autocompress import augment, importance, registry, surgery, teacher
+from autocompress import augment, importance, surgery, teacher
+from autocompress.core import registry
+from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe, Scalar
+from autocompress.core.stage import Stage, upstream
 from autocompress.plan import Engine, Recovery, StudyPlan
-from autocompress.recipe import AFTER_RECOVERY, NEUTRAL, Recipe, Scalar
 from autocompress.recovery import distillation, supernet
 from autocompress.recovery.refit import VERSION as LEAST_SQUARES_VERSION
-from autocompress.stage import Stage, upstream
 
 OUTPUTS_VERSION = 1  # of cached logits
 SUPERNET_SETTINGS = ("supernet_epochs", "supernet_learning_rate", "batch", "temperature", "label_weight")

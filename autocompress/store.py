@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autocompress.stage import Stage, digest
+from autocompress.core.stage import Stage, digest
 
 INPUTS = "inputs.json"  # in a stage's folder
 FORMAT = 2  # of INPUTS; without the entry `format` it was written before keys were composed

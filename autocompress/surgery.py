@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autocompress import registry
+from autocompress.core import registry
+from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
 from autocompress.families import family_of
-from autocompress.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
 
 VERSION = 1
 

@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from autocompress import lease, measure, registry
-from autocompress.errors import UsageError
+from autocompress import lease, measure
+from autocompress.core import registry
+from autocompress.core.errors import UsageError
+from autocompress.core.measurement import Timed
+from autocompress.core.recipe import Scalar
 from autocompress.measure import Feeds
-from autocompress.measurement import Timed
 from autocompress.plan import Device
-from autocompress.recipe import Scalar
 from autocompress.runtimes import data_only
 from autocompress.store import Store
 

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from autocompress import attentions
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 from autocompress.forward import Forward
 from autocompress.plan import FineTune
 from autocompress.store import file_sha256

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from autocompress.errors import AutocompressError
+from autocompress.core.errors import AutocompressError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

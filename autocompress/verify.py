@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
+from autocompress.core.stage import digest
 from autocompress.runtimes import name_of, runtime_of
-from autocompress.stage import digest
 from autocompress.store import manifest
 
 SUMS = "SHA256SUMS"

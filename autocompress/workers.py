@@ -18,10 +18,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.core.parent_watchdog import end_with
 from autocompress.effort import Rates
-from autocompress.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.jobs import Done, Job, Said, Settled
-from autocompress.lifeline import end_with
 from autocompress.plan import StudyPlan
 from autocompress.store import Store, beside
 

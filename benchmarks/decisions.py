@@ -19,14 +19,14 @@ from typing import Any
 import yaml
 
 from autocompress import measure
+from autocompress.core.measurement import Measurement
+from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.crew import Crew, catching, hired
 from autocompress.deploy import deploy
 from autocompress.jobs import Job, Settled
 from autocompress.locating import locate
 from autocompress.materials import Clock
-from autocompress.measurement import Measurement
 from autocompress.pipeline import Pipeline
-from autocompress.recipe import AFTER_RECOVERY, Recipe
 from autocompress.show.progress import SilentDisplay
 from autocompress.store import Store
 from autocompress.study import Study

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autocompress.measurement import Result
+from autocompress.core.measurement import Result
 from autocompress.plan import storage_of
 from autocompress.results import choose
 from autocompress.study import StudyView, read_study

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from autocompress import measure, registry
+from autocompress import measure
+from autocompress.core import registry
 from autocompress.front import pick
 from autocompress.locating import locate
 from autocompress.measure.latency import block, block_calls, half_width, warm

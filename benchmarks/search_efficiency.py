@@ -25,10 +25,10 @@ from typing import Any
 
 import yaml
 
+from autocompress.core.measurement import Result
 from autocompress.finals import measure_tests
 from autocompress.front import hypervolume, on_front
 from autocompress.measure import cpu_name
-from autocompress.measurement import Result
 from autocompress.plan import read_plan
 from autocompress.show.progress import PlainDisplay
 from autocompress.study import StudyView, read_study

@@ -24,7 +24,7 @@ import numpy as np
 import onnx
 
 from autocompress.agent.client import RemoteDevice
-from autocompress.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.store import file_sha256
 from tests.devices import HOSTILE, ROWS, TOKEN, feeds, hostile, write_model
 

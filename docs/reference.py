@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from autocompress.cli import app
-from autocompress.measurement import Result
+from autocompress.core.measurement import Result
 from autocompress.plan import schema
 
 RECORDS = Path(__file__).parent.parent / "benchmarks" / "decisions.json"

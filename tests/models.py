@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from autocompress import attentions
+from autocompress.core.recipe import Recipe
 from autocompress.families import family_of
 from autocompress.forward import Forward
 from autocompress.importance import measure_importance
-from autocompress.recipe import Recipe
 from autocompress.surgery import Candidate, Importance, build_candidate
 from tests.tiny import tiny_config, tiny_tokenizer
 

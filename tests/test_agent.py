@@ -26,7 +26,7 @@ from autocompress.agent.line import Job, Line, _environment
 from autocompress.agent.shelf import Full, Shelf, Wrong
 from autocompress.agent.wire import Refused, check_model
 from autocompress.agent.work import Run
-from autocompress.errors import AutocompressError, UsageError
+from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.runtimes import onnxruntime
 from tests.devices import HOSTILE, ROWS, TOKEN, Running, agent, feeds, hostile, save, write_model
 

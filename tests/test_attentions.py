@@ -23,8 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AttentionInterface, AutoModelForSequenceClassification, BertConfig
 
 import autocompress
-from autocompress import registry
 from autocompress.attentions import implementation, register
+from autocompress.core import registry
 
 HEADS, HEAD_DIM = 3, 8  # no head count of any config: variants read it from the tensors
 NAMES = registry.names("attentions")

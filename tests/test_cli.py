@@ -21,10 +21,10 @@ import typer
 
 from autocompress import cli, doctor, terminal
 from autocompress.cli import main
-from autocompress.errors import AutocompressError
+from autocompress.core.errors import AutocompressError
+from autocompress.core.measurement import Outcome
+from autocompress.core.recipe import DECISIONS, Recipe
 from autocompress.inventory import KINDS
-from autocompress.measurement import Outcome
-from autocompress.recipe import DECISIONS, Recipe
 from tests.conftest import ROOT, Searched
 from tests.formula import open_study, search, teacher_outcome
 

@@ -28,8 +28,8 @@ pytest.importorskip("optuna_dashboard")
 import optuna_dashboard._app
 import optuna_dashboard._custom_plot_data
 
+from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.dashboard import DashboardView, Models, open_server, serve
-from autocompress.errors import AutocompressError, UsageError
 from autocompress.front import violations
 from autocompress.locating import locate
 from autocompress.study import StudyView, read_study

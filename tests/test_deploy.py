@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from autocompress import graph as graphs
+from autocompress.core.stage import digest
 from autocompress.deploy import export_graph
 from autocompress.runtimes import onnxruntime as runtime
-from autocompress.stage import digest
 from autocompress.store import manifest
 from autocompress.surgery import Candidate
 from autocompress.techniques import embedding_bits, weight_bits

@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from autocompress import registry
+from autocompress.core import registry
 from autocompress.plan import read_plan
 from tests.conftest import ROOT
 from tests.tiny import tiny_rows, write_rows

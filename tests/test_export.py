@@ -23,11 +23,11 @@ import autocompress
 from autocompress import bench
 from autocompress.card import About, base_name, model_card
 from autocompress.cli import main
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
+from autocompress.core.stage import digest
 from autocompress.folder import check_target
 from autocompress.loading import save_candidate
 from autocompress.locating import locate
-from autocompress.stage import digest
 from autocompress.store import Store, file_sha256, manifest
 from autocompress.study import StudyView
 from autocompress.study.details import read_details

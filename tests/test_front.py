@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
+from autocompress.core.measurement import Result
+from autocompress.core.recipe import Recipe
 from autocompress.front import (
     Front,
     NoneFits,
@@ -32,8 +34,6 @@ from autocompress.front import (
     violations,
     worst,
 )
-from autocompress.measurement import Result
-from autocompress.recipe import Recipe
 
 
 def row(trial: int, drop: float = 0.0, latency: float = 1.0, size: float = 10.0, **others: object) -> Result:

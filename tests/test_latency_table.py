@@ -8,12 +8,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from autocompress.errors import TrialStopped
+from autocompress.core.errors import TrialStopped
+from autocompress.core.measurement import Result
+from autocompress.core.recipe import Recipe
 from autocompress.jobs import Bar
 from autocompress.latency_table import FEWEST, LatencyTable, Shape
-from autocompress.measurement import Result
 from autocompress.pipeline import _predict_price
-from autocompress.recipe import Recipe
 from tests.models import tiny_candidate
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from autocompress import measure, scoring
+from autocompress.core.measurement import Interval, Latency, Timed
 from autocompress.devices import Devices, Place
 from autocompress.measure import Drift, latency, noise, with_drift
-from autocompress.measurement import Interval, Latency, Timed
 from autocompress.metrics import fast
 from autocompress.plan import Device
 from autocompress.runtimes import onnxruntime as runtime

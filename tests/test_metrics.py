@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import autocompress
-from autocompress import metrics, registry
-from autocompress.errors import UsageError
+from autocompress import metrics
+from autocompress.core import registry
+from autocompress.core.errors import UsageError
 
 NAMES = registry.names("metrics")
 each_metric = pytest.mark.parametrize("name", NAMES)

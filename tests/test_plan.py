@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 from autocompress.plan import (
     HubData,
     StudyPlan,

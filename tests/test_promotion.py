@@ -11,9 +11,9 @@ import pytest
 from autocompress import crew as crews
 from autocompress import search as searching
 from autocompress.budget import Meter
+from autocompress.core.measurement import Result
+from autocompress.core.recipe import Recipe
 from autocompress.front import Promotion, Reference, hypervolume, on_front, promotions, standings
-from autocompress.measurement import Result
-from autocompress.recipe import Recipe
 from autocompress.schedule import FEWEST_TRIED, Further, Known, Schedule
 from autocompress.show.progress import SilentDisplay
 from autocompress.study import StudyView, read_study

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from autocompress.cli import main
+from autocompress.core.measurement import Result
+from autocompress.core.recipe import Recipe
 from autocompress.figures import drops, explained, front
 from autocompress.locating import locate
-from autocompress.measurement import Result
-from autocompress.recipe import Recipe
 from autocompress.report import Facts, ablate, gather, render
 from autocompress.report.ablation import without
 from autocompress.show.progress import SilentDisplay

@@ -17,17 +17,18 @@ import onnx
 import pytest
 import torch
 
-from autocompress import measure, registry
+from autocompress import measure
 from autocompress.card import OPENING
 from autocompress.cli import main
+from autocompress.core import registry
+from autocompress.core.errors import AutocompressError, UsageError
+from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL
+from autocompress.core.stage import Stage
 from autocompress.deploy import deploy, export_program
-from autocompress.errors import AutocompressError, UsageError
 from autocompress.plan import read_plan
-from autocompress.recipe import AFTER_RECOVERY, NEUTRAL
 from autocompress.runtimes import name_of, runtime_of
 from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
-from autocompress.stage import Stage
 from autocompress.store import Store
 from autocompress.study import read_study
 from autocompress.surgery import Candidate

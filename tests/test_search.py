@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from autocompress.errors import AutocompressError, UsageError
+from autocompress.core.errors import AutocompressError, UsageError
+from autocompress.core.measurement import Interval, Outcome, Quality, Result
+from autocompress.core.recipe import Recipe
 from autocompress.jobs import Done, Job, Said
-from autocompress.measurement import Interval, Outcome, Quality, Result
 from autocompress.plan import read_plan
-from autocompress.recipe import Recipe
 from autocompress.search import next_bits, prepare, run_search
 from autocompress.space import resolve_space
 from autocompress.study import StudyView, read_study

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from autocompress import numbers, show
-from autocompress.measurement import Outcome, Result
-from autocompress.recipe import Recipe
+from autocompress import show
+from autocompress.core import formatting
+from autocompress.core.measurement import Outcome, Result
+from autocompress.core.recipe import Recipe
 from autocompress.show.budget import Budget
 from autocompress.show.progress import LiveDisplay, PlainDisplay, display_for
 from autocompress.show.tables import split_of
@@ -141,7 +142,7 @@ def test_trials_say_why_they_ended() -> None:
 
 @given(st.floats(-1, 1))
 def test_points_are_tenths_and_never_a_negative_zero(fraction: float) -> None:
-    text = numbers.points(fraction)
+    text = formatting.points(fraction)
     assert float(text.replace("−", "-")) == pytest.approx(100 * fraction, abs=0.0501)
     assert text != "−0.0"
     assert "-" not in text
@@ -149,16 +150,16 @@ def test_points_are_tenths_and_never_a_negative_zero(fraction: float) -> None:
 
 @given(st.floats(0.001, 1e5))
 def test_three_figures_at_least(value: float) -> None:
-    text = numbers.ms(value)
+    text = formatting.ms(value)
     assert float(text) == pytest.approx(value, rel=0.005, abs=0.0005)
 
 
 def test_durations_read_like_speech() -> None:
-    assert [numbers.duration(s) for s in (0.4, 41, 119, 125, 3540, 3900)] == [
+    assert [formatting.duration(s) for s in (0.4, 41, 119, 125, 3540, 3900)] == [
         "0 s", "41 s", "119 s", "2 min", "59 min", "1 h 05 min",
     ]  # fmt: skip
-    assert numbers.room(13_700_000) == "13.7 MB"
-    assert numbers.room(1_234_000_000) == "1.23 GB"
+    assert formatting.room(13_700_000) == "13.7 MB"
+    assert formatting.room(1_234_000_000) == "1.23 GB"
 
 
 # ---- the display of a search ---------------------------------------------------------------------------------------

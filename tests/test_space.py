@@ -13,8 +13,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autocompress.errors import UsageError
-from autocompress.recipe import AFTER_RECOVERY, DECISIONS, Recipe, Scalar
+from autocompress.core.errors import UsageError
+from autocompress.core.recipe import AFTER_RECOVERY, DECISIONS, Recipe, Scalar
 from autocompress.space import Space, resolve_space, spaces
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

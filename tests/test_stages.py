@@ -8,12 +8,13 @@ from types import ModuleType
 
 import pytest
 
-from autocompress import augment, deploy, importance, registry, stages, surgery, teacher
+from autocompress import augment, deploy, importance, stages, surgery, teacher
+from autocompress.core import registry
+from autocompress.core.recipe import NEUTRAL, Recipe
+from autocompress.core.stage import Stage, upstream
 from autocompress.plan import Engine, Recovery, read_plan
-from autocompress.recipe import NEUTRAL, Recipe
 from autocompress.recovery import distillation, supernet
 from autocompress.report.ablation import ablation_stage
-from autocompress.stage import Stage, upstream
 from autocompress.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage
 from tests.tiny import tiny_study
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.stage import Stage, digest
+from autocompress.core.stage import Stage, digest
 from autocompress.store import Store, beside, manifest
 
 
@@ -60,7 +60,7 @@ def test_what_another_study_made_is_linked_and_outlives_it(tmp_path: Path) -> No
 def test_two_processes_that_want_the_same_stage_build_it_once(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from autocompress.stage import Stage; from autocompress.store import Store\n"
+        "from autocompress.core.stage import Stage; from autocompress.store import Store\n"
         "def build(folder):\n"
         "    time.sleep(0.5); (folder / 'x').write_text(sys.argv[2]); print('built', flush=True)\n"
         "print(Store(Path(sys.argv[1])).stage(Stage('targets', 1), build) / 'x')"

@@ -22,11 +22,11 @@ from alembic.migration import MigrationContext
 from optuna.trial import TrialState
 from sqlalchemy import create_engine
 
-from autocompress.errors import AutocompressError, UsageError
+from autocompress.core.errors import AutocompressError, UsageError
+from autocompress.core.measurement import Interval, Latency, Outcome
+from autocompress.core.recipe import DECISIONS, Recipe
 from autocompress.front import Reference, on_front, violations
 from autocompress.measure import with_drift
-from autocompress.measurement import Interval, Latency, Outcome
-from autocompress.recipe import DECISIONS, Recipe
 from autocompress.results import explained
 from autocompress.space import Space
 from autocompress.study import Spent, Study, StudyView, ours, read_study, samplers, studies

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from autocompress.core.recipe import Recipe
 from autocompress.families import family_of
 from autocompress.forward import Forward, Gates
 from autocompress.importance import load, removal_order, save
-from autocompress.recipe import Recipe
 from autocompress.surgery import Importance, build_candidate
 from autocompress.techniques._rank import keep_best
 from tests.models import tiny_batch, tiny_candidate, tiny_importance, tiny_model

@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 
 from autocompress import crew as crews
-from autocompress import measure, registry
+from autocompress import measure
 from autocompress import search as searching
 from autocompress.agent.client import MOST_NUMBERS, MOST_ROWS, Packed, RemoteDevice, _portions
 from autocompress.cli import main
-from autocompress.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.core import registry
+from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.core.measurement import Result
+from autocompress.core.recipe import Recipe
 from autocompress.jobs import Done, Said
-from autocompress.measurement import Result
 from autocompress.plan import Device, read_plan
-from autocompress.recipe import Recipe
 from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
 from autocompress.store import INPUTS

@@ -18,9 +18,9 @@ import httpx2
 import numpy as np
 
 from autocompress.agent.work import Run
-from autocompress.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.core.measurement import Interval, Latency, Timed
 from autocompress.measure import THOROUGH, Effort, Feeds
-from autocompress.measurement import Interval, Latency, Timed
 from autocompress.runtimes import USUAL
 from autocompress.store import file_sha256
 

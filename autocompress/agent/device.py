@@ -9,7 +9,8 @@ from typing import Any
 
 import psutil
 
-from autocompress import __version__, measure, registry
+from autocompress import __version__, measure
+from autocompress.core import registry
 from autocompress.runtimes import data_only
 
 

@@ -13,7 +13,7 @@ import uvicorn
 from autocompress.agent.app import make_app
 from autocompress.agent.line import Line, default_root
 from autocompress.agent.shelf import Shelf
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 
 MOST_CONNECTIONS = 128
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 
 MOST_NODES = MOST_TENSORS = 20_000
 MOST_NAME_BYTES = 1_000

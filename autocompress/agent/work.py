@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from autocompress import measure, registry
-from autocompress.lifeline import end_with
-from autocompress.measurement import Timed
+from autocompress import measure
+from autocompress.core import registry
+from autocompress.core.measurement import Timed
+from autocompress.core.parent_watchdog import end_with
 from autocompress.runtimes import USUAL, data_only
 
 MOST_ROWS, MOST_TOKENS, MOST_THREADS = 200_000, 4_096, 256

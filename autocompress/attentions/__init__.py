@@ -18,7 +18,7 @@ Rules every variant keeps, held by the tests:
 
 from __future__ import annotations
 
-from autocompress import registry
+from autocompress.core import registry
 
 
 def register() -> None:

@@ -9,7 +9,7 @@ import typer
 
 from autocompress import options as opt
 from autocompress.cli._app import app, storage_app
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 from autocompress.terminal import INTERRUPTED, Terminal, command, command_line
 
 if TYPE_CHECKING:

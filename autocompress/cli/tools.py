@@ -12,7 +12,7 @@ import typer
 
 from autocompress import options as opt
 from autocompress.cli._app import app
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 from autocompress.terminal import Terminal, command
 
 if TYPE_CHECKING:

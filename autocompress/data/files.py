@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 from autocompress.plan import HubData
 from autocompress.plan.paths import DATA_SUFFIXES
 from autocompress.plan.wording import there_is

@@ -9,8 +9,8 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from autocompress.core.errors import UsageError
 from autocompress.data.files import Part, Reader
-from autocompress.errors import UsageError
 from autocompress.plan import HubData, Scalar, Source
 from autocompress.plan.wording import there_is
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
-from autocompress import registry
+from autocompress.core import registry
 from autocompress.model_config import check_family
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from math import comb, exp, hypot, log
 from typing import Any
 
-from autocompress.measurement import Result
+from autocompress.core.measurement import Result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from math import isfinite, log2
 import numpy as np
 from numpy.typing import NDArray
 
+from autocompress.core.measurement import Result
 from autocompress.front.constraints import Constraints, broken
-from autocompress.measurement import Result
 
 AXES = ("quality", "latency_ms", "size_mb")
 REFERENCE_POINTS = 10.0  # of drop; more only where max_drop is larger

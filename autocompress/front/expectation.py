@@ -14,7 +14,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.measurement import Result
+from autocompress.core.measurement import Result
 
 Floats = NDArray[np.float64]
 

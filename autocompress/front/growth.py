@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from autocompress.core.measurement import Result
 from autocompress.front.constraints import Constraints
 from autocompress.front.dominance import Reference, hypervolume, on_front
-from autocompress.measurement import Result
 
 
 def growth(

@@ -8,11 +8,11 @@ from math import ceil, floor, log10
 
 import numpy as np
 
-from autocompress.errors import unknown
+from autocompress.core.errors import unknown
+from autocompress.core.measurement import Result
 from autocompress.front.constraints import BOUNDED, Constraints, broken
 from autocompress.front.dominance import AXES, candidates, knee, loss, on_front, tie
 from autocompress.front.expectation import Expected, expected_drop
-from autocompress.measurement import Result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from autocompress.core.measurement import Result
 from autocompress.front.constraints import broken
 from autocompress.front.dominance import Reference, candidates, corner, loss
-from autocompress.measurement import Result
 from autocompress.plan import LAST_RUNG
 
 KEPT = (0.6, 0.75)  # of a drop, by training from rung 0 to 1 and 1 to 2, before the study has shown its own

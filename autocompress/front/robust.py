@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from autocompress.measurement import Result
+from autocompress.core.measurement import Result
 
 WORST = "all"  # the name of this view among the names of devices
 

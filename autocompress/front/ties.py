@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import hypot, inf, log, sqrt
 
+from autocompress.core.measurement import Result
 from autocompress.front.expectation import overlap
-from autocompress.measurement import Result
 
 SIZES_ALIKE = 0.01  # of the larger one: nobody chooses by less
 

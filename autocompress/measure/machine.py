@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-from autocompress import registry
+from autocompress.core import registry
 
 PACKAGES = ("autocompress", "torch", "transformers", "tokenizers", "datasets", "numpy")
 

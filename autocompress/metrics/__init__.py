@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from autocompress import registry
-from autocompress.errors import UsageError, unknown
+from autocompress.core import registry
+from autocompress.core.errors import UsageError, unknown
 
 Score = Callable[[NDArray[np.int64], NDArray[np.int64]], float]
 

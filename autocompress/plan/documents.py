@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 
 
 def read_mapping(path: Path, kind: str) -> dict[str, Any]:

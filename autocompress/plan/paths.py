@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 from autocompress.plan.documents import read_mapping
 from autocompress.plan.wording import there_is
 

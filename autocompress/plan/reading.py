@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autocompress import registry
-from autocompress.errors import UsageError
+from autocompress.core import registry
+from autocompress.core.errors import UsageError
+from autocompress.core.recipe import DECISIONS
 from autocompress.plan.documents import parse, read_mapping, value_at
 from autocompress.plan.paths import (
     data_path,
@@ -24,7 +25,6 @@ from autocompress.plan.paths import (
 from autocompress.plan.schema import HubData, StudyPlan
 from autocompress.plan.storage import default_storage, storage_url
 from autocompress.plan.wording import sentence, there_is
-from autocompress.recipe import DECISIONS
 
 BEGUN = "the study was begun with"  # what messages begin with where it is from there
 Place = Callable[[str], str]  # key path -> what a message begins with

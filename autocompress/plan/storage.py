@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 from autocompress.plan.documents import read_mapping
 from autocompress.plan.paths import expand
 from autocompress.plan.wording import there_is

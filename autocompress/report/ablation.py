@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autocompress import registry
+from autocompress.core import registry
+from autocompress.core.errors import AutocompressError
+from autocompress.core.measurement import Measurement
+from autocompress.core.recipe import NEUTRAL, Recipe
+from autocompress.core.stage import Stage
 from autocompress.crew import Crew, catching, hired
 from autocompress.display import Display
-from autocompress.errors import AutocompressError
 from autocompress.jobs import Job, Settled
 from autocompress.locating import Located
-from autocompress.measurement import Measurement
-from autocompress.recipe import NEUTRAL, Recipe
-from autocompress.stage import Stage
 from autocompress.store import Store
 from autocompress.study.details import read_artifacts, read_details
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from autocompress import registry
-from autocompress.errors import AutocompressError
+from autocompress.core import registry
+from autocompress.core.errors import AutocompressError
+from autocompress.core.measurement import Result
 from autocompress.figures import explained
 from autocompress.front import growth, mcnemar
 from autocompress.locating import Located
-from autocompress.measurement import Result
 from autocompress.model_config import read_config
 from autocompress.plan import StudyPlan
 from autocompress.report.ablation import Share

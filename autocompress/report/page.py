@@ -9,8 +9,8 @@ import jinja2
 import plotly.offline
 
 from autocompress import __version__, figures
-from autocompress.measurement import operators_in_words
-from autocompress.numbers import drop_text, duration, megabytes, ms, points, times
+from autocompress.core.formatting import drop_text, duration, megabytes, ms, points, times
+from autocompress.core.measurement import operators_in_words
 from autocompress.report.facts import Facts
 from autocompress.show.sentences import speedup_text
 

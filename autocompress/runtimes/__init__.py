@@ -20,8 +20,8 @@ from typing import Protocol
 
 import numpy as np
 
-from autocompress import registry
-from autocompress.measurement import Operator
+from autocompress.core import registry
+from autocompress.core.measurement import Operator
 
 USUAL = "onnxruntime"  # of artifacts that do not say
 Ranges = Mapping[str, float]  # tensor -> its largest magnitude

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from autocompress import registry
-from autocompress.errors import DeviceLost, UsageError
-from autocompress.recipe import Scalar
+from autocompress.core import registry
+from autocompress.core.errors import DeviceLost, UsageError
+from autocompress.core.recipe import Scalar
 from autocompress.runtimes import Dialect, Unsayable
 
 Run = Callable[[bytes, Mapping[str, np.ndarray]], np.ndarray]  # a model's bytes and its inputs -> its output

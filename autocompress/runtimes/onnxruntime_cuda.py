@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress.errors import AutocompressError
-from autocompress.measurement import Operator
-from autocompress.recipe import Scalar
+from autocompress.core.errors import AutocompressError
+from autocompress.core.measurement import Operator
+from autocompress.core.recipe import Scalar
 from autocompress.runtimes import USUAL_DIALECT, onnxruntime
 from autocompress.runtimes._probing import Run, probed
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from autocompress.measurement import Operator
-from autocompress.recipe import Scalar
+from autocompress.core.measurement import Operator
+from autocompress.core.recipe import Scalar
 from autocompress.runtimes import Dialect, summed
 from autocompress.runtimes._probing import Run, probed
 

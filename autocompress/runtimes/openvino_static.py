@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress.measurement import Operator
+from autocompress.core.measurement import Operator
 from autocompress.runtimes import openvino
 
 KEPT = 12  # sizes that stay compiled: two to an octave, up to 512 tokens

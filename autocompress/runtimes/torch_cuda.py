@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress.measurement import Operator
-from autocompress.recipe import Scalar
+from autocompress.core.measurement import Operator
+from autocompress.core.recipe import Scalar
 from autocompress.runtimes import Dialect, onnxruntime_cuda, torch
 from autocompress.runtimes._probing import Run
 

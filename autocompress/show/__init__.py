@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from autocompress.numbers import duration, megabytes, ms, points, times
+from autocompress.core.formatting import duration, megabytes, ms, points, times
 from autocompress.show.picture import FrontPicture
 from autocompress.show.sentences import (
     cleaning_sentences,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autocompress.numbers import duration
+from autocompress.core.formatting import duration
 
 
 @dataclass

@@ -9,8 +9,8 @@ from math import floor, log10
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from autocompress.measurement import Result
-from autocompress.numbers import megabytes, ms, points
+from autocompress.core.formatting import megabytes, ms, points
+from autocompress.core.measurement import Result
 from autocompress.show.tables import split_of
 
 HEIGHT, MARGIN = 14, 8  # lines of the plot; columns for the numbers beside it

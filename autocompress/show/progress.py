@@ -18,9 +18,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autocompress.measurement import Outcome, Result
-from autocompress.numbers import counted, duration, megabytes, ms, points, times
-from autocompress.recipe import Recipe
+from autocompress.core.formatting import counted, duration, megabytes, ms, points, times
+from autocompress.core.measurement import Outcome, Result
+from autocompress.core.recipe import Recipe
 from autocompress.show.budget import Budget, Work
 from autocompress.show.picture import FrontPicture
 from autocompress.show.tables import front_table

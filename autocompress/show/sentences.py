@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from autocompress.core.formatting import counted, drop_text, duration, factor, megabytes, ms, points, room, times
+from autocompress.core.measurement import Result, operators_in_words
 from autocompress.front import WORST, Contest
-from autocompress.measurement import Result, operators_in_words
-from autocompress.numbers import counted, drop_text, duration, factor, megabytes, ms, points, room, times
 from autocompress.show.tables import Split
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from autocompress.core.formatting import megabytes, ms, points, times, with_spread
+from autocompress.core.measurement import Result
 from autocompress.front import Contest
-from autocompress.measurement import Result
-from autocompress.numbers import megabytes, ms, points, times, with_spread
 
 MARKS = {"stopped": "[yellow]–[/yellow]", "failed": "[red]×[/red]", "running": "…"}
 KNEE = "[green]◆[/green]"

@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 
 TIMEOUT_SECONDS = 60.0
 

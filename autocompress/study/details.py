@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from autocompress.errors import UsageError
-from autocompress.measurement import Outcome, Quality
+from autocompress.core.errors import UsageError
+from autocompress.core.measurement import Outcome, Quality
 from autocompress.study.databases import reading_engine
 from autocompress.study.reader import device_names, elsewhere_of, ends_of, find_study, own_measurement, read_study
 from autocompress.study.records import outcome_of, quality_of

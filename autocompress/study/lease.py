@@ -15,7 +15,7 @@ import psutil
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
-from autocompress.errors import AutocompressError
+from autocompress.core.errors import AutocompressError
 from autocompress.study.reader import STALE_SECONDS
 from autocompress.study.schema import StudyRow
 

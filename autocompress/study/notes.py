@@ -13,8 +13,8 @@ from math import ceil
 from typing import Any, Protocol
 
 from autocompress import figures
+from autocompress.core.measurement import Result
 from autocompress.front import violations
-from autocompress.measurement import Result
 
 CHUNK = 2045  # characters per attribute, the dashboard's own limit
 MOST_ROWS = 12  # of the front, in the study's note

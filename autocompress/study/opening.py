@@ -13,7 +13,7 @@ import optuna
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 from autocompress.plan import StudyPlan, value_at
 from autocompress.study.databases import parse_url, shown, sqlite_path
 from autocompress.study.optunas import DIRECTIONS, rewrite_constraints

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.orm import Session
 
+from autocompress.core.measurement import Result
 from autocompress.front import violations
-from autocompress.measurement import Result
 from autocompress.study.schema import CandidateRow, StudyRow, optuna_trial_attributes, optuna_user_attributes
 
 DIRECTIONS = {

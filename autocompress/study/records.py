@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
-from autocompress.measurement import Interval, Latency, Measurement, Outcome, Quality, Result
-from autocompress.recipe import DECISIONS, Recipe
+from autocompress.core.measurement import Interval, Latency, Measurement, Outcome, Quality, Result
+from autocompress.core.recipe import DECISIONS, Recipe
 from autocompress.study.schema import CandidateRow, Seen, TeacherRow
 
 NEEDED = ("quality", "latency_ms", "size_mb")  # of a complete trial, whatever the objectives

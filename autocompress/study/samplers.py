@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import optuna
 
-from autocompress.errors import UsageError, unknown
+from autocompress.core.errors import UsageError, unknown
 
 STARTUP_TRIALS = 8  # random ones, the teacher and the starters counted
 POPULATION = 16  # of NSGA-II: several generations must fit into some tens of trials

@@ -25,7 +25,7 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from autocompress.errors import AutocompressError, UsageError
+from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.plan import check_storage
 from autocompress.study.databases import connect_read_only, parse_url, shown, sqlite_path
 from autocompress.study.lease import is_alive

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 from sqlalchemy import Connection, Select, and_, case, select, text
 from sqlalchemy.orm import aliased
 
-from autocompress.recipe import DECISIONS, Recipe
+from autocompress.core.recipe import DECISIONS, Recipe
 from autocompress.study.schema import ArtifactRow, CandidateRow, MeasurementRow, StudyRow, TeacherRow, optuna_studies
 
 VIEW = "results"

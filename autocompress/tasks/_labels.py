@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.core.errors import UsageError
 from autocompress.data import Table
-from autocompress.errors import UsageError
 from autocompress.plan.wording import there_is
 
 Word = str | int  # a label as it stands in the data: its name, or a bare number

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from autocompress.augment import UNLABELLED
+from autocompress.core.errors import UsageError
 from autocompress.data import Table, cut_rows, cut_size, read_rows, sample_rows
 from autocompress.data.splits import SMALLEST_CUT
-from autocompress.errors import UsageError
 from autocompress.plan import StudyPlan
 from autocompress.tasks._labels import label_ids
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from autocompress.errors import UsageError
+from autocompress.core.errors import UsageError
 from autocompress.graph import Graph, Node
 from autocompress.runtimes import USUAL_DIALECT, Dialect, Ranges, Unsayable
 from autocompress.techniques._blocks import quantize_blocks

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from autocompress.recipe import Recipe
+from autocompress.core.recipe import Recipe
 
 NAMED_OPERATORS = 4  # in a sentence
 

@@ -1,0 +1,1 @@
+"""Values and words of the whole package: no torch, no database, nothing heavy."""

@@ -1,0 +1,61 @@
+"""The folder is the registry: one file, one entry, and the file's name is its name everywhere.
+
+`names` and `summary` read file names and docstrings only, so that listing imports nothing; `load` imports one entry, and
+a broken file stops the program there and then.
+"""
+
+from __future__ import annotations
+
+import ast
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from autocompress.core.errors import unknown
+
+PACKAGE = Path(__file__).parents[1]
+FOLDERS = {  # kind -> its folder in the package; entries may lie in folders of it
+    "techniques": "techniques",
+    "attentions": "attentions",
+    "tasks": "tasks",
+    "runtimes": "runtimes",
+    "families": "families",
+    "metrics": "metrics",
+}
+KINDS = tuple(FOLDERS)
+
+
+def names(kind: str) -> list[str]:
+    """Return the names of the entries of one kind, sorted. `kind` is one of KINDS."""
+    return sorted(_files(kind))
+
+
+def load(kind: str, name: str, place: str = "") -> ModuleType:
+    """Import the module of one entry; an unknown name is an error that lists the available ones."""
+    files = _files(kind)
+    if name not in files:
+        raise unknown(kind.removesuffix("s"), name, sorted(files), place)
+    return import_module(".".join(("autocompress", *files[name].relative_to(PACKAGE).with_suffix("").parts)))
+
+
+def summary(kind: str, name: str) -> str:
+    """Return the first line of the entry's docstring, read without importing it."""
+    tree = ast.parse(_files(kind)[name].read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or "").partition("\n")[0]
+
+
+def literal(kind: str, name: str, variable: str) -> Any:
+    """Return a constant of an entry, read without importing it; it must be written as a literal."""
+    path = _files(kind)[name]
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == variable for t in node.targets):
+            return ast.literal_eval(node.value)
+    raise AttributeError(f"{path.relative_to(PACKAGE.parent)} does not set {variable}")
+
+
+def _files(kind: str) -> dict[str, Path]:
+    """Name -> file of each entry of a kind."""
+    if kind not in FOLDERS:
+        raise unknown("registry", kind, KINDS)
+    return {path.stem: path for path in (PACKAGE / FOLDERS[kind]).rglob("*.py") if not path.stem.startswith("_")}
