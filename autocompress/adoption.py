@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from autocompress import augment
+from autocompress.config import Engine, Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
-from autocompress.plan import Engine, Recovery
 from autocompress.recovery import distillation
 from autocompress.stages import TrainedStages, importance_stage, outputs_stage
 from autocompress.store import INPUTS, Store

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import measure
+from autocompress.config import Device
 from autocompress.core.errors import UsageError
-from autocompress.plan import Device
 from autocompress.runtimes import name_of, runtime_of
 from autocompress.target import Say, target_of
 

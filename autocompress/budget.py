@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from math import log
 
-from autocompress.plan import Budget
+from autocompress.config import Budget
 from autocompress.study import Spent, Study
 
 SAVE_SECONDS = 5.0  # how much of the time used a kill may lose

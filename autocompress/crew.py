@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+from autocompress.config import StudyPlan
 from autocompress.display import Display
 from autocompress.jobs import Done, Job, Said, Settled
-from autocompress.plan import StudyPlan
 from autocompress.workers import Worker, cores
 
 POLL_SECONDS = 0.5

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.agent.device import fingerprint
+from autocompress.config import Artifacts
 from autocompress.measure.noise import Moment
-from autocompress.plan import Artifacts
 
 EXTRAS = {  # what each extra brings: its modules, and what it is for
     "search": (("torch", "transformers", "optuna", "onnx", "onnxruntime", "datasets", "evaluate"), "to search"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from autocompress.plan import Recovery
+from autocompress.config import Recovery
 
 LABELS, SUPERNET, FULL = 0.06, 0.18, 0.4  # of the time left: teacher outputs, super-net, trials trained in full
 LONG_ENOUGH = 0.5  # of what would be fitted: a super-net trained so long is taken as it is

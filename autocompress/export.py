@@ -25,8 +25,8 @@ from autocompress.store import Store, manifest
 from autocompress.study.details import read_details
 
 if TYPE_CHECKING:
+    from autocompress.config import StudyPlan
     from autocompress.display import Display
-    from autocompress.plan import StudyPlan
 
 FORMS = ("onnx", "transformers")
 SAME = 1e-4  # of logits: the same weights, run twice

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.measurement import Measurement, Result
 from autocompress.crew import Crew, hired
 from autocompress.display import Display
 from autocompress.front import as_expected, on_front
 from autocompress.jobs import Job, Settled
-from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.study import Study, read_study
 
 

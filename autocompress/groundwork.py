@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autocompress.budget import Meter
+from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.crew import Crew
 from autocompress.effort import fitted
 from autocompress.jobs import Done, Job, Settled
-from autocompress.plan import StudyPlan
 from autocompress.space import Space
 from autocompress.study import Study
 

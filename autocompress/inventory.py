@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from autocompress.config import spaces
 from autocompress.core import registry
 from autocompress.core.errors import unknown
 from autocompress.core.recipe import DECISIONS, Scalar
-from autocompress.plan import spaces
 
 KINDS = ("techniques", "attentions", "tasks", "runtimes", "families", "spaces", "metrics")
 

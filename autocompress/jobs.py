@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from autocompress.config import Recovery
 from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.effort import Rates
 from autocompress.latency_table import LatencyTable
-from autocompress.plan import Recovery
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from safetensors.torch import load_file, save_file
 
 from autocompress import importance, lease, recovery, surgery, teacher
 from autocompress.augment import UNLABELLED, Specials, augment
+from autocompress.config import StudyPlan
 from autocompress.core import registry
 from autocompress.core.stage import Stage
 from autocompress.families import family_of
 from autocompress.forward import Forward
 from autocompress.model_config import read_config
-from autocompress.plan import StudyPlan
 from autocompress.space import Space, resolve_space
 from autocompress.stages import Amounts, TrainedStages, importance_stage, targets_stage, teacher_stage
 from autocompress.store import Store

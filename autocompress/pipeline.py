@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from autocompress import deploy, lease, measure, recovery, surgery
 from autocompress.adoption import adopt_stages
+from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
 from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
@@ -22,7 +23,6 @@ from autocompress.devices import Artifacts, Devices
 from autocompress.jobs import Bar, Settled
 from autocompress.latency_table import Shape
 from autocompress.materials import Clock, Materials, Say
-from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.runtimes import runtime_of
 from autocompress.store import Store
 from autocompress.study.details import read_conditions_of_artifacts

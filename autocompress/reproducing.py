@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import measure
+from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Measurement, Quality, Result
 from autocompress.crew import Crew, catching, hired
@@ -17,7 +18,6 @@ from autocompress.display import Display
 from autocompress.front import Check, ratio_interval
 from autocompress.jobs import Done, Job, Settled
 from autocompress.locating import Located
-from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.study import StudyView
 from autocompress.study.details import Details, read_details
 

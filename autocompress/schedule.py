@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autocompress.budget import Meter
+from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe, Scalar
 from autocompress.front import Promotion, Reference, Rungs, hypervolume, on_front
-from autocompress.plan import LAST_RUNG, StudyPlan
 from autocompress.space import Space
 from autocompress.study import StudyView
 

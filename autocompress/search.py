@@ -9,6 +9,7 @@ from multiprocessing.connection import wait
 from random import Random
 
 from autocompress.budget import Meter
+from autocompress.config import LAST_RUNG, StudyPlan, check_storage
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.measurement import Outcome, in_words
@@ -21,7 +22,6 @@ from autocompress.groundwork import Groundwork
 from autocompress.jobs import Bar, Done, Job, Said
 from autocompress.latency_table import LatencyTable
 from autocompress.model_config import read_config
-from autocompress.plan import LAST_RUNG, StudyPlan, check_storage
 from autocompress.returns import LEAST_GROWTH, Returns
 from autocompress.schedule import Further, Known, Running, Schedule
 from autocompress.space import Space, resolve_space

@@ -15,10 +15,10 @@ from math import isfinite, log2, prod
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
+from autocompress.config import spaces
+from autocompress.config.messages import there_is
 from autocompress.core.errors import UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, DECISIONS, NEUTRAL, Recipe, Scalar
-from autocompress.plan import spaces
-from autocompress.plan.wording import there_is
 
 if TYPE_CHECKING:
     from numpy.random import Generator

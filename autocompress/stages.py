@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from autocompress import augment, importance, surgery, teacher
+from autocompress.config import Engine, Recovery, StudyPlan
 from autocompress.core import registry
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe, Scalar
 from autocompress.core.stage import Stage, upstream
-from autocompress.plan import Engine, Recovery, StudyPlan
 from autocompress.recovery import distillation, supernet
 from autocompress.recovery.refit import VERSION as LEAST_SQUARES_VERSION
 

@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from autocompress import lease, measure
+from autocompress.config import Device
 from autocompress.core import registry
 from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Timed
 from autocompress.core.recipe import Scalar
 from autocompress.measure import Feeds
-from autocompress.plan import Device
 from autocompress.runtimes import data_only
 from autocompress.store import Store
 

@@ -13,9 +13,9 @@ import torch
 from torch.nn import functional as F
 
 from autocompress import attentions
+from autocompress.config import FineTune
 from autocompress.core.errors import UsageError
 from autocompress.forward import Forward
-from autocompress.plan import FineTune
 from autocompress.store import file_sha256
 from autocompress.training import Progress, backward, fit
 

@@ -18,11 +18,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.parent_watchdog import end_with
 from autocompress.effort import Rates
 from autocompress.jobs import Done, Job, Said, Settled
-from autocompress.plan import StudyPlan
 from autocompress.store import Store, beside
 
 TRIALS_PER_CHILD = 50

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from autocompress.config import storage_of
 from autocompress.core.measurement import Result
-from autocompress.plan import storage_of
 from autocompress.results import choose
 from autocompress.study import StudyView, read_study
 

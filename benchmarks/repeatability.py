@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from autocompress import measure
+from autocompress.config import Device
 from autocompress.locating import locate
-from autocompress.plan import Device
 from autocompress.store import Store
 from autocompress.target import drift_of, target_of
 

@@ -21,9 +21,9 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from autocompress.config import read_plan
 from autocompress.core.recipe import Recipe
 from autocompress.front.dominance import corner
-from autocompress.plan import read_plan
 from autocompress.space import Space, resolve_space
 from autocompress.study import StudyView, read_study
 

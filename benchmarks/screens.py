@@ -13,8 +13,8 @@ import threading
 import time
 from pathlib import Path
 
+from autocompress.config import read_plan
 from autocompress.dashboard import open_server
-from autocompress.plan import read_plan
 from autocompress.space import resolve_space
 from autocompress.study import Study, read_study
 from benchmarks.browsing import NOTE, PLOTS, browser

@@ -36,10 +36,10 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
     import torch
 
     from autocompress import surgery
+    from autocompress.config import read_plan
     from autocompress.core.recipe import Recipe
     from autocompress.materials import Clock
     from autocompress.pipeline import Pipeline
-    from autocompress.plan import read_plan
     from autocompress.store import Store
 
     torch.set_num_threads(threads)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from autocompress.plan import read_plan
+from autocompress.config import read_plan
 from autocompress.study import read_study
 
 TRIALS = 16

@@ -13,11 +13,11 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+from autocompress.config import StudyPlan
 from autocompress.core.measurement import Interval, Latency, Measurement, Outcome, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.effort import Rates
 from autocompress.jobs import Done, Job, Said, Settled
-from autocompress.plan import StudyPlan
 from autocompress.space import Space, resolve_space
 from autocompress.study import Study
 

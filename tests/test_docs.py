@@ -18,8 +18,8 @@ from types import ModuleType
 import pytest
 import yaml
 
+from autocompress.config import read_plan
 from autocompress.core import registry
-from autocompress.plan import read_plan
 from tests.conftest import ROOT
 from tests.tiny import tiny_rows, write_rows
 

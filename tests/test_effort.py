@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autocompress.config import Recovery, read_plan
 from autocompress.effort import FULL_STEPS, MOST_COPIES, SHORT_STEPS, SUPERNET_STEPS, Rates, fitted
-from autocompress.plan import Recovery, read_plan
 from autocompress.returns import Returns
 from autocompress.study.earlier import earlier_recipes
 from tests.formula import open_study, plan_in, search

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from autocompress import measure, scoring
+from autocompress.config import Device
 from autocompress.core.measurement import Interval, Latency, Timed
 from autocompress.devices import Devices, Place
 from autocompress.measure import Drift, latency, noise, with_drift
 from autocompress.metrics import fast
-from autocompress.plan import Device
 from autocompress.runtimes import onnxruntime as runtime
 from autocompress.store import Store
 from tests.models import deployed, tiny_candidate

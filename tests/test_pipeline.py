@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from autocompress.config import read_plan
 from autocompress.core.recipe import Recipe
 from autocompress.materials import Clock
 from autocompress.pipeline import Pipeline
-from autocompress.plan import read_plan
 from autocompress.store import Store
 from tests.tiny import tiny_study
 

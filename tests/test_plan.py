@@ -15,8 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autocompress.core.errors import UsageError
-from autocompress.plan import (
+from autocompress.config import (
     HubData,
     StudyPlan,
     check_storage,
@@ -27,7 +26,8 @@ from autocompress.plan import (
     storage_url,
     study_file,
 )
-from autocompress.plan.documents import parse
+from autocompress.config.yaml_documents import parse
+from autocompress.core.errors import UsageError
 
 STUDY = """
 teacher: {model: ./teacher}
@@ -244,7 +244,7 @@ def test_packaged_spaces_are_found_where_the_wheel_puts_them(tmp_path: Path) -> 
     shutil.copytree(root / "search_spaces", tmp_path / "autocompress" / "search_spaces")
     for name in ("__init__", "errors", "recipe", "registry"):
         shutil.copy(root / "autocompress" / f"{name}.py", tmp_path / "autocompress")
-    code = "from autocompress.plan.paths import spaces; print(*spaces().values())"
+    code = "from autocompress.config.paths import spaces; print(*spaces().values())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     names = ("bits", "encoder", "long_text", "quickstart")
     assert done.stdout.split() == [f"{tmp_path}/autocompress/search_spaces/{name}.yaml" for name in names]
@@ -450,7 +450,7 @@ def test_numbers_without_a_point_are_numbers() -> None:
 
 def test_reading_a_plan_imports_nothing_heavy(study: Path) -> None:
     code = (
-        "import sys; from autocompress.plan import read_plan; from autocompress.space import resolve_space; "
+        "import sys; from autocompress.config import read_plan; from autocompress.space import resolve_space; "
         f"read_plan({str(study)!r}); "
         "heavy = ('torch', 'numpy', 'optuna', 'datasets', 'pandas', 'sqlalchemy', 'pyarrow'); "
         "print([name for name in heavy if name in sys.modules])"

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from autocompress.augment import UNLABELLED, Specials, augment
+from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.families import family_of
 from autocompress.forward import Forward
-from autocompress.plan import Recovery
 from autocompress.recovery import Targets, distil, pool, refit, taught_layers, teacher_targets
 from autocompress.surgery import Candidate, build_candidate
 from autocompress.training import backward, endless_batches, fit, ordered_batches

@@ -20,12 +20,12 @@ import torch
 from autocompress import measure
 from autocompress.card import OPENING
 from autocompress.cli import main
+from autocompress.config import read_plan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL
 from autocompress.core.stage import Stage
 from autocompress.deploy import deploy, export_program
-from autocompress.plan import read_plan
 from autocompress.runtimes import name_of, runtime_of
 from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay

@@ -9,10 +9,10 @@ from types import ModuleType
 import pytest
 
 from autocompress import augment, deploy, importance, stages, surgery, teacher
+from autocompress.config import Engine, Recovery, read_plan
 from autocompress.core import registry
 from autocompress.core.recipe import NEUTRAL, Recipe
 from autocompress.core.stage import Stage, upstream
-from autocompress.plan import Engine, Recovery, read_plan
 from autocompress.recovery import distillation, supernet
 from autocompress.report.ablation import ablation_stage
 from autocompress.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage

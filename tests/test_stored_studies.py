@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from autocompress import deploy, recovery, teacher
+from autocompress.config import read_plan
 from autocompress.pipeline import Pipeline
-from autocompress.plan import read_plan
 from autocompress.search import run_search
 from autocompress.store import Store
 from autocompress.study import StudyView, read_study

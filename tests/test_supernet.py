@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.families import family_of
 from autocompress.forward import Forward
-from autocompress.plan import Recovery
 from autocompress.recovery import SuperNet, teacher_targets, train_supernet
 from autocompress.surgery import build_candidate
 from tests.models import tiny_batch, tiny_importance, tiny_model

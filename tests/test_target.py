@@ -20,12 +20,12 @@ from autocompress import measure
 from autocompress import search as searching
 from autocompress.agent.client import MOST_NUMBERS, MOST_ROWS, Packed, RemoteDevice, _portions
 from autocompress.cli import main
+from autocompress.config import Device, read_plan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
 from autocompress.jobs import Done, Said
-from autocompress.plan import Device, read_plan
 from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
 from autocompress.store import INPUTS

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from autocompress.adoption import adopt_stages
+from autocompress.config import read_plan
 from autocompress.core.errors import AutocompressError
 from autocompress.core.recipe import Recipe
-from autocompress.plan import read_plan
 from autocompress.store import Store
 from autocompress.study import Study, read_study
 from autocompress.study.details import read_conditions_of_artifacts

@@ -13,9 +13,9 @@ from autocompress.core.errors import UsageError
 from autocompress.terminal import INTERRUPTED, Terminal, command, command_line
 
 if TYPE_CHECKING:
+    from autocompress.config import StudyPlan
     from autocompress.front import Picked
     from autocompress.locating import Located
-    from autocompress.plan import StudyPlan
     from autocompress.study import StudyView
 
 
@@ -31,8 +31,8 @@ def init(
     offline: opt.Offline = False,
 ) -> None:
     """Look at a model and its data, and write a commented study file for them."""
+    from autocompress.config import read_plan
     from autocompress.draft import draft
-    from autocompress.plan import read_plan
     from autocompress.search import prepare
 
     if to.exists():
@@ -61,7 +61,7 @@ def search(
 ) -> None:
     """Run or continue a study. Ctrl-C ends it cleanly; the same command goes on."""
     from autocompress import results
-    from autocompress.plan import read_plan, study_file
+    from autocompress.config import read_plan, study_file
     from autocompress.search import run_search
     from autocompress.show.progress import display_for
 
@@ -320,7 +320,7 @@ def _trial_of(text: str) -> tuple[str, int]:
 
 def _time(text: str | None) -> str | None:
     """The time as typed, checked here so that the message names the option."""
-    from autocompress.plan import seconds
+    from autocompress.config import seconds
 
     try:
         return None if text is None else f"{seconds(text):g}"

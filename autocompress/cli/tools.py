@@ -16,7 +16,7 @@ from autocompress.core.errors import UsageError
 from autocompress.terminal import Terminal, command
 
 if TYPE_CHECKING:
-    from autocompress.plan import Device
+    from autocompress.config import Device
 
 TOKEN = "AUTOCOMPRESS_TOKEN"  # the environment variable that holds an agent's token
 
@@ -116,7 +116,7 @@ def _device(url: str | None, token_env: str, ca: Path | None) -> Device:
     """The device of that address, checked as a study file's is."""
     from pydantic import ValidationError
 
-    from autocompress.plan import Device
+    from autocompress.config import Device
 
     try:
         return Device(url=url, token_env=token_env, ca=ca)

@@ -14,10 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from autocompress.config import HubData
+from autocompress.config.messages import there_is
+from autocompress.config.paths import DATA_SUFFIXES
 from autocompress.core.errors import UsageError
-from autocompress.plan import HubData
-from autocompress.plan.paths import DATA_SUFFIXES
-from autocompress.plan.wording import there_is
 
 SPLIT_WORDS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
 

@@ -9,10 +9,10 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from autocompress.config import HubData, Scalar, Source
+from autocompress.config.messages import there_is
 from autocompress.core.errors import UsageError
 from autocompress.data.files import Part, Reader
-from autocompress.plan import HubData, Scalar, Source
-from autocompress.plan.wording import there_is
 
 
 @dataclass(frozen=True)

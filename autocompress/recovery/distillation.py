@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autocompress.augment import UNLABELLED
+from autocompress.config import Recovery
 from autocompress.forward import Forward, Output
-from autocompress.plan import Recovery
 from autocompress.surgery import Candidate
 from autocompress.training import Progress, autocast, backward, fit, ordered_batches
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.families import Affine, LayerParts
 from autocompress.forward import Forward
-from autocompress.plan import Recovery
 from autocompress.recovery.distillation import Batch, Targets, distillation_loss
 from autocompress.surgery import Importance, build_candidate, keep_heads, keep_neurons
 from autocompress.training import Progress, autocast, fit

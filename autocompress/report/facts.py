@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.config import StudyPlan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Result
@@ -15,7 +16,6 @@ from autocompress.figures import explained
 from autocompress.front import growth, mcnemar
 from autocompress.locating import Located
 from autocompress.model_config import read_config
-from autocompress.plan import StudyPlan
 from autocompress.report.ablation import Share
 from autocompress.store import Store
 from autocompress.study import StudyView

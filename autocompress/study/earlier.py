@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from autocompress.config import StudyPlan
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
-from autocompress.plan import StudyPlan
 from autocompress.study.reader import read_study, studies
 
 MOST = 8

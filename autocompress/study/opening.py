@@ -13,8 +13,8 @@ import optuna
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from autocompress.config import StudyPlan, value_at
 from autocompress.core.errors import UsageError
-from autocompress.plan import StudyPlan, value_at
 from autocompress.study.databases import parse_url, shown, sqlite_path
 from autocompress.study.optunas import DIRECTIONS, rewrite_constraints
 from autocompress.study.reader import find_study, read_rows

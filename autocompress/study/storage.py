@@ -25,8 +25,8 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from autocompress.config import check_storage
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.plan import check_storage
 from autocompress.study.databases import connect_read_only, parse_url, shown, sqlite_path
 from autocompress.study.lease import is_alive
 from autocompress.study.view import remake_view

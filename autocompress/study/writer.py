@@ -17,11 +17,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from autocompress.config import LAST_RUNG, Recovery, StudyPlan
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Measurement, Outcome, Quality, Result
 from autocompress.core.recipe import Recipe, Scalar
 from autocompress.front import Reference, growth, standings
-from autocompress.plan import LAST_RUNG, Recovery, StudyPlan
 from autocompress.space import Space
 from autocompress.study import ours, queue
 from autocompress.study.earlier import earlier_recipes

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.config.messages import there_is
 from autocompress.core.errors import UsageError
 from autocompress.data import Table
-from autocompress.plan.wording import there_is
 
 Word = str | int  # a label as it stands in the data: its name, or a bare number
 

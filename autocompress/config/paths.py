@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from autocompress.config.messages import there_is
+from autocompress.config.yaml_documents import read_mapping
 from autocompress.core.errors import UsageError
-from autocompress.plan.documents import read_mapping
-from autocompress.plan.wording import there_is
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 DATA_SUFFIXES = (".parquet", ".csv", ".json", ".jsonl")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
-from autocompress.plan.parts import Part, Scalar, only_scalars, seconds
+from autocompress.config.section import Part, Scalar, only_scalars, seconds
 
 
 class FineTune(Part):

@@ -8,11 +8,9 @@ Needs pydantic and PyYAML only, so that reading a study is instant.
 
 from __future__ import annotations
 
-from autocompress.plan.documents import value_at
-from autocompress.plan.parts import Scalar, seconds
-from autocompress.plan.paths import spaces
-from autocompress.plan.reading import read_as_begun, read_plan
-from autocompress.plan.schema import (
+from autocompress.config.paths import spaces
+from autocompress.config.reading import read_as_begun, read_plan
+from autocompress.config.schema import (
     LAST_RUNG,
     OBJECTIVES,
     Artifacts,
@@ -30,7 +28,16 @@ from autocompress.plan.schema import (
     Task,
     Teacher,
 )
-from autocompress.plan.storage import StoredStudy, check_folder, check_storage, storage_of, storage_url, study_file
+from autocompress.config.section import Scalar, seconds
+from autocompress.config.storage_url import (
+    StoredStudy,
+    check_folder,
+    check_storage,
+    storage_of,
+    storage_url,
+    study_file,
+)
+from autocompress.config.yaml_documents import value_at
 
 __all__ = [
     "LAST_RUNG",

@@ -8,11 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autocompress.core import registry
-from autocompress.core.errors import UsageError
-from autocompress.core.recipe import DECISIONS
-from autocompress.plan.documents import parse, read_mapping, value_at
-from autocompress.plan.paths import (
+from autocompress.config.messages import sentence, there_is
+from autocompress.config.paths import (
     data_path,
     expand,
     hub_data_path,
@@ -22,9 +19,12 @@ from autocompress.plan.paths import (
     model_path,
     read_space,
 )
-from autocompress.plan.schema import HubData, StudyPlan
-from autocompress.plan.storage import default_storage, storage_url
-from autocompress.plan.wording import sentence, there_is
+from autocompress.config.schema import HubData, StudyPlan
+from autocompress.config.storage_url import default_storage, storage_url
+from autocompress.config.yaml_documents import parse, read_mapping, value_at
+from autocompress.core import registry
+from autocompress.core.errors import UsageError
+from autocompress.core.recipe import DECISIONS
 
 BEGUN = "the study was begun with"  # what messages begin with where it is from there
 Place = Callable[[str], str]  # key path -> what a message begins with

@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
+from autocompress.config.messages import there_is
+from autocompress.config.paths import expand
+from autocompress.config.yaml_documents import read_mapping
 from autocompress.core.errors import UsageError
-from autocompress.plan.documents import read_mapping
-from autocompress.plan.paths import expand
-from autocompress.plan.wording import there_is
 
 
 class StoredStudy(NamedTuple):
