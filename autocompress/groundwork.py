@@ -11,7 +11,7 @@ from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.crew import Crew
 from autocompress.effort import fitted
 from autocompress.jobs import Done, Job, Settled
-from autocompress.space import Space
+from autocompress.space.space import Space
 from autocompress.study import Study
 
 

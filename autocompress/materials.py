@@ -23,7 +23,7 @@ from autocompress.core.stage import Stage
 from autocompress.families import family_of
 from autocompress.forward import Forward
 from autocompress.model_config import read_config
-from autocompress.space import Space, resolve_space
+from autocompress.space.space import Space, resolve_space
 from autocompress.stages import Amounts, TrainedStages, importance_stage, targets_stage, teacher_stage
 from autocompress.store import Store
 from autocompress.training import ordered_batches

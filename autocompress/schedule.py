@@ -10,7 +10,7 @@ from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe, Scalar
 from autocompress.front import Promotion, Reference, Rungs, hypervolume, on_front
-from autocompress.space import Space
+from autocompress.space.space import Space
 from autocompress.study import StudyView
 
 SHARES = (0.3, 0.2, 0.5)  # of the workers' time, for the trainings of each rung

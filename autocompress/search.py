@@ -24,7 +24,7 @@ from autocompress.latency_table import LatencyTable
 from autocompress.model_config import read_config
 from autocompress.returns import LEAST_GROWTH, Returns
 from autocompress.schedule import Further, Known, Running, Schedule
-from autocompress.space import Space, resolve_space
+from autocompress.space.space import Space, resolve_space
 from autocompress.store import Store
 from autocompress.study import Asked, Study, read_study
 from autocompress.study.details import read_details

@@ -18,7 +18,7 @@ from autocompress.core.measurement import Interval, Latency, Measurement, Outcom
 from autocompress.core.recipe import Recipe
 from autocompress.effort import Rates
 from autocompress.jobs import Done, Job, Said, Settled
-from autocompress.space import Space, resolve_space
+from autocompress.space.space import Space, resolve_space
 from autocompress.study import Study
 
 SPACE = {

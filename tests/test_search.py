@@ -19,7 +19,7 @@ from autocompress.core.measurement import Interval, Outcome, Quality, Result
 from autocompress.core.recipe import Recipe
 from autocompress.jobs import Done, Job, Said
 from autocompress.search import next_bits, prepare, run_search
-from autocompress.space import resolve_space
+from autocompress.space.space import resolve_space
 from autocompress.study import StudyView, read_study
 from autocompress.workers import Worker, _do, describe_exit
 from tests.tiny import tiny_study, write_rows

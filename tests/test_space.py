@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from autocompress.core.errors import UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, DECISIONS, Recipe, Scalar
-from autocompress.space import Space, resolve_space, spaces
+from autocompress.space.space import Space, resolve_space, spaces
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

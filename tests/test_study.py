@@ -28,7 +28,7 @@ from autocompress.core.recipe import DECISIONS, Recipe
 from autocompress.front import Reference, on_front, violations
 from autocompress.measure import with_drift
 from autocompress.results import explained
-from autocompress.space import Space
+from autocompress.space.space import Space
 from autocompress.study import Spent, Study, StudyView, ours, read_study, samplers, studies
 from autocompress.study import lease as lease_module
 from autocompress.study.databases import connect_read_only

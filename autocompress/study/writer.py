@@ -22,7 +22,7 @@ from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Measurement, Outcome, Quality, Result
 from autocompress.core.recipe import Recipe, Scalar
 from autocompress.front import Reference, growth, standings
-from autocompress.space import Space
+from autocompress.space.space import Space
 from autocompress.study import ours, queue
 from autocompress.study.earlier import earlier_recipes
 from autocompress.study.lease import Lease
