@@ -13,8 +13,8 @@ from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Result
 from autocompress.display import Display
 from autocompress.export import check_trial
-from autocompress.front import Comparison, mcnemar, ratio_interval
 from autocompress.locating import Located
+from autocompress.selection import Comparison, mcnemar, ratio_interval
 from autocompress.study.details import read_artifacts
 
 

@@ -18,9 +18,9 @@ from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Result
 from autocompress.core.stage import digest
 from autocompress.folder import Exported, Fill, check_target, write_folder
-from autocompress.front import WORST
 from autocompress.locating import Located
 from autocompress.runtimes import name_of
+from autocompress.selection import WORST
 from autocompress.store import Store, manifest
 from autocompress.study.details import read_details
 

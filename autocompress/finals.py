@@ -9,8 +9,8 @@ from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.measurement import Measurement, Result
 from autocompress.crew import Crew, hired
 from autocompress.display import Display
-from autocompress.front import as_expected, on_front
 from autocompress.jobs import Job, Settled
+from autocompress.selection import as_expected, on_front
 from autocompress.study import Study, read_study
 
 

@@ -9,7 +9,7 @@ from autocompress.config import Recovery
 from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.effort import Rates
-from autocompress.latency_table import LatencyTable
+from autocompress.selection.latency_model import LatencyTable
 
 
 @dataclass(frozen=True)

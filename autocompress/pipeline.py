@@ -21,9 +21,9 @@ from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.devices import Artifacts, Devices
 from autocompress.jobs import Bar, Settled
-from autocompress.latency_table import Shape
 from autocompress.materials import Clock, Materials, Say
 from autocompress.runtimes import runtime_of
+from autocompress.selection.latency_model import Shape
 from autocompress.store import Store
 from autocompress.study.details import read_conditions_of_artifacts
 from autocompress.target import BRIEFLY

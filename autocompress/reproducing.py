@@ -15,9 +15,9 @@ from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Measurement, Quality, Result
 from autocompress.crew import Crew, catching, hired
 from autocompress.display import Display
-from autocompress.front import Check, ratio_interval
 from autocompress.jobs import Done, Job, Settled
 from autocompress.locating import Located
+from autocompress.selection import Check, ratio_interval
 from autocompress.study import StudyView
 from autocompress.study.details import Details, read_details
 

@@ -9,7 +9,7 @@ from autocompress.budget import Meter
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe, Scalar
-from autocompress.front import Promotion, Reference, Rungs, hypervolume, on_front
+from autocompress.selection import Promotion, Reference, Rungs, hypervolume, on_front
 from autocompress.space.space import Space
 from autocompress.study import StudyView
 

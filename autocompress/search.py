@@ -17,13 +17,13 @@ from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.crew import POLL_SECONDS, Crew, catching, hired
 from autocompress.display import Display
 from autocompress.finals import Finals
-from autocompress.front import expected_drop
 from autocompress.groundwork import Groundwork
 from autocompress.jobs import Bar, Done, Job, Said
-from autocompress.latency_table import LatencyTable
 from autocompress.model_config import read_config
-from autocompress.returns import LEAST_GROWTH, Returns
 from autocompress.schedule import Further, Known, Running, Schedule
+from autocompress.selection import expected_drop
+from autocompress.selection.early_stopping import LEAST_GROWTH, Returns
+from autocompress.selection.latency_model import LatencyTable
 from autocompress.space.space import Space, resolve_space
 from autocompress.store import Store
 from autocompress.study import Asked, Study, read_study

@@ -19,7 +19,6 @@ import numpy as np
 
 from autocompress import measure
 from autocompress.core import registry
-from autocompress.front import pick
 from autocompress.locating import locate
 from autocompress.measure.latency import block, block_calls, half_width, warm
 from autocompress.pipeline import Pipeline
@@ -27,6 +26,7 @@ from autocompress.runtimes import runtime_of
 from autocompress.runtimes.openvino import OpenvinoSession
 from autocompress.runtimes.openvino_static import StaticSession
 from autocompress.scoring import score
+from autocompress.selection import pick
 
 ROUNDS, BLOCK_SECONDS, NNCF_ROWS = 12, 0.3, 300
 ORT, VINO, NNCF = "teacher, fp32, onnxruntime", "teacher, fp32, openvino", "teacher, NNCF int8, openvino"

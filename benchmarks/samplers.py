@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from autocompress.config import read_plan
 from autocompress.core.recipe import Recipe
-from autocompress.front.dominance import corner
+from autocompress.selection.dominance import corner
 from autocompress.space.space import Space, resolve_space
 from autocompress.study import StudyView, read_study
 

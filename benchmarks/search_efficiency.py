@@ -28,8 +28,8 @@ import yaml
 from autocompress.config import read_plan
 from autocompress.core.measurement import Result
 from autocompress.finals import measure_tests
-from autocompress.front import hypervolume, on_front
 from autocompress.measure import cpu_name
+from autocompress.selection import hypervolume, on_front
 from autocompress.show.progress import PlainDisplay
 from autocompress.study import StudyView, read_study
 from autocompress.study.details import read_details

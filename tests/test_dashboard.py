@@ -30,8 +30,8 @@ import optuna_dashboard._custom_plot_data
 
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.dashboard import DashboardView, Models, open_server, serve
-from autocompress.front import violations
 from autocompress.locating import locate
+from autocompress.selection import violations
 from autocompress.study import StudyView, read_study
 
 BROWSER = next(

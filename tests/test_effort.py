@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autocompress.config import Recovery, read_plan
 from autocompress.effort import FULL_STEPS, MOST_COPIES, SHORT_STEPS, SUPERNET_STEPS, Rates, fitted
-from autocompress.returns import Returns
+from autocompress.selection.early_stopping import Returns
 from autocompress.study.earlier import earlier_recipes
 from tests.formula import open_study, plan_in, search
 from tests.tiny import tiny_study

@@ -12,8 +12,8 @@ from autocompress.core.errors import TrialStopped
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
 from autocompress.jobs import Bar
-from autocompress.latency_table import FEWEST, LatencyTable, Shape
 from autocompress.pipeline import _predict_price
+from autocompress.selection.latency_model import FEWEST, LatencyTable, Shape
 from tests.models import tiny_candidate
 
 

@@ -13,8 +13,8 @@ from autocompress import search as searching
 from autocompress.budget import Meter
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
-from autocompress.front import Promotion, Reference, hypervolume, on_front, promotions, standings
 from autocompress.schedule import FEWEST_TRIED, Further, Known, Schedule
+from autocompress.selection import Promotion, Reference, hypervolume, on_front, promotions, standings
 from autocompress.show.progress import SilentDisplay
 from autocompress.study import StudyView, read_study
 from tests.formula import FormulaWorker, open_study, plan_in, space

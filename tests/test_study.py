@@ -25,9 +25,9 @@ from sqlalchemy import create_engine
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Interval, Latency, Outcome
 from autocompress.core.recipe import DECISIONS, Recipe
-from autocompress.front import Reference, on_front, violations
 from autocompress.measure import with_drift
 from autocompress.results import explained
+from autocompress.selection import Reference, on_front, violations
 from autocompress.space.space import Space
 from autocompress.study import Spent, Study, StudyView, ours, read_study, samplers, studies
 from autocompress.study import lease as lease_module
@@ -764,7 +764,7 @@ def test_reading_where_nothing_can_be_written(searched: Path) -> None:
 
 def test_reading_loads_neither_optuna_nor_torch(searched: Path) -> None:
     code = (
-        "import sys\nfrom autocompress.front import hypervolume, pick\nfrom autocompress.study import read_study\n"
+        "import sys\nfrom autocompress.selection import hypervolume, pick\nfrom autocompress.study import read_study\n"
         f"view = read_study({url(searched)!r}, 'toy')\n"
         "pick(view.rows, view.constraints, examples=view.examples); hypervolume(view.front, view.reference)\n"
         "print([name for name in ('optuna', 'torch', 'transformers', 'alembic', 'pandas') if name in sys.modules])"

@@ -14,8 +14,8 @@ from autocompress.terminal import INTERRUPTED, Terminal, command, command_line
 
 if TYPE_CHECKING:
     from autocompress.config import StudyPlan
-    from autocompress.front import Picked
     from autocompress.locating import Located
+    from autocompress.selection import Picked
     from autocompress.study import StudyView
 
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from autocompress.core.formatting import counted, drop_text, duration, factor, megabytes, ms, points, room, times
 from autocompress.core.measurement import Result, operators_in_words
-from autocompress.front import WORST, Contest
+from autocompress.selection import WORST, Contest
 from autocompress.show.tables import Split
 
 if TYPE_CHECKING:
     from autocompress.bench import Figures
     from autocompress.cleaning import Cleaning
     from autocompress.doctor import Finding
-    from autocompress.front import Check, Comparison, Expected, Explanation, Loosened, NoneFits
     from autocompress.inventory import Entry
+    from autocompress.selection import Check, Comparison, Expected, Explanation, Loosened, NoneFits
     from autocompress.study import StudyView
     from autocompress.verify import Verdict
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from autocompress.core.formatting import megabytes, ms, points, times, with_spread
 from autocompress.core.measurement import Result
-from autocompress.front import Contest
+from autocompress.selection import Contest
 
 MARKS = {"stopped": "[yellow]–[/yellow]", "failed": "[red]×[/red]", "running": "…"}
 KNEE = "[green]◆[/green]"

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from autocompress import figures
 from autocompress.core.measurement import Result
-from autocompress.front import violations
+from autocompress.selection import violations
 
 CHUNK = 2045  # characters per attribute, the dashboard's own limit
 MOST_ROWS = 12  # of the front, in the study's note

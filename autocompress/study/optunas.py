@@ -14,7 +14,7 @@ from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.orm import Session
 
 from autocompress.core.measurement import Result
-from autocompress.front import violations
+from autocompress.selection import violations
 from autocompress.study.schema import CandidateRow, StudyRow, optuna_trial_attributes, optuna_user_attributes
 
 DIRECTIONS = {

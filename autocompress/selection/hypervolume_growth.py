@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from autocompress.core.measurement import Result
-from autocompress.front.constraints import Constraints
-from autocompress.front.dominance import Reference, hypervolume, on_front
+from autocompress.selection.constraints import Constraints
+from autocompress.selection.dominance import Reference, hypervolume, on_front
 
 
 def growth(

@@ -17,8 +17,8 @@ import numpy as np
 
 from autocompress.config import LAST_RUNG
 from autocompress.core.measurement import Result
-from autocompress.front.constraints import broken
-from autocompress.front.dominance import Reference, candidates, corner, loss
+from autocompress.selection.constraints import broken
+from autocompress.selection.dominance import Reference, candidates, corner, loss
 
 KEPT = (0.6, 0.75)  # of a drop, by training from rung 0 to 1 and 1 to 2, before the study has shown its own
 KEPT_WEIGHT = 0.05  # how much drop the study must have shown, of models as fast, for its own to count as much

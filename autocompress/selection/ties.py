@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import hypot, inf, log, sqrt
 
 from autocompress.core.measurement import Result
-from autocompress.front.expectation import overlap
+from autocompress.selection.expected_drop import overlap
 
 SIZES_ALIKE = 0.01  # of the larger one: nobody chooses by less
 

@@ -9,16 +9,16 @@ one), ties (what measurements cannot tell apart).
 
 from __future__ import annotations
 
-from autocompress.front.comparison import Check, Comparison, mcnemar, ratio_interval
-from autocompress.front.constraints import BOUNDED, Constraints, broken, violations
-from autocompress.front.contest import Contest, Front, contest
-from autocompress.front.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
-from autocompress.front.expectation import Expected, expected_drop
-from autocompress.front.growth import growth
-from autocompress.front.picking import Explanation, Loosened, NoneFits, Picked, as_expected, explain, pick
-from autocompress.front.promotion import Promotion, Rungs, promotions, standings
-from autocompress.front.robust import WORST, worst
-from autocompress.front.ties import ties
+from autocompress.selection.comparison import Check, Comparison, mcnemar, ratio_interval
+from autocompress.selection.constraints import BOUNDED, Constraints, broken, violations
+from autocompress.selection.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
+from autocompress.selection.expected_drop import Expected, expected_drop
+from autocompress.selection.front_comparison import Contest, Front, contest
+from autocompress.selection.hypervolume_growth import growth
+from autocompress.selection.picking import Explanation, Loosened, NoneFits, Picked, as_expected, explain, pick
+from autocompress.selection.promotion import Promotion, Rungs, promotions, standings
+from autocompress.selection.ties import ties
+from autocompress.selection.worst_device import WORST, worst
 
 __all__ = [
     "AXES",

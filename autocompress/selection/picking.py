@@ -10,9 +10,9 @@ import numpy as np
 
 from autocompress.core.errors import unknown
 from autocompress.core.measurement import Result
-from autocompress.front.constraints import BOUNDED, Constraints, broken
-from autocompress.front.dominance import AXES, candidates, knee, loss, on_front, tie
-from autocompress.front.expectation import Expected, expected_drop
+from autocompress.selection.constraints import BOUNDED, Constraints, broken
+from autocompress.selection.dominance import AXES, candidates, knee, loss, on_front, tie
+from autocompress.selection.expected_drop import Expected, expected_drop
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autocompress.core.measurement import Result
-from autocompress.front.constraints import Constraints
-from autocompress.front.dominance import Reference, hypervolume
-from autocompress.front.picking import NoneFits, pick
+from autocompress.selection.constraints import Constraints
+from autocompress.selection.dominance import Reference, hypervolume
+from autocompress.selection.picking import NoneFits, pick
 
 CORNER = Reference(drop_points=10.0, latency_ms=1.0, size_mb=1.0)  # 10 points lost, as fast and as large as the teacher
 

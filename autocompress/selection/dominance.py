@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.core.measurement import Result
-from autocompress.front.constraints import Constraints, broken
+from autocompress.selection.constraints import Constraints, broken
 
 AXES = ("quality", "latency_ms", "size_mb")
 REFERENCE_POINTS = 10.0  # of drop; more only where max_drop is larger
