@@ -17,7 +17,7 @@ from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
 from autocompress.recovery import distillation
 from autocompress.stages import TrainedStages, importance_stage, outputs_stage
-from autocompress.store import INPUTS, Store
+from autocompress.storage.artifact_store import INPUTS, Store
 
 Conditions = Mapping[str, Sequence[Mapping[str, Any]]]  # artifact -> the conditions that it was measured under
 WHERE = ("threads", "batch", "cpu")  # what an output's old inputs and a measurement's conditions both name

@@ -31,7 +31,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import NullPool
 
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.study.databases import connect_read_only, parse_url, sqlite_path
 from autocompress.study.reader import artifact_folders, studies
 

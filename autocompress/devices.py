@@ -9,13 +9,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from autocompress import lease, measure, metrics, scoring
+from autocompress import measure, metrics, scoring
 from autocompress.core.errors import DeviceLost
 from autocompress.core.measurement import Measurement, Quality, Timed
 from autocompress.materials import Clock, Materials
 from autocompress.measure import Effort
 from autocompress.runtimes import runtime_of
 from autocompress.stages import outputs_stage
+from autocompress.storage import device_lock
 from autocompress.target import Target, drift_of, target_of
 
 Artifacts = Mapping[str, str]  # of one candidate: runtime -> sha256
@@ -131,7 +132,7 @@ class Devices:
     def logits(self, artifacts: Artifacts, split: str, clock: Clock) -> np.ndarray:
         """(rows, labels) of a candidate on a split, on the first device."""
         first = self.places[0]
-        with clock.stage(f"quality on {split}") as progress, lease.computing(self.store.root):
+        with clock.stage(f"quality on {split}") as progress, device_lock.computing(self.store.root):
             return self._logits(first, artifacts[first.runtime], split, progress)
 
     def time(self, folder: Path, effort: Effort) -> Timed:
@@ -167,7 +168,7 @@ class Devices:
 
     def _score(self, place: Place, artifacts: Artifacts, split: str, clock: Clock) -> Quality:
         shared = self.shared
-        with clock.stage(place.stage(f"quality on {split}")) as progress, lease.computing(self.store.root):
+        with clock.stage(place.stage(f"quality on {split}")) as progress, device_lock.computing(self.store.root):
             reference = self._logits(place, self.references[place.runtime], split, progress)
             logits = self._logits(place, artifacts[place.runtime], split, progress)
         return scoring.score(split, logits, reference, shared.tokens[split].labels, self.metric, shared.plan.seed)

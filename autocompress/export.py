@@ -21,7 +21,7 @@ from autocompress.folder import Exported, Fill, check_target, write_folder
 from autocompress.locating import Located
 from autocompress.runtimes import name_of
 from autocompress.selection import WORST
-from autocompress.store import Store, manifest
+from autocompress.storage.artifact_store import Store, manifest
 from autocompress.study.details import read_details
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 
 from autocompress.card import About, measurement_json, model_card
 from autocompress.core.errors import UsageError
-from autocompress.store import manifest
+from autocompress.storage.artifact_store import manifest
 from autocompress.verify import MEASURED, SUMS, sums_of
 
 Fill = Callable[[Path], None]  # puts the model's files into an empty folder

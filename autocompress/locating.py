@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autocompress.config import StudyPlan, read_as_begun, storage_of, storage_url, study_file
 from autocompress.core.errors import UsageError
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView, read_study, studies
 from autocompress.study.databases import parse_url, sqlite_path
 

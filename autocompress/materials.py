@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import importance, lease, recovery, surgery, teacher
+from autocompress import importance, recovery, surgery, teacher
 from autocompress.augment import UNLABELLED, Specials, augment
 from autocompress.config import StudyPlan
 from autocompress.core import registry
@@ -25,7 +25,8 @@ from autocompress.forward import Forward
 from autocompress.model_config import read_config
 from autocompress.space.space import Space, resolve_space
 from autocompress.stages import Amounts, TrainedStages, importance_stage, targets_stage, teacher_stage
-from autocompress.store import Store
+from autocompress.storage import device_lock
+from autocompress.storage.artifact_store import Store
 from autocompress.training import ordered_batches
 
 CALIBRATION_STEPS = 10
@@ -154,7 +155,7 @@ class Materials:
         model = teacher.load_teacher(plan.teacher.model, self.data.label_names, True, plan.seed, self.offline)
         family = family_of(model.config.model_type)
         assert plan.teacher.fine_tune is not None  # only called where it is set
-        with lease.training(self.store.root) as pause:
+        with device_lock.training(self.store.root) as pause:
             teacher.fine_tune(
                 model, family, self.batch, self.lengths("train"), plan.teacher.fine_tune, plan.seed, pause(progress)
             )
@@ -186,7 +187,7 @@ class Materials:
         ]
         lengths = np.asarray(self.lengths("train"))[rows]
         batches = [self.batch(rows[part]) for part in ordered_batches(list(lengths), 32)]
-        with lease.computing(self.store.root):
+        with device_lock.computing(self.store.root):
             found = importance.measure_importance(self.forward, batches)
         importance.save(found, folder / "importance.npz")
 
@@ -198,7 +199,7 @@ class Materials:
         return recovery.Targets(np.load(folder / "logits.npy"), np.load(folder / "hidden.npy", mmap_mode="r"))
 
     def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
-        with lease.training(self.store.root) as pause:
+        with device_lock.training(self.store.root) as pause:
             found = recovery.teacher_targets(self.forward, self.lesson, self.lengths("lessons"), pause(progress))
         np.save(folder / "logits.npy", found.logits)
         np.save(folder / "hidden.npy", found.hidden)
@@ -293,7 +294,7 @@ class Materials:
         net = recovery.SuperNet(self.teacher, self.family, worth)
         lengths, rows = self.lengths("lessons"), len(self.lengths("train"))
         settings = self.plan.recovery
-        with lease.training(self.store.root) as pause:
+        with device_lock.training(self.store.root) as pause:
             recovery.train_supernet(
                 net,
                 self.space.smallest(),

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import deploy, lease, measure, recovery, surgery
+from autocompress import deploy, measure, recovery, surgery
 from autocompress.adoption import adopt_stages
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
@@ -24,7 +24,8 @@ from autocompress.jobs import Bar, Settled
 from autocompress.materials import Clock, Materials, Say
 from autocompress.runtimes import runtime_of
 from autocompress.selection.latency_model import Shape
-from autocompress.store import Store
+from autocompress.storage import device_lock
+from autocompress.storage.artifact_store import Store
 from autocompress.study.details import read_conditions_of_artifacts
 from autocompress.target import BRIEFLY
 
@@ -65,7 +66,7 @@ class Pipeline:
         clock = Clock(say)
         self.shared.teacher_model(clock)
         worth = self.shared.importance(clock)
-        with clock.stage("calibrating"), lease.computing(self.store.root):
+        with clock.stage("calibrating"), device_lock.computing(self.store.root):
             return self.shared.label_seconds(), self.shared.supernet_step_seconds(worth)
 
     def own_rates(self, say: Say) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class Pipeline:
         layers = len(self.shared.family.layers(teacher))
         recipe = Recipe(depth=-(-2 * layers // 3), head_sparsity=0.5, ffn_sparsity=0.5)
         candidate = surgery.build_candidate(teacher, recipe, worth)
-        with clock.stage("calibrating"), lease.computing(self.store.root):
+        with clock.stage("calibrating"), device_lock.computing(self.store.root):
             step = self.shared.step_seconds(candidate)
         data = self.shared.data
         trained = self.shared.trained_supernet() if self.plan.engine.reuse else {}
@@ -146,7 +147,7 @@ class Pipeline:
         """Latency and size of the untrained artifact: they depend on shapes and bits, hardly on weights."""
         with clock.stage("pricing"), tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            with lease.computing(self.store.root):
+            with device_lock.computing(self.store.root):
                 self._fill(candidate, place, self.plan.device.runtime)
             size = measure.size_mb(runtime_of(place), place)
             if bar.max_size_mb is not None and size > bar.max_size_mb:
@@ -209,7 +210,7 @@ class Pipeline:
         first = self._is_first(rung)
         share = 0.0 if not first else REFIT_SHARE if epochs > 0 else 1.0  # of the progress, before training
         torch.manual_seed(self.plan.seed)
-        with lease.training(self.store.root) as pause:
+        with device_lock.training(self.store.root) as pause:
             step = pause(progress)
             if first:
                 self._start(candidate, targets, lambda done: step(share * done), clock)
@@ -259,7 +260,7 @@ class Pipeline:
 
     def _deploy(self, candidate: surgery.Candidate, clock: Clock) -> dict[str, str]:
         """One artifact for each runtime of the study's devices: runtime -> sha256."""
-        with clock.stage("deploying"), lease.computing(self.store.root):
+        with clock.stage("deploying"), device_lock.computing(self.store.root):
             return {
                 runtime: self.store.add_artifact(partial(self._fill, candidate, runtime=runtime))
                 for runtime in self.devices.runtimes

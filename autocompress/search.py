@@ -25,7 +25,7 @@ from autocompress.selection import expected_drop
 from autocompress.selection.early_stopping import LEAST_GROWTH, Returns
 from autocompress.selection.latency_model import LatencyTable
 from autocompress.space.space import Space, resolve_space
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.study import Asked, Study, read_study
 from autocompress.study.details import read_details
 from autocompress.study.reader import stored_plan

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from autocompress import lease, measure
+from autocompress import measure
 from autocompress.config import Device
 from autocompress.core import registry
 from autocompress.core.errors import UsageError
@@ -25,7 +25,8 @@ from autocompress.core.measurement import Timed
 from autocompress.core.recipe import Scalar
 from autocompress.measure import Feeds
 from autocompress.runtimes import data_only
-from autocompress.store import Store
+from autocompress.storage import device_lock
+from autocompress.storage.artifact_store import Store
 
 if TYPE_CHECKING:
     from autocompress.agent.client import RemoteDevice
@@ -219,4 +220,4 @@ class There:
 
 def _alone(root: Path | None) -> AbstractContextManager[float | None]:
     """Nobody else computes meanwhile; gives the seconds that it took, or null where there is nobody."""
-    return nullcontext() if root is None else lease.measuring(root)
+    return nullcontext() if root is None else device_lock.measuring(root)

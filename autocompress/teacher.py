@@ -16,7 +16,7 @@ from autocompress import attentions
 from autocompress.config import FineTune
 from autocompress.core.errors import UsageError
 from autocompress.forward import Forward
-from autocompress.store import file_sha256
+from autocompress.storage.artifact_store import file_sha256
 from autocompress.training import Progress, backward, fit
 
 VERSION = 1

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study, studies
 from autocompress.study.databases import parse_url, reading_engine, shown, sqlite_path
 from autocompress.study.details import read_conditions_of_artifacts

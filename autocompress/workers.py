@@ -23,7 +23,7 @@ from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.parent_watchdog import end_with
 from autocompress.effort import Rates
 from autocompress.jobs import Done, Job, Said, Settled
-from autocompress.store import Store, beside
+from autocompress.storage.artifact_store import Store, beside
 
 TRIALS_PER_CHILD = 50
 SAY_SECONDS = 0.5  # between two words on the progress of one stage

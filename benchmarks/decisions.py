@@ -28,7 +28,7 @@ from autocompress.locating import locate
 from autocompress.materials import Clock
 from autocompress.pipeline import Pipeline
 from autocompress.show.progress import SilentDisplay
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.study import Study
 from autocompress.study.details import read_details
 from autocompress.surgery import build_candidate

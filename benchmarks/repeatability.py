@@ -27,7 +27,7 @@ import numpy as np
 from autocompress import measure
 from autocompress.config import Device
 from autocompress.locating import locate
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.target import drift_of, target_of
 
 MODELS = 10

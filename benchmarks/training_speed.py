@@ -40,7 +40,7 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
     from autocompress.core.recipe import Recipe
     from autocompress.materials import Clock
     from autocompress.pipeline import Pipeline
-    from autocompress.store import Store
+    from autocompress.storage.artifact_store import Store
 
     torch.set_num_threads(threads)
     plan = read_plan(study)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from tests.tiny import tiny_study
 
 ROOT = Path(__file__).parents[1]

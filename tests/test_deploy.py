@@ -14,7 +14,7 @@ from autocompress import graph as graphs
 from autocompress.core.stage import digest
 from autocompress.deploy import export_graph
 from autocompress.runtimes import onnxruntime as runtime
-from autocompress.store import manifest
+from autocompress.storage.artifact_store import manifest
 from autocompress.surgery import Candidate
 from autocompress.techniques import embedding_bits, weight_bits
 from autocompress.techniques._blocks import dequantize_blocks, quantize_blocks

@@ -28,7 +28,7 @@ from autocompress.core.stage import digest
 from autocompress.folder import check_target
 from autocompress.loading import save_candidate
 from autocompress.locating import locate
-from autocompress.store import Store, file_sha256, manifest
+from autocompress.storage.artifact_store import Store, file_sha256, manifest
 from autocompress.study import StudyView
 from autocompress.study.details import read_details
 from autocompress.verify import BESIDE, SUMS, sums_of, verify_folder

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from autocompress import lease
+from autocompress.storage import device_lock
 
 TRAINER = """
 import sys, time
@@ -40,7 +40,7 @@ def steps(out: Path) -> list[float]:
 def test_trainers_stand_still_while_one_measures_and_go_on_afterwards(tmp_path: Path) -> None:
     trainers = [trainer(tmp_path, tmp_path / name) for name in ("one", "two")]
     try:
-        with lease.measuring(tmp_path):
+        with device_lock.measuring(tmp_path):
             begin = time.time()
             time.sleep(0.6)
             end = time.time()
@@ -67,5 +67,5 @@ def test_a_measurement_that_is_killed_does_not_hold_the_device(tmp_path: Path) -
     holder.kill()
     holder.wait()
     holder.stdout.close()
-    with lease.computing(tmp_path):
+    with device_lock.computing(tmp_path):
         pass

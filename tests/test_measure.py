@@ -21,7 +21,7 @@ from autocompress.devices import Devices, Place
 from autocompress.measure import Drift, latency, noise, with_drift
 from autocompress.metrics import fast
 from autocompress.runtimes import onnxruntime as runtime
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from tests.models import deployed, tiny_candidate
 
 

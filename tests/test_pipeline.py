@@ -12,7 +12,7 @@ from autocompress.config import read_plan
 from autocompress.core.recipe import Recipe
 from autocompress.materials import Clock
 from autocompress.pipeline import Pipeline
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from tests.tiny import tiny_study
 
 

@@ -29,7 +29,7 @@ from autocompress.deploy import deploy, export_program
 from autocompress.runtimes import name_of, runtime_of
 from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study
 from autocompress.surgery import Candidate
 from autocompress.techniques import weight_bits

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from autocompress.core.stage import Stage, digest
-from autocompress.store import Store, beside, manifest
+from autocompress.storage.artifact_store import Store, beside, manifest
 
 
 def test_an_artifact_is_known_by_its_content_and_kept_once(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_what_another_study_made_is_linked_and_outlives_it(tmp_path: Path) -> No
 def test_two_processes_that_want_the_same_stage_build_it_once(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from autocompress.core.stage import Stage; from autocompress.store import Store\n"
+        "from autocompress.core.stage import Stage; from autocompress.storage.artifact_store import Store\n"
         "def build(folder):\n"
         "    time.sleep(0.5); (folder / 'x').write_text(sys.argv[2]); print('built', flush=True)\n"
         "print(Store(Path(sys.argv[1])).stage(Stage('targets', 1), build) / 'x')"

@@ -21,7 +21,7 @@ from autocompress import deploy, recovery, teacher
 from autocompress.config import read_plan
 from autocompress.pipeline import Pipeline
 from autocompress.search import run_search
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView, read_study
 from autocompress.verify import verify_folder
 from tests.conftest import run_cli

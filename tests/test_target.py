@@ -28,7 +28,7 @@ from autocompress.core.recipe import Recipe
 from autocompress.jobs import Done, Said
 from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
-from autocompress.store import INPUTS
+from autocompress.storage.artifact_store import INPUTS
 from autocompress.study import Study, StudyView, read_study
 from autocompress.study.details import read_details
 from autocompress.target import There, target_of

@@ -16,7 +16,7 @@ from autocompress.adoption import adopt_stages
 from autocompress.config import read_plan
 from autocompress.core.errors import AutocompressError
 from autocompress.core.recipe import Recipe
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.study import Study, read_study
 from autocompress.study.details import read_conditions_of_artifacts
 from autocompress.study.lease import this_process

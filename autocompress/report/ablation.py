@@ -17,7 +17,7 @@ from autocompress.crew import Crew, catching, hired
 from autocompress.display import Display
 from autocompress.jobs import Job, Settled
 from autocompress.locating import Located
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.study.details import read_artifacts, read_details
 
 VERSION = 2

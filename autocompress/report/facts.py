@@ -17,7 +17,7 @@ from autocompress.locating import Located
 from autocompress.model_config import read_config
 from autocompress.report.ablation import Share
 from autocompress.selection import hypervolume_growth, mcnemar
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView
 from autocompress.study.details import Details, read_details, read_ends
 

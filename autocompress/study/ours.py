@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.selection import reference_point
-from autocompress.store import Store
+from autocompress.storage.artifact_store import Store
 from autocompress.study.queue import Queued
 from autocompress.study.reader import elsewhere_of, own_measurement, read_teacher
 from autocompress.study.records import (
