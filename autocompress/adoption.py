@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from autocompress import augment
 from autocompress.config import Engine, Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
+from autocompress.data import augmentation
 from autocompress.recovery import distillation
 from autocompress.stages import TrainedStages, importance_stage, outputs_stage
 from autocompress.storage.artifact_store import INPUTS, Store
@@ -49,20 +49,20 @@ def _importance(inputs: Mapping[str, Any], seed: int, conditions: Conditions) ->
 
 
 def _targets(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
-    if (inputs["version"], inputs["augment"]) != (distillation.TARGETS_VERSION, augment.VERSION):
+    if (inputs["version"], inputs["augment"]) != (distillation.TARGETS_VERSION, augmentation.VERSION):
         return None
     return _trained(inputs, {"copies": inputs["copies"]}, {}, {}).targets
 
 
 def _supernet(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
-    if (inputs["version"], inputs["augment"]) != (distillation.VERSION, augment.VERSION):
+    if (inputs["version"], inputs["augment"]) != (distillation.VERSION, augmentation.VERSION):
         return None
     recovery = {**inputs["recovery"], "copies": inputs["copies"]}
     return _trained(inputs, recovery, {}, inputs["structures"]).supernet
 
 
 def _recovered(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
-    if (inputs["version"], inputs["augment"]) != (distillation.VERSION, augment.VERSION):
+    if (inputs["version"], inputs["augment"]) != (distillation.VERSION, augmentation.VERSION):
         return None
     net, bits = inputs["supernet"], inputs["bits"]
     engine = {**inputs["engine"], "supernet": net is not None, "reuse": bits is None}

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autocompress import importance, recovery, surgery, teacher
-from autocompress.augment import UNLABELLED, Specials, augment
 from autocompress.config import StudyPlan
 from autocompress.core import registry
 from autocompress.core.stage import Stage
+from autocompress.data.augmentation import UNLABELLED, Specials, augment
 from autocompress.families import family_of
 from autocompress.forward import Forward
 from autocompress.model_config import read_config

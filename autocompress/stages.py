@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autocompress import augment, importance, surgery, teacher
+from autocompress import importance, surgery, teacher
 from autocompress.config import Engine, Recovery, StudyPlan
 from autocompress.core import registry
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe, Scalar
 from autocompress.core.stage import Stage, upstream
+from autocompress.data import augmentation
 from autocompress.recovery import distillation, supernet
 from autocompress.recovery.refit import VERSION as LEAST_SQUARES_VERSION
 
@@ -101,7 +102,7 @@ def importance_stage(teacher_key: str, seed: int) -> Stage:
 
 def targets_stage(teacher_key: str, copies: int, seed: int) -> Stage:
     """A teacher's outputs on its training rows, further texts, and varied copies of both."""
-    rows = Stage("distillation_set", augment.VERSION, {"copies": copies, "seed": seed}, {"teacher": teacher_key})
+    rows = Stage("distillation_set", augmentation.VERSION, {"copies": copies, "seed": seed}, {"teacher": teacher_key})
     return Stage("targets", distillation.TARGETS_VERSION, made_from=upstream(rows))
 
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from autocompress.augment import UNLABELLED
 from autocompress.config import HubData, StudyPlan
 from autocompress.core.errors import UsageError
 from autocompress.core.registry import load
 from autocompress.data import cut_rows, cut_size, read_rows, sample_rows, shares
+from autocompress.data.augmentation import UNLABELLED
 from autocompress.tasks.text_classification import Rows, pad, read, tokenize
 
 Columns = dict[str, list[Any]]

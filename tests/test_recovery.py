@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from autocompress.augment import UNLABELLED, Specials, augment
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
+from autocompress.data.augmentation import UNLABELLED, Specials, augment
 from autocompress.families import family_of
 from autocompress.forward import Forward
 from autocompress.recovery import Targets, distil, pool, refit, taught_layers, teacher_targets

@@ -8,11 +8,12 @@ from types import ModuleType
 
 import pytest
 
-from autocompress import augment, deploy, importance, stages, surgery, teacher
+from autocompress import deploy, importance, stages, surgery, teacher
 from autocompress.config import Engine, Recovery, read_plan
 from autocompress.core import registry
 from autocompress.core.recipe import NEUTRAL, Recipe
 from autocompress.core.stage import Stage, upstream
+from autocompress.data import augmentation
 from autocompress.recovery import distillation, supernet
 from autocompress.report.ablation import ablation_stage
 from autocompress.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage
@@ -44,14 +45,14 @@ def ablation() -> str:
 
 UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
     "importance": (lambda: trained().importance.key, [(importance, "VERSION")]),
-    "targets": (lambda: trained().targets.key, [(distillation, "TARGETS_VERSION"), (augment, "VERSION")]),
+    "targets": (lambda: trained().targets.key, [(distillation, "TARGETS_VERSION"), (augmentation, "VERSION")]),
     "supernet": (
         supernet_key,
         [
             (supernet, "VERSION"),
             (importance, "VERSION"),
             (distillation, "TARGETS_VERSION"),
-            (augment, "VERSION"),
+            (augmentation, "VERSION"),
             (technique("head_sparsity"), "VERSION"),
             (technique("depth"), "VERSION"),
         ],
@@ -65,7 +66,7 @@ UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
         [
             (distillation, "VERSION"),
             (distillation, "TARGETS_VERSION"),
-            (augment, "VERSION"),
+            (augmentation, "VERSION"),
             (importance, "VERSION"),
             (surgery, "VERSION"),
             (supernet, "VERSION"),

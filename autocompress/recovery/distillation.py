@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from autocompress.augment import UNLABELLED
 from autocompress.config import Recovery
+from autocompress.data.augmentation import UNLABELLED
 from autocompress.forward import Forward, Output
 from autocompress.surgery import Candidate
 from autocompress.training import Progress, autocast, backward, fit, ordered_batches

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from autocompress.augment import UNLABELLED
 from autocompress.config import StudyPlan
 from autocompress.core.errors import UsageError
 from autocompress.data import Table, cut_rows, cut_size, read_rows, sample_rows
+from autocompress.data.augmentation import UNLABELLED
 from autocompress.data.splits import SMALLEST_CUT
 from autocompress.tasks._labels import label_ids
 
