@@ -16,8 +16,8 @@ from autocompress.selection import (
     Front,
     NoneFits,
     Picked,
+    contest,
     explain,
-    front_comparison,
     hypervolume,
     pick,
     standings,
@@ -72,7 +72,7 @@ def side_by_side(a: StudyView, b: StudyView) -> Contest:
         Front(study=view.name, rows=view.rows, teacher=view.teacher, examples=view.examples, seconds=view.seconds)
         for view in (a, b)
     )
-    return front_comparison(first, second, min(limits, default=None))
+    return contest(first, second, min(limits, default=None))
 
 
 def document(view: StudyView, rows: Sequence[Result]) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from autocompress.selection import (
     Picked,
     Reference,
     broken,
+    contest,
     expected_drop,
     explain,
-    front_comparison,
     hypervolume,
     knee,
     mcnemar,
@@ -468,13 +468,13 @@ def test_two_fronts_are_compared_each_against_its_own_teacher() -> None:
 
     a = front("a", 10.0, (0.01, 4.0, 4.0), (0.05, 8.0, 8.0))
     b = front("b", 20.0, (0.02, 4.0, 2.0))
-    found = front_comparison(a, b, 0.03)
+    found = contest(a, b, 0.03)
     assert found.same_teacher and (found.coverage_a, found.coverage_b) == (1.0, 0.0)
     assert found.hypervolume_b == pytest.approx(8.0 * 2 * 1)  # 10 − 2 points, 2 octaves faster, 1 smaller
     assert found.hypervolume_a == pytest.approx(9.0 * 2 * 2 + 5.0 * (3 * 3 - 2 * 2))
     assert {one.prefer: (one.a.trial, one.b.trial) for one in found.choices if one.a and one.b} == {
         "latency_ms": (1, 1), "size_mb": (1, 1), None: (1, 1)
     }  # fmt: skip
-    assert all(one.b is None for one in front_comparison(a, b, 0.001).choices)
-    mirrored = front_comparison(b, a, 0.03)
+    assert all(one.b is None for one in contest(a, b, 0.001).choices)
+    mirrored = contest(b, a, 0.03)
     assert (mirrored.hypervolume_a, mirrored.coverage_b) == (found.hypervolume_b, found.coverage_a)

@@ -16,7 +16,7 @@ from autocompress.figures import explained
 from autocompress.locating import Located
 from autocompress.model_config import read_config
 from autocompress.report.ablation import Share
-from autocompress.selection import hypervolume_growth, mcnemar
+from autocompress.selection import growth, mcnemar
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView
 from autocompress.study.details import Details, read_details, read_ends
@@ -64,7 +64,7 @@ class Facts:
     chosen: Result
     details: Details  # of the chosen one
     teacher: Details
-    hypervolume_growth: tuple[tuple[float, float], ...]  # seconds of the study, hypervolume on validation
+    growth: tuple[tuple[float, float], ...]  # seconds of the study, hypervolume on validation
     importances: dict[str, dict[str, float]]  # objective -> decision -> share of its variance
     by_label: tuple[ByLabel, ...]  # empty where the logits were not kept
     examples: tuple[Example, ...] | None  # null: left out on purpose
@@ -90,7 +90,7 @@ def gather(located: Located, trial: int, device: str | None = None, examples: bo
         chosen=chosen,
         details=details,
         teacher=read_details(located.url, located.name, 0, device),
-        growth=tuple(hypervolume_growth(view.rows, ends, view.objectives, view.constraints, view.reference)),
+        growth=tuple(growth(view.rows, ends, view.objectives, view.constraints, view.reference)),
         importances=explained(view.rows, view.objectives),
         by_label=tuple(_by_label(data, logits.get(0), logits.get(trial))),
         examples=tuple(_examples(data, logits.get(0), logits.get(trial))) if examples else None,

@@ -21,7 +21,7 @@ from autocompress.config import LAST_RUNG, Recovery, StudyPlan
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Measurement, Outcome, Quality, Result
 from autocompress.core.recipe import Recipe, Scalar
-from autocompress.selection import Reference, hypervolume_growth, standings
+from autocompress.selection import Reference, growth, standings
 from autocompress.space.space import Space
 from autocompress.study import ours, queue
 from autocompress.study.earlier import earlier_recipes
@@ -246,7 +246,7 @@ class Study:
         teacher = next((row for row in rows if row.trial == 0), None)
         with_retries(lambda: save_note(storage, study_id, None, study_note(self.name, rows, teacher)))
         ends, seconds = self._read(partial(ends_of, ac_id=self._id)), self.spent().seconds
-        grown = hypervolume_growth(rows, ends, self.objectives, self._constraints, corner)
+        grown = growth(rows, ends, self.objectives, self._constraints, corner)
         with_retries(lambda: save_figures(storage, study_id, rows, grown, seconds))
 
     def close(self) -> None:
