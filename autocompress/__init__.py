@@ -15,6 +15,6 @@ __all__ = ["__version__", "load_model"]
 
 def load_model(folder: str | Path) -> Any:
     """The transformers model in a folder that `export --form transformers` wrote, ready to run."""
-    from autocompress.loading import load_model as load  # here, since it brings transformers
+    from autocompress.models.transformers_form import load_model as load  # here, since it brings transformers
 
     return load(folder)

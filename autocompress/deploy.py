@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from autocompress.core import registry
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
-from autocompress.forward import Forward, attention_of
 from autocompress.graph import tidy
+from autocompress.models.forward import Forward, attention_of
+from autocompress.models.slicing import Candidate
 from autocompress.program import Program
 from autocompress.runtimes import USUAL_DIALECT, Dialect
-from autocompress.surgery import Candidate
 
 Rows = Callable[[], Iterable[Mapping[str, np.ndarray]]]
 

@@ -14,7 +14,7 @@ import numpy as np
 from autocompress.config.paths import DATA_SUFFIXES, data_path, model_path
 from autocompress.core.errors import UsageError
 from autocompress.data.files import SPLIT_WORDS, Reader, column_names
-from autocompress.model_config import ModelConfig, read_config
+from autocompress.models.model_config import ModelConfig, read_config
 
 LABELS = ("label", "labels", "target", "class", "category", "intent", "sentiment", "y")
 PAIRS = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),

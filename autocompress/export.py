@@ -114,7 +114,8 @@ def weights_writer(plan: StudyPlan, row: Result, store: Store, say: Callable[[st
     """
     from transformers.utils import logging
 
-    from autocompress import deploy, loading, pipeline
+    from autocompress import deploy, pipeline
+    from autocompress.models import transformers_form
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     pairs = plan.task.columns.text_pair is not None
@@ -130,7 +131,7 @@ def weights_writer(plan: StudyPlan, row: Result, store: Store, say: Callable[[st
                 candidate, life.shared.tokenizer, pairs, name_of(measured), Path(place), life.shared.some_inputs
             )
             _check_same(Path(place), measured, row.trial)
-        loading.save_candidate(candidate, life.shared.tokenizer, pairs, folder)
+        transformers_form.save_candidate(candidate, life.shared.tokenizer, pairs, folder)
 
     return write
 

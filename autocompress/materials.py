@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import importance, recovery, surgery, teacher
+from autocompress import recovery
 from autocompress.config import StudyPlan
 from autocompress.core import registry
 from autocompress.core.stage import Stage
 from autocompress.data.augmentation import UNLABELLED, Specials, augment
-from autocompress.families import family_of
-from autocompress.forward import Forward
-from autocompress.model_config import read_config
+from autocompress.models import importance, slicing, teacher
+from autocompress.models.families import family_of
+from autocompress.models.forward import Forward
+from autocompress.models.model_config import read_config
 from autocompress.space.space import Space, resolve_space
 from autocompress.stages import Amounts, TrainedStages, importance_stage, targets_stage, teacher_stage
 from autocompress.storage import device_lock
@@ -161,7 +162,7 @@ class Materials:
             )
         teacher.save_teacher(model, self.tokenizer, folder)
 
-    def importance(self, clock: Clock) -> surgery.Importance:
+    def importance(self, clock: Clock) -> slicing.Importance:
         """What heads, neurons and layers are worth, on 512 training rows."""
         with clock.stage("importance"):
             folder = self.store.stage(
@@ -225,7 +226,7 @@ class Materials:
         recovery.teacher_targets(self.forward, lambda part: self.batch(rows[part]), chosen, lambda fraction: None)
         return (time.perf_counter() - start) / len(rows)
 
-    def supernet_step_seconds(self, worth: surgery.Importance) -> float:
+    def supernet_step_seconds(self, worth: slicing.Importance) -> float:
         """Seconds of one step of the super-net's training."""
         net = recovery.SuperNet(self.teacher, self.family, worth)
 
@@ -237,7 +238,7 @@ class Materials:
 
         return self._seconds_a_step(train)
 
-    def step_seconds(self, candidate: surgery.Candidate) -> float:
+    def step_seconds(self, candidate: slicing.Candidate) -> float:
         """Seconds of one step of a candidate's training."""
         lengths = self.lengths("train")
 
@@ -286,7 +287,7 @@ class Materials:
 
     def _train_supernet(
         self,
-        worth: surgery.Importance,
+        worth: slicing.Importance,
         targets: recovery.Targets,
         folder: Path,
         progress: Callable[[float], None],

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import deploy, measure, recovery, surgery
+from autocompress import deploy, measure, recovery
 from autocompress.adoption import adopt_stages
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
@@ -22,6 +22,7 @@ from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.devices import Artifacts, Devices
 from autocompress.jobs import Bar, Settled
 from autocompress.materials import Clock, Materials, Say
+from autocompress.models import slicing
 from autocompress.runtimes import runtime_of
 from autocompress.selection.latency_model import Shape
 from autocompress.storage import device_lock
@@ -54,7 +55,7 @@ class Pipeline:
             self.shared.tokens  # noqa: B018  # read and tokenized here, so that its errors come first
         model = self.shared.teacher_model(clock)
         recipe = Recipe(depth=len(self.shared.family.layers(model)))
-        candidate = surgery.Candidate(recipe, model, self.shared.family, tuple(range(recipe.depth or 0)))
+        candidate = slicing.Candidate(recipe, model, self.shared.family, tuple(range(recipe.depth or 0)))
         self.devices.references = self._deploy(candidate, clock)
         outcome = self._measured(candidate, self.devices.references, clock, start, all_of_them=True)
         return replace(
@@ -76,7 +77,7 @@ class Pipeline:
         teacher, worth = self.shared.teacher_model(clock), self.shared.importance(clock)
         layers = len(self.shared.family.layers(teacher))
         recipe = Recipe(depth=-(-2 * layers // 3), head_sparsity=0.5, ffn_sparsity=0.5)
-        candidate = surgery.build_candidate(teacher, recipe, worth)
+        candidate = slicing.build_candidate(teacher, recipe, worth)
         with clock.stage("calibrating"), device_lock.computing(self.store.root):
             step = self.shared.step_seconds(candidate)
         data = self.shared.data
@@ -101,7 +102,7 @@ class Pipeline:
         start, clock = time.perf_counter(), Clock(say)
         teacher, worth = self.shared.teacher_model(clock), self.shared.importance(clock)
         with clock.stage("building"):
-            candidate = surgery.build_candidate(teacher, recipe, worth)
+            candidate = slicing.build_candidate(teacher, recipe, worth)
         try:
             if bar is not None:
                 _predict_price(candidate, bar)
@@ -118,11 +119,11 @@ class Pipeline:
         thorough = rung == LAST_RUNG and (trained or self._whole(recipe))
         return self._measured(candidate, artifacts, clock, start, thorough)
 
-    def rebuild(self, recipe: Recipe, rung: int | None, say: Say) -> surgery.Candidate:
+    def rebuild(self, recipe: Recipe, rung: int | None, say: Say) -> slicing.Candidate:
         """The candidate of a finished trial with its recovered weights; trains again where the store dropped them."""
         clock = Clock(say)
         self.shared.tokens  # noqa: B018  # as in a trial: from now on the tokenizer cuts texts at max_tokens
-        candidate = surgery.build_candidate(self.shared.teacher_model(clock), recipe, self.shared.importance(clock))
+        candidate = slicing.build_candidate(self.shared.teacher_model(clock), recipe, self.shared.importance(clock))
         self._recover(candidate, LAST_RUNG if rung is None else rung, clock)
         return candidate
 
@@ -143,7 +144,7 @@ class Pipeline:
         """Whether the recipe leaves the teacher's weights as they are."""
         return recipe.structure() == Recipe(depth=len(self.shared.family.layers(self.shared.teacher)))
 
-    def _price(self, candidate: surgery.Candidate, bar: Bar, clock: Clock) -> None:
+    def _price(self, candidate: slicing.Candidate, bar: Bar, clock: Clock) -> None:
         """Latency and size of the untrained artifact: they depend on shapes and bits, hardly on weights."""
         with clock.stage("pricing"), tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
@@ -166,7 +167,7 @@ class Pipeline:
                     f" {speedup:.1f}× and {other_size:.1f} MB without losing quality; not trained"
                 )
 
-    def _recover(self, candidate: surgery.Candidate, rung: int, clock: Clock) -> bool:
+    def _recover(self, candidate: slicing.Candidate, rung: int, clock: Clock) -> bool:
         """Train the candidate's structure as far as its rung, or load it where it was trained before: one recovery serves
         every bit-width, and each rung goes on from the weights of the one below. Whether it was trained now."""
         if self._whole(candidate.recipe):
@@ -187,7 +188,7 @@ class Pipeline:
         """Whether a rung starts from what all candidates share, and not from the weights of the rung below."""
         return rung == 0 or not self.plan.engine.rungs
 
-    def _prepare(self, candidate: surgery.Candidate, rung: int, clock: Clock) -> recovery.Targets | None:
+    def _prepare(self, candidate: slicing.Candidate, rung: int, clock: Clock) -> recovery.Targets | None:
         """What a rung's training starts from: stages of their own, with their own progress."""
         first, engine = self._is_first(rung), self.plan.engine
         if not first:
@@ -199,7 +200,7 @@ class Pipeline:
 
     def _train(
         self,
-        candidate: surgery.Candidate,
+        candidate: slicing.Candidate,
         rung: int,
         folder: Path,
         progress: Callable[[float], None],
@@ -231,7 +232,7 @@ class Pipeline:
 
     def _start(
         self,
-        candidate: surgery.Candidate,
+        candidate: slicing.Candidate,
         targets: recovery.Targets | None,
         progress: Callable[[float], None],
         clock: Clock,
@@ -245,7 +246,7 @@ class Pipeline:
         cut = None
         if engine.supernet and targets is not None:
             net, worth = self.shared.supernet(clock), self.shared.importance(clock)
-            cut = surgery.build_candidate(net, candidate.recipe, worth)
+            cut = slicing.build_candidate(net, candidate.recipe, worth)
         every_layer = len(candidate.kept_layers) == len(self.shared.family.layers(self.shared.teacher))
         if engine.refit and (cut is None or every_layer or candidate.recipe.attention != "full"):
             rows = self.shared.sample_of_lessons()
@@ -258,7 +259,7 @@ class Pipeline:
         if cut is not None:
             candidate.model.load_state_dict(cut.model.state_dict())
 
-    def _deploy(self, candidate: surgery.Candidate, clock: Clock) -> dict[str, str]:
+    def _deploy(self, candidate: slicing.Candidate, clock: Clock) -> dict[str, str]:
         """One artifact for each runtime of the study's devices: runtime -> sha256."""
         with clock.stage("deploying"), device_lock.computing(self.store.root):
             return {
@@ -266,13 +267,13 @@ class Pipeline:
                 for runtime in self.devices.runtimes
             }
 
-    def _fill(self, candidate: surgery.Candidate, folder: Path, runtime: str) -> None:
+    def _fill(self, candidate: slicing.Candidate, folder: Path, runtime: str) -> None:
         pairs = self.plan.task.columns.text_pair is not None
         deploy.deploy(candidate, self.shared.tokenizer, pairs, runtime, folder, self.shared.some_inputs)
 
     def _measured(
         self,
-        candidate: surgery.Candidate,
+        candidate: slicing.Candidate,
         artifacts: Artifacts,
         clock: Clock,
         start: float,
@@ -297,7 +298,7 @@ def _conditions(plan: StudyPlan) -> Mapping[str, Any]:
         return {}
 
 
-def _predict_price(candidate: surgery.Candidate, bar: Bar) -> None:
+def _predict_price(candidate: slicing.Candidate, bar: Bar) -> None:
     """Stop a candidate that is surely too slow, by what the device has shown so far."""
     if bar.max_latency_ms is None or bar.table is None:
         return
@@ -309,7 +310,7 @@ def _predict_price(candidate: surgery.Candidate, bar: Bar) -> None:
         )
 
 
-def facts(candidate: surgery.Candidate) -> dict[str, Any]:
+def facts(candidate: slicing.Candidate) -> dict[str, Any]:
     """What a recipe became: parameters, kept layers, heads and neurons of each."""
     return {
         "parameters": candidate.parameters,

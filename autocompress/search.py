@@ -19,7 +19,7 @@ from autocompress.display import Display
 from autocompress.finals import Finals
 from autocompress.groundwork import Groundwork
 from autocompress.jobs import Bar, Done, Job, Said
-from autocompress.model_config import read_config
+from autocompress.models.model_config import read_config
 from autocompress.schedule import Further, Known, Running, Schedule
 from autocompress.selection import expected_drop
 from autocompress.selection.early_stopping import LEAST_GROWTH, Returns

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autocompress import importance, surgery, teacher
 from autocompress.config import Engine, Recovery, StudyPlan
 from autocompress.core import registry
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe, Scalar
 from autocompress.core.stage import Stage, upstream
 from autocompress.data import augmentation
+from autocompress.models import importance, slicing, teacher
 from autocompress.recovery import distillation, supernet
 from autocompress.recovery.refit import VERSION as LEAST_SQUARES_VERSION
 
@@ -113,7 +113,7 @@ def structure_stage(ranking: Stage, recipe: Recipe) -> Stage:
         for name, value in recipe.as_dict().items()
         if name not in AFTER_RECOVERY and value != NEUTRAL[name]
     ]
-    return Stage("structure", surgery.VERSION, made_from=upstream(ranking, *decisions))
+    return Stage("structure", slicing.VERSION, made_from=upstream(ranking, *decisions))
 
 
 def technique_stage(name: str, value: Any) -> Stage:

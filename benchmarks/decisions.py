@@ -26,12 +26,12 @@ from autocompress.deploy import deploy
 from autocompress.jobs import Job, Settled
 from autocompress.locating import locate
 from autocompress.materials import Clock
+from autocompress.models.slicing import build_candidate
 from autocompress.pipeline import Pipeline
 from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import Store
 from autocompress.study import Study
 from autocompress.study.details import read_details
-from autocompress.surgery import build_candidate
 from autocompress.target import target_of
 
 ROOT = Path(__file__).parent.parent

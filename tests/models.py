@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from autocompress import attentions
 from autocompress.core.recipe import Recipe
-from autocompress.families import family_of
-from autocompress.forward import Forward
-from autocompress.importance import measure_importance
-from autocompress.surgery import Candidate, Importance, build_candidate
+from autocompress.models import attentions
+from autocompress.models.families import family_of
+from autocompress.models.forward import Forward
+from autocompress.models.importance import measure_importance
+from autocompress.models.slicing import Candidate, Importance, build_candidate
 from tests.tiny import tiny_config, tiny_tokenizer
 
 

@@ -23,8 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AttentionInterface, AutoModelForSequenceClassification, BertConfig
 
 import autocompress
-from autocompress.attentions import implementation, register
 from autocompress.core import registry
+from autocompress.models.attentions import implementation, register
 
 HEADS, HEAD_DIM = 3, 8  # no head count of any config: variants read it from the tensors
 NAMES = registry.names("attentions")
@@ -166,7 +166,7 @@ def test_registering_twice_reaches_both_interfaces_and_changes_nothing() -> None
 
 
 def test_importing_the_registry_imports_no_torch() -> None:
-    program = "import sys, autocompress.attentions; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    program = "import sys, autocompress.models.attentions; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     root = Path(autocompress.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
@@ -179,7 +179,7 @@ def test_full_gives_the_same_by_the_fused_kernel_and_by_plain_operators(monkeypa
     query, key, value = (torch.randn(2, 3, 12, 8) for _ in range(3))
     keep = torch.arange(12) < torch.tensor([[12], [5]])
     plain = attend("full", query, key, value, keep)
-    monkeypatch.setattr("autocompress.attentions.full.PLAIN_TOKENS", 0)
+    monkeypatch.setattr("autocompress.models.attentions.full.PLAIN_TOKENS", 0)
     torch.testing.assert_close(attend("full", query, key, value, keep), plain, atol=1e-5, rtol=1e-5)
 
 

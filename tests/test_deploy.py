@@ -13,9 +13,9 @@ import torch
 from autocompress import graph as graphs
 from autocompress.core.stage import digest
 from autocompress.deploy import export_graph
+from autocompress.models.slicing import Candidate
 from autocompress.runtimes import onnxruntime as runtime
 from autocompress.storage.artifact_store import manifest
-from autocompress.surgery import Candidate
 from autocompress.techniques import embedding_bits, weight_bits
 from autocompress.techniques._blocks import dequantize_blocks, quantize_blocks
 from tests.models import deployed, tiny_batch, tiny_candidate

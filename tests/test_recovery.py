@@ -9,10 +9,10 @@ import torch
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.data.augmentation import UNLABELLED, Specials, augment
-from autocompress.families import family_of
-from autocompress.forward import Forward
+from autocompress.models.families import family_of
+from autocompress.models.forward import Forward
+from autocompress.models.slicing import Candidate, build_candidate
 from autocompress.recovery import Targets, distil, pool, refit, taught_layers, teacher_targets
-from autocompress.surgery import Candidate, build_candidate
 from autocompress.training import backward, endless_batches, fit, ordered_batches
 from tests.models import tiny_batch, tiny_importance, tiny_model
 from tests.tiny import FAMILIES

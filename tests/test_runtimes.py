@@ -26,12 +26,12 @@ from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL
 from autocompress.core.stage import Stage
 from autocompress.deploy import deploy, export_program
+from autocompress.models.slicing import Candidate
 from autocompress.runtimes import name_of, runtime_of
 from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study
-from autocompress.surgery import Candidate
 from autocompress.techniques import weight_bits
 from tests.models import tiny_batch, tiny_candidate
 from tests.tiny import POSITIONS, tiny_study, tiny_tokenizer

@@ -8,12 +8,13 @@ from types import ModuleType
 
 import pytest
 
-from autocompress import deploy, importance, stages, surgery, teacher
+from autocompress import deploy, stages
 from autocompress.config import Engine, Recovery, read_plan
 from autocompress.core import registry
 from autocompress.core.recipe import NEUTRAL, Recipe
 from autocompress.core.stage import Stage, upstream
 from autocompress.data import augmentation
+from autocompress.models import importance, slicing, teacher
 from autocompress.recovery import distillation, supernet
 from autocompress.report.ablation import ablation_stage
 from autocompress.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage
@@ -59,7 +60,7 @@ UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
     ),
     "structure": (
         lambda: structure_stage(trained().importance, RECIPE).key,
-        [(surgery, "VERSION"), (importance, "VERSION"), (technique("attention"), "VERSION")],
+        [(slicing, "VERSION"), (importance, "VERSION"), (technique("attention"), "VERSION")],
     ),
     "recovered": (
         weights,
@@ -68,7 +69,7 @@ UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
             (distillation, "TARGETS_VERSION"),
             (augmentation, "VERSION"),
             (importance, "VERSION"),
-            (surgery, "VERSION"),
+            (slicing, "VERSION"),
             (supernet, "VERSION"),
             (stages, "LEAST_SQUARES_VERSION"),
             (technique("attention_window"), "VERSION"),

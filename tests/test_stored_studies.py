@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autocompress import deploy, recovery, teacher
+from autocompress import deploy, recovery
 from autocompress.config import read_plan
+from autocompress.models import teacher
 from autocompress.pipeline import Pipeline
 from autocompress.search import run_search
 from autocompress.storage.artifact_store import Store

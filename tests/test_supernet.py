@@ -10,10 +10,10 @@ import torch
 
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
-from autocompress.families import family_of
-from autocompress.forward import Forward
+from autocompress.models.families import family_of
+from autocompress.models.forward import Forward
+from autocompress.models.slicing import build_candidate
 from autocompress.recovery import SuperNet, teacher_targets, train_supernet
-from autocompress.surgery import build_candidate
 from tests.models import tiny_batch, tiny_importance, tiny_model
 from tests.tiny import FAMILIES
 

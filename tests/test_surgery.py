@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from autocompress.core.recipe import Recipe
-from autocompress.families import family_of
-from autocompress.forward import Forward, Gates
-from autocompress.importance import load, removal_order, save
-from autocompress.surgery import Importance, build_candidate
+from autocompress.models.families import family_of
+from autocompress.models.forward import Forward, Gates
+from autocompress.models.importance import load, removal_order, save
+from autocompress.models.slicing import Importance, build_candidate
 from autocompress.techniques._rank import keep_best
 from tests.models import tiny_batch, tiny_candidate, tiny_importance, tiny_model
 from tests.tiny import FAMILIES

@@ -17,10 +17,10 @@ from autocompress.core.errors import unknown
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = {  # kind -> its folder in the package; entries may lie in folders of it
     "techniques": "techniques",
-    "attentions": "attentions",
+    "attentions": "models/attentions",
     "tasks": "tasks",
     "runtimes": "runtimes",
-    "families": "families",
+    "families": "models/families",
     "metrics": "metrics",
 }
 KINDS = tuple(FOLDERS)

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from autocompress.config import Recovery
 from autocompress.data.augmentation import UNLABELLED
-from autocompress.forward import Forward, Output
-from autocompress.surgery import Candidate
+from autocompress.models.forward import Forward, Output
+from autocompress.models.slicing import Candidate
 from autocompress.training import Progress, autocast, backward, fit, ordered_batches
 
 VERSION = 2  # of trained weights; raised, too, when the training loop gives others

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from autocompress.families import Affine
-from autocompress.forward import Forward
+from autocompress.models.families import Affine
+from autocompress.models.forward import Forward
+from autocompress.models.slicing import Candidate
 from autocompress.recovery.distillation import taught_layers
-from autocompress.surgery import Candidate
 from autocompress.training import Progress, autocast
 
 VERSION = 2

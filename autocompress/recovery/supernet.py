@@ -22,10 +22,10 @@ from torch.nn import functional as F
 
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
-from autocompress.families import Affine, LayerParts
-from autocompress.forward import Forward
+from autocompress.models.families import Affine, LayerParts
+from autocompress.models.forward import Forward
+from autocompress.models.slicing import Importance, build_candidate, keep_heads, keep_neurons
 from autocompress.recovery.distillation import Batch, Targets, distillation_loss
-from autocompress.surgery import Importance, build_candidate, keep_heads, keep_neurons
 from autocompress.training import Progress, autocast, fit
 
 VERSION = 2

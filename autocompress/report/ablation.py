@@ -66,13 +66,14 @@ def ablation_stage(
     recipe: Recipe, teacher: str | None, recovery: Mapping[str, Any] | None, device: str | None
 ) -> Stage:
     """What the shares of a recipe depend on; `teacher`: the sha256 of its artifact, whose content stands for all before it."""
-    from autocompress import deploy, importance, surgery
+    from autocompress import deploy
+    from autocompress.models import importance, slicing
     from autocompress.recovery import distillation, supernet
     from autocompress.recovery.refit import VERSION as LEAST_SQUARES_VERSION
 
     decisions = {name: value for name, value in recipe.as_dict().items() if value != NEUTRAL[name]}
     versions = {
-        "importance": importance.VERSION, "structure": surgery.VERSION, "supernet": supernet.VERSION,
+        "importance": importance.VERSION, "structure": slicing.VERSION, "supernet": supernet.VERSION,
         "least_squares": LEAST_SQUARES_VERSION, "recovered": distillation.VERSION, "artifact": deploy.VERSION,
         **{name: registry.load("techniques", name).VERSION for name in decisions},
     }  # fmt: skip

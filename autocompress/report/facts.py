@@ -14,7 +14,7 @@ from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Result
 from autocompress.figures import explained
 from autocompress.locating import Located
-from autocompress.model_config import read_config
+from autocompress.models.model_config import read_config
 from autocompress.report.ablation import Share
 from autocompress.selection import growth, mcnemar
 from autocompress.storage.artifact_store import Store

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from autocompress import attentions
-from autocompress.surgery import Candidate, Importance
+from autocompress.models import attentions
+from autocompress.models.slicing import Candidate, Importance
 
 VERSION = 1
 

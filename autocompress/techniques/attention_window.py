@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autocompress.surgery import Candidate, Importance
+from autocompress.models.slicing import Candidate, Importance
 
 VERSION = 1
 

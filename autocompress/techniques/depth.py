@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from autocompress.surgery import Candidate, Importance
+from autocompress.models.slicing import Candidate, Importance
 
 VERSION = 1
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from autocompress.families import EmbeddingParts, LayerParts
+from autocompress.models.families import EmbeddingParts, LayerParts
 
 
 def layers(base: Any) -> nn.ModuleList:

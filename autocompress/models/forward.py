@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress import attentions
 from autocompress.core import registry
-from autocompress.families import Affine, LayerParts
+from autocompress.models import attentions
+from autocompress.models.families import Affine, LayerParts
 
 
 @dataclass

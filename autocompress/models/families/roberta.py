@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from autocompress.families import EmbeddingParts, LayerParts, _post_norm
+from autocompress.models.families import EmbeddingParts, LayerParts, _post_norm
 
 MODEL_TYPES = ("roberta", "xlm-roberta")
 

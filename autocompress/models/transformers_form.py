@@ -12,14 +12,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress import attentions
 from autocompress.core import registry
 from autocompress.core.errors import UsageError
+from autocompress.models import attentions
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from autocompress.surgery import Candidate
+    from autocompress.models.slicing import Candidate
 
 WEIGHTS = "model.safetensors"
 KEY = "autocompress"  # of config.json: shapes of each layer, names of its parts, and the attention
@@ -55,7 +55,7 @@ def load_model(folder: str | Path) -> Any:
     import transformers
     from safetensors.torch import load_file
 
-    from autocompress.compressed import Compressed
+    from autocompress.models.compressed import Compressed
 
     folder = Path(folder)
     _check(folder)
@@ -108,7 +108,7 @@ def _write_code(base: str, attention: str, folder: Path) -> None:
     """The class that config.json names, and copies of the files it needs; `full` attention is transformers' own."""
     from transformers.dynamic_module_utils import get_relative_import_files
 
-    from autocompress import compressed
+    from autocompress.models import compressed
 
     sources, lines, body = [compressed.__file__], [f"from transformers import {base}", ""], "pass"
     lines.append("from .compressed import Compressed")

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from autocompress.core import registry
-from autocompress.model_config import check_family
+from autocompress.models.model_config import check_family
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

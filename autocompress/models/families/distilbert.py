@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from autocompress.families import EmbeddingParts, LayerParts
+from autocompress.models.families import EmbeddingParts, LayerParts
 
 MODEL_TYPES = ("distilbert",)
 

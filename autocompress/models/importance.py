@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from autocompress.forward import Forward, Gates
-from autocompress.surgery import Importance
+from autocompress.models.forward import Forward, Gates
+from autocompress.models.slicing import Importance
 from autocompress.training import autocast
 
 VERSION = 1

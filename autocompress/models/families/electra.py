@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019) and what is built like it: MiniLM, TinyBERT, BGE and E5 encoders."""
+"""ELECTRA (Clark et al. 2020): embedding tables narrower than the hidden states, joined by a projection."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from autocompress.families import EmbeddingParts, LayerParts, _post_norm
+from autocompress.models.families import EmbeddingParts, LayerParts, _post_norm
 
-MODEL_TYPES = ("bert",)
+MODEL_TYPES = ("electra",)
 
 
 def layers(model: Any) -> nn.ModuleList:
     """The encoder layers, first to last."""
-    return _post_norm.layers(model.bert)
+    return _post_norm.layers(model.electra)
 
 
 def parts(layer: Any) -> LayerParts:
@@ -22,10 +22,10 @@ def parts(layer: Any) -> LayerParts:
 
 
 def embeddings(model: Any) -> EmbeddingParts:
-    """The embedding tables."""
-    return _post_norm.embeddings(model.bert)
+    """The embedding tables and, where there is one, the projection behind them."""
+    return _post_norm.embeddings(model.electra)
 
 
 def classify(model: Any, hidden: Tensor) -> Tensor:
     """Logits (batch, labels) from the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
-    return cast(Tensor, model.classifier(model.dropout(model.bert.pooler(hidden))))
+    return cast(Tensor, model.classifier(hidden))

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from autocompress import attentions
 from autocompress.config import FineTune
 from autocompress.core.errors import UsageError
-from autocompress.forward import Forward
+from autocompress.models import attentions
+from autocompress.models.forward import Forward
 from autocompress.storage.artifact_store import file_sha256
 from autocompress.training import Progress, backward, fit
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autocompress.core import registry
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
-from autocompress.families import family_of
+from autocompress.models.families import family_of
 
 VERSION = 1
 
