@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from autocompress.core import registry
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
-from autocompress.graph import tidy
+from autocompress.formats.onnx_graph import tidy
+from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, TargetFormat
+from autocompress.formats.torch_export import Program
 from autocompress.models.forward import Forward, attention_of
 from autocompress.models.slicing import Candidate
-from autocompress.program import Program
-from autocompress.runtimes import USUAL_DIALECT, Dialect
 
 Rows = Callable[[], Iterable[Mapping[str, np.ndarray]]]
 
@@ -45,14 +45,14 @@ def deploy(
     """
     module = registry.load("runtimes", runtime)
     typed = pairs and "token_type_ids" in tokenizer.model_input_names
-    if module.DIALECT.program:
+    if module.TARGET_FORMAT.program:
         program = export_program(candidate, typed)
         _apply_bits(candidate.recipe, lambda technique, value: technique.apply_program(program, value))
-        program.compile(folder / "model.pt2", module.DIALECT.program)
+        program.compile(folder / "model.pt2", module.TARGET_FORMAT.program)
     else:
         graph = export_graph(candidate, typed)
         tidy(graph)
-        apply_bits(graph, candidate.recipe, module.DIALECT, rows)
+        apply_bits(graph, candidate.recipe, module.TARGET_FORMAT, rows)
         onnx.save(graph, folder / "model.onnx")
     write_companions(candidate, tokenizer, pairs, folder, runtime)
     _write_check(candidate, module, folder)
@@ -94,13 +94,13 @@ def export_graph(candidate: Candidate, pairs: bool) -> onnx.ModelProto:
 
 
 def apply_bits(
-    graph: onnx.ModelProto, recipe: Recipe, dialect: Dialect = USUAL_DIALECT, rows: Rows = lambda: ()
+    graph: onnx.ModelProto, recipe: Recipe, target_format: TargetFormat = ONNXRUNTIME_FORMAT, rows: Rows = lambda: ()
 ) -> None:
     """Apply the decisions that wait until after recovery to a graph."""
-    if dialect.static and recipe.weight_bits == 8:
+    if target_format.static and recipe.weight_bits == 8:
         ranges = registry.load("techniques", "weight_bits").activation_ranges(graph, rows())
-        dialect = replace(dialect, ranges=ranges)
-    _apply_bits(recipe, lambda technique, value: technique.apply(graph, value, dialect))
+        target_format = replace(target_format, ranges=ranges)
+    _apply_bits(recipe, lambda technique, value: technique.apply(graph, value, target_format))
 
 
 def export_program(candidate: Candidate, pairs: bool) -> Program:

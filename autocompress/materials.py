@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import recovery
+from autocompress import fine_tuning
 from autocompress.config import StudyPlan
 from autocompress.core import registry
 from autocompress.core.stage import Stage
@@ -24,6 +24,7 @@ from autocompress.models import importance, slicing, teacher
 from autocompress.models.families import family_of
 from autocompress.models.forward import Forward
 from autocompress.models.model_config import read_config
+from autocompress.recovery import distillation, supernet
 from autocompress.space.space import Space, resolve_space
 from autocompress.stages import Amounts, TrainedStages, importance_stage, targets_stage, teacher_stage
 from autocompress.storage import device_lock
@@ -157,7 +158,7 @@ class Materials:
         family = family_of(model.config.model_type)
         assert plan.teacher.fine_tune is not None  # only called where it is set
         with device_lock.training(self.store.root) as pause:
-            teacher.fine_tune(
+            fine_tuning.fine_tune(
                 model, family, self.batch, self.lengths("train"), plan.teacher.fine_tune, plan.seed, pause(progress)
             )
         teacher.save_teacher(model, self.tokenizer, folder)
@@ -192,16 +193,16 @@ class Materials:
             found = importance.measure_importance(self.forward, batches)
         importance.save(found, folder / "importance.npz")
 
-    def targets(self, clock: Clock) -> recovery.Targets:
+    def targets(self, clock: Clock) -> distillation.Targets:
         """The teacher's outputs on the training rows."""
         with clock.stage("teacher outputs") as progress:
             stage = targets_stage(self.teacher_stage.key, self.plan.recovery.copies, self.plan.seed)
             folder = self.store.stage(stage, lambda place: self._compute_targets(place, progress))
-        return recovery.Targets(np.load(folder / "logits.npy"), np.load(folder / "hidden.npy", mmap_mode="r"))
+        return distillation.Targets(np.load(folder / "logits.npy"), np.load(folder / "hidden.npy", mmap_mode="r"))
 
     def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
         with device_lock.training(self.store.root) as pause:
-            found = recovery.teacher_targets(self.forward, self.lesson, self.lengths("lessons"), pause(progress))
+            found = distillation.teacher_targets(self.forward, self.lesson, self.lengths("lessons"), pause(progress))
         np.save(folder / "logits.npy", found.logits)
         np.save(folder / "hidden.npy", found.hidden)
 
@@ -223,15 +224,15 @@ class Materials:
         rows = np.random.default_rng(self.plan.seed).permutation(len(lengths))[:256]
         chosen = [lengths[row] for row in rows]
         start = time.perf_counter()
-        recovery.teacher_targets(self.forward, lambda part: self.batch(rows[part]), chosen, lambda fraction: None)
+        distillation.teacher_targets(self.forward, lambda part: self.batch(rows[part]), chosen, lambda fraction: None)
         return (time.perf_counter() - start) / len(rows)
 
     def supernet_step_seconds(self, worth: slicing.Importance) -> float:
         """Seconds of one step of the super-net's training."""
-        net = recovery.SuperNet(self.teacher, self.family, worth)
+        net = supernet.SuperNet(self.teacher, self.family, worth)
 
         def train(epochs: float) -> None:
-            recovery.train_supernet(
+            supernet.train_supernet(
                 net, self.space.smallest(), self.space.draw_structure, self._no_targets(), self.batch,
                 self.lengths("train"), self.plan.recovery, epochs=epochs, seed=self.plan.seed,
             )  # fmt: skip
@@ -243,7 +244,7 @@ class Materials:
         lengths = self.lengths("train")
 
         def train(epochs: float) -> None:
-            recovery.distil(
+            distillation.distil(
                 candidate, self._no_targets(), self.batch, lengths, len(lengths), self.plan.recovery, self.plan.seed,
                 epochs=epochs,
             )  # fmt: skip
@@ -257,12 +258,12 @@ class Materials:
         train(CALIBRATION_STEPS * per_step)
         return (time.perf_counter() - start) / CALIBRATION_STEPS
 
-    def _no_targets(self) -> recovery.Targets:
+    def _no_targets(self) -> distillation.Targets:
         """Nothing to learn from: what a step costs does not depend on it."""
         rows, layers = len(self.lengths("train")), len(self.family.layers(self.teacher))
         shape = (rows, layers, 2, self.teacher.config.hidden_size)
         hidden = np.broadcast_to(np.zeros(1, np.float16), shape)
-        return recovery.Targets(np.zeros((rows, len(self.data.label_names)), np.float32), hidden)
+        return distillation.Targets(np.zeros((rows, len(self.data.label_names)), np.float32), hidden)
 
     @cached_property
     def space(self) -> Space:
@@ -288,15 +289,15 @@ class Materials:
     def _train_supernet(
         self,
         worth: slicing.Importance,
-        targets: recovery.Targets,
+        targets: distillation.Targets,
         folder: Path,
         progress: Callable[[float], None],
     ) -> None:
-        net = recovery.SuperNet(self.teacher, self.family, worth)
+        net = supernet.SuperNet(self.teacher, self.family, worth)
         lengths, rows = self.lengths("lessons"), len(self.lengths("train"))
         settings = self.plan.recovery
         with device_lock.training(self.store.root) as pause:
-            recovery.train_supernet(
+            supernet.train_supernet(
                 net,
                 self.space.smallest(),
                 self.space.draw_structure,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import deploy, measure, recovery
+from autocompress import deploy, measure
 from autocompress.adoption import adopt_stages
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
@@ -23,6 +23,7 @@ from autocompress.devices import Artifacts, Devices
 from autocompress.jobs import Bar, Settled
 from autocompress.materials import Clock, Materials, Say
 from autocompress.models import slicing
+from autocompress.recovery import distillation, refit
 from autocompress.runtimes import runtime_of
 from autocompress.selection.latency_model import Shape
 from autocompress.storage import device_lock
@@ -188,7 +189,7 @@ class Pipeline:
         """Whether a rung starts from what all candidates share, and not from the weights of the rung below."""
         return rung == 0 or not self.plan.engine.rungs
 
-    def _prepare(self, candidate: slicing.Candidate, rung: int, clock: Clock) -> recovery.Targets | None:
+    def _prepare(self, candidate: slicing.Candidate, rung: int, clock: Clock) -> distillation.Targets | None:
         """What a rung's training starts from: stages of their own, with their own progress."""
         first, engine = self._is_first(rung), self.plan.engine
         if not first:
@@ -216,7 +217,7 @@ class Pipeline:
             if first:
                 self._start(candidate, targets, lambda done: step(share * done), clock)
             if targets is not None and epochs > 0:
-                recovery.distil(
+                distillation.distil(
                     candidate,
                     targets,
                     self.shared.lesson,
@@ -233,7 +234,7 @@ class Pipeline:
     def _start(
         self,
         candidate: slicing.Candidate,
-        targets: recovery.Targets | None,
+        targets: distillation.Targets | None,
         progress: Callable[[float], None],
         clock: Clock,
     ) -> None:
@@ -251,10 +252,10 @@ class Pipeline:
         if engine.refit and (cut is None or every_layer or candidate.recipe.attention != "full"):
             rows = self.shared.sample_of_lessons()
             batches = [self.shared.lesson(part) for part in rows]
-            recovery.refit(candidate, self.shared.forward, batches, progress)
+            refit.refit(candidate, self.shared.forward, batches, progress)
             if cut is not None and targets is not None:
                 heat = self.plan.recovery.temperature
-                mine, others = (recovery.divergence(one, targets, batches, rows, heat) for one in (candidate, cut))
+                mine, others = (distillation.divergence(one, targets, batches, rows, heat) for one in (candidate, cut))
                 cut = cut if others < mine else None
         if cut is not None:
             candidate.model.load_state_dict(cut.model.state_dict())

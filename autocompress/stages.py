@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autocompress import fine_tuning
 from autocompress.config import Engine, Recovery, StudyPlan
 from autocompress.core import registry
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe, Scalar
 from autocompress.core.stage import Stage, upstream
 from autocompress.data import augmentation
-from autocompress.models import importance, slicing, teacher
+from autocompress.models import importance, slicing
 from autocompress.recovery import distillation, supernet
 from autocompress.recovery.refit import VERSION as LEAST_SQUARES_VERSION
 
@@ -92,7 +93,7 @@ def teacher_stage(plan: StudyPlan, model: Mapping[str, str], data: str) -> Stage
         "model": dict(model), "fine_tune": tuned.model_dump() if tuned else None, "data": data,
         "max_tokens": plan.task.max_tokens, "seed": plan.seed if tuned else None,
     }  # fmt: skip
-    return Stage("teacher", teacher.VERSION, settings)
+    return Stage("teacher", fine_tuning.VERSION, settings)
 
 
 def importance_stage(teacher_key: str, seed: int) -> Stage:

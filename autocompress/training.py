@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autocompress.models.precision import autocast
+
 Progress = Callable[[float], None]  # called with the fraction done, 0..1
 Gradients = Callable[[np.ndarray], Tensor]  # row numbers -> their loss; sets `grad` of the parameters
 
@@ -85,13 +87,3 @@ def ordered_batches(lengths: Sequence[int], batch: int) -> list[np.ndarray]:
     """All rows once, sorted by length: for passes that only read."""
     order = np.argsort(np.asarray(lengths), kind="stable")
     return [order[i : i + batch] for i in range(0, len(order), batch)]
-
-
-def autocast() -> torch.autocast:
-    """bf16 autocast where the CPU computes in bf16 (2.1 times the examples per second), else plain fp32."""
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bf16())
-
-
-def has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 in hardware (AVX-512 BF16 or AMX)."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

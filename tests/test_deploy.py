@@ -10,9 +10,9 @@ import onnx
 import pytest
 import torch
 
-from autocompress import graph as graphs
 from autocompress.core.stage import digest
 from autocompress.deploy import export_graph
+from autocompress.formats import onnx_graph as graphs
 from autocompress.models.slicing import Candidate
 from autocompress.runtimes import onnxruntime as runtime
 from autocompress.storage.artifact_store import manifest

@@ -85,7 +85,7 @@ def logits(
     runtime: ModuleType, artifacts: Callable[..., Path], feed: dict[str, np.ndarray], **decisions: Any
 ) -> np.ndarray:
     """Of a tiny candidate in a runtime; of a program without its being compiled, which takes half a minute."""
-    if not runtime.DIALECT.program:
+    if not runtime.TARGET_FORMAT.program:
         found: np.ndarray = runtime.open_session(artifacts(runtime, **decisions), 1).run(feed)
         return found
     candidate = tiny_candidate(**decisions)
@@ -143,7 +143,7 @@ def test_what_a_runtime_says_of_bits_holds(
         pytest.skip(f"{short_name(runtime)} has no kernels for {decision} {bits}")
     exact, rough = (logits(runtime, artifacts, inputs(4, 20), **told) for told in ({}, {decision: bits}))
     assert 0 < np.abs(rough - exact).max() < off
-    if not runtime.DIALECT.program:  # of so small a program most is code
+    if not runtime.TARGET_FORMAT.program:  # of so small a program most is code
         folders = artifacts(runtime), artifacts(runtime, **{decision: bits})
         sizes = [measure.size_mb(runtime, folder) for folder in folders]
         assert sizes[1] < 0.95 * sizes[0]

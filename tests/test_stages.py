@@ -8,13 +8,13 @@ from types import ModuleType
 
 import pytest
 
-from autocompress import deploy, stages
+from autocompress import deploy, fine_tuning, stages
 from autocompress.config import Engine, Recovery, read_plan
 from autocompress.core import registry
 from autocompress.core.recipe import NEUTRAL, Recipe
 from autocompress.core.stage import Stage, upstream
 from autocompress.data import augmentation
-from autocompress.models import importance, slicing, teacher
+from autocompress.models import importance, slicing
 from autocompress.recovery import distillation, supernet
 from autocompress.report.ablation import ablation_stage
 from autocompress.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage
@@ -101,7 +101,7 @@ def test_teacher_key_follows_its_version_and_reaches_everything(
 ) -> None:
     plan = read_plan(tiny_study(tmp_path))
     before = teacher_stage(plan, {"model.safetensors": "1"}, "rows")
-    monkeypatch.setattr(teacher, "VERSION", teacher.VERSION + 1)
+    monkeypatch.setattr(fine_tuning, "VERSION", fine_tuning.VERSION + 1)
     after = teacher_stage(plan, {"model.safetensors": "1"}, "rows")
     assert before.key != after.key
     for one, other in zip(*(_downstream(stage.key) for stage in (before, after)), strict=True):

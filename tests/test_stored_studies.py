@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autocompress import deploy, recovery
+from autocompress import deploy, fine_tuning
 from autocompress.config import read_plan
-from autocompress.models import teacher
 from autocompress.pipeline import Pipeline
+from autocompress.recovery import distillation, refit, supernet
 from autocompress.search import run_search
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView, read_study
@@ -68,11 +68,11 @@ def test_weights_of_finished_trials_are_loaded_and_not_trained_again(
     stored: Path, study: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module, name in (
-        (recovery, "distil"),
-        (recovery, "refit"),
-        (recovery, "train_supernet"),
-        (recovery, "teacher_targets"),
-        (teacher, "fine_tune"),
+        (distillation, "distil"),
+        (refit, "refit"),
+        (supernet, "train_supernet"),
+        (distillation, "teacher_targets"),
+        (fine_tuning, "fine_tune"),
     ):
         monkeypatch.setattr(module, name, refuse)
     plan, view = read_plan(stored / f"{study}.yaml"), view_of(stored, study)

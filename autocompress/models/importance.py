@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from autocompress.models.forward import Forward, Gates
+from autocompress.models.precision import autocast
 from autocompress.models.slicing import Importance
-from autocompress.training import autocast
 
 VERSION = 1
 CALIBRATION_ROWS = 512

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn import functional as F
 
-from autocompress.config import FineTune
 from autocompress.core.errors import UsageError
 from autocompress.models import attentions
-from autocompress.models.forward import Forward
 from autocompress.storage.artifact_store import file_sha256
-from autocompress.training import Progress, backward, fit
-
-VERSION = 1
 
 
 def load_tokenizer(model: str, offline: bool = False) -> Any:
@@ -74,37 +65,6 @@ def model_fingerprint(model: str) -> dict[str, str]:
         return {"hub": model}
     kinds = ("config.json", "*.safetensors", "*.bin", "tokenizer*", "vocab*", "merges.txt", "*.model")
     return {path.name: file_sha256(path) for kind in kinds for path in sorted(folder.glob(kind))}
-
-
-def fine_tune(
-    model: Any,
-    family: ModuleType,
-    batch_of: Callable[[np.ndarray], dict[str, torch.Tensor]],
-    lengths: list[int],
-    settings: FineTune,
-    seed: int,
-    progress: Progress,
-) -> None:
-    """Train the classifier in place on the label loss, with the model's own dropout."""
-    torch.manual_seed(seed)
-    rate = getattr(model.config, "hidden_dropout_prob", getattr(model.config, "dropout", 0.1))
-    forward = Forward(model.train(), family, dropout=rate)
-
-    def loss_of(rows: np.ndarray) -> torch.Tensor:
-        batch = batch_of(rows)
-        return F.cross_entropy(forward.batch(batch).logits.float(), batch["labels"])
-
-    fit(
-        model.parameters(),
-        backward(loss_of),
-        lengths,
-        epochs=settings.epochs,
-        batch=settings.batch,
-        learning_rate=settings.learning_rate,
-        seed=seed,
-        progress=progress,
-    )
-    model.eval()
 
 
 def save_teacher(model: Any, tokenizer: Any, folder: Path) -> None:

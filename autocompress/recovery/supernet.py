@@ -24,9 +24,10 @@ from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.models.families import Affine, LayerParts
 from autocompress.models.forward import Forward
+from autocompress.models.precision import autocast
 from autocompress.models.slicing import Importance, build_candidate, keep_heads, keep_neurons
 from autocompress.recovery.distillation import Batch, Targets, distillation_loss
-from autocompress.training import Progress, autocast, fit
+from autocompress.training import Progress, fit
 
 VERSION = 2
 DRAWN = 2  # sub-nets a step besides the smallest

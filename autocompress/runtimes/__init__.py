@@ -3,9 +3,9 @@
 A runtime file offers `available() -> str | None` (its version, null where it cannot run here), `supported(run)` (the values
 of each decision that it really runs here, or wherever `run` runs a model), `open_session(folder, threads) -> Session`,
 `audit(folder, feed, threads)` (which operators ran, in which precision and by what), `load()` (imports its package),
-`MODEL_FILES` (what it loads; size_mb counts these and their external data) and `DIALECT` (how it wants fewer bits to be said).
-Where it does not run on the CPU, `accelerator()` names what it runs on. What is said as a program is native code, and no agent
-takes it.
+`MODEL_FILES` (what it loads; size_mb counts these and their external data) and `TARGET_FORMAT` (how quantization is encoded
+for it). Where it does not run on the CPU, `accelerator()` names what it runs on. A PyTorch program is native code, and no
+agent takes it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
@@ -24,7 +23,6 @@ from autocompress.core import registry
 from autocompress.core.measurement import Operator
 
 USUAL = "onnxruntime"  # of artifacts that do not say
-Ranges = Mapping[str, float]  # tensor -> its largest magnitude
 
 
 class Session(Protocol):
@@ -34,26 +32,9 @@ class Session(Protocol):
         """Logits (batch, labels) of input_ids, attention_mask (and token_type_ids), each (batch, sequence) int64."""
 
 
-class Unsayable(Exception):
-    """What is asked for cannot be said in a dialect."""
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a runtime wants fewer bits to be said in a graph."""
-
-    contrib: bool = True  # by onnxruntime's own operators; else by standard ones
-    static: bool = False  # activations quantized by ranges that were seen beforehand; else by those of each call
-    ranges: Ranges | None = None  # of what matrices multiply, where they are static
-    program: str | None = None  # a PyTorch program for that device, cpu or cuda, instead of an ONNX graph
-
-
-USUAL_DIALECT = Dialect()
-
-
 def data_only() -> list[str]:
     """Names of the runtimes whose models hold no code: those that an agent runs."""
-    return [name for name in registry.names("runtimes") if not registry.load("runtimes", name).DIALECT.program]
+    return [name for name in registry.names("runtimes") if not registry.load("runtimes", name).TARGET_FORMAT.program]
 
 
 def summed(calls: Iterable[tuple[tuple[str, str, str, bool], float]], passes: int) -> list[Operator]:

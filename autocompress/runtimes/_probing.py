@@ -12,7 +12,7 @@ import numpy as np
 from autocompress.core import registry
 from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.core.recipe import Scalar
-from autocompress.runtimes import Dialect, Unsayable
+from autocompress.formats.target_format import TargetFormat, UnsupportedPrecision
 
 Run = Callable[[bytes, Mapping[str, np.ndarray]], np.ndarray]  # a model's bytes and its inputs -> its output
 PROBE = {"input_ids": np.arange(8, dtype=np.int64)[None]}
@@ -21,10 +21,10 @@ DECISIONS = ("weight_bits", "embedding_bits")
 
 
 @cache
-def probed(run: Run, dialect: Dialect) -> dict[str, tuple[Scalar, ...]]:
-    """Values of each decision that run, said in that dialect; looked at once for each `run`."""
-    dialect = replace(dialect, ranges=RANGES if dialect.static else None)
-    bits = {decision: _running(decision, run, dialect) for decision in DECISIONS}
+def probed(run: Run, target_format: TargetFormat) -> dict[str, tuple[Scalar, ...]]:
+    """Values of each decision that run, said in that target_format; looked at once for each `run`."""
+    target_format = replace(target_format, ranges=RANGES if target_format.static else None)
+    bits = {decision: _running(decision, run, target_format) for decision in DECISIONS}
     return {**bits, "attention": tuple(registry.names("attentions"))}
 
 
@@ -44,7 +44,7 @@ def _program_runs(decision: str, bits: int) -> bool:
         return True
     import torch
 
-    from autocompress.program import Program
+    from autocompress.formats.torch_export import Program
 
     class Small(torch.nn.Module):
         def __init__(self) -> None:
@@ -63,7 +63,7 @@ def _program_runs(decision: str, bits: int) -> bool:
     exact = program.run(*inputs)
     try:
         registry.load("techniques", decision).apply_program(program, bits)
-    except Unsayable:
+    except UnsupportedPrecision:
         return False
     try:
         rough = program.run(*inputs)
@@ -72,18 +72,22 @@ def _program_runs(decision: str, bits: int) -> bool:
     return bool((rough - exact).abs().mean() < exact.abs().mean())
 
 
-def _running(decision: str, run: Run, dialect: Dialect) -> tuple[int, ...]:
+def _running(decision: str, run: Run, target_format: TargetFormat) -> tuple[int, ...]:
     technique = registry.load("techniques", decision)
     exact = run(_small_graph().SerializeToString(), PROBE)
-    return tuple(bits for bits in technique.VALUES if bits == 32 or _runs(technique.apply, bits, dialect, run, exact))
+    return tuple(
+        bits for bits in technique.VALUES if bits == 32 or _runs(technique.apply, bits, target_format, run, exact)
+    )
 
 
-def _runs(apply: Callable[[Any, int, Dialect], None], bits: int, dialect: Dialect, run: Run, exact: np.ndarray) -> bool:
+def _runs(
+    apply: Callable[[Any, int, TargetFormat], None], bits: int, target_format: TargetFormat, run: Run, exact: np.ndarray
+) -> bool:
     """Whether a table and a matrix in so many bits give about what they give in 32."""
     graph = _small_graph()
     try:
-        apply(graph, bits, dialect)
-    except Unsayable:
+        apply(graph, bits, target_format)
+    except UnsupportedPrecision:
         return False
     try:
         rough = run(graph.SerializeToString(), PROBE)

@@ -13,14 +13,15 @@ import numpy as np
 
 from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
-from autocompress.runtimes import USUAL_DIALECT, summed
+from autocompress.formats.target_format import ONNXRUNTIME_FORMAT
+from autocompress.runtimes import summed
 from autocompress.runtimes._probing import Run, probed
 
 PROVIDERS = ("CPUExecutionProvider",)
 PASSES = 5  # of an audit
 PACKAGES = ("onnxruntime", "onnxruntime-gpu")  # either brings the module
 MODEL_FILES = ("model.onnx",)
-DIALECT = USUAL_DIALECT
+TARGET_FORMAT = ONNXRUNTIME_FORMAT
 
 
 def available() -> str | None:
@@ -94,7 +95,7 @@ def _kind(told: Mapping[str, Any], wanted: str) -> tuple[str, str, str, bool]:
 
 def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
     """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
-    return probed(run or _run_here, DIALECT)
+    return probed(run or _run_here, TARGET_FORMAT)
 
 
 def _run_here(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:

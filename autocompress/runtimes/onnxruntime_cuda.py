@@ -15,7 +15,8 @@ import numpy as np
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
-from autocompress.runtimes import USUAL_DIALECT, onnxruntime
+from autocompress.formats.target_format import ONNXRUNTIME_FORMAT
+from autocompress.runtimes import onnxruntime
 from autocompress.runtimes._probing import Run, probed
 
 PACKAGE = "onnxruntime-gpu"
@@ -23,7 +24,7 @@ PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 DEVICES = ("/dev/nvidia0", "/dev/dxg")  # of Linux, and of Linux inside Windows
 GPUS = Path("/proc/driver/nvidia/gpus")
 MODEL_FILES = onnxruntime.MODEL_FILES
-DIALECT = USUAL_DIALECT
+TARGET_FORMAT = ONNXRUNTIME_FORMAT
 load = onnxruntime.load
 
 
@@ -58,7 +59,7 @@ def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Op
 
 def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
     """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
-    return probed(run or _run_here, DIALECT)
+    return probed(run or _run_here, TARGET_FORMAT)
 
 
 def _run_here(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -19,12 +19,13 @@ import numpy as np
 
 from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
-from autocompress.runtimes import Dialect, summed
+from autocompress.formats.target_format import TargetFormat
+from autocompress.runtimes import summed
 from autocompress.runtimes._probing import Run, probed
 
 PASSES = 3  # of an audit: the last one counts
 MODEL_FILES = ("model.onnx",)
-DIALECT = Dialect(contrib=False, static=True)
+TARGET_FORMAT = TargetFormat(contrib=False, static=True)
 
 
 def available() -> str | None:
@@ -85,7 +86,7 @@ def _kind(told: Any) -> tuple[str, str, str, bool]:
 
 def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
     """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
-    return probed(run or _run_here, DIALECT)
+    return probed(run or _run_here, TARGET_FORMAT)
 
 
 def _run_here(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:

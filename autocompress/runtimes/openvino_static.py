@@ -17,7 +17,7 @@ from autocompress.core.measurement import Operator
 from autocompress.runtimes import openvino
 
 KEPT = 12  # sizes that stay compiled: two to an octave, up to 512 tokens
-MODEL_FILES, DIALECT = openvino.MODEL_FILES, openvino.DIALECT
+MODEL_FILES, TARGET_FORMAT = openvino.MODEL_FILES, openvino.TARGET_FORMAT
 available, load, supported = openvino.available, openvino.load, openvino.supported
 
 

@@ -19,12 +19,13 @@ import numpy as np
 
 from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
-from autocompress.runtimes import Dialect, summed
+from autocompress.formats.target_format import TargetFormat
+from autocompress.runtimes import summed
 from autocompress.runtimes._probing import Run, probed_program
 
 PASSES = 5  # of an audit
 MODEL_FILES = ("model.pt2",)
-DIALECT = Dialect(program="cpu")
+TARGET_FORMAT = TargetFormat(program="cpu")
 KERNELS = ("aoti_torch_cpu_", "aoti_torch_cuda_", "aoti_torch_", "cpp_fused_", "graph_0_cpp_fused_", "triton_")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
-from autocompress.runtimes import Dialect, onnxruntime_cuda, torch
+from autocompress.formats.target_format import TargetFormat
+from autocompress.runtimes import onnxruntime_cuda, torch
 from autocompress.runtimes._probing import Run
 
 MODEL_FILES = torch.MODEL_FILES
-DIALECT = Dialect(program="cuda")
+TARGET_FORMAT = TargetFormat(program="cuda")
 load = torch.load
 accelerator = onnxruntime_cuda.accelerator
 

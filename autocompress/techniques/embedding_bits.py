@@ -9,14 +9,14 @@ import onnx
 from onnx import helper
 
 from autocompress.core.errors import UsageError
-from autocompress.graph import Graph, Node
-from autocompress.runtimes import USUAL_DIALECT, Dialect, Unsayable
+from autocompress.formats.onnx_graph import Graph, Node
+from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, TargetFormat, UnsupportedPrecision
 from autocompress.techniques._blocks import quantize_blocks
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from autocompress.program import Program
+    from autocompress.formats.torch_export import Program
 
 VERSION = 1
 VALUES = (32, 8, 4)
@@ -24,7 +24,7 @@ BLOCK = 128  # values of a row that share one scale; blocks of 32 would make a 4
 FEWEST_ROWS = 16  # the two rows of a token-type table are not worth an operator
 
 
-def apply(graph: onnx.ModelProto, value: int, dialect: Dialect = USUAL_DIALECT) -> None:
+def apply(graph: onnx.ModelProto, value: int, target_format: TargetFormat = ONNXRUNTIME_FORMAT) -> None:
     """Quantize every looked-up table (rows, width) of the graph in place, block-wise along the width.
 
     onnxruntime's GatherBlockQuantized; block-wise scales keep 4 bits harmless (Dettmers et al. 2022). In standard operators
@@ -39,7 +39,7 @@ def apply(graph: onnx.ModelProto, value: int, dialect: Dialect = USUAL_DIALECT) 
         table = constants.get(node.input[0]) if node.op_type == "Gather" else None
         if table is None or table.ndim != 2 or table.dtype != np.float32 or len(table) < FEWEST_ROWS:
             return None
-        return [_gather(view, node, table, value)] if dialect.contrib else _rows(view, node, table, value)
+        return [_gather(view, node, table, value)] if target_format.contrib else _rows(view, node, table, value)
 
     view.rewrite(change)
 
@@ -49,7 +49,7 @@ def apply_program(program: Program, value: int) -> None:
     if value not in VALUES[1:]:
         raise UsageError(f"embedding_bits: {value} is not one of {', '.join(map(str, VALUES))}")
     if value != 8:
-        raise Unsayable("a PyTorch tensor holds no fewer than 8 bits an element")
+        raise UnsupportedPrecision("a PyTorch tensor holds no fewer than 8 bits an element")
     import torch
 
     def change(node: Any) -> tuple[Any, tuple[Any, ...]] | None:
@@ -71,7 +71,7 @@ def widened_rows(codes: Tensor, scale: Tensor, ids: Tensor) -> Tensor:
 def _rows(view: Graph, node: Node, table: np.ndarray, bits: int) -> list[Node]:
     """Codes and scale of a row looked up, and multiplied: what is not read is not widened."""
     if bits != 8:
-        raise Unsayable("standard operators hold no fewer than 8 bits up to opset 20")
+        raise UnsupportedPrecision("standard operators hold no fewer than 8 bits up to opset 20")
     base = node.output[0]
     scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), 1e-12) / 127  # (rows, 1)
     codes = view.add_constant(f"{base}_t8", np.clip(np.round(table / scale), -127, 127).astype(np.int8))

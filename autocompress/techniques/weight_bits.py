@@ -10,8 +10,8 @@ import onnx
 from onnx import helper
 
 from autocompress.core.errors import UsageError
-from autocompress.graph import Graph, Node
-from autocompress.runtimes import USUAL_DIALECT, Dialect, Ranges, Unsayable
+from autocompress.formats.onnx_graph import Graph, Node
+from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, Ranges, TargetFormat, UnsupportedPrecision
 from autocompress.techniques._blocks import quantize_blocks
 
 VERSION = 1
@@ -21,22 +21,22 @@ BLOCK_2_BITS = 32  # four levels need finer scales
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from autocompress.program import Program
+    from autocompress.formats.torch_export import Program
 
 FEWEST_COLUMNS = (
     16  # a classifier of a few labels is no matrix: nothing to gain, and its rounding goes straight to the logits
 )
 
 
-def apply(graph: onnx.ModelProto, value: int, dialect: Dialect = USUAL_DIALECT) -> None:
+def apply(graph: onnx.ModelProto, value: int, target_format: TargetFormat = ONNXRUNTIME_FORMAT) -> None:
     """Quantize every weight matrix of the graph in place. Tables are `embedding_bits`' business."""
     if value not in VALUES[1:]:
         raise UsageError(f"weight_bits: {value} is not one of {', '.join(map(str, VALUES))}")
-    if value < 8 and not dialect.contrib:
-        raise Unsayable("standard operators hold no fewer than 8 bits up to opset 20")
+    if value < 8 and not target_format.contrib:
+        raise UnsupportedPrecision("standard operators hold no fewer than 8 bits up to opset 20")
     view = Graph(graph)
     constants = view.constants()
-    eight = _int8 if dialect.ranges is None else _Int8(dialect.ranges)
+    eight = _int8 if target_format.ranges is None else _Int8(target_format.ranges)
     steps = {16: _half, 8: eight, 4: _four_bits, 2: _two_bits}
 
     def change(node: Node) -> list[Node] | None:
@@ -52,7 +52,7 @@ def apply_program(program: Program, value: int) -> None:
     if value not in VALUES[1:]:
         raise UsageError(f"weight_bits: {value} is not one of {', '.join(map(str, VALUES))}")
     if value not in steps:
-        raise Unsayable("PyTorch's own products hold no fewer than 8 bits on every device")
+        raise UnsupportedPrecision("PyTorch's own products hold no fewer than 8 bits on every device")
 
     def change(node: Any) -> tuple[Any, tuple[Any, ...]] | None:
         weight = program.weight(node)

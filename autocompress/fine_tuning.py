@@ -1,0 +1,48 @@
+"""A pretrained model learns the labels of the task, and so becomes the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from autocompress.config import FineTune
+from autocompress.models.forward import Forward
+from autocompress.training import Progress, backward, fit
+
+VERSION = 1  # of the teacher
+
+
+def fine_tune(
+    model: Any,
+    family: ModuleType,
+    batch_of: Callable[[np.ndarray], dict[str, torch.Tensor]],
+    lengths: list[int],
+    settings: FineTune,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Train the classifier in place on the label loss, with the model's own dropout."""
+    torch.manual_seed(seed)
+    rate = getattr(model.config, "hidden_dropout_prob", getattr(model.config, "dropout", 0.1))
+    forward = Forward(model.train(), family, dropout=rate)
+
+    def loss_of(rows: np.ndarray) -> torch.Tensor:
+        batch = batch_of(rows)
+        return F.cross_entropy(forward.batch(batch).logits.float(), batch["labels"])
+
+    fit(
+        model.parameters(),
+        backward(loss_of),
+        lengths,
+        epochs=settings.epochs,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        seed=seed,
+        progress=progress,
+    )
+    model.eval()
