@@ -16,8 +16,8 @@ from autocompress.formats import onnx_graph as graphs
 from autocompress.models.slicing import Candidate
 from autocompress.runtimes import onnxruntime as runtime
 from autocompress.storage.artifact_store import manifest
-from autocompress.techniques import embedding_bits, weight_bits
-from autocompress.techniques._blocks import dequantize_blocks, quantize_blocks
+from autocompress.techniques.quantization import embedding_bits, weight_bits
+from autocompress.techniques.quantization._blocks import dequantize_blocks, quantize_blocks
 from tests.models import deployed, tiny_batch, tiny_candidate
 from tests.tiny import FAMILIES
 

@@ -32,7 +32,7 @@ from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study
-from autocompress.techniques import weight_bits
+from autocompress.techniques.quantization import weight_bits
 from tests.models import tiny_batch, tiny_candidate
 from tests.tiny import POSITIONS, tiny_study, tiny_tokenizer
 

@@ -11,7 +11,7 @@ from autocompress.models.families import family_of
 from autocompress.models.forward import Forward, Gates
 from autocompress.models.importance import load, removal_order, save
 from autocompress.models.slicing import Importance, build_candidate
-from autocompress.techniques._rank import keep_best
+from autocompress.techniques.pruning._rank import keep_best
 from tests.models import tiny_batch, tiny_candidate, tiny_importance, tiny_model
 from tests.tiny import FAMILIES
 

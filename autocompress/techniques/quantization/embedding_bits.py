@@ -11,7 +11,7 @@ from onnx import helper
 from autocompress.core.errors import UsageError
 from autocompress.formats.onnx_graph import Graph, Node
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, TargetFormat, UnsupportedPrecision
-from autocompress.techniques._blocks import quantize_blocks
+from autocompress.techniques.quantization._blocks import quantize_blocks
 
 if TYPE_CHECKING:
     from torch import Tensor

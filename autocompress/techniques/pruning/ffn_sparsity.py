@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autocompress.models.slicing import Candidate, Importance, keep_neurons
-from autocompress.techniques._rank import keep_best
+from autocompress.techniques.pruning._rank import keep_best
 
 VERSION = 1
 GROUP = 16  # int8 kernels work on 16 columns at a time: a layer of 371 neurons runs no faster than one of 384

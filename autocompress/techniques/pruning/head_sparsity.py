@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autocompress.models.slicing import Candidate, Importance, keep_heads
-from autocompress.techniques._rank import keep_best
+from autocompress.techniques.pruning._rank import keep_best
 
 VERSION = 1
 

@@ -1,0 +1,1 @@
+"""Which attention layers compute, one decision a file."""

@@ -1,0 +1,1 @@
+"""Fewer layers, heads and neurons, one decision a file."""
