@@ -15,9 +15,9 @@ from autocompress.config import Engine, Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
 from autocompress.data import augmentation
-from autocompress.recovery import distillation
 from autocompress.stages import TrainedStages, importance_stage, outputs_stage
 from autocompress.storage.artifact_store import INPUTS, Store
+from autocompress.training import distillation
 
 Conditions = Mapping[str, Sequence[Mapping[str, Any]]]  # artifact -> the conditions that it was measured under
 WHERE = ("threads", "batch", "cpu")  # what an output's old inputs and a measurement's conditions both name

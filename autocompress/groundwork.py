@@ -9,10 +9,10 @@ from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.crew import Crew
-from autocompress.effort import fitted
 from autocompress.jobs import Done, Job, Settled
 from autocompress.space.space import Space
 from autocompress.study import Study
+from autocompress.training.time_fitting import fitted
 
 
 @dataclass

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from autocompress.config import Recovery
 from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import Recipe
-from autocompress.effort import Rates
 from autocompress.selection.latency_model import LatencyTable
+from autocompress.training.time_fitting import Rates
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import fine_tuning
 from autocompress.config import StudyPlan
 from autocompress.core import registry
 from autocompress.core.stage import Stage
@@ -24,12 +23,12 @@ from autocompress.models import importance, slicing, teacher
 from autocompress.models.families import family_of
 from autocompress.models.forward import Forward
 from autocompress.models.model_config import read_config
-from autocompress.recovery import distillation, supernet
 from autocompress.space.space import Space, resolve_space
 from autocompress.stages import Amounts, TrainedStages, importance_stage, targets_stage, teacher_stage
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
-from autocompress.training import ordered_batches
+from autocompress.training import distillation, fine_tuning, supernet
+from autocompress.training.loop import ordered_batches
 
 CALIBRATION_STEPS = 10
 RANGE_ROWS = 128

@@ -23,13 +23,13 @@ from autocompress.devices import Artifacts, Devices
 from autocompress.jobs import Bar, Settled
 from autocompress.materials import Clock, Materials, Say
 from autocompress.models import slicing
-from autocompress.recovery import distillation, refit
 from autocompress.runtimes import runtime_of
 from autocompress.selection.latency_model import Shape
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
 from autocompress.study.details import read_conditions_of_artifacts
 from autocompress.target import BRIEFLY
+from autocompress.training import distillation, least_squares
 
 REFIT_SHARE = 0.1  # of a recovery's time, for its progress display
 
@@ -252,7 +252,7 @@ class Pipeline:
         if engine.refit and (cut is None or every_layer or candidate.recipe.attention != "full"):
             rows = self.shared.sample_of_lessons()
             batches = [self.shared.lesson(part) for part in rows]
-            refit.refit(candidate, self.shared.forward, batches, progress)
+            least_squares.refit(candidate, self.shared.forward, batches, progress)
             if cut is not None and targets is not None:
                 heat = self.plan.recovery.temperature
                 mine, others = (distillation.divergence(one, targets, batches, rows, heat) for one in (candidate, cut))

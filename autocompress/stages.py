@@ -10,15 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autocompress import fine_tuning
 from autocompress.config import Engine, Recovery, StudyPlan
 from autocompress.core import registry
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe, Scalar
 from autocompress.core.stage import Stage, upstream
 from autocompress.data import augmentation
 from autocompress.models import importance, slicing
-from autocompress.recovery import distillation, supernet
-from autocompress.recovery.refit import VERSION as LEAST_SQUARES_VERSION
+from autocompress.training import distillation, fine_tuning, supernet
+from autocompress.training.least_squares import VERSION as LEAST_SQUARES_VERSION
 
 OUTPUTS_VERSION = 1  # of cached logits
 SUPERNET_SETTINGS = ("supernet_epochs", "supernet_learning_rate", "batch", "temperature", "label_weight")

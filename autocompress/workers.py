@@ -21,9 +21,9 @@ from typing import Any
 from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.parent_watchdog import end_with
-from autocompress.effort import Rates
 from autocompress.jobs import Done, Job, Said, Settled
 from autocompress.storage.artifact_store import Store, beside
+from autocompress.training.time_fitting import Rates
 
 TRIALS_PER_CHILD = 50
 SAY_SECONDS = 0.5  # between two words on the progress of one stage

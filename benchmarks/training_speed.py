@@ -64,7 +64,7 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
 
 def recovery_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
     """Examples per second of our distillation, the teacher's outputs from disk."""
-    from autocompress.recovery.distillation import distil
+    from autocompress.training.distillation import distil
 
     shared, settings = pipeline.shared, pipeline.plan.recovery
     lengths, rows = shared.lengths("lessons"), len(shared.lengths("train"))

@@ -12,9 +12,9 @@ from autocompress.data.augmentation import UNLABELLED, Specials, augment
 from autocompress.models.families import family_of
 from autocompress.models.forward import Forward
 from autocompress.models.slicing import Candidate, build_candidate
-from autocompress.recovery.distillation import Targets, distil, pool, taught_layers, teacher_targets
-from autocompress.recovery.refit import refit
-from autocompress.training import backward, endless_batches, fit, ordered_batches
+from autocompress.training.distillation import Targets, distil, pool, taught_layers, teacher_targets
+from autocompress.training.least_squares import refit
+from autocompress.training.loop import backward, endless_batches, fit, ordered_batches
 from tests.models import tiny_batch, tiny_importance, tiny_model
 from tests.tiny import FAMILIES
 

@@ -8,16 +8,16 @@ from types import ModuleType
 
 import pytest
 
-from autocompress import deploy, fine_tuning, stages
+from autocompress import deploy, stages
 from autocompress.config import Engine, Recovery, read_plan
 from autocompress.core import registry
 from autocompress.core.recipe import NEUTRAL, Recipe
 from autocompress.core.stage import Stage, upstream
 from autocompress.data import augmentation
 from autocompress.models import importance, slicing
-from autocompress.recovery import distillation, supernet
 from autocompress.report.ablation import ablation_stage
 from autocompress.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage
+from autocompress.training import distillation, fine_tuning, supernet
 from tests.tiny import tiny_study
 
 DOMAINS = {"depth": (1, 2), "attention": ("full",), "head_sparsity": (0.0, 0.5), "ffn_sparsity": (0.5,)}

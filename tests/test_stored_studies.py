@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autocompress import deploy, fine_tuning
+from autocompress import deploy
 from autocompress.config import read_plan
 from autocompress.pipeline import Pipeline
-from autocompress.recovery import distillation, refit, supernet
 from autocompress.search import run_search
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView, read_study
+from autocompress.training import distillation, fine_tuning, least_squares, supernet
 from autocompress.verify import verify_folder
 from tests.conftest import run_cli
 from tests.test_search import Quiet
@@ -69,7 +69,7 @@ def test_weights_of_finished_trials_are_loaded_and_not_trained_again(
 ) -> None:
     for module, name in (
         (distillation, "distil"),
-        (refit, "refit"),
+        (least_squares, "refit"),
         (supernet, "train_supernet"),
         (distillation, "teacher_targets"),
         (fine_tuning, "fine_tune"),

@@ -13,8 +13,8 @@ from autocompress.core.recipe import Recipe
 from autocompress.models.families import family_of
 from autocompress.models.forward import Forward
 from autocompress.models.slicing import build_candidate
-from autocompress.recovery.distillation import teacher_targets
-from autocompress.recovery.supernet import SuperNet, train_supernet
+from autocompress.training.distillation import teacher_targets
+from autocompress.training.supernet import SuperNet, train_supernet
 from tests.models import tiny_batch, tiny_importance, tiny_model
 from tests.tiny import FAMILIES
 

@@ -68,8 +68,8 @@ def ablation_stage(
     """What the shares of a recipe depend on; `teacher`: the sha256 of its artifact, whose content stands for all before it."""
     from autocompress import deploy
     from autocompress.models import importance, slicing
-    from autocompress.recovery import distillation, supernet
-    from autocompress.recovery.refit import VERSION as LEAST_SQUARES_VERSION
+    from autocompress.training import distillation, supernet
+    from autocompress.training.least_squares import VERSION as LEAST_SQUARES_VERSION
 
     decisions = {name: value for name, value in recipe.as_dict().items() if value != NEUTRAL[name]}
     versions = {

@@ -15,7 +15,7 @@ from autocompress.data.augmentation import UNLABELLED
 from autocompress.models.forward import Forward, Output
 from autocompress.models.precision import autocast
 from autocompress.models.slicing import Candidate
-from autocompress.training import Progress, backward, fit, ordered_batches
+from autocompress.training.loop import Progress, backward, fit, ordered_batches
 
 VERSION = 2  # of trained weights; raised, too, when the training loop gives others
 TARGETS_VERSION = 2

@@ -26,8 +26,8 @@ from autocompress.models.families import Affine, LayerParts
 from autocompress.models.forward import Forward
 from autocompress.models.precision import autocast
 from autocompress.models.slicing import Importance, build_candidate, keep_heads, keep_neurons
-from autocompress.recovery.distillation import Batch, Targets, distillation_loss
-from autocompress.training import Progress, fit
+from autocompress.training.distillation import Batch, Targets, distillation_loss
+from autocompress.training.loop import Progress, fit
 
 VERSION = 2
 DRAWN = 2  # sub-nets a step besides the smallest

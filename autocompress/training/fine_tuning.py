@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from autocompress.config import FineTune
 from autocompress.models.forward import Forward
-from autocompress.training import Progress, backward, fit
+from autocompress.training.loop import Progress, backward, fit
 
 VERSION = 1  # of the teacher
 

@@ -18,8 +18,8 @@ from autocompress.models.families import Affine
 from autocompress.models.forward import Forward
 from autocompress.models.precision import autocast
 from autocompress.models.slicing import Candidate
-from autocompress.recovery.distillation import taught_layers
-from autocompress.training import Progress
+from autocompress.training.distillation import taught_layers
+from autocompress.training.loop import Progress
 
 VERSION = 2
 RIDGE = 1e-3  # of the mean square of the inputs: pulls the fit towards the weights it starts from
