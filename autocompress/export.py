@@ -114,8 +114,8 @@ def weights_writer(plan: StudyPlan, row: Result, store: Store, say: Callable[[st
     """
     from transformers.utils import logging
 
-    from autocompress import deploy, pipeline
-    from autocompress.models import transformers_form
+    from autocompress import pipeline
+    from autocompress.deployment import deploy, transformers_form
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     pairs = plan.task.columns.text_pair is not None

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import deploy, measure
+from autocompress import measure
 from autocompress.adoption import adopt_stages
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
 from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
+from autocompress.deployment import deploy
 from autocompress.devices import Artifacts, Devices
 from autocompress.jobs import Bar, Settled
 from autocompress.materials import Clock, Materials, Say

@@ -22,7 +22,7 @@ from autocompress import measure
 from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.crew import Crew, catching, hired
-from autocompress.deploy import deploy
+from autocompress.deployment.deploy import deploy
 from autocompress.jobs import Job, Settled
 from autocompress.locating import locate
 from autocompress.materials import Clock

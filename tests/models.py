@@ -63,7 +63,7 @@ def tiny_candidate(family: str = "bert", **decisions: Any) -> Candidate:
 
 def deployed(candidate: Candidate, folder: Path, family: str = "bert", pairs: bool = False) -> Path:
     """The candidate's artifact for onnxruntime."""
-    from autocompress.deploy import deploy
+    from autocompress.deployment.deploy import deploy
 
     folder.mkdir(parents=True, exist_ok=True)
     deploy(candidate, tiny_tokenizer(family), pairs, "onnxruntime", folder)

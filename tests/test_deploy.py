@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from autocompress.core.stage import digest
-from autocompress.deploy import export_graph
+from autocompress.deployment.deploy import export_graph
 from autocompress.formats import onnx_graph as graphs
 from autocompress.models.slicing import Candidate
 from autocompress.runtimes import onnxruntime as runtime

@@ -25,9 +25,9 @@ from autocompress.card import About, base_name, model_card
 from autocompress.cli import main
 from autocompress.core.errors import UsageError
 from autocompress.core.stage import digest
+from autocompress.deployment.transformers_form import save_candidate
 from autocompress.folder import check_target
 from autocompress.locating import locate
-from autocompress.models.transformers_form import save_candidate
 from autocompress.storage.artifact_store import Store, file_sha256, manifest
 from autocompress.study import StudyView
 from autocompress.study.details import read_details

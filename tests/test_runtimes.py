@@ -25,7 +25,7 @@ from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL
 from autocompress.core.stage import Stage
-from autocompress.deploy import deploy, export_program
+from autocompress.deployment.deploy import deploy, export_program
 from autocompress.models.slicing import Candidate
 from autocompress.runtimes import name_of, runtime_of
 from autocompress.search import prepare, run_search

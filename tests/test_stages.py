@@ -8,12 +8,13 @@ from types import ModuleType
 
 import pytest
 
-from autocompress import deploy, stages
+from autocompress import stages
 from autocompress.config import Engine, Recovery, read_plan
 from autocompress.core import registry
 from autocompress.core.recipe import NEUTRAL, Recipe
 from autocompress.core.stage import Stage, upstream
 from autocompress.data import augmentation
+from autocompress.deployment import deploy
 from autocompress.models import importance, slicing
 from autocompress.report.ablation import ablation_stage
 from autocompress.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autocompress import deploy
 from autocompress.config import read_plan
+from autocompress.deployment import deploy
 from autocompress.pipeline import Pipeline
 from autocompress.search import run_search
 from autocompress.storage.artifact_store import Store

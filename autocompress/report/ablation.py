@@ -66,7 +66,7 @@ def ablation_stage(
     recipe: Recipe, teacher: str | None, recovery: Mapping[str, Any] | None, device: str | None
 ) -> Stage:
     """What the shares of a recipe depend on; `teacher`: the sha256 of its artifact, whose content stands for all before it."""
-    from autocompress import deploy
+    from autocompress.deployment import deploy
     from autocompress.models import importance, slicing
     from autocompress.training import distillation, supernet
     from autocompress.training.least_squares import VERSION as LEAST_SQUARES_VERSION

@@ -1,0 +1,1 @@
+"""From a trained candidate to an artifact: a folder that runs by itself."""
