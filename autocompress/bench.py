@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress import measure
+from autocompress import benchmarking
+from autocompress.benchmarking.backends import Say, target_of
 from autocompress.config import Device
 from autocompress.core.errors import UsageError
 from autocompress.runtimes import name_of, runtime_of
-from autocompress.target import Say, target_of
 
-EFFORT = measure.THOROUGH
+EFFORT = benchmarking.THOROUGH
 USUAL = {"threads": 1, "batch": 1, "tokens": 32}  # where neither an option nor the folder says
 
 
@@ -59,11 +59,11 @@ def measure_folder(
         _check(place)
     asked = {"threads": threads, "batch": batch, "tokens": tokens}
     held = {**USUAL, **_held(folder), **{name: value for name, value in asked.items() if value is not None}}
-    feeds = measure.latency_feeds(_vocabulary(folder, reference), held["batch"], held["tokens"], (), seed)
+    feeds = benchmarking.latency_feeds(_vocabulary(folder, reference), held["batch"], held["tokens"], (), seed)
     update = {**held, "runtime": name_of(folder)}
     target = target_of((device or Device()).model_copy(update=update), "measure --device", seed=seed, say=say)
     timed = target.time(folder, reference, feeds, EFFORT, fresh=True)
-    latency, size = timed.latency, measure.size_mb(runtime_of(folder), folder)
+    latency, size = timed.latency, benchmarking.size_mb(runtime_of(folder), folder)
     found = Figures(
         latency_ms=latency.p50_ms,
         latency_p95_ms=latency.p95_ms,
@@ -78,7 +78,7 @@ def measure_folder(
         found.conditions.pop("blocks_alternate_with")
         return found
     found.conditions["blocks_alternate_with"] = reference.resolve().name
-    size_beside = measure.size_mb(runtime_of(reference), reference)
+    size_beside = benchmarking.size_mb(runtime_of(reference), reference)
     interval = (latency.speedup_interval.low, latency.speedup_interval.high)
     return Figures(
         **{

@@ -39,7 +39,8 @@ def compare(first: Side, second: Side, display: Display) -> Comparison:
             f"the test splits of {plan.study} ({len(rows)} rows) and {other.study} ({len(others)} rows) are not the same; "
             "only models that were measured on the same rows can be compared"
         )
-    from autocompress import metrics, scoring
+    from autocompress import metrics
+    from autocompress.benchmarking import scoring
 
     view_a, view_b = first.located.view(), second.located.view()
     a, b = view_a.row(first.trial), view_b.row(second.trial)

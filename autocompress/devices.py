@@ -9,15 +9,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from autocompress import measure, metrics, scoring
+from autocompress import benchmarking, metrics
+from autocompress.benchmarking import Effort, scoring
+from autocompress.benchmarking.backends import Target, drift_of, target_of
 from autocompress.core.errors import DeviceLost
 from autocompress.core.measurement import Measurement, Quality, Timed
 from autocompress.materials import Clock, Materials
-from autocompress.measure import Effort
 from autocompress.runtimes import runtime_of
 from autocompress.stages import outputs_stage
 from autocompress.storage import device_lock
-from autocompress.target import Target, drift_of, target_of
 
 Artifacts = Mapping[str, str]  # of one candidate: runtime -> sha256
 ONCE_MORE = 2.0  # seconds, for a device that was lost just before
@@ -147,7 +147,7 @@ class Devices:
         return Measurement(
             quality=self._score(place, artifacts, "validation", clock),
             latency=timed.latency,
-            size_mb=measure.size_mb(runtime_of(folder), folder),
+            size_mb=benchmarking.size_mb(runtime_of(folder), folder),
             memory_mb=timed.memory_mb,
             start_ms=timed.start_ms,
             sha256=sha256,
@@ -156,13 +156,13 @@ class Devices:
 
     def _time(self, place: Place, folder: Path, effort: Effort) -> Timed:
         device, shared = place.target.device, self.shared
-        feeds = measure.latency_feeds(
+        feeds = benchmarking.latency_feeds(
             len(shared.tokenizer), device.batch, device.tokens, shared.lengths("validation"), shared.plan.seed
         )
         sha256 = self.references[place.runtime]
-        timed = place.target.time(folder, self.store.artifact(sha256), feeds, effort, effort is measure.THOROUGH)
+        timed = place.target.time(folder, self.store.artifact(sha256), feeds, effort, effort is benchmarking.THOROUGH)
         spread = drift_of(self.store, sha256, place.target).note(timed.latency.reference_p50_ms)
-        latency = measure.with_drift(timed.latency, spread)
+        latency = benchmarking.with_drift(timed.latency, spread)
         noise = {"noise": latency.noise} if latency.noise else {}
         return replace(timed, latency=latency, conditions={**timed.conditions, **noise})
 
@@ -183,7 +183,7 @@ class Devices:
         stage = outputs_stage(sha256, shared.data.fingerprint, split, where, shared.plan.task.max_tokens)
 
         def build(folder: Path) -> None:
-            logits = measure.logits_of(
+            logits = benchmarking.logits_of(
                 lambda feeds: place.target.run(self.store.artifact(sha256), feeds, progress),
                 lambda rows: shared.arrays(split, rows),
                 shared.lengths(split),

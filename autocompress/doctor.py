@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress.agent.device import fingerprint
+from autocompress.benchmarking.agent.fingerprint import fingerprint
+from autocompress.benchmarking.noise import Moment
 from autocompress.config import Artifacts
-from autocompress.measure.noise import Moment
 
 EXTRAS = {  # what each extra brings: its modules, and what it is for
     "search": (("torch", "transformers", "optuna", "onnx", "onnxruntime", "datasets", "evaluate"), "to search"),

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from autocompress import measure
+from autocompress import benchmarking
 from autocompress.adoption import adopt_stages
+from autocompress.benchmarking.backends import BRIEFLY
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
 from autocompress.core.measurement import Measurement, Outcome, Quality
@@ -29,7 +30,6 @@ from autocompress.selection.latency_model import Shape
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
 from autocompress.study.details import read_conditions_of_artifacts
-from autocompress.target import BRIEFLY
 from autocompress.training import distillation, least_squares
 
 REFIT_SHARE = 0.1  # of a recovery's time, for its progress display
@@ -61,7 +61,7 @@ class Pipeline:
         self.devices.references = self._deploy(candidate, clock)
         outcome = self._measured(candidate, self.devices.references, clock, start, all_of_them=True)
         return replace(
-            outcome, facts={**outcome.facts, "data": self.shared.data.fingerprint, "versions": measure.versions()}
+            outcome, facts={**outcome.facts, "data": self.shared.data.fingerprint, "versions": benchmarking.versions()}
         )
 
     def shared_rates(self, say: Say) -> tuple[float, float]:
@@ -135,7 +135,7 @@ class Pipeline:
         self.devices.be_patient()
         clock = Clock(say)
         artifacts = self._deploy(self.rebuild(recipe, rung, say), clock)
-        return self.devices.measure_on(names, artifacts, measure.THOROUGH, clock)
+        return self.devices.measure_on(names, artifacts, benchmarking.THOROUGH, clock)
 
     def run_test(self, artifacts: Artifacts, say: Say) -> tuple[Quality, dict[str, Quality]]:
         """Quality of a trial on the test split, against the teacher's artifact; and on further devices, by name."""
@@ -152,10 +152,10 @@ class Pipeline:
             place = Path(folder)
             with device_lock.computing(self.store.root):
                 self._fill(candidate, place, self.plan.device.runtime)
-            size = measure.size_mb(runtime_of(place), place)
+            size = benchmarking.size_mb(runtime_of(place), place)
             if bar.max_size_mb is not None and size > bar.max_size_mb:
                 raise TrialStopped(f"size {size:.1f} MB is over max_size_mb {bar.max_size_mb:g}; not trained")
-            latency = self.devices.time(place, measure.QUICK).latency
+            latency = self.devices.time(place, benchmarking.QUICK).latency
         if bar.max_latency_ms is not None and bar.teacher_latency_ms is not None:
             milliseconds = bar.teacher_latency_ms / latency.speedup_interval.high
             if milliseconds > bar.max_latency_ms:
@@ -282,7 +282,7 @@ class Pipeline:
         thorough: bool = True,
         all_of_them: bool = False,
     ) -> Outcome:
-        effort = measure.THOROUGH if thorough else measure.QUICK
+        effort = benchmarking.THOROUGH if thorough else benchmarking.QUICK
         measurement, elsewhere = self.devices.measure(artifacts, effort, clock, all_of_them)
         known = {**facts(candidate), "recall": self.devices.recall(artifacts)}
         seconds = time.perf_counter() - start

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress import measure
+from autocompress import benchmarking
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Measurement, Quality, Result
@@ -165,10 +165,10 @@ def _changed(before: Details, teacher: Details) -> Iterator[str]:
     then = before.outcome.measurement
     assert then is not None  # it is complete
     known = dict(teacher.outcome.facts.get("versions", {}))
-    for name, version in measure.versions().items():
+    for name, version in benchmarking.versions().items():
         if name in known and known[name] != version:
             yield f"{name} {known[name]} is now {version}"
-    for name, value in measure.machine(str(then.conditions["runtime"])).items():
+    for name, value in benchmarking.machine(str(then.conditions["runtime"])).items():
         if name in then.conditions and then.conditions[name] != value:
             yield f"{name.replace('_', ' ')} was {_words(then.conditions[name])}, is {_words(value)}"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from random import Random
 
+from autocompress.benchmarking.backends import BRIEFLY, target_of
 from autocompress.budget import Meter
 from autocompress.config import LAST_RUNG, StudyPlan, check_storage
 from autocompress.core import registry
@@ -29,7 +30,6 @@ from autocompress.storage.artifact_store import Store
 from autocompress.study import Asked, Study, read_study
 from autocompress.study.details import read_details
 from autocompress.study.reader import stored_plan
-from autocompress.target import BRIEFLY, target_of
 from autocompress.workers import Worker
 
 TIDY_SECONDS = 60.0  # between two looks at how much room the artifacts take

@@ -151,8 +151,8 @@ def _wrong_outputs(largest: float, changed: int, rows: int, same: bool) -> list[
 
 def _same_machine(folder: Path) -> bool:
     """Whether CPU, instruction sets and runtime version are those of the measurement."""
-    from autocompress import measure
+    from autocompress import benchmarking
 
     conditions = _measured(folder).get("measurement", {}).get("conditions", {})
     conditions |= conditions.get("outputs_recorded_on", {})  # where the measurement was taken on another device
-    return all(conditions.get(key) == value for key, value in measure.machine(name_of(folder)).items())
+    return all(conditions.get(key) == value for key, value in benchmarking.machine(name_of(folder)).items())

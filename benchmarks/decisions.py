@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from autocompress import measure
+from autocompress import benchmarking
+from autocompress.benchmarking.backends import target_of
 from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.crew import Crew, catching, hired
@@ -32,7 +33,6 @@ from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import Store
 from autocompress.study import Study
 from autocompress.study.details import read_details
-from autocompress.target import target_of
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "studies" / "decisions" / "decisions.yaml"
@@ -79,7 +79,7 @@ def main() -> None:
     view = located.view()
     conditions = (
         f"MiniLM ({layers} layers) on {plan.task.data.max_train_rows:,} sentences of SST-2, {view.examples:,} for validation; "
-        f"onnxruntime, 1 thread, batch 1, 32 tokens, {measure.cpu_name()}."
+        f"onnxruntime, 1 thread, batch 1, 32 tokens, {benchmarking.cpu_name()}."
     )
     RECORDS.write_text(json.dumps({"conditions": conditions, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
@@ -118,9 +118,9 @@ def by_length(life: Pipeline, neutral: Recipe, teacher: Path) -> Iterator[dict[s
             runtime = life.plan.device.runtime
             deploy(candidate, life.shared.tokenizer, False, runtime, Path(place), life.shared.some_inputs)
             for tokens in LENGTHS:
-                feeds = measure.latency_feeds(len(life.shared.tokenizer), 1, tokens, (), 0)
+                feeds = benchmarking.latency_feeds(len(life.shared.tokenizer), 1, tokens, (), 0)
                 target = target_of(life.plan.device.model_copy(update={"tokens": tokens}), "device")
-                found = target.time(Path(place), teacher, feeds, measure.THOROUGH, False).latency
+                found = target.time(Path(place), teacher, feeds, benchmarking.THOROUGH, False).latency
                 print(f"{changes}, {tokens} tokens: {found.speedup:.2f} times as fast", flush=True)
                 yield {
                     "decision": "attention",

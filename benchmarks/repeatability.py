@@ -24,11 +24,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autocompress import measure
+from autocompress import benchmarking
+from autocompress.benchmarking.backends import drift_of, target_of
 from autocompress.config import Device
 from autocompress.locating import locate
 from autocompress.storage.artifact_store import Store
-from autocompress.target import drift_of, target_of
 
 MODELS = 10
 LOAD_SECONDS = 2.0  # mean length of the times with and without a load
@@ -120,11 +120,11 @@ def one(store: Store, sha256: str, reference: str, device: Device) -> None:
     """Measure one model as a search would, and print the ends of its interval."""
     model = store.artifact(sha256)
     vocabulary = int(json.loads((model / "config.json").read_text(encoding="utf-8"))["vocab_size"])
-    feeds = measure.latency_feeds(vocabulary, device.batch, device.tokens, (), 0)
+    feeds = benchmarking.latency_feeds(vocabulary, device.batch, device.tokens, (), 0)
     target = target_of(device, "device")
-    latency = target.time(model, store.artifact(reference), feeds, measure.THOROUGH, False).latency
+    latency = target.time(model, store.artifact(reference), feeds, benchmarking.THOROUGH, False).latency
     spread = drift_of(store, reference, target).note(latency.reference_p50_ms)
-    interval = measure.with_drift(latency, spread).speedup_interval
+    interval = benchmarking.with_drift(latency, spread).speedup_interval
     print(json.dumps([interval.low, interval.high]))
 
 

@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from autocompress import measure
+from autocompress import benchmarking
+from autocompress.benchmarking.latency import block, block_calls, half_width, warm
+from autocompress.benchmarking.scoring import score
 from autocompress.core import registry
 from autocompress.locating import locate
-from autocompress.measure.latency import block, block_calls, half_width, warm
 from autocompress.pipeline import Pipeline
 from autocompress.runtimes import runtime_of
 from autocompress.runtimes.openvino import OpenvinoSession
 from autocompress.runtimes.openvino_static import StaticSession
-from autocompress.scoring import score
 from autocompress.selection import pick
 
 ROUNDS, BLOCK_SECONDS, NNCF_ROWS = 12, 0.3, 300
@@ -77,7 +77,7 @@ def drop_of(opened: Mapping[str, Any], life: Pipeline) -> str:
     """Points that NNCF's int8 loses on test."""
     test = life.shared.tokens["test"].labels
     logits = {
-        label: measure.logits_of(
+        label: benchmarking.logits_of(
             lambda feeds, label=label: np.concatenate([opened[label].run(feed) for feed in feeds]),  # type: ignore[misc]
             lambda rows: life.shared.arrays("test", rows),
             life.shared.lengths("test"),
@@ -91,7 +91,7 @@ def drop_of(opened: Mapping[str, Any], life: Pipeline) -> str:
 def tell(opened: Mapping[str, Any], quality: Mapping[str, str], life: Pipeline) -> None:
     """Blocks of all of them in turn; each one's ratio to two of them, with intervals over the rounds."""
     device = life.plan.device
-    feeds = measure.latency_feeds(
+    feeds = benchmarking.latency_feeds(
         len(life.shared.tokenizer), device.batch, device.tokens, life.shared.lengths("validation"), 0
     )
     calls = {label: block_calls(warm(session, feeds), BLOCK_SECONDS) for label, session in opened.items()}
@@ -100,7 +100,7 @@ def tell(opened: Mapping[str, Any], quality: Mapping[str, str], life: Pipeline) 
         for label, session in opened.items():
             times[label][number] = np.median(block(session, feeds, calls[label]))
     shape = f"{device.threads} thread(s), batch {device.batch}, {device.tokens} tokens"
-    print(f"{shape}, {ROUNDS} rounds of blocks, {measure.cpu_name()}\n")
+    print(f"{shape}, {ROUNDS} rounds of blocks, {benchmarking.cpu_name()}\n")
     print("| model | test drop, points | ms | × onnxruntime fp32 | × NNCF int8 |\n|:--|--:|--:|--:|--:|")
     for label, mine in times.items():
         ratios = []

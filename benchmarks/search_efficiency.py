@@ -25,10 +25,10 @@ from typing import Any
 
 import yaml
 
+from autocompress.benchmarking import cpu_name
 from autocompress.config import read_plan
 from autocompress.core.measurement import Result
 from autocompress.finals import measure_tests
-from autocompress.measure import cpu_name
 from autocompress.selection import hypervolume, on_front
 from autocompress.show.progress import PlainDisplay
 from autocompress.study import StudyView, read_study

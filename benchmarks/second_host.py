@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from autocompress.agent.client import RemoteDevice
+from autocompress.benchmarking.agent.client import RemoteDevice
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.storage.artifact_store import file_sha256
 from tests.devices import HOSTILE, ROWS, TOKEN, feeds, hostile, write_model
@@ -202,7 +202,7 @@ def host_killed(host: Host) -> tuple[str, bool]:
     host.start()
     model = write_model(host.place / "slow", rows=200_000)
     code = (
-        "import sys; from pathlib import Path; from autocompress.agent.client import RemoteDevice; "
+        "import sys; from pathlib import Path; from autocompress.benchmarking.agent.client import RemoteDevice; "
         "from tests.devices import TOKEN, feeds; "
         "device = RemoteDevice(sys.argv[1], TOKEN); "
         "[device.latency(Path(sys.argv[2]), None, feeds(1)[:1], 1) for _ in range(9)]"

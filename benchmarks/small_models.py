@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from autocompress import measure
+from autocompress import benchmarking
 from autocompress.locating import locate
 from autocompress.runtimes import onnxruntime as runtime
 
@@ -38,7 +38,7 @@ def main() -> None:
         (row for row in view.front if row.recipe.weight_bits in (8, 32)), key=lambda row: row.latency_ms or 0
     )
     print(
-        f"{plan.device.threads} thread(s), batch {plan.device.batch}, {plan.device.tokens} tokens, {measure.cpu_name()}\n"
+        f"{plan.device.threads} thread(s), batch {plan.device.batch}, {plan.device.tokens} tokens, {benchmarking.cpu_name()}\n"
     )
     print(
         "| trial | recipe | operators | naive | latency, ms | naive, ms | times as fast (95 %) |\n|--:|:--|--:|--:|--:|--:|--:|"
@@ -48,14 +48,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             naive, ours = Path(place), store.artifact(row.sha256 or "")
             export_naively(candidate.model, row.recipe.weight_bits, naive / "model.onnx")
-            feeds = measure.latency_feeds(
+            feeds = benchmarking.latency_feeds(
                 candidate.model.config.vocab_size,
                 plan.device.batch,
                 plan.device.tokens,
                 life.shared.lengths("validation"),
                 0,
             )
-            found = measure.measure_latency(
+            found = benchmarking.measure_latency(
                 lambda: runtime.open_session(ours, plan.device.threads),  # noqa: B023  # called before the next turn
                 lambda: runtime.open_session(naive, plan.device.threads),  # noqa: B023
                 feeds,

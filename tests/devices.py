@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from autocompress.agent.client import RemoteDevice
+from autocompress.benchmarking.agent.client import RemoteDevice
 
 TOKEN = "a token for tests only"
 INPUTS = ("input_ids", "attention_mask")

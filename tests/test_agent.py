@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from autocompress.agent.client import DeviceLost, RemoteDevice
-from autocompress.agent.line import Job, Line, _environment
-from autocompress.agent.shelf import Full, Shelf, Wrong
-from autocompress.agent.wire import Refused, check_model
-from autocompress.agent.work import Run
+from autocompress.benchmarking.agent.client import DeviceLost, RemoteDevice
+from autocompress.benchmarking.agent.model_cache import Full, Shelf, Wrong
+from autocompress.benchmarking.agent.onnx_validation import Refused, check_model
+from autocompress.benchmarking.agent.run_queue import Job, Line, _environment
+from autocompress.benchmarking.agent.runner import Run
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.runtimes import onnxruntime
 from tests.devices import HOSTILE, ROWS, TOKEN, Running, agent, feeds, hostile, save, write_model

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autocompress import measure, scoring
+from autocompress import benchmarking
+from autocompress.benchmarking import Drift, latency, noise, scoring, with_drift
 from autocompress.config import Device
 from autocompress.core.measurement import Interval, Latency, Timed
 from autocompress.devices import Devices, Place
-from autocompress.measure import Drift, latency, noise, with_drift
 from autocompress.metrics import fast
 from autocompress.runtimes import onnxruntime as runtime
 from autocompress.storage.artifact_store import Store
@@ -59,8 +59,8 @@ FEEDS = [{"input_ids": np.ones((1, 4), np.int64)}]
 def test_blocks_alternate_and_the_ratio_is_the_speedup(reopen: bool) -> None:
     calls: list[str] = []
     slow, fast_one = Clockwork("reference", 0.004, calls), Clockwork("candidate", 0.001, calls)
-    effort = measure.Effort(fewest=3, most=6, reopen=reopen, further=False)
-    found = measure.measure_latency(fast_one.open, slow.open, FEEDS, effort)
+    effort = benchmarking.Effort(fewest=3, most=6, reopen=reopen, further=False)
+    found = benchmarking.measure_latency(fast_one.open, slow.open, FEEDS, effort)
     runs = [name for place, name in enumerate(calls) if place == 0 or calls[place - 1] != name]
     opening, blocks = (
         ["open candidate", "open reference", "candidate"],
@@ -85,11 +85,11 @@ def test_cold_caches_and_large_batches_are_timed_under_their_own_names() -> None
 
     calls: list[str] = []
     slow, fast_one = Cached("reference", 0.004, calls), Cached("candidate", 0.001, calls)
-    found = measure.measure_latency(lambda: fast_one, lambda: slow, FEEDS, measure.Effort(fewest=3, most=3))
+    found = benchmarking.measure_latency(lambda: fast_one, lambda: slow, FEEDS, benchmarking.Effort(fewest=3, most=3))
     assert found.p50_ms == pytest.approx(1)
     assert found.cold_ms == pytest.approx(2)
     assert found.throughput == pytest.approx(1000)
-    none = measure.measure_latency(lambda: fast_one, lambda: slow, FEEDS, measure.QUICK)
+    none = benchmarking.measure_latency(lambda: fast_one, lambda: slow, FEEDS, benchmarking.QUICK)
     assert (none.cold_ms, none.throughput) == (None, None)
 
 
@@ -98,8 +98,8 @@ def test_cold_caches_and_large_batches_are_timed_under_their_own_names() -> None
 def test_an_interval_knows_of_the_next_process(reopen: bool) -> None:
     """However well the blocks of one process agree."""
     slow, fast_one = Clockwork("reference", 0.004, []), Clockwork("candidate", 0.001, [])
-    effort = measure.Effort(fewest=3, most=6, reopen=reopen)
-    interval = measure.measure_latency(fast_one.open, slow.open, FEEDS, effort).speedup_interval
+    effort = benchmarking.Effort(fewest=3, most=6, reopen=reopen)
+    interval = benchmarking.measure_latency(fast_one.open, slow.open, FEEDS, effort).speedup_interval
     assert np.log(interval.high / 4) == pytest.approx(1.96 * latency.BETWEEN) == -np.log(interval.low / 4)
 
 
@@ -128,8 +128,8 @@ def test_disturbed_pairs_are_taken_again_or_told(monkeypatch: pytest.MonkeyPatch
     taken.number = 0  # type: ignore[attr-defined]
     monkeypatch.setattr(latency._Desk, "pair", taken)
     monkeypatch.setattr(noise, "wait_until_quiet", waits.append)
-    effort = measure.Effort(fewest=4, most=4, patience=patience, further=False)
-    found = measure.measure_latency(fast_one.open, slow.open, FEEDS, effort)
+    effort = benchmarking.Effort(fewest=4, most=4, patience=patience, further=False)
+    found = benchmarking.measure_latency(fast_one.open, slow.open, FEEDS, effort)
     if patience:
         assert found.speedup == pytest.approx(4)
         assert found.noise == "3 of 7 pairs of blocks were disturbed, and left out"
@@ -174,7 +174,7 @@ def test_what_this_process_computes_and_what_the_counters_round_is_nobody_elses(
 def test_a_machine_that_is_never_calm_is_waited_for_less_and_less(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody computes, but the memory is busy: there is nothing to wait for, and each further pair costs time."""
     slow, fast_one = Clockwork("reference", 0.004, []), Clockwork("candidate", 0.001, [])
-    patience, effort = noise.Patience(), measure.Effort(fewest=4, most=4, patience=10.0, further=False)
+    patience, effort = noise.Patience(), benchmarking.Effort(fewest=4, most=4, patience=10.0, further=False)
     taken: list[float] = []
 
     def busy(self: latency._Desk) -> latency.Pair:
@@ -186,12 +186,12 @@ def test_a_machine_that_is_never_calm_is_waited_for_less_and_less(monkeypatch: p
     spent = []
     for _ in range(3):
         taken.clear()
-        measure.measure_latency(fast_one.open, slow.open, FEEDS, effort, patience)
+        benchmarking.measure_latency(fast_one.open, slow.open, FEEDS, effort, patience)
         spent.append(len(taken))
     assert spent[0] >= 10 and spent == sorted(spent, reverse=True) and spent[-1] <= 5
     assert patience.share == 0.125
     monkeypatch.setattr(latency._Desk, "pair", lambda self: pair(0.001, 0.004))
-    measure.measure_latency(fast_one.open, slow.open, FEEDS, effort, patience)
+    benchmarking.measure_latency(fast_one.open, slow.open, FEEDS, effort, patience)
     assert patience.share == 1.0  # it is calm again
 
 
@@ -216,11 +216,11 @@ def test_slow_models_get_shorter_blocks() -> None:
 
 def test_lengths_of_the_data_are_timed_as_they_are_spread() -> None:
     lengths = [4] * 90 + [40] * 10
-    feeds = measure.latency_feeds(100, 2, "data", lengths, seed=0)
+    feeds = benchmarking.latency_feeds(100, 2, "data", lengths, seed=0)
     sizes = [feed["input_ids"].shape for feed in feeds]
     assert sizes.count((2, 4)) == 45
     assert sizes.count((2, 40)) == 5
-    assert [feed["input_ids"].shape for feed in measure.latency_feeds(100, 1, 32, lengths, seed=0)] == [(1, 32)]
+    assert [feed["input_ids"].shape for feed in benchmarking.latency_feeds(100, 1, 32, lengths, seed=0)] == [(1, 32)]
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -231,7 +231,7 @@ def test_logits_come_back_in_the_order_of_the_rows(batch: int) -> None:
         rows = np.concatenate([feed["rows"] for feed in feeds])
         return np.stack([rows, rows * 10], axis=1).astype(np.float32)
 
-    logits = measure.logits_of(echo, lambda rows: {"rows": rows}, lengths, batch)
+    logits = benchmarking.logits_of(echo, lambda rows: {"rows": rows}, lengths, batch)
     assert logits[:, 0].tolist() == list(range(7))
 
 
@@ -289,18 +289,18 @@ def one_hot(labels: np.ndarray) -> np.ndarray:
 def test_memory_and_size_are_those_of_the_artifact(tmp_path: Path) -> None:
     folder = deployed(tiny_candidate(), tmp_path / "a")
     feed = {"input_ids": np.ones((1, 8), np.int64)}
-    memory, start = measure.fresh_process(runtime, folder, feed, threads=1)
+    memory, start = benchmarking.fresh_process(runtime, folder, feed, threads=1)
     assert memory is not None
     assert 0 < memory < 60
     assert start is not None and start > 0
-    assert measure.size_mb(runtime, folder) == (folder / "model.onnx").stat().st_size / 1e6
-    assert measure.fresh_process(runtime, tmp_path / "nothing", feed, threads=1) == (None, None)
+    assert benchmarking.size_mb(runtime, folder) == (folder / "model.onnx").stat().st_size / 1e6
+    assert benchmarking.fresh_process(runtime, tmp_path / "nothing", feed, threads=1) == (None, None)
 
 
 def test_conditions_name_the_machine_but_not_its_host() -> None:
     import platform
 
-    found = measure.conditions("onnxruntime", 1, 1, 32, 0)
+    found = benchmarking.conditions("onnxruntime", 1, 1, 32, 0)
     assert found["runtime_version"]
     assert found["cpu"]
     assert platform.node() not in str(found)
@@ -348,7 +348,7 @@ def test_a_study_widens_by_what_its_own_teacher_took(tmp_path: Path) -> None:
     times = iter([5.0, 8.0, 5.0, 8.0, 5.0])
     timed = lambda *_: Timed(latency=told(next(times)), memory_mb=None, start_ms=None, conditions={})  # noqa: E731
     target: Any = SimpleNamespace(device=Device(tokens=8), cpu=lambda: "a CPU", time=timed)
-    found = [devices._time(Place(name=None, target=target), tmp_path, measure.QUICK) for _ in range(5)]
+    found = [devices._time(Place(name=None, target=target), tmp_path, benchmarking.QUICK) for _ in range(5)]
     widths = [np.log(one.latency.speedup_interval.high / one.latency.speedup_interval.low) / 2 for one in found]
     assert widths[:4] == pytest.approx([0.02] * 4)  # of so few nothing is known
     assert widths[4] > 0.4 and "own latency moved by 26 %" in found[4].conditions["noise"]

@@ -17,7 +17,7 @@ import onnx
 import pytest
 import torch
 
-from autocompress import measure
+from autocompress import benchmarking
 from autocompress.card import OPENING
 from autocompress.cli import main
 from autocompress.config import read_plan
@@ -145,7 +145,7 @@ def test_what_a_runtime_says_of_bits_holds(
     assert 0 < np.abs(rough - exact).max() < off
     if not runtime.TARGET_FORMAT.program:  # of so small a program most is code
         folders = artifacts(runtime), artifacts(runtime, **{decision: bits})
-        sizes = [measure.size_mb(runtime, folder) for folder in folders]
+        sizes = [benchmarking.size_mb(runtime, folder) for folder in folders]
         assert sizes[1] < 0.95 * sizes[0]
 
 

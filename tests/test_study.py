@@ -22,10 +22,10 @@ from alembic.migration import MigrationContext
 from optuna.trial import TrialState
 from sqlalchemy import create_engine
 
+from autocompress.benchmarking import with_drift
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Interval, Latency, Outcome
 from autocompress.core.recipe import DECISIONS, Recipe
-from autocompress.measure import with_drift
 from autocompress.results import explained
 from autocompress.selection import Reference, on_front, violations
 from autocompress.space.space import Space

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autocompress import benchmarking
 from autocompress import crew as crews
-from autocompress import measure
 from autocompress import search as searching
-from autocompress.agent.client import MOST_NUMBERS, MOST_ROWS, Packed, RemoteDevice, _portions
+from autocompress.benchmarking.agent.client import MOST_NUMBERS, MOST_ROWS, Packed, RemoteDevice, _portions
+from autocompress.benchmarking.backends import There, target_of
 from autocompress.cli import main
 from autocompress.config import Device, read_plan
 from autocompress.core import registry
@@ -31,7 +32,6 @@ from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import INPUTS
 from autocompress.study import Study, StudyView, read_study
 from autocompress.study.details import read_details
-from autocompress.target import There, target_of
 from tests.devices import TOKEN, Running, agent, feeds, write_model
 from tests.formula import FormulaWorker, open_study, outcome_of, plan_in, quality, space, teacher_outcome
 from tests.tiny import tiny_study
@@ -80,7 +80,7 @@ def test_a_study_on_a_device_finds_what_it_finds_here(there: Running, tmp_path: 
     assert conditions["device_lease"] == "one run at a time on the device"
     assert (conditions["tokens"], conditions["batch"]) == ("data", 2)
     assert there.url not in str(conditions)
-    assert conditions["outputs_recorded_on"] == measure.machine("onnxruntime")
+    assert conditions["outputs_recorded_on"] == benchmarking.machine("onnxruntime")
 
 
 def test_a_study_goes_on_when_its_device_has_another_address(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatc
 
 def test_effort_and_memory_are_told_to_the_device(there: Running, tmp_path: Path) -> None:
     model = write_model(tmp_path)
-    quick = measure.QUICK
+    quick = benchmarking.QUICK
     timed = there.device().latency(model, None, feeds(1)[:1], 1, quick, fresh=False)
     assert timed.memory_mb is None and timed.start_ms is None
     assert timed.latency.cold_ms is None and timed.latency.throughput is None

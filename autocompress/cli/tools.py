@@ -71,7 +71,7 @@ def agent(
 ) -> None:
     """Let other machines measure models on this one; localhost and a token unless told otherwise."""
     with _extra("agent"):
-        from autocompress.agent.serve import Settings, serve
+        from autocompress.benchmarking.agent.server import Settings, serve
     settings = Settings(
         host=host, port=port, folder=folder, token=os.environ.get(token_env), certificate=certificate, key=key,
         max_gb=max_gb, run_gb=run_gb, run_seconds=run_seconds,

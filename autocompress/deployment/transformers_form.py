@@ -1,4 +1,4 @@
-"""Save the transformers form of a candidate: safetensors, config and the code that loads them, to train on or to read the weights.
+"""Save the transformers form of a candidate: safetensors, config and the code that loads them.
 
 The folder names a class of its own (`compressed.py` is copied into it), which transformers takes with
 `trust_remote_code=True`; `load_model` takes the installed one.

@@ -1,6 +1,6 @@
 """Load the transformers form of a candidate.
 
-Layers keep different numbers of heads and neurons, which no class of transformers knows; `compressed.py` gives them their shapes.
+Layers keep different numbers of heads and neurons, which no class of transformers knows; `compressed.py` shapes them.
 """
 
 from __future__ import annotations

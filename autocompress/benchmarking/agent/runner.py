@@ -1,4 +1,4 @@
-"""What a device is asked to do, and the process that does it: `python -m autocompress.agent.work < job`.
+"""What a device is asked to do, and the process that does it: `python -m autocompress.benchmarking.agent.runner < job`.
 
 Each run is a process of its own, with bounds on memory and time: whatever a model does to its runtime, the agent lives on.
 Nothing is computed in the agent itself, so that a measurement has the device for itself.
@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from autocompress import measure
+from autocompress import benchmarking
 from autocompress.core import registry
 from autocompress.core.measurement import Timed
 from autocompress.core.parent_watchdog import end_with
@@ -40,7 +40,7 @@ class Run(BaseModel):
     lengths: tuple[int, ...] = Field(min_length=1, max_length=MOST_ROWS)  # tokens of each row
     types: bool = False  # token types follow the ids, as many
     padding: int = Field(default=0, ge=0)
-    effort: measure.Effort = measure.Effort()
+    effort: benchmarking.Effort = benchmarking.Effort()
     fresh: bool = True  # whether a latency run looks at a fresh process, too
 
     @field_validator("runtime")
@@ -81,12 +81,12 @@ def main() -> None:
         found = np.concatenate(logits).astype("<f4")
         _answer({"shape": found.shape}, found.tobytes())
         return
-    with measure.pinned(run.threads) as cores:
-        latency = measure.measure_latency(openers[0], openers[-1], feeds, run.effort)
-    ask = partial(measure.fresh_process, runtime, Path(folders[0]), feeds[0], run.threads)
+    with benchmarking.pinned(run.threads) as cores:
+        latency = benchmarking.measure_latency(openers[0], openers[-1], feeds, run.effort)
+    ask = partial(benchmarking.fresh_process, runtime, Path(folders[0]), feeds[0], run.threads)
     memory_mb, start_ms = ask() if run.fresh else (None, None)
     tokens = run.lengths[0] if len(set(run.lengths)) == 1 else "data"
-    conditions = measure.conditions(run.runtime, run.threads, run.batch, tokens, 0, latency.noise)
+    conditions = benchmarking.conditions(run.runtime, run.threads, run.batch, tokens, 0, latency.noise)
     conditions["pinned_to_cores"] = cores
     if run.fresh:
         conditions["operators"] = [asdict(one) for one in runtime.audit(Path(folders[0]), feeds[0], run.threads)]

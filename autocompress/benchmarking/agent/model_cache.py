@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from autocompress.agent.wire import Refused, check_model
+from autocompress.benchmarking.agent.onnx_validation import Refused, check_model
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 

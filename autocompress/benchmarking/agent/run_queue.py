@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autocompress.agent.shelf import Gone, Shelf
-from autocompress.agent.work import Run
+from autocompress.benchmarking.agent.model_cache import Gone, Shelf
+from autocompress.benchmarking.agent.runner import Run
 
 MOST_WAITING, MOST_WAITING_BYTES = 256, 64_000_000
 MOST_KEPT_BYTES = 64_000_000  # of answers that nobody fetched yet
@@ -103,7 +103,7 @@ class Line:
     async def _in_a_process(self, job: Job, folders: list[str], place: str) -> bytes:
         """The output of the process that does it; `place` is the only folder it writes into."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "autocompress.agent.work",
+            sys.executable, "-m", "autocompress.benchmarking.agent.runner",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env=_environment() | {"TMPDIR": place}, start_new_session=True, preexec_fn=self._bounds, limit=1 << 20,
         )  # fmt: skip

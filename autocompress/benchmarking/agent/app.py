@@ -16,12 +16,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from autocompress.agent.device import fingerprint
-from autocompress.agent.guard import MOST_BODY, Guard
-from autocompress.agent.line import Crowded, Job, Line
-from autocompress.agent.shelf import Busy, Full, Shelf, Wrong
-from autocompress.agent.wire import Refused
-from autocompress.agent.work import Run
+from autocompress.benchmarking.agent.auth import MOST_BODY, Guard
+from autocompress.benchmarking.agent.fingerprint import fingerprint
+from autocompress.benchmarking.agent.model_cache import Busy, Full, Shelf, Wrong
+from autocompress.benchmarking.agent.onnx_validation import Refused
+from autocompress.benchmarking.agent.run_queue import Crowded, Job, Line
+from autocompress.benchmarking.agent.runner import Run
 
 RUN_NAME = re.compile(r"[0-9a-f]{16,64}")
 MOST_WAIT = 30.0  # seconds that a question for a run's state is held open

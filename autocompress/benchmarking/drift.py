@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from autocompress.benchmarking.latency import BETWEEN
 from autocompress.core.measurement import Interval, Latency
-from autocompress.measure.latency import BETWEEN
 
 FEWEST, MOST = 5, 200  # measurements that tell anything; the last ones that count
 WORTH_SAYING = 0.05

@@ -17,10 +17,10 @@ from typing import Any
 import httpx2
 import numpy as np
 
-from autocompress.agent.work import Run
+from autocompress.benchmarking import THOROUGH, Effort, Feeds
+from autocompress.benchmarking.agent.runner import Run
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.measurement import Interval, Latency, Timed
-from autocompress.measure import THOROUGH, Effort, Feeds
 from autocompress.runtimes import USUAL
 from autocompress.storage.artifact_store import file_sha256
 

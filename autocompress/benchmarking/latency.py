@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from autocompress.benchmarking import noise
+from autocompress.benchmarking.inputs import Feeds
+from autocompress.benchmarking.noise import Moment, Patience
 from autocompress.core.measurement import Interval, Latency
-from autocompress.measure import noise
-from autocompress.measure.inputs import Feeds
-from autocompress.measure.noise import Moment, Patience
 from autocompress.runtimes import Session
 
 Open = Callable[[], Session]

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from autocompress import __version__, measure
+from autocompress import __version__, benchmarking
 from autocompress.core import registry
 from autocompress.runtimes import data_only
 
@@ -22,8 +22,8 @@ def fingerprint() -> dict[str, Any]:
         "architecture": platform.machine(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "cpu": measure.cpu_name(),
-        "cpu_flags": measure.cpu_flags(),
+        "cpu": benchmarking.cpu_name(),
+        "cpu_flags": benchmarking.cpu_flags(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "governor": _governor(),
         "memory_mb": round(psutil.virtual_memory().total / 1e6),

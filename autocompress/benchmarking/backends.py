@@ -17,19 +17,19 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from autocompress import measure
+from autocompress import benchmarking
+from autocompress.benchmarking import Feeds
 from autocompress.config import Device
 from autocompress.core import registry
 from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Timed
 from autocompress.core.recipe import Scalar
-from autocompress.measure import Feeds
 from autocompress.runtimes import data_only
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
 
 if TYPE_CHECKING:
-    from autocompress.agent.client import RemoteDevice
+    from autocompress.benchmarking.agent.client import RemoteDevice
 
 BRIEFLY = 0.2  # of a device's patience: for one trial, since others can go on meanwhile
 Progress = Callable[[float], None]
@@ -51,7 +51,9 @@ class Target(Protocol):
     def runtime_version(self) -> str:
         """The version of the runtime there: another one may round otherwise."""
 
-    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, fresh: bool) -> Timed:
+    def time(
+        self, artifact: Path, reference: Path | None, feeds: Feeds, effort: benchmarking.Effort, fresh: bool
+    ) -> Timed:
         """Latency in blocks that alternate with the reference's; folders of two artifacts. `fresh`: and what a fresh
         process takes."""
 
@@ -77,12 +79,12 @@ def target_of(
     return There(device, place, root, seed, say)
 
 
-def drift_of(store: Store, reference: str, target: Target) -> measure.Drift:
+def drift_of(store: Store, reference: str, target: Target) -> benchmarking.Drift:
     """What the artifact `reference` took on a target so far, as far as models of this store were measured beside it."""
     device = target.device
     shape = {"threads": device.threads, "batch": device.batch, "tokens": device.tokens}
     where = {"runtime": device.runtime, "url": device.url, "cpu": target.cpu()}
-    return measure.Drift(store.series("drift", {"reference": reference, **shape, **where}))
+    return benchmarking.Drift(store.series("drift", {"reference": reference, **shape, **where}))
 
 
 class Here:
@@ -94,25 +96,27 @@ class Here:
         if self.runtime.available() is None:
             raise UsageError(f"{place}: {device.runtime} is not installed; pip install it")
         self._beside: tuple[Path | None, Any] = (None, None)
-        self._patience = measure.Patience()
+        self._patience = benchmarking.Patience()
 
     def supported(self) -> Mapping[str, Sequence[Scalar]]:
         found: Mapping[str, Sequence[Scalar]] = self.runtime.supported()
         return found
 
     def cpu(self) -> str:
-        return measure.cpu_name()
+        return benchmarking.cpu_name()
 
     def runtime_version(self) -> str:
         return str(self.runtime.available())
 
-    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, fresh: bool) -> Timed:
+    def time(
+        self, artifact: Path, reference: Path | None, feeds: Feeds, effort: benchmarking.Effort, fresh: bool
+    ) -> Timed:
         device = self.device
-        with _alone(self.root) as waited, measure.pinned(device.threads) as cores:
+        with _alone(self.root) as waited, benchmarking.pinned(device.threads) as cores:
             beside = self._opener(artifact if reference is None else reference, kept=not effort.reopen)
-            latency = measure.measure_latency(self._opener(artifact), beside, feeds, effort, self._patience)
+            latency = benchmarking.measure_latency(self._opener(artifact), beside, feeds, effort, self._patience)
         memory_mb, start_ms = self._fresh(artifact, feeds) if fresh else (None, None)
-        conditions = measure.conditions(
+        conditions = benchmarking.conditions(
             device.runtime, device.threads, device.batch, device.tokens, self.seed, latency.noise
         )
         conditions["pinned_to_cores"] = cores
@@ -132,7 +136,7 @@ class Here:
         return np.concatenate(found)
 
     def _fresh(self, artifact: Path, feeds: Feeds) -> tuple[float | None, float | None]:
-        return measure.fresh_process(self.runtime, artifact, feeds[0], self.device.threads)
+        return benchmarking.fresh_process(self.runtime, artifact, feeds[0], self.device.threads)
 
     def _open(self, artifact: Path) -> Any:
         return self.runtime.open_session(artifact, self.device.threads)
@@ -164,7 +168,7 @@ class There:
         if not (token := os.environ.get(name)):
             raise UsageError(f"{self.place}: {name} is not set; it must hold the token that the agent was started with")
         try:
-            from autocompress.agent.client import RemoteDevice
+            from autocompress.benchmarking.agent.client import RemoteDevice
         except ImportError as error:
             raise UsageError(
                 f"{self.place}: {error.name} is not installed; pip install 'autocompress[agent]'"
@@ -199,7 +203,9 @@ class There:
     def runtime_version(self) -> str:
         return str(self.fingerprint["runtimes"][self.device.runtime])
 
-    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, effort: measure.Effort, fresh: bool) -> Timed:
+    def time(
+        self, artifact: Path, reference: Path | None, feeds: Feeds, effort: benchmarking.Effort, fresh: bool
+    ) -> Timed:
         beside = None if reference is None else reference / "model.onnx"
         with _alone(self.root), self._agent() as agent:
             timed = agent.latency(
@@ -209,7 +215,7 @@ class There:
             "tokens": self.device.tokens,
             "seed": self.seed,
             "device_lease": "one run at a time on the device",
-            "outputs_recorded_on": measure.machine(self.device.runtime),  # those of check.npz
+            "outputs_recorded_on": benchmarking.machine(self.device.runtime),  # those of check.npz
         }
         return replace(timed, conditions=timed.conditions | told)
 

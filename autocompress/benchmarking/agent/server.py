@@ -10,9 +10,9 @@ from pathlib import Path
 
 import uvicorn
 
-from autocompress.agent.app import make_app
-from autocompress.agent.line import Line, default_root
-from autocompress.agent.shelf import Shelf
+from autocompress.benchmarking.agent.app import make_app
+from autocompress.benchmarking.agent.model_cache import Shelf
+from autocompress.benchmarking.agent.run_queue import Line, default_root
 from autocompress.core.errors import UsageError
 
 MOST_CONNECTIONS = 128
