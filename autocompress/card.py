@@ -15,7 +15,7 @@ from autocompress import __version__
 from autocompress.core.measurement import Measurement, Quality, Result, operators_in_words
 from autocompress.runtimes import name_of
 from autocompress.study import StudyView
-from autocompress.study.details import Details
+from autocompress.study.trial_details import Details
 
 FORMAT_VERSION = 1
 

@@ -15,7 +15,7 @@ from autocompress.display import Display
 from autocompress.export import check_trial
 from autocompress.locating import Located
 from autocompress.selection import Comparison, mcnemar, ratio_interval
-from autocompress.study.details import read_artifacts
+from autocompress.study.trial_details import read_artifacts
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from autocompress.locating import Located
 from autocompress.runtimes import name_of
 from autocompress.selection import WORST
 from autocompress.storage.artifact_store import Store, manifest
-from autocompress.study.details import read_details
+from autocompress.study.trial_details import read_details
 
 if TYPE_CHECKING:
     from autocompress.config import StudyPlan

@@ -9,7 +9,7 @@ from autocompress.config import StudyPlan, read_as_begun, storage_of, storage_ur
 from autocompress.core.errors import UsageError
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView, read_study, studies
-from autocompress.study.databases import parse_url, sqlite_path
+from autocompress.study.connections import parse_url, sqlite_path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ from autocompress.runtimes import runtime_of
 from autocompress.selection.latency_model import Shape
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
-from autocompress.study.details import read_conditions_of_artifacts
+from autocompress.study.trial_details import read_conditions_of_artifacts
 from autocompress.training import distillation, least_squares
 
 REFIT_SHARE = 0.1  # of a recovery's time, for its progress display

@@ -19,7 +19,7 @@ from autocompress.jobs import Done, Job, Settled
 from autocompress.locating import Located
 from autocompress.selection import Check, ratio_interval
 from autocompress.study import StudyView
-from autocompress.study.details import Details, read_details
+from autocompress.study.trial_details import Details, read_details
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,8 @@ from autocompress.selection.latency_model import LatencyTable
 from autocompress.space.space import Space, resolve_space
 from autocompress.storage.artifact_store import Store
 from autocompress.study import Asked, Study, read_study
-from autocompress.study.details import read_details
-from autocompress.study.reader import stored_plan
+from autocompress.study.queries import stored_plan
+from autocompress.study.trial_details import read_details
 from autocompress.workers import Worker
 
 TIDY_SECONDS = 60.0  # between two looks at how much room the artifacts take

@@ -8,9 +8,9 @@ from typing import Any
 
 from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study, studies
-from autocompress.study.databases import parse_url, reading_engine, shown, sqlite_path
-from autocompress.study.details import read_conditions_of_artifacts
-from autocompress.study.storage import backup_path, open_storage, schema_version
+from autocompress.study.connections import parse_url, reading_engine, shown, sqlite_path
+from autocompress.study.database import backup_path, open_storage, schema_version
+from autocompress.study.trial_details import read_conditions_of_artifacts
 
 
 @dataclass(frozen=True, kw_only=True)

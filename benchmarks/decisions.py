@@ -32,7 +32,7 @@ from autocompress.pipeline import Pipeline
 from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import Store
 from autocompress.study import Study
-from autocompress.study.details import read_details
+from autocompress.study.trial_details import read_details
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "studies" / "decisions" / "decisions.yaml"

@@ -32,7 +32,7 @@ from autocompress.finals import measure_tests
 from autocompress.selection import hypervolume, on_front
 from autocompress.show.progress import PlainDisplay
 from autocompress.study import StudyView, read_study
-from autocompress.study.details import read_details
+from autocompress.study.trial_details import read_details
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "studies" / "search_efficiency"

@@ -77,7 +77,7 @@ def search(study: Path, cores: list[int], trials: int) -> None:
 
 def waited(study: Path) -> list[str]:
     """What the measurements say of the device."""
-    from autocompress.study.details import read_details
+    from autocompress.study.trial_details import read_details
 
     plan = read_plan(study)
     rows = [row for row in read_study(plan.storage, plan.study).rows if row.trial and row.state == "complete"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autocompress.config import Recovery, read_plan
 from autocompress.selection.early_stopping import Returns
-from autocompress.study.earlier import earlier_recipes
+from autocompress.study.warm_start import earlier_recipes
 from autocompress.training.time_fitting import FULL_STEPS, MOST_COPIES, SHORT_STEPS, SUPERNET_STEPS, Rates, fitted
 from tests.formula import open_study, plan_in, search
 from tests.tiny import tiny_study

@@ -30,7 +30,7 @@ from autocompress.folder import check_target
 from autocompress.locating import locate
 from autocompress.storage.artifact_store import Store, file_sha256, manifest
 from autocompress.study import StudyView
-from autocompress.study.details import read_details
+from autocompress.study.trial_details import read_details
 from autocompress.verify import BESIDE, SUMS, sums_of, verify_folder
 from tests.conftest import Searched
 from tests.models import tiny_batch, tiny_candidate

@@ -15,11 +15,11 @@ import pytest
 from autocompress.cli import main
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
-from autocompress.figures import drops, explained, front
 from autocompress.locating import locate
 from autocompress.report import Facts, ablate, gather, render
 from autocompress.report.ablation import without
 from autocompress.show.progress import SilentDisplay
+from autocompress.study.plots import drops, explained, front
 from tests.conftest import Searched
 
 BROWSER = shutil.which("chromium")

@@ -29,12 +29,12 @@ from autocompress.core.recipe import DECISIONS, Recipe
 from autocompress.results import explained
 from autocompress.selection import Reference, on_front, violations
 from autocompress.space.space import Space
-from autocompress.study import Spent, Study, StudyView, ours, read_study, samplers, studies
+from autocompress.study import Spent, Study, StudyView, candidate_rows, read_study, samplers, studies
 from autocompress.study import lease as lease_module
-from autocompress.study.databases import connect_read_only
-from autocompress.study.notes import Noted, save_note, trial_note
-from autocompress.study.schema import Base
-from autocompress.study.storage import open_storage
+from autocompress.study.connections import connect_read_only
+from autocompress.study.dashboard_notes import Noted, save_note, trial_note
+from autocompress.study.database import open_storage
+from autocompress.study.tables import Base
 from tests.formula import (
     ROWS,
     TEACHER_MB,
@@ -624,7 +624,7 @@ def test_an_interruption_of_the_mending_adds_no_second_retry(tmp_path: Path, mon
     study.record_teacher(teacher_outcome())
     asked = study.ask()
     with monkeypatch.context() as patch:
-        patch.setattr(ours, "interrupt", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(candidate_rows, "interrupt", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             lease.__exit__(None, None, None)
     with (again := open_study(tmp_path)).lease():

@@ -31,7 +31,7 @@ from autocompress.search import prepare, run_search
 from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import INPUTS
 from autocompress.study import Study, StudyView, read_study
-from autocompress.study.details import read_details
+from autocompress.study.trial_details import read_details
 from tests.devices import TOKEN, Running, agent, feeds, write_model
 from tests.formula import FormulaWorker, open_study, outcome_of, plan_in, quality, space, teacher_outcome
 from tests.tiny import tiny_study

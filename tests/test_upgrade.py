@@ -18,9 +18,9 @@ from autocompress.core.errors import AutocompressError
 from autocompress.core.recipe import Recipe
 from autocompress.storage.artifact_store import Store
 from autocompress.study import Study, read_study
-from autocompress.study.details import read_conditions_of_artifacts
+from autocompress.study.database import open_storage
 from autocompress.study.lease import this_process
-from autocompress.study.storage import open_storage
+from autocompress.study.trial_details import read_conditions_of_artifacts
 from tests.conftest import run_cli
 from tests.formula import space
 from tests.test_stored_studies import ARCHIVE
@@ -84,7 +84,7 @@ def test_upgrade_is_refused_while_a_study_is_searched(stored: Path) -> None:
 
 
 def test_an_upgrade_that_is_cut_short_changes_nothing(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from autocompress.study import storage
+    from autocompress.study import database
 
     def cut(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -92,7 +92,7 @@ def test_an_upgrade_that_is_cut_short_changes_nothing(stored: Path, monkeypatch:
     database = stored / "studies.db"
     before = sql(database, "SELECT recipe_key FROM ac_candidates ORDER BY id")
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "remake_view", cut)  # the last thing that the transaction does
+        patch.setattr(database, "remake_view", cut)  # the last thing that the transaction does
         with pytest.raises(KeyboardInterrupt):
             open_storage(f"sqlite:///{database}")
     assert sql(database, "SELECT recipe_key FROM ac_candidates ORDER BY id") == before

@@ -18,7 +18,7 @@ from autocompress.display import Display
 from autocompress.jobs import Job, Settled
 from autocompress.locating import Located
 from autocompress.storage.artifact_store import Store
-from autocompress.study.details import read_artifacts, read_details
+from autocompress.study.trial_details import read_artifacts, read_details
 
 VERSION = 2
 

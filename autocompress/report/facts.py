@@ -12,14 +12,14 @@ from autocompress.config import StudyPlan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Result
-from autocompress.figures import explained
 from autocompress.locating import Located
 from autocompress.models.model_config import read_config
 from autocompress.report.ablation import Share
 from autocompress.selection import growth, mcnemar
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView
-from autocompress.study.details import Details, read_details, read_ends
+from autocompress.study.plots import explained
+from autocompress.study.trial_details import Details, read_details, read_ends
 
 MOST_EXAMPLES = 20
 

@@ -8,11 +8,12 @@ from typing import Any
 import jinja2
 import plotly.offline
 
-from autocompress import __version__, figures
+from autocompress import __version__
 from autocompress.core.formatting import drop_text, duration, megabytes, ms, points, times
 from autocompress.core.measurement import operators_in_words
 from autocompress.report.facts import Facts
 from autocompress.show.sentences import speedup_text
+from autocompress.study import plots
 
 
 def render(facts: Facts, metric: str, commands: dict[str, str]) -> str:
@@ -24,12 +25,12 @@ def render(facts: Facts, metric: str, commands: dict[str, str]) -> str:
         "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration, "speedup": speedup_text,
     }  # fmt: skip
     environment.globals |= {"drop": drop_text}
-    plots: dict[str, Any] = {"front": figures.front(facts.view.rows, facts.chosen)}
+    plots: dict[str, Any] = {"front": plots.front(facts.view.rows, facts.chosen)}
     if len(facts.growth) > 1:
-        plots["growth"] = figures.growth(facts.growth, facts.view.seconds)
+        plots["growth"] = plots.growth(facts.growth, facts.view.seconds)
     if facts.importances:
-        plots["importances"] = figures.importances(facts.importances)
-    if drops := figures.drops(facts.view.rows):
+        plots["importances"] = plots.importances(facts.importances)
+    if drops := plots.drops(facts.view.rows):
         plots["drops"] = drops
     outcome = facts.details.outcome
     conditions = outcome.measurement.conditions if outcome.measurement else {}

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from autocompress.study.reader import StudyView, read_study, studies
-from autocompress.study.records import TeacherRecord
+from autocompress.study.queries import StudyView, read_study, studies
+from autocompress.study.row_mapping import TeacherRecord
 
 if TYPE_CHECKING:
     from autocompress.study.writer import Asked, Spent, Study

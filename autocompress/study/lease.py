@@ -16,8 +16,8 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from autocompress.core.errors import AutocompressError
-from autocompress.study.reader import STALE_SECONDS
-from autocompress.study.schema import StudyRow
+from autocompress.study.queries import STALE_SECONDS
+from autocompress.study.tables import StudyRow
 
 BEAT_SECONDS = 2.0
 

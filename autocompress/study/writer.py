@@ -23,18 +23,18 @@ from autocompress.core.measurement import Measurement, Outcome, Quality, Result
 from autocompress.core.recipe import Recipe, Scalar
 from autocompress.selection import Reference, growth, standings
 from autocompress.space.space import Space
-from autocompress.study import ours, queue
-from autocompress.study.earlier import earlier_recipes
+from autocompress.study import candidate_rows, queue
+from autocompress.study.candidate_rows import Spent
+from autocompress.study.dashboard_notes import Noted, save_figures, save_note, study_note, trial_note
+from autocompress.study.database import with_retries
 from autocompress.study.lease import Lease
-from autocompress.study.notes import Noted, save_figures, save_note, study_note, trial_note
-from autocompress.study.opening import Opened, open_or_create, renew
-from autocompress.study.optunas import finish_trial
-from autocompress.study.ours import Spent
-from autocompress.study.reader import ends_of, flagged, read_conditions, read_reference, read_rows, read_teacher
-from autocompress.study.records import TeacherRecord, teacher_of
+from autocompress.study.lifecycle import Opened, open_or_create, renew
+from autocompress.study.optuna_adapter import finish_trial
+from autocompress.study.queries import ends_of, flagged, read_conditions, read_reference, read_rows, read_teacher
+from autocompress.study.row_mapping import TeacherRecord, teacher_of
 from autocompress.study.samplers import make_sampler
-from autocompress.study.schema import CandidateRow, StudyRow
-from autocompress.study.storage import with_retries
+from autocompress.study.tables import CandidateRow, StudyRow
+from autocompress.study.warm_start import earlier_recipes
 
 __all__ = ["Asked", "Spent", "Study"]
 
@@ -112,7 +112,7 @@ class Study:
         space = self._asking_space()
         record, recipe = teacher_of(outcome), Recipe(depth=space.layers)
         queued = with_retries(lambda: self._begin_teacher(space, recipe))
-        self._write(lambda session: ours.begin(session, self._id, queued, recipe, None))
+        self._write(lambda session: candidate_rows.begin(session, self._id, queued, recipe, None))
         self.tell(0, recipe, outcome)
         self.enqueue(self._starters(space))
         return record
@@ -143,7 +143,7 @@ class Study:
         waiting.pop(queued.number, None)
         recipe = with_retries(lambda: space.suggest(queued.trial))
         rung = rung_of(recipe) if queued.rung is None else queued.rung
-        uid = self._write(lambda session: ours.begin(session, self._id, queued, recipe, rung))
+        uid = self._write(lambda session: candidate_rows.begin(session, self._id, queued, recipe, rung))
         with_retries(lambda: queued.trial.set_user_attr("uid", uid))
         self._trials[queued.number] = queued.trial
         return Asked(number=queued.number, recipe=recipe, rung=rung, retry=queued.retry_of is not None)
@@ -180,7 +180,7 @@ class Study:
 
         A stopped one counts only as long as the constraints are those it was stopped under.
         """
-        return self._read(lambda session: ours.find_twin(session, self._id, recipe, rung, self._constraints))
+        return self._read(lambda session: candidate_rows.find_twin(session, self._id, recipe, rung, self._constraints))
 
     def artifacts(self, number: int) -> dict[str, str]:
         """What a trial runs as: the sha256 of its artifact for each runtime of the study's devices; empty where it has none."""
@@ -201,9 +201,9 @@ class Study:
         """Quality of a complete trial on another split (test), and on further devices. Needs no lease."""
 
         def record(session: Session) -> None:
-            ours.record_quality(session, self._id, number, quality)
+            candidate_rows.record_quality(session, self._id, number, quality)
             for device, other in (elsewhere or {}).items():
-                ours.record_quality(session, self._id, number, other, device)
+                candidate_rows.record_quality(session, self._id, number, other, device)
 
         self._write(record, fenced=False)
         noted = self._read(partial(self._noted, number))
@@ -211,14 +211,14 @@ class Study:
 
     def record_elsewhere(self, number: int, found: Mapping[str, Measurement]) -> None:
         """What a complete trial is on further devices, which were out of reach when it was measured."""
-        self._write(lambda session: ours.record_elsewhere(session, self._id, number, found))
+        self._write(lambda session: candidate_rows.record_elsewhere(session, self._id, number, found))
         noted = self._read(partial(self._noted, number))
         with_retries(lambda: self._save_note(noted))
 
     def put_back(self, number: int) -> Result:
         """Let a trial that runs wait again under a new number, for no fault of its own; the row of the attempt."""
         trial = self._trials[number]
-        row = self._read(partial(ours.find, ac_id=self._id, number=number))
+        row = self._read(partial(candidate_rows.find, ac_id=self._id, number=number))
         assert row is not None  # it was begun
         frozen = with_retries(lambda: self._study._storage.get_trial(trial._trial_id))
         self._waiting = None
@@ -227,7 +227,7 @@ class Study:
     def spent(self) -> Spent:
         """What was used of the budget."""
         retries = sum(queue.retry_of(trial) is not None for trial in self._those_waiting().values())
-        return self._read(lambda session: ours.spent(session, self._id, retries))
+        return self._read(lambda session: candidate_rows.spent(session, self._id, retries))
 
     def add_seconds(self, seconds: float) -> None:
         """Count time that a run has used."""
@@ -260,10 +260,10 @@ class Study:
         self._trials.clear()
         self._waiting = None
         for trial in with_retries(lambda: queue.in_state(self._study, TrialState.RUNNING)):
-            row = self._read(partial(ours.find, ac_id=self._id, number=trial.number))
+            row = self._read(partial(candidate_rows.find, ac_id=self._id, number=trial.number))
             if row is None or (trial.number == 0 and row.state == "running"):
                 self._wait_again(trial)  # it was never given out; or it is the teacher, which stays trial 0
-            elif row.state in ours.FINISHED:
+            elif row.state in candidate_rows.FINISHED:
                 self._finish_optunas(trial.number)  # told, but Optuna's half was cut short
             else:
                 self._interrupt(trial, row, died)
@@ -271,7 +271,7 @@ class Study:
 
     def _interrupt(self, trial: FrozenTrial, row: CandidateRow, died: bool) -> Result:
         retry = with_retries(lambda: queue.requeue(self._study, trial, row.recipe_key, row.rung, died))
-        self._write(lambda session: ours.interrupt(session, self._id, trial.number, retry))
+        self._write(lambda session: candidate_rows.interrupt(session, self._id, trial.number, retry))
         return self._finish_optunas(trial.number)
 
     def _wait_again(self, trial: FrozenTrial) -> None:
@@ -322,7 +322,7 @@ class Study:
     def _noted(self, number: int, session: Session) -> Noted:
         study = session.get_one(StudyRow, self._id)
         rows = read_rows(session, study, 0, number)
-        candidate = ours.find(session, self._id, number)
+        candidate = candidate_rows.find(session, self._id, number)
         assert candidate is not None  # it was begun
         return Noted(
             trial_id=candidate.trial_id,
@@ -340,7 +340,9 @@ class Study:
         waiting[trial.number] = trial
 
     def _record(self, session: Session, number: int, recipe: Recipe, outcome: Outcome) -> None:
-        ours.record(session, ours.find(session, self._id, number), recipe, outcome, self._constraints)
+        candidate_rows.record(
+            session, candidate_rows.find(session, self._id, number), recipe, outcome, self._constraints
+        )
 
     def _is_known(self, recipe_key: str, rung: int | None) -> bool:
         """Whether a recipe was begun or waits; with a `rung`, to be trained as far as that."""

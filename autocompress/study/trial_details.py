@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Outcome, Quality
-from autocompress.study.databases import reading_engine
-from autocompress.study.reader import device_names, elsewhere_of, ends_of, find_study, own_measurement, read_study
-from autocompress.study.records import outcome_of, quality_of
-from autocompress.study.schema import ArtifactRow, CandidateRow, ElsewhereRow, MeasurementRow, Seen
+from autocompress.study.connections import reading_engine
+from autocompress.study.queries import device_names, elsewhere_of, ends_of, find_study, own_measurement, read_study
+from autocompress.study.row_mapping import outcome_of, quality_of
+from autocompress.study.tables import ArtifactRow, CandidateRow, ElsewhereRow, MeasurementRow, Seen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from autocompress.core.measurement import Result
 from autocompress.selection import violations
-from autocompress.study.schema import CandidateRow, StudyRow, optuna_trial_attributes, optuna_user_attributes
+from autocompress.study.tables import CandidateRow, StudyRow, optuna_trial_attributes, optuna_user_attributes
 
 DIRECTIONS = {
     "quality": StudyDirection.MAXIMIZE,

@@ -9,7 +9,7 @@ from typing import Any
 
 from autocompress.core.measurement import Interval, Latency, Measurement, Outcome, Quality, Result
 from autocompress.core.recipe import DECISIONS, Recipe
-from autocompress.study.schema import CandidateRow, Seen, TeacherRow
+from autocompress.study.tables import CandidateRow, Seen, TeacherRow
 
 NEEDED = ("quality", "latency_ms", "size_mb")  # of a complete trial, whatever the objectives
 

@@ -27,9 +27,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from autocompress.config import check_storage
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.study.databases import connect_read_only, parse_url, shown, sqlite_path
+from autocompress.study.connections import connect_read_only, parse_url, shown, sqlite_path
 from autocompress.study.lease import is_alive
-from autocompress.study.view import remake_view
+from autocompress.study.sql_view import remake_view
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "ac_alembic_version"

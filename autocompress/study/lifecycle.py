@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 
 from autocompress.config import StudyPlan, value_at
 from autocompress.core.errors import UsageError
-from autocompress.study.databases import parse_url, shown, sqlite_path
-from autocompress.study.optunas import DIRECTIONS, rewrite_constraints
-from autocompress.study.reader import find_study, read_rows
-from autocompress.study.schema import CandidateRow, StudyRow
-from autocompress.study.storage import open_storage
+from autocompress.study.connections import parse_url, shown, sqlite_path
+from autocompress.study.database import open_storage
+from autocompress.study.optuna_adapter import DIRECTIONS, rewrite_constraints
+from autocompress.study.queries import find_study, read_rows
+from autocompress.study.tables import CandidateRow, StudyRow
 
 UID = "uid"  # attribute of Optuna's study; the numbers of deleted studies are given away again, this is not
 

@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 from autocompress.core.errors import AutocompressError, UsageError, unknown
 from autocompress.core.measurement import Quality, Result
 from autocompress.selection import WORST, Reference, expected_drop, on_front, ties, worst
-from autocompress.study.databases import parse_url, reading_engine, shown, sqlite_path
-from autocompress.study.records import TeacherRecord, outcome_of, quality_of, recipe_of, result_of, teacher_record
-from autocompress.study.schema import (
+from autocompress.study.connections import parse_url, reading_engine, shown, sqlite_path
+from autocompress.study.row_mapping import TeacherRecord, outcome_of, quality_of, recipe_of, result_of, teacher_record
+from autocompress.study.tables import (
     ArtifactRow,
     CandidateRow,
     ElsewhereRow,

@@ -15,9 +15,9 @@ from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.selection import reference_point
 from autocompress.storage.artifact_store import Store
+from autocompress.study.queries import elsewhere_of, own_measurement, read_teacher
 from autocompress.study.queue import Queued
-from autocompress.study.reader import elsewhere_of, own_measurement, read_teacher
-from autocompress.study.records import (
+from autocompress.study.row_mapping import (
     checked,
     finite,
     measurement_values,
@@ -27,7 +27,7 @@ from autocompress.study.records import (
     result_of,
     teacher_of,
 )
-from autocompress.study.schema import ArtifactRow, CandidateRow, ElsewhereRow, MeasurementRow, StudyRow, TeacherRow
+from autocompress.study.tables import ArtifactRow, CandidateRow, ElsewhereRow, MeasurementRow, StudyRow, TeacherRow
 
 TWIN, TWINS_RUNG = "twin_of", "twins_rung"  # among the facts of an outcome that was not measured anew
 FINISHED = ("complete", "stopped", "failed")

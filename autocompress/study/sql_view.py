@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, and_, case, select, text
 from sqlalchemy.orm import aliased
 
 from autocompress.core.recipe import DECISIONS, Recipe
-from autocompress.study.schema import ArtifactRow, CandidateRow, MeasurementRow, StudyRow, TeacherRow, optuna_studies
+from autocompress.study.tables import ArtifactRow, CandidateRow, MeasurementRow, StudyRow, TeacherRow, optuna_studies
 
 VIEW = "results"
 

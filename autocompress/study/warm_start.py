@@ -5,7 +5,7 @@ from __future__ import annotations
 from autocompress.config import StudyPlan
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
-from autocompress.study.reader import read_study, studies
+from autocompress.study.queries import read_study, studies
 
 MOST = 8
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Protocol
 
-from autocompress import figures
 from autocompress.core.measurement import Result
 from autocompress.selection import violations
+from autocompress.study import plots
 
 CHUNK = 2045  # characters per attribute, the dashboard's own limit
 MOST_ROWS = 12  # of the front, in the study's note
@@ -70,14 +70,14 @@ def save_note(
 
 
 def save_figures(
-    storage: AttributeStore, study_id: int, rows: Sequence[Result], grown: figures.Growth, seconds: float
+    storage: AttributeStore, study_id: int, rows: Sequence[Result], grown: plots.Growth, seconds: float
 ) -> None:
     """Save or replace the study's plots on its page: the front, its growth, and drops by decision."""
-    plots = {"front": figures.titled(figures.front(rows), "The front (larger mark: larger file; bars: 95 % intervals)")}
+    plots = {"front": plots.titled(plots.front(rows), "The front (larger mark: larger file; bars: 95 % intervals)")}
     if len(grown) > 1:
-        plots["growth"] = figures.titled(figures.growth(grown, seconds), "Hypervolume over time (points × octaves²)")
-    if drops := figures.drops(rows):
-        plots["drops"] = figures.titled(drops, "Drop by the value of a decision")
+        plots["growth"] = plots.titled(plots.growth(grown, seconds), "Hypervolume over time (points × octaves²)")
+    if drops := plots.drops(rows):
+        plots["drops"] = plots.titled(drops, "Drop by the value of a decision")
     before = storage.get_study_system_attrs(study_id)
     for name, figure in plots.items():
         _save_chunks(storage, study_id, f"dashboard:plot_data:{name}:", json.dumps(figure), before)
