@@ -11,9 +11,9 @@ from autocompress.card import base_name
 from autocompress.config import StudyPlan
 from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Result
-from autocompress.display import Display
 from autocompress.export import check_trial
 from autocompress.locating import Located
+from autocompress.search.display import Display
 from autocompress.selection import Comparison, mcnemar, ratio_interval
 from autocompress.study.trial_details import read_artifacts
 
@@ -78,8 +78,8 @@ def _ratio(a: Result, b: Result) -> tuple[float, float] | None:
 
 def _logits(side: Side, display: Display) -> tuple[np.ndarray, Any, StudyPlan]:
     """Logits (rows, labels) on the test split, its rows, and the plan of the study."""
-    from autocompress.materials import Clock
-    from autocompress.pipeline import Pipeline
+    from autocompress.search.study_context import Clock
+    from autocompress.search.trial_pipeline import Pipeline
 
     view = side.located.view()
     row, store = view.row(side.trial), side.located.store(view)

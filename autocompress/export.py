@@ -26,7 +26,7 @@ from autocompress.study.trial_details import read_details
 
 if TYPE_CHECKING:
     from autocompress.config import StudyPlan
-    from autocompress.display import Display
+    from autocompress.search.display import Display
 
 FORMS = ("onnx", "transformers")
 SAME = 1e-4  # of logits: the same weights, run twice
@@ -114,15 +114,15 @@ def weights_writer(plan: StudyPlan, row: Result, store: Store, say: Callable[[st
     """
     from transformers.utils import logging
 
-    from autocompress import pipeline
     from autocompress.deployment import deploy, transformers_form
+    from autocompress.search import trial_pipeline
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     pairs = plan.task.columns.text_pair is not None
 
     def write(folder: Path) -> None:
         assert row.sha256 is not None  # seen by check_trial
-        life = pipeline.Pipeline(plan, store)
+        life = trial_pipeline.Pipeline(plan, store)
         candidate = life.rebuild(row.recipe, row.rung, say)
         say("comparing", 0.0)
         with tempfile.TemporaryDirectory() as place:
@@ -151,7 +151,7 @@ def _check_same(rebuilt: Path, measured: Path, trial: int) -> None:
 
 def _tested(located: Located, trial: int, device: str | None, display: Display, offline: bool) -> Result:
     """The row of a trial, after it was measured on the test split."""
-    from autocompress.finals import measure_tests
+    from autocompress.search.final_evaluation import measure_tests
 
     plan = located.plan(f"trial {trial} was not measured on the test split yet, which")
     measure_tests(plan, [trial], display=display, offline=offline)

@@ -13,10 +13,10 @@ from autocompress import benchmarking
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Measurement, Quality, Result
-from autocompress.crew import Crew, catching, hired
-from autocompress.display import Display
-from autocompress.jobs import Done, Job, Settled
 from autocompress.locating import Located
+from autocompress.search.display import Display
+from autocompress.search.jobs import Done, Job, Settled
+from autocompress.search.worker_pool import Crew, catching, hired
 from autocompress.selection import Check, ratio_interval
 from autocompress.study import StudyView
 from autocompress.study.trial_details import Details, read_details

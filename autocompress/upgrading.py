@@ -35,7 +35,7 @@ def upgrade_storage(url: str) -> Upgrade:
 
     UsageError where there is no database; AutocompressError while a study of it is being searched.
     """
-    from autocompress.adoption import adopt_stages  # here, since it brings torch
+    from autocompress.search.adoption import adopt_stages  # here, since it brings torch
 
     before = _version(url)
     path = sqlite_path(parse_url(url))

@@ -22,13 +22,13 @@ from autocompress import benchmarking
 from autocompress.benchmarking.backends import target_of
 from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
-from autocompress.crew import Crew, catching, hired
 from autocompress.deployment.deploy import deploy
-from autocompress.jobs import Job, Settled
 from autocompress.locating import locate
-from autocompress.materials import Clock
 from autocompress.models.slicing import build_candidate
-from autocompress.pipeline import Pipeline
+from autocompress.search.jobs import Job, Settled
+from autocompress.search.study_context import Clock
+from autocompress.search.trial_pipeline import Pipeline
+from autocompress.search.worker_pool import Crew, catching, hired
 from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import Store
 from autocompress.study import Study

@@ -16,10 +16,10 @@ from typing import Any
 
 import optuna
 
-from autocompress import crew as crews
-from autocompress import search as searching
-from autocompress.crew import hired
-from autocompress.search import Search
+from autocompress.search import supervisor as searching
+from autocompress.search import worker_pool as crews
+from autocompress.search.supervisor import Search
+from autocompress.search.worker_pool import hired
 from autocompress.show.progress import SilentDisplay
 from autocompress.study import Study
 from tests.formula import FormulaWorker, open_study, plan_in, space

@@ -22,10 +22,10 @@ from autocompress.benchmarking.latency import block, block_calls, half_width, wa
 from autocompress.benchmarking.scoring import score
 from autocompress.core import registry
 from autocompress.locating import locate
-from autocompress.pipeline import Pipeline
 from autocompress.runtimes import runtime_of
 from autocompress.runtimes.openvino import OpenvinoSession
 from autocompress.runtimes.openvino_static import StaticSession
+from autocompress.search.trial_pipeline import Pipeline
 from autocompress.selection import pick
 
 ROUNDS, BLOCK_SECONDS, NNCF_ROWS = 12, 0.3, 300

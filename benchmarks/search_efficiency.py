@@ -28,7 +28,7 @@ import yaml
 from autocompress.benchmarking import cpu_name
 from autocompress.config import read_plan
 from autocompress.core.measurement import Result
-from autocompress.finals import measure_tests
+from autocompress.search.final_evaluation import measure_tests
 from autocompress.selection import hypervolume, on_front
 from autocompress.show.progress import PlainDisplay
 from autocompress.study import StudyView, read_study

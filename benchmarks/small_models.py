@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=4, help="how many, from the fastest")
     arguments = parser.parse_args()
 
-    from autocompress.pipeline import Pipeline
+    from autocompress.search.trial_pipeline import Pipeline
 
     located = locate(arguments.study, None)
     view = located.view()

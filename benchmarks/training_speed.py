@@ -37,9 +37,9 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
 
     from autocompress.config import read_plan
     from autocompress.core.recipe import Recipe
-    from autocompress.materials import Clock
     from autocompress.models import slicing
-    from autocompress.pipeline import Pipeline
+    from autocompress.search.study_context import Clock
+    from autocompress.search.trial_pipeline import Pipeline
     from autocompress.storage.artifact_store import Store
 
     torch.set_num_threads(threads)

@@ -16,7 +16,7 @@ from typing import Any
 from autocompress.config import StudyPlan
 from autocompress.core.measurement import Interval, Latency, Measurement, Outcome, Quality
 from autocompress.core.recipe import Recipe
-from autocompress.jobs import Done, Job, Said, Settled
+from autocompress.search.jobs import Done, Job, Said, Settled
 from autocompress.space.space import Space, resolve_space
 from autocompress.study import Study
 from autocompress.training.time_fitting import Rates

@@ -128,7 +128,7 @@ def test_a_met_budget_ends_at_once_with_json(searched: Searched, capsys: pytest.
 def test_an_interrupted_search_prints_the_front_and_ends_with_130(
     searched: Searched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from autocompress import search as search_module
+    from autocompress.search import supervisor as search_module
 
     ending = search_module.Ending("interrupted", interrupted=True, trials=4, seconds=1.0)
     monkeypatch.setattr(search_module, "run_search", lambda plan, *, display, offline: ending)
@@ -141,7 +141,7 @@ def test_an_interrupted_search_prints_the_front_and_ends_with_130(
 def test_options_of_search_become_the_plan(
     searched: Searched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from autocompress import search as search_module
+    from autocompress.search import supervisor as search_module
 
     seen = []
 

@@ -251,7 +251,7 @@ def test_a_trial_is_measured_on_test_before_it_is_given_away(
 ) -> None:
     import sqlite3
 
-    from autocompress import finals
+    from autocompress.search import final_evaluation
 
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     trial = view.front[0].trial
@@ -259,7 +259,9 @@ def test_a_trial_is_measured_on_test_before_it_is_given_away(
         database.execute("DELETE FROM ac_measurements WHERE split = 'test'")
     database.close()
     asked = []
-    monkeypatch.setattr(finals, "measure_tests", lambda plan, trials, *, display, offline: asked.append(list(trials)))
+    monkeypatch.setattr(
+        final_evaluation, "measure_tests", lambda plan, trials, *, display, offline: asked.append(list(trials))
+    )
     arguments = ["export", str(folder / "tiny.yaml"), "--to", str(tmp_path / "out"), "-q", "--trial", str(trial)]
     assert main(arguments) == 1  # it came to nothing: no model is given away unmeasured
     assert asked == [[trial]]

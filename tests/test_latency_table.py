@@ -11,8 +11,8 @@ import pytest
 from autocompress.core.errors import TrialStopped
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
-from autocompress.jobs import Bar
-from autocompress.pipeline import _predict_price
+from autocompress.search.jobs import Bar
+from autocompress.search.trial_pipeline import _predict_price
 from autocompress.selection.latency_model import FEWEST, LatencyTable, Shape
 from tests.models import tiny_candidate
 

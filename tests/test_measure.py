@@ -18,9 +18,9 @@ from autocompress import benchmarking
 from autocompress.benchmarking import Drift, latency, noise, scoring, with_drift
 from autocompress.config import Device
 from autocompress.core.measurement import Interval, Latency, Timed
-from autocompress.devices import Devices, Place
 from autocompress.metrics import fast
 from autocompress.runtimes import onnxruntime as runtime
+from autocompress.search.device_measurement import Devices, Place
 from autocompress.storage.artifact_store import Store
 from tests.models import deployed, tiny_candidate
 

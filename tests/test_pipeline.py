@@ -10,8 +10,8 @@ import torch
 
 from autocompress.config import read_plan
 from autocompress.core.recipe import Recipe
-from autocompress.materials import Clock
-from autocompress.pipeline import Pipeline
+from autocompress.search.study_context import Clock
+from autocompress.search.trial_pipeline import Pipeline
 from autocompress.storage.artifact_store import Store
 from tests.tiny import tiny_study
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from autocompress import crew as crews
-from autocompress import search as searching
-from autocompress.budget import Meter
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
-from autocompress.schedule import FEWEST_TRIED, Further, Known, Schedule
+from autocompress.search import supervisor as searching
+from autocompress.search import worker_pool as crews
+from autocompress.search.budget import Meter
+from autocompress.search.scheduler import FEWEST_TRIED, Further, Known, Schedule
 from autocompress.selection import Promotion, Reference, hypervolume, on_front, promotions, standings
 from autocompress.show.progress import SilentDisplay
 from autocompress.study import StudyView, read_study

@@ -28,7 +28,7 @@ from autocompress.core.stage import Stage
 from autocompress.deployment.deploy import deploy, export_program
 from autocompress.models.slicing import Candidate
 from autocompress.runtimes import name_of, runtime_of
-from autocompress.search import prepare, run_search
+from autocompress.search.supervisor import prepare, run_search
 from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study

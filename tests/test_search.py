@@ -17,11 +17,11 @@ from autocompress.config import read_plan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Interval, Outcome, Quality, Result
 from autocompress.core.recipe import Recipe
-from autocompress.jobs import Done, Job, Said
-from autocompress.search import next_bits, prepare, run_search
+from autocompress.search.executors.local import Worker, _do, describe_exit
+from autocompress.search.jobs import Done, Job, Said
+from autocompress.search.supervisor import next_bits, prepare, run_search
 from autocompress.space.space import resolve_space
 from autocompress.study import StudyView, read_study
-from autocompress.workers import Worker, _do, describe_exit
 from tests.tiny import tiny_study, write_rows
 
 
@@ -253,8 +253,8 @@ def test_an_error_in_a_trial_is_its_reason_and_its_trace_is_in_the_log(tmp_path:
 def test_children_end_with_their_supervisor(tmp_path: Path) -> None:
     file = tiny_study(tmp_path)
     code = (
-        "import sys, time; from autocompress.config import read_plan; from autocompress.workers import Worker;"
-        "from autocompress.jobs import Job\n"
+        "import sys, time; from autocompress.config import read_plan; from autocompress.search.executors.local import Worker;"
+        "from autocompress.search.jobs import Job\n"
         "if __name__ == '__main__':\n"
         "    plan = read_plan(sys.argv[1]); w = Worker(plan, plan.artifacts.path, 1, True); w.start(Job('teacher', 0));"
         " print(w._process.pid, flush=True); time.sleep(60)"

@@ -8,7 +8,6 @@ from types import ModuleType
 
 import pytest
 
-from autocompress import stages
 from autocompress.config import Engine, Recovery, read_plan
 from autocompress.core import registry
 from autocompress.core.recipe import NEUTRAL, Recipe
@@ -17,7 +16,8 @@ from autocompress.data import augmentation
 from autocompress.deployment import deploy
 from autocompress.models import importance, slicing
 from autocompress.report.ablation import ablation_stage
-from autocompress.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage
+from autocompress.search import stages
+from autocompress.search.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage
 from autocompress.training import distillation, fine_tuning, supernet
 from tests.tiny import tiny_study
 

@@ -19,8 +19,8 @@ import pytest
 
 from autocompress.config import read_plan
 from autocompress.deployment import deploy
-from autocompress.pipeline import Pipeline
-from autocompress.search import run_search
+from autocompress.search.supervisor import run_search
+from autocompress.search.trial_pipeline import Pipeline
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView, read_study
 from autocompress.training import distillation, fine_tuning, least_squares, supernet

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from autocompress.adoption import adopt_stages
 from autocompress.config import read_plan
 from autocompress.core.errors import AutocompressError
 from autocompress.core.recipe import Recipe
+from autocompress.search.adoption import adopt_stages
 from autocompress.storage.artifact_store import Store
 from autocompress.study import Study, read_study
 from autocompress.study.database import open_storage
@@ -84,7 +84,7 @@ def test_upgrade_is_refused_while_a_study_is_searched(stored: Path) -> None:
 
 
 def test_an_upgrade_that_is_cut_short_changes_nothing(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from autocompress.study import database
+    from autocompress.study import database as study_database
 
     def cut(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -92,7 +92,7 @@ def test_an_upgrade_that_is_cut_short_changes_nothing(stored: Path, monkeypatch:
     database = stored / "studies.db"
     before = sql(database, "SELECT recipe_key FROM ac_candidates ORDER BY id")
     with monkeypatch.context() as patch:
-        patch.setattr(database, "remake_view", cut)  # the last thing that the transaction does
+        patch.setattr(study_database, "remake_view", cut)  # the last thing that the transaction does
         with pytest.raises(KeyboardInterrupt):
             open_storage(f"sqlite:///{database}")
     assert sql(database, "SELECT recipe_key FROM ac_candidates ORDER BY id") == before

@@ -33,7 +33,7 @@ def init(
     """Look at a model and its data, and write a commented study file for them."""
     from autocompress.config import read_plan
     from autocompress.draft import draft
-    from autocompress.search import prepare
+    from autocompress.search.supervisor import prepare
 
     if to.exists():
         raise UsageError(f"--to {to}: this file is there already; name another one")
@@ -62,7 +62,7 @@ def search(
     """Run or continue a study. Ctrl-C ends it cleanly; the same command goes on."""
     from autocompress import results
     from autocompress.config import read_plan, study_file
-    from autocompress.search import run_search
+    from autocompress.search.supervisor import run_search
     from autocompress.show.progress import display_for
 
     options = {"budget.trials": trials, "budget.time": _time(time), "workers": workers}

@@ -13,10 +13,10 @@ from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import NEUTRAL, Recipe
 from autocompress.core.stage import Stage
-from autocompress.crew import Crew, catching, hired
-from autocompress.display import Display
-from autocompress.jobs import Job, Settled
 from autocompress.locating import Located
+from autocompress.search.display import Display
+from autocompress.search.jobs import Job, Settled
+from autocompress.search.worker_pool import Crew, catching, hired
 from autocompress.storage.artifact_store import Store
 from autocompress.study.trial_details import read_artifacts, read_details
 

@@ -25,13 +25,13 @@ def render(facts: Facts, metric: str, commands: dict[str, str]) -> str:
         "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration, "speedup": speedup_text,
     }  # fmt: skip
     environment.globals |= {"drop": drop_text}
-    plots: dict[str, Any] = {"front": plots.front(facts.view.rows, facts.chosen)}
+    figures: dict[str, Any] = {"front": plots.front(facts.view.rows, facts.chosen)}
     if len(facts.growth) > 1:
-        plots["growth"] = plots.growth(facts.growth, facts.view.seconds)
+        figures["growth"] = plots.growth(facts.growth, facts.view.seconds)
     if facts.importances:
-        plots["importances"] = plots.importances(facts.importances)
+        figures["importances"] = plots.importances(facts.importances)
     if drops := plots.drops(facts.view.rows):
-        plots["drops"] = drops
+        figures["drops"] = drops
     outcome = facts.details.outcome
     conditions = outcome.measurement.conditions if outcome.measurement else {}
     operators = conditions.get("operators") or []
@@ -41,7 +41,7 @@ def render(facts: Facts, metric: str, commands: dict[str, str]) -> str:
         row=facts.chosen,
         metric=metric,
         version=__version__,
-        plots={name: _script_json(plot) for name, plot in plots.items()},
+        plots={name: _script_json(plot) for name, plot in figures.items()},
         plotly=plotly.offline.get_plotlyjs(),
         conditions=conditions,
         operators=operators,

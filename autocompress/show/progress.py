@@ -1,6 +1,6 @@
 """What a search shows while it runs: a live picture on a terminal, plain lines elsewhere, never silent for long.
 
-All three displays have the methods that `autocompress.display.Display` asks for.
+All three displays have the methods that `autocompress.search.display.Display` asks for.
 """
 
 from __future__ import annotations

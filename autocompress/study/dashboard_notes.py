@@ -73,13 +73,13 @@ def save_figures(
     storage: AttributeStore, study_id: int, rows: Sequence[Result], grown: plots.Growth, seconds: float
 ) -> None:
     """Save or replace the study's plots on its page: the front, its growth, and drops by decision."""
-    plots = {"front": plots.titled(plots.front(rows), "The front (larger mark: larger file; bars: 95 % intervals)")}
+    figures = {"front": plots.titled(plots.front(rows), "The front (larger mark: larger file; bars: 95 % intervals)")}
     if len(grown) > 1:
-        plots["growth"] = plots.titled(plots.growth(grown, seconds), "Hypervolume over time (points × octaves²)")
+        figures["growth"] = plots.titled(plots.growth(grown, seconds), "Hypervolume over time (points × octaves²)")
     if drops := plots.drops(rows):
-        plots["drops"] = plots.titled(drops, "Drop by the value of a decision")
+        figures["drops"] = plots.titled(drops, "Drop by the value of a decision")
     before = storage.get_study_system_attrs(study_id)
-    for name, figure in plots.items():
+    for name, figure in figures.items():
         _save_chunks(storage, study_id, f"dashboard:plot_data:{name}:", json.dumps(figure), before)
 
 

@@ -9,19 +9,20 @@ from multiprocessing.connection import wait
 from random import Random
 
 from autocompress.benchmarking.backends import BRIEFLY, target_of
-from autocompress.budget import Meter
 from autocompress.config import LAST_RUNG, StudyPlan, check_storage
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.measurement import Outcome, in_words
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
-from autocompress.crew import POLL_SECONDS, Crew, catching, hired
-from autocompress.display import Display
-from autocompress.finals import Finals
-from autocompress.groundwork import Groundwork
-from autocompress.jobs import Bar, Done, Job, Said
 from autocompress.models.model_config import read_config
-from autocompress.schedule import Further, Known, Running, Schedule
+from autocompress.search.budget import Meter
+from autocompress.search.display import Display
+from autocompress.search.executors.local import Worker
+from autocompress.search.final_evaluation import Finals
+from autocompress.search.jobs import Bar, Done, Job, Said
+from autocompress.search.preparation import Groundwork
+from autocompress.search.scheduler import Further, Known, Running, Schedule
+from autocompress.search.worker_pool import POLL_SECONDS, Crew, catching, hired
 from autocompress.selection import expected_drop
 from autocompress.selection.early_stopping import LEAST_GROWTH, Returns
 from autocompress.selection.latency_model import LatencyTable
@@ -30,7 +31,6 @@ from autocompress.storage.artifact_store import Store
 from autocompress.study import Asked, Study, read_study
 from autocompress.study.queries import stored_plan
 from autocompress.study.trial_details import read_details
-from autocompress.workers import Worker
 
 TIDY_SECONDS = 60.0  # between two looks at how much room the artifacts take
 DRAWS = 200  # recipes drawn, after a proposal that was known, to find one that is not

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from autocompress.budget import Meter
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe, Scalar
+from autocompress.search.budget import Meter
 from autocompress.selection import Promotion, Reference, Rungs, hypervolume, on_front
 from autocompress.space.space import Space
 from autocompress.study import StudyView

@@ -15,7 +15,7 @@ from autocompress.config import Engine, Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
 from autocompress.data import augmentation
-from autocompress.stages import TrainedStages, importance_stage, outputs_stage
+from autocompress.search.stages import TrainedStages, importance_stage, outputs_stage
 from autocompress.storage.artifact_store import INPUTS, Store
 from autocompress.training import distillation
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from autocompress.config import StudyPlan
-from autocompress.display import Display
-from autocompress.jobs import Done, Job, Said, Settled
-from autocompress.workers import Worker, cores
+from autocompress.search.display import Display
+from autocompress.search.executors.local import Worker, cores
+from autocompress.search.jobs import Done, Job, Said, Settled
 
 POLL_SECONDS = 0.5
 

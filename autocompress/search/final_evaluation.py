@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.measurement import Measurement, Result
-from autocompress.crew import Crew, hired
-from autocompress.display import Display
-from autocompress.jobs import Job, Settled
+from autocompress.search.display import Display
+from autocompress.search.jobs import Job, Settled
+from autocompress.search.worker_pool import Crew, hired
 from autocompress.selection import as_expected, on_front
 from autocompress.study import Study, read_study
 

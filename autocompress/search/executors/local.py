@@ -21,7 +21,7 @@ from typing import Any
 from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.parent_watchdog import end_with
-from autocompress.jobs import Done, Job, Said, Settled
+from autocompress.search.jobs import Done, Job, Said, Settled
 from autocompress.storage.artifact_store import Store, beside
 from autocompress.training.time_fitting import Rates
 
@@ -172,7 +172,7 @@ def _open_pipeline(plan: StudyPlan, store: Store, threads: int, offline: bool) -
     import torch
     from transformers.utils import logging
 
-    from autocompress.pipeline import Pipeline
+    from autocompress.search.trial_pipeline import Pipeline
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     torch.set_num_threads(threads)

@@ -14,18 +14,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autocompress import benchmarking
-from autocompress.adoption import adopt_stages
 from autocompress.benchmarking.backends import BRIEFLY
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
 from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.deployment import deploy
-from autocompress.devices import Artifacts, Devices
-from autocompress.jobs import Bar, Settled
-from autocompress.materials import Clock, Materials, Say
 from autocompress.models import slicing
 from autocompress.runtimes import runtime_of
+from autocompress.search.adoption import adopt_stages
+from autocompress.search.device_measurement import Artifacts, Devices
+from autocompress.search.jobs import Bar, Settled
+from autocompress.search.study_context import Clock, Materials, Say
 from autocompress.selection.latency_model import Shape
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store

@@ -14,9 +14,9 @@ from autocompress.benchmarking import Effort, scoring
 from autocompress.benchmarking.backends import Target, drift_of, target_of
 from autocompress.core.errors import DeviceLost
 from autocompress.core.measurement import Measurement, Quality, Timed
-from autocompress.materials import Clock, Materials
 from autocompress.runtimes import runtime_of
-from autocompress.stages import outputs_stage
+from autocompress.search.stages import outputs_stage
+from autocompress.search.study_context import Clock, Materials
 from autocompress.storage import device_lock
 
 Artifacts = Mapping[str, str]  # of one candidate: runtime -> sha256

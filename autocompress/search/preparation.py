@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autocompress.budget import Meter
 from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
-from autocompress.crew import Crew
-from autocompress.jobs import Done, Job, Settled
+from autocompress.search.budget import Meter
+from autocompress.search.jobs import Done, Job, Settled
+from autocompress.search.worker_pool import Crew
 from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.training.time_fitting import fitted

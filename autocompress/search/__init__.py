@@ -1,0 +1,1 @@
+"""A search: what it prepares, schedules, runs and evaluates. The supervisor's half brings no torch."""
