@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from autocompress.inventory import KINDS
+from autocompress.actions.inventory import KINDS
 
 Study = Annotated[str, typer.Argument(help="A study file, or the name of a study.", metavar="STUDY")]
 TrialA = Annotated[

@@ -29,7 +29,7 @@ from autocompress.terminal import command_line
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from autocompress.locating import Located
+    from autocompress.actions.locate import Located
 
 FORMAT_VERSION = 1  # of the JSON documents
 

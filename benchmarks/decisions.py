@@ -19,11 +19,11 @@ from typing import Any
 import yaml
 
 from autocompress import benchmarking
+from autocompress.actions.locate import locate
 from autocompress.benchmarking.backends import target_of
 from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.deployment.deploy import deploy
-from autocompress.locating import locate
 from autocompress.models.slicing import build_candidate
 from autocompress.search.jobs import Job, Settled
 from autocompress.search.study_context import Clock

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from autocompress import benchmarking
+from autocompress.actions.locate import locate
 from autocompress.benchmarking.backends import drift_of, target_of
 from autocompress.config import Device
-from autocompress.locating import locate
 from autocompress.storage.artifact_store import Store
 
 MODELS = 10

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from autocompress import benchmarking
+from autocompress.actions.locate import locate
 from autocompress.benchmarking.latency import block, block_calls, half_width, warm
 from autocompress.benchmarking.scoring import score
 from autocompress.core import registry
-from autocompress.locating import locate
 from autocompress.runtimes import runtime_of
 from autocompress.runtimes.openvino import OpenvinoSession
 from autocompress.runtimes.openvino_static import StaticSession

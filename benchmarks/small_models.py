@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import benchmarking
-from autocompress.locating import locate
+from autocompress.actions.locate import locate
 from autocompress.runtimes import onnxruntime as runtime
 
 

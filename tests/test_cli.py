@@ -19,12 +19,13 @@ from typing import Any
 import pytest
 import typer
 
-from autocompress import cli, doctor, terminal
+from autocompress import cli, terminal
+from autocompress.actions import doctor
+from autocompress.actions.inventory import KINDS
 from autocompress.cli import main
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Outcome
 from autocompress.core.recipe import DECISIONS, Recipe
-from autocompress.inventory import KINDS
 from tests.conftest import ROOT, Searched
 from tests.formula import open_study, search, teacher_outcome
 
@@ -314,7 +315,7 @@ def test_an_unknown_trial_is_wrong_usage(command: Callable[..., tuple[int, str, 
 def test_errors_are_one_line_unless_debug(
     error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from autocompress import inventory
+    from autocompress.actions import inventory
 
     def fail(kind: str) -> None:
         raise error

@@ -28,9 +28,9 @@ pytest.importorskip("optuna_dashboard")
 import optuna_dashboard._app
 import optuna_dashboard._custom_plot_data
 
+from autocompress.actions.locate import locate
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.dashboard import DashboardView, Models, open_server, serve
-from autocompress.locating import locate
 from autocompress.selection import violations
 from autocompress.study import StudyView, read_study
 

@@ -20,18 +20,18 @@ import torch
 from transformers import AutoTokenizer
 
 import autocompress
-from autocompress import bench
-from autocompress.card import About, base_name, model_card
+from autocompress.actions import measure_folder
+from autocompress.actions.export_folder import check_target
+from autocompress.actions.locate import locate
+from autocompress.actions.model_card import About, base_name, model_card
+from autocompress.actions.verify import BESIDE, SUMS, sums_of, verify_folder
 from autocompress.cli import main
 from autocompress.core.errors import UsageError
 from autocompress.core.stage import digest
 from autocompress.deployment.transformers_form import save_candidate
-from autocompress.folder import check_target
-from autocompress.locating import locate
 from autocompress.storage.artifact_store import Store, file_sha256, manifest
 from autocompress.study import StudyView
 from autocompress.study.trial_details import read_details
-from autocompress.verify import BESIDE, SUMS, sums_of, verify_folder
 from tests.conftest import Searched
 from tests.models import tiny_batch, tiny_candidate
 from tests.tiny import FAMILIES, tiny_tokenizer
@@ -365,13 +365,13 @@ def test_another_label_fails_everywhere(copied: Path, cpu: str | None) -> None:
 
 
 def test_measure_an_export_beside_another(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "EFFORT", bench.measure.QUICK)
-    alone = bench.measure_folder(exported)
+    monkeypatch.setattr(measure_folder, "EFFORT", measure_folder.measure.QUICK)
+    alone = measure_folder.measure_folder(exported)
     assert alone.speedup is None
     assert (alone.conditions["tokens"], alone.conditions["threads"]) == (8, 1)  # as it was measured first
     assert alone.size_mb == (exported / "model.onnx").stat().st_size / 1e6
     assert 0 < alone.latency_ms <= alone.latency_p95_ms
-    both = bench.measure_folder(exported, exported, tokens=4, batch=2)
+    both = measure_folder.measure_folder(exported, exported, tokens=4, batch=2)
     assert both.speedup is not None and both.compression == 1.0
     assert (both.conditions["tokens"], both.conditions["batch"]) == (4, 2)
     assert both.conditions["blocks_alternate_with"] == exported.name

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autocompress.actions.locate import locate
+from autocompress.actions.report import Facts, ablate, gather, render
+from autocompress.actions.report.ablation import without
 from autocompress.cli import main
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
-from autocompress.locating import locate
-from autocompress.report import Facts, ablate, gather, render
-from autocompress.report.ablation import without
 from autocompress.show.progress import SilentDisplay
 from autocompress.study.plots import drops, explained, front
 from tests.conftest import Searched

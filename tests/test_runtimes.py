@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from autocompress import benchmarking
-from autocompress.card import OPENING
+from autocompress.actions.model_card import OPENING
 from autocompress.cli import main
 from autocompress.config import read_plan
 from autocompress.core import registry

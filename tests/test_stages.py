@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from autocompress.actions.report.ablation import ablation_stage
 from autocompress.config import Engine, Recovery, read_plan
 from autocompress.core import registry
 from autocompress.core.recipe import NEUTRAL, Recipe
@@ -15,7 +16,6 @@ from autocompress.core.stage import Stage, upstream
 from autocompress.data import augmentation
 from autocompress.deployment import deploy
 from autocompress.models import importance, slicing
-from autocompress.report.ablation import ablation_stage
 from autocompress.search import stages
 from autocompress.search.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage
 from autocompress.training import distillation, fine_tuning, supernet

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autocompress.actions.verify import verify_folder
 from autocompress.config import read_plan
 from autocompress.deployment import deploy
 from autocompress.search.supervisor import run_search
@@ -24,7 +25,6 @@ from autocompress.search.trial_pipeline import Pipeline
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView, read_study
 from autocompress.training import distillation, fine_tuning, least_squares, supernet
-from autocompress.verify import verify_folder
 from tests.conftest import run_cli
 from tests.test_search import Quiet
 

@@ -13,8 +13,8 @@ from autocompress.core.errors import UsageError
 from autocompress.terminal import INTERRUPTED, Terminal, command, command_line
 
 if TYPE_CHECKING:
+    from autocompress.actions.locate import Located
     from autocompress.config import StudyPlan
-    from autocompress.locating import Located
     from autocompress.selection import Picked
     from autocompress.study import StudyView
 
@@ -31,8 +31,8 @@ def init(
     offline: opt.Offline = False,
 ) -> None:
     """Look at a model and its data, and write a commented study file for them."""
+    from autocompress.actions.study_template import draft
     from autocompress.config import read_plan
-    from autocompress.draft import draft
     from autocompress.search.supervisor import prepare
 
     if to.exists():
@@ -87,7 +87,7 @@ def search(
 def front(terminal: Terminal, study: opt.Study, device: opt.On = None, storage: opt.Storage = None) -> None:
     """Print the Pareto front beside the teacher."""
     from autocompress import results
-    from autocompress.locating import locate
+    from autocompress.actions.locate import locate
 
     view = locate(study, storage).view(device)
     terminal.result(results.document(view, view.front), *results.front_parts(view))
@@ -97,7 +97,7 @@ def front(terminal: Terminal, study: opt.Study, device: opt.On = None, storage: 
 def trials(terminal: Terminal, study: opt.Study, device: opt.On = None, storage: opt.Storage = None) -> None:
     """Print every trial, with its state, and why it was stopped, failed, or not trained further."""
     from autocompress import results, show
-    from autocompress.locating import locate
+    from autocompress.actions.locate import locate
 
     view = locate(study, storage).view(device)
     rows = results.explained(view)
@@ -118,7 +118,7 @@ def pick(
 ) -> None:
     """Name the best trial under constraints: the study's, except where an option says otherwise."""
     from autocompress import results, show
-    from autocompress.locating import locate
+    from autocompress.actions.locate import locate
 
     located = locate(study, storage)
     view = located.view(device)
@@ -137,9 +137,9 @@ def pick(
 def compare(terminal: Terminal, a: opt.TrialA, b: opt.TrialB, storage: opt.Storage = None) -> None:
     """Compare two trials on the same rows of the test split, or two studies by their fronts."""
     from autocompress import results, show
-    from autocompress.comparing import Side
-    from autocompress.comparing import compare as side_by_side
-    from autocompress.locating import locate
+    from autocompress.actions.compare import Side
+    from autocompress.actions.compare import compare as side_by_side
+    from autocompress.actions.locate import locate
     from autocompress.show.progress import display_for
 
     if not (_names_trial(a) or _names_trial(b) or b.isdigit()):
@@ -169,11 +169,11 @@ def report(
     from dataclasses import replace
 
     from autocompress import results
-    from autocompress.locating import locate
+    from autocompress.actions.locate import locate
     from autocompress.show.progress import display_for
 
     try:
-        from autocompress.report import ablate, gather, render
+        from autocompress.actions.report import ablate, gather, render
     except ImportError as error:
         raise UsageError(f"report: {error.name} is not installed; pip install 'autocompress[report]'") from None
     located = locate(study, storage)
@@ -197,8 +197,8 @@ def reproduce(
 ) -> None:
     """Do a trial again, from the teacher on, in an empty folder, and say what came out otherwise."""
     from autocompress import results, show
-    from autocompress.locating import locate
-    from autocompress.reproducing import reproduce as again
+    from autocompress.actions.locate import locate
+    from autocompress.actions.reproduce import reproduce as again
     from autocompress.show.progress import display_for
 
     located = locate(study, storage)
@@ -228,8 +228,8 @@ def export(
 ) -> None:
     """Write the model of a trial as a folder that deploys by itself; on the test split it is measured first."""
     from autocompress import results
-    from autocompress.export import export_trial
-    from autocompress.locating import locate
+    from autocompress.actions.export import export_trial
+    from autocompress.actions.locate import locate
     from autocompress.show.progress import display_for
 
     located, limits = locate(study, storage), _limits(max_drop, max_latency_ms, max_size_mb)
@@ -259,7 +259,7 @@ def dashboard(
     storage: opt.Storage = None,
 ) -> None:
     """Open Optuna Dashboard on a study's storage; localhost and read-only unless told otherwise."""
-    from autocompress.locating import locate_storage
+    from autocompress.actions.locate import locate_storage
 
     url, name = locate_storage(study, storage)
     try:
@@ -279,8 +279,8 @@ def clean(
 ) -> None:
     """Say what disk can be freed: models that are not on the front, or caches; with --yes, free it."""
     from autocompress import show
-    from autocompress.cleaning import plan_cleaning
-    from autocompress.locating import locate_all
+    from autocompress.actions.clean import plan_cleaning
+    from autocompress.actions.locate import locate_all
 
     cleanings = [plan_cleaning(located, cache) for located in locate_all(study, storage)]
     for cleaning in cleanings if yes else ():
@@ -292,8 +292,8 @@ def clean(
 @command(storage_app)
 def upgrade(terminal: Terminal, study: opt.MaybeStudy = None, storage: opt.Storage = None) -> None:
     """Upgrade a database that an earlier version wrote; an SQLite file is backed up beside itself first."""
-    from autocompress.locating import locate_storage
-    from autocompress.upgrading import upgrade_storage
+    from autocompress.actions.locate import locate_storage
+    from autocompress.actions.upgrade_storage import upgrade_storage
 
     url, _ = locate_storage(study, storage)
     done = upgrade_storage(url)
@@ -347,7 +347,7 @@ def _choose(terminal: Terminal, view: StudyView, limits: dict[str, float], prefe
 
 def _as_typed(plan: StudyPlan, study: str, storage: str | None) -> Located:
     """The study under the words that were typed, unless --set moved it."""
-    from autocompress.locating import Located, locate
+    from autocompress.actions.locate import Located, locate
 
     located = locate(study, storage)
     if (located.url, located.name) == (plan.storage, plan.study):

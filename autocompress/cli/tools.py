@@ -25,7 +25,7 @@ TOKEN = "AUTOCOMPRESS_TOKEN"  # the environment variable that holds an agent's t
 def verify(terminal: Terminal, folder: opt.Folder) -> None:
     """Check an exported folder: the hashes of its files, and the outputs that were recorded."""
     from autocompress import show
-    from autocompress.verify import verify_folder
+    from autocompress.actions.verify import verify_folder
 
     verdict = verify_folder(folder)
     terminal.result(verdict.as_json(), show.verdict_sentence(verdict))
@@ -47,7 +47,7 @@ def measure(
 ) -> None:
     """Measure latency, size and memory of an exported folder, on this machine or on another device."""
     from autocompress import show
-    from autocompress.bench import measure_folder
+    from autocompress.actions.measure_folder import measure_folder
 
     if device is None:
         terminal.note("measuring; other work on this machine would be measured, too")
@@ -86,7 +86,7 @@ def list_(
 ) -> None:
     """List what a study file can name, one line each, with what this machine supports."""
     from autocompress import show
-    from autocompress.inventory import KINDS, inventory
+    from autocompress.actions.inventory import KINDS, inventory
 
     found = {name: inventory(name) for name in ([kind] if kind else KINDS)}
     document = {name: [entry.as_json() for entry in entries] for name, entries in found.items()}
@@ -97,7 +97,7 @@ def list_(
 def doctor(terminal: Terminal) -> None:
     """Say what this machine supports, what is missing, and what would help."""
     from autocompress import show
-    from autocompress.doctor import examine
+    from autocompress.actions.doctor import examine
 
     findings = examine()
     terminal.result({"findings": [finding.as_json() for finding in findings]}, *show.finding_lines(findings))

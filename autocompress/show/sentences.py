@@ -11,13 +11,13 @@ from autocompress.selection import WORST, Contest
 from autocompress.show.tables import Split
 
 if TYPE_CHECKING:
-    from autocompress.bench import Figures
-    from autocompress.cleaning import Cleaning
-    from autocompress.doctor import Finding
-    from autocompress.inventory import Entry
+    from autocompress.actions.clean import Cleaning
+    from autocompress.actions.doctor import Finding
+    from autocompress.actions.inventory import Entry
+    from autocompress.actions.measure_folder import Figures
+    from autocompress.actions.verify import Verdict
     from autocompress.selection import Check, Comparison, Expected, Explanation, Loosened, NoneFits
     from autocompress.study import StudyView
-    from autocompress.verify import Verdict
 
 
 BEST = {"quality": "the one of the highest quality", "latency_ms": "the fastest", "size_mb": "the smallest"}

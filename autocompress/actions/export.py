@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autocompress.card import About
+from autocompress.actions.export_folder import Exported, Fill, check_target, write_folder
+from autocompress.actions.locate import Located
+from autocompress.actions.model_card import About
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Result
 from autocompress.core.stage import digest
-from autocompress.folder import Exported, Fill, check_target, write_folder
-from autocompress.locating import Located
 from autocompress.runtimes import name_of
 from autocompress.selection import WORST
 from autocompress.storage.artifact_store import Store, manifest

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import benchmarking
+from autocompress.actions.locate import Located
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Measurement, Quality, Result
-from autocompress.locating import Located
 from autocompress.search.display import Display
 from autocompress.search.jobs import Done, Job, Settled
 from autocompress.search.worker_pool import Crew, catching, hired

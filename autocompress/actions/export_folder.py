@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress.card import About, measurement_json, model_card
+from autocompress.actions.model_card import About, measurement_json, model_card
+from autocompress.actions.verify import MEASURED, SUMS, sums_of
 from autocompress.core.errors import UsageError
 from autocompress.storage.artifact_store import manifest
-from autocompress.verify import MEASURED, SUMS, sums_of
 
 Fill = Callable[[Path], None]  # puts the model's files into an empty folder
 

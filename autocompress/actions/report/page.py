@@ -9,9 +9,9 @@ import jinja2
 import plotly.offline
 
 from autocompress import __version__
+from autocompress.actions.report.facts import Facts
 from autocompress.core.formatting import drop_text, duration, megabytes, ms, points, times
 from autocompress.core.measurement import operators_in_words
-from autocompress.report.facts import Facts
 from autocompress.show.sentences import speedup_text
 from autocompress.study import plots
 
@@ -19,7 +19,10 @@ from autocompress.study import plots
 def render(facts: Facts, metric: str, commands: dict[str, str]) -> str:
     """The page. `commands`: words -> a command to type, for its end."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("autocompress.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("autocompress.actions.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration, "speedup": speedup_text,

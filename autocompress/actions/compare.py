@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from autocompress.card import base_name
+from autocompress.actions.export import check_trial
+from autocompress.actions.locate import Located
+from autocompress.actions.model_card import base_name
 from autocompress.config import StudyPlan
 from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Result
-from autocompress.export import check_trial
-from autocompress.locating import Located
 from autocompress.search.display import Display
 from autocompress.selection import Comparison, mcnemar, ratio_interval
 from autocompress.study.trial_details import read_artifacts

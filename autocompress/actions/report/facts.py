@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.actions.locate import Located
+from autocompress.actions.report.ablation import Share
 from autocompress.config import StudyPlan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Result
-from autocompress.locating import Located
 from autocompress.models.model_config import read_config
-from autocompress.report.ablation import Share
 from autocompress.selection import growth, mcnemar
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autocompress.actions.locate import Located
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import NEUTRAL, Recipe
 from autocompress.core.stage import Stage
-from autocompress.locating import Located
 from autocompress.search.display import Display
 from autocompress.search.jobs import Job, Settled
 from autocompress.search.worker_pool import Crew, catching, hired

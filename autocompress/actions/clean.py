@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autocompress.actions.locate import Located
 from autocompress.core.errors import AutocompressError
-from autocompress.locating import Located
 from autocompress.study import StudyView, read_study, studies
 
 
