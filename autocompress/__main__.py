@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from autocompress.cli import main
+from autocompress.interfaces.cli import main
 
 if __name__ == "__main__":  # not when a worker process imports this file
     sys.exit(main())

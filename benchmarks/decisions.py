@@ -24,12 +24,12 @@ from autocompress.benchmarking.backends import target_of
 from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.deployment.deploy import deploy
+from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.models.slicing import build_candidate
 from autocompress.search.jobs import Job, Settled
 from autocompress.search.study_context import Clock
 from autocompress.search.trial_pipeline import Pipeline
 from autocompress.search.worker_pool import Crew, catching, hired
-from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import Store
 from autocompress.study import Study
 from autocompress.study.trial_details import read_details

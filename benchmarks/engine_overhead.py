@@ -16,11 +16,11 @@ from typing import Any
 
 import optuna
 
+from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
 from autocompress.search.supervisor import Search
 from autocompress.search.worker_pool import hired
-from autocompress.show.progress import SilentDisplay
 from autocompress.study import Study
 from tests.formula import FormulaWorker, open_study, plan_in, space
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autocompress.config import storage_of
 from autocompress.core.measurement import Result
-from autocompress.results import choose
+from autocompress.interfaces.presenters import choose
 from autocompress.study import StudyView, read_study
 
 ROOT = Path(__file__).parent.parent

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from autocompress.config import read_plan
-from autocompress.dashboard import open_server
+from autocompress.interfaces.dashboard import open_server
 from autocompress.space.space import resolve_space
 from autocompress.study import Study, read_study
 from benchmarks.browsing import NOTE, PLOTS, browser

@@ -28,9 +28,9 @@ import yaml
 from autocompress.benchmarking import cpu_name
 from autocompress.config import read_plan
 from autocompress.core.measurement import Result
+from autocompress.interfaces.rendering.progress import PlainDisplay
 from autocompress.search.final_evaluation import measure_tests
 from autocompress.selection import hypervolume, on_front
-from autocompress.show.progress import PlainDisplay
 from autocompress.study import StudyView, read_study
 from autocompress.study.trial_details import read_details
 

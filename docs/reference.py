@@ -14,9 +14,9 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from autocompress.cli import app
 from autocompress.config import schema
 from autocompress.core.measurement import Result
+from autocompress.interfaces.cli import app
 
 RECORDS = Path(__file__).parent.parent / "benchmarks" / "decisions.json"
 EFFECT_MARK = "<!-- effect -->"

@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 import typer
 
-from autocompress import cli, terminal
 from autocompress.actions import doctor
 from autocompress.actions.inventory import KINDS
-from autocompress.cli import main
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Outcome
 from autocompress.core.recipe import DECISIONS, Recipe
+from autocompress.interfaces import cli, terminal
+from autocompress.interfaces.cli import main
 from tests.conftest import ROOT, Searched
 from tests.formula import open_study, search, teacher_outcome
 
@@ -162,7 +162,10 @@ def test_options_of_search_become_the_plan(
 def test_reading_imports_nothing_heavy(toy: Path) -> None:
     study = ["toy", "--storage", f"sqlite:///{toy / 'study.db'}"]
     lines = [[name, *study] for name in READING] + [["list", "spaces"], ["doctor"]]
-    program = f"import sys; from autocompress.cli import main; print([main(line) for line in {lines!r}], *sys.modules)"
+    program = (
+        "import sys; from autocompress.interfaces.cli import main; "
+        f"print([main(line) for line in {lines!r}], *sys.modules)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     last = done.stdout.splitlines()[-1]
@@ -333,7 +336,7 @@ def test_errors_are_one_line_unless_debug(
 
 def test_sigterm_ends_like_ctrl_c() -> None:
     program = (
-        "import os, signal, sys\nfrom autocompress import inventory\nfrom autocompress.cli import main\n"
+        "import os, signal, sys\nfrom autocompress import inventory\nfrom autocompress.interfaces.cli import main\n"
         "inventory.inventory = lambda kind: os.kill(os.getpid(), signal.SIGTERM)\nsys.exit(main(['list']))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

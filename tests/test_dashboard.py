@@ -30,7 +30,7 @@ import optuna_dashboard._custom_plot_data
 
 from autocompress.actions.locate import locate
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.dashboard import DashboardView, Models, open_server, serve
+from autocompress.interfaces.dashboard import DashboardView, Models, open_server, serve
 from autocompress.selection import violations
 from autocompress.study import StudyView, read_study
 

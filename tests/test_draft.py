@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from autocompress.actions.study_template import Columns, guess_columns, split_files
-from autocompress.cli import main
 from autocompress.config import read_plan
 from autocompress.core.errors import UsageError
 from autocompress.data.files import Reader, column_names
+from autocompress.interfaces.cli import main
 from tests.tiny import tiny_data, tiny_rows, tiny_teacher, write_rows
 
 NOTHING = {"text": None, "pair": None, "label": None}

@@ -25,10 +25,10 @@ from autocompress.actions.export_folder import check_target
 from autocompress.actions.locate import locate
 from autocompress.actions.model_card import About, base_name, model_card
 from autocompress.actions.verify import BESIDE, SUMS, sums_of, verify_folder
-from autocompress.cli import main
 from autocompress.core.errors import UsageError
 from autocompress.core.stage import digest
 from autocompress.deployment.transformers_form import save_candidate
+from autocompress.interfaces.cli import main
 from autocompress.storage.artifact_store import Store, file_sha256, manifest
 from autocompress.study import StudyView
 from autocompress.study.trial_details import read_details
@@ -380,7 +380,8 @@ def test_measure_an_export_beside_another(exported: Path, monkeypatch: pytest.Mo
 
 def test_measure_needs_no_torch(exported: Path) -> None:
     program = (
-        f"import sys; from autocompress.cli import main; main(['measure', {str(exported)!r}]); print(*sys.modules)"
+        "import sys; from autocompress.interfaces.cli import main; "
+        f"main(['measure', {str(exported)!r}]); print(*sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(autocompress.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)

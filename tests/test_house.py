@@ -33,17 +33,24 @@ FLOORS = (
     "interfaces",
 )
 FLOOR = {folder: number for number, folder in enumerate(FLOORS)}
+BESIDE = ("__init__.py", "__main__.py")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_imports_go_up_the_list(file: Path) -> None:
     folder = file.relative_to(PACKAGE).parts[0]
-    if folder not in FLOOR:
+    if folder in BESIDE:  # the public Python API and the program may show any folder
         return
     for other in imported(file):
         if other in FLOOR and other != folder:
             assert FLOOR[other] < FLOOR[folder], f"{folder} must not import {other}"
+
+
+def test_only_folders_with_a_floor_stand_in_the_package() -> None:
+    found = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert found == {*FLOORS, *BESIDE}
+    assert len(FLOORS) <= 20
 
 
 def imported(file: Path) -> Iterator[str]:

@@ -10,12 +10,12 @@ import pytest
 
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
+from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
 from autocompress.search.budget import Meter
 from autocompress.search.scheduler import FEWEST_TRIED, Further, Known, Schedule
 from autocompress.selection import Promotion, Reference, hypervolume, on_front, promotions, standings
-from autocompress.show.progress import SilentDisplay
 from autocompress.study import StudyView, read_study
 from tests.formula import FormulaWorker, open_study, plan_in, space
 

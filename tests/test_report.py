@@ -15,10 +15,10 @@ import pytest
 from autocompress.actions.locate import locate
 from autocompress.actions.report import Facts, ablate, gather, render
 from autocompress.actions.report.ablation import without
-from autocompress.cli import main
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
-from autocompress.show.progress import SilentDisplay
+from autocompress.interfaces.cli import main
+from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.study.plots import drops, explained, front
 from tests.conftest import Searched
 

@@ -19,17 +19,17 @@ import torch
 
 from autocompress import benchmarking
 from autocompress.actions.model_card import OPENING
-from autocompress.cli import main
 from autocompress.config import read_plan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL
 from autocompress.core.stage import Stage
 from autocompress.deployment.deploy import deploy, export_program
+from autocompress.interfaces.cli import main
+from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.models.slicing import Candidate
 from autocompress.runtimes import name_of, runtime_of
 from autocompress.search.supervisor import prepare, run_search
-from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study
 from autocompress.techniques.quantization import weight_bits

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from autocompress import show
 from autocompress.core import formatting
 from autocompress.core.measurement import Outcome, Result
 from autocompress.core.recipe import Recipe
-from autocompress.show.budget import Budget
-from autocompress.show.progress import LiveDisplay, PlainDisplay, display_for
-from autocompress.show.tables import split_of
+from autocompress.interfaces import rendering
+from autocompress.interfaces.rendering.budget import Budget
+from autocompress.interfaces.rendering.progress import LiveDisplay, PlainDisplay, display_for
+from autocompress.interfaces.rendering.tables import split_of
 from tests.formula import complete, teacher_outcome
 
 WORDIEST = Recipe(
@@ -68,13 +68,13 @@ def printed(table: object, width: int = 100) -> str:
 
 def test_the_teacher_stands_first_and_the_fastest_last() -> None:
     rows = [result(7, latency_ms=0.3), result(5, latency_ms=2.0)]
-    lines = [line.split() for line in printed(show.front_table(rows, TEACHER, "accuracy")).splitlines()]
+    lines = [line.split() for line in printed(rendering.front_table(rows, TEACHER, "accuracy")).splitlines()]
     numbers_of = [line[0] for line in lines if line and line[0].isdigit()]
     assert numbers_of == ["0", "5", "7"]
 
 
 def test_a_row_shows_its_numbers_with_intervals() -> None:
-    text = printed(show.front_table([result(3)], TEACHER, "accuracy"))
+    text = printed(rendering.front_table([result(3)], TEACHER, "accuracy"))
     for cell in ("3 layers · 8-bit", "86.0", "1.0 ±1.6", "0.420", "10.1× ±0.3", "13.7", "6.6×", "teacher, fp32"):
         assert cell in text
     for unit in ("points", "ms", "MB", "smaller", "(95 %)"):
@@ -83,16 +83,16 @@ def test_a_row_shows_its_numbers_with_intervals() -> None:
 
 def test_what_pick_names_is_marked_in_the_table() -> None:
     rows = [result(3, on_front=True), result(5, on_front=False, latency_ms=2.0)]
-    lines = [line.split() for line in printed(show.front_table(rows, TEACHER, "accuracy", 5)).splitlines()]
+    lines = [line.split() for line in printed(rendering.front_table(rows, TEACHER, "accuracy", 5)).splitlines()]
     assert {line[0]: line[1] for line in lines if line and line[0] in ("3", "5")} == {"3": "●", "5": "◆"}
 
 
 def test_one_table_never_mixes_test_and_validation() -> None:
     tested = result(3, test_quality=0.5, test_drop=0.2, test_drop_interval=(0.1, 0.3))
-    both = printed(show.front_table([tested, result(4)], None, "accuracy"))
+    both = printed(rendering.front_table([tested, result(4)], None, "accuracy"))
     assert "validation" in both
     assert "50.0" not in both
-    only = printed(show.front_table([tested], None, "accuracy"))
+    only = printed(rendering.front_table([tested], None, "accuracy"))
     assert "test" in only
     assert "50.0" in only
     assert "86.0" not in only
@@ -114,7 +114,7 @@ def test_the_widest_row_fits_into_100_columns(metric: str) -> None:
         compression=1234.5,
     )
     stopped = replace(wide, state="stopped", reason="latency 12.31 ms is over max_latency_ms 10; not trained " * 3)
-    for table in (show.front_table([wide], TEACHER, metric), show.trials_table([wide, stopped], metric)):
+    for table in (rendering.front_table([wide], TEACHER, metric), rendering.trials_table([wide, stopped], metric)):
         text = printed(table)
         assert max(map(len, text.splitlines())) <= 100
         assert "…" not in text  # nothing was cut off
@@ -129,7 +129,7 @@ def test_trials_say_why_they_ended() -> None:
         result(2, state="failed", reason="the worker was killed by SIGKILL (out of memory?)", on_front=False),
         result(3),
     ]
-    text = " ".join(printed(show.trials_table(rows, "accuracy"), width=200).split())
+    text = " ".join(printed(rendering.trials_table(rows, "accuracy"), width=200).split())
     assert "stopped: size 70.0 MB is over [max_size_mb] 60; not trained" in text  # brackets are no markup
     assert "failed: the worker was killed by SIGKILL" in text
     assert "3 ●" in text
@@ -289,7 +289,7 @@ points_of_a_front = st.lists(
 
 @given(points_of_a_front, st.integers(50, 130))
 def test_marks_and_numbers_of_a_picture_never_overlap(rows: list[Result], width: int) -> None:
-    text = printed(show.FrontPicture(rows, TEACHER, 1), width)
+    text = printed(rendering.FrontPicture(rows, TEACHER, 1), width)
     lines = text.splitlines()
     assert max(map(len, lines)) <= min(width, 100)
     plot = [line.partition("│")[2] for line in lines if "│" in line]
@@ -306,7 +306,7 @@ def test_a_picture_shows_where_each_model_stands() -> None:
         result(2, latency_ms=1.0, quality=0.84, size_mb=14.0),
         result(3, latency_ms=5.0, quality=0.865, size_mb=80.0),
     ]
-    lines = printed(show.FrontPicture(rows, replace(TEACHER, latency_ms=9.0), 2)).splitlines()
+    lines = printed(rendering.FrontPicture(rows, replace(TEACHER, latency_ms=9.0), 2)).splitlines()
     plot = [line.partition("│")[2] for line in lines if "│" in line]
     assert "T" in plot[0] and plot[-1].startswith("·1")
     middle = next(line for line in plot if "◆2" in line)
@@ -319,5 +319,5 @@ def test_a_picture_shows_where_each_model_stands() -> None:
 
 
 def test_there_is_no_picture_where_there_is_nothing_to_see() -> None:
-    assert printed(show.FrontPicture([], TEACHER)) == ""
-    assert printed(show.FrontPicture([result(1)], TEACHER), width=40) == ""
+    assert printed(rendering.FrontPicture([], TEACHER)) == ""
+    assert printed(rendering.FrontPicture([result(1)], TEACHER), width=40) == ""

@@ -26,7 +26,7 @@ from autocompress.benchmarking import with_drift
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Interval, Latency, Outcome
 from autocompress.core.recipe import DECISIONS, Recipe
-from autocompress.results import explained
+from autocompress.interfaces.presenters import explained
 from autocompress.selection import Reference, on_front, violations
 from autocompress.space.space import Space
 from autocompress.study import Spent, Study, StudyView, candidate_rows, read_study, samplers, studies

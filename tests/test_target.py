@@ -18,17 +18,17 @@ import pytest
 from autocompress import benchmarking
 from autocompress.benchmarking.agent.client import MOST_NUMBERS, MOST_ROWS, Packed, RemoteDevice, _portions
 from autocompress.benchmarking.backends import There, target_of
-from autocompress.cli import main
 from autocompress.config import Device, read_plan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.measurement import Result
 from autocompress.core.recipe import Recipe
+from autocompress.interfaces.cli import main
+from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
 from autocompress.search.jobs import Done, Said
 from autocompress.search.supervisor import prepare, run_search
-from autocompress.show.progress import SilentDisplay
 from autocompress.storage.artifact_store import INPUTS
 from autocompress.study import Study, StudyView, read_study
 from autocompress.study.trial_details import read_details

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from autocompress.core.formatting import times
 from autocompress.core.recipe import Recipe
 
 NAMED_OPERATORS = 4  # in a sentence
@@ -223,6 +224,11 @@ class Result:
     def in_words(self) -> str:
         """What it is, in one short line; trial 0 is the teacher."""
         return "teacher, fp32" if self.trial == 0 else in_words(self.recipe, self.rung)
+
+    def speedup_text(self) -> str:
+        """Its speed-up with the interval: `10.1× (9.8…10.4)`; the teacher's is exact."""
+        low_high = None if self.trial == 0 or self.speedup is None else self.speedup_interval
+        return times(self.speedup) + (f" ({low_high[0]:.1f}…{low_high[1]:.1f})" if low_high else "")
 
     def as_json(self) -> dict[str, Any]:
         """The ROW of the JSON contract."""

@@ -12,7 +12,6 @@ from autocompress import __version__
 from autocompress.actions.report.facts import Facts
 from autocompress.core.formatting import drop_text, duration, megabytes, ms, points, times
 from autocompress.core.measurement import operators_in_words
-from autocompress.show.sentences import speedup_text
 from autocompress.study import plots
 
 
@@ -25,7 +24,7 @@ def render(facts: Facts, metric: str, commands: dict[str, str]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration, "speedup": speedup_text,
+        "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration,
     }  # fmt: skip
     environment.globals |= {"drop": drop_text}
     figures: dict[str, Any] = {"front": plots.front(facts.view.rows, facts.chosen)}

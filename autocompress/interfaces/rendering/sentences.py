@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from autocompress.core.formatting import counted, drop_text, duration, factor, megabytes, ms, points, room, times
 from autocompress.core.measurement import Result, operators_in_words
+from autocompress.interfaces.rendering.tables import Split
 from autocompress.selection import WORST, Contest
-from autocompress.show.tables import Split
 
 if TYPE_CHECKING:
     from autocompress.actions.clean import Cleaning
@@ -35,21 +35,12 @@ def row_sentences(row: Result, expected: Expected | None, metric: str) -> list[s
             f"  to be expected on other rows: a drop of {points(expected.drop)} ± {points(expected.spread)} points"
         )
     if row.latency_ms is not None and row.speedup is not None:
-        lines.append(f"  {ms(row.latency_ms)} ms, {speedup_text(row)} as fast as the teacher")
+        lines.append(f"  {ms(row.latency_ms)} ms, {row.speedup_text()} as fast as the teacher")
     if row.size_mb is not None:
         smaller = f", {times(row.compression)} smaller than the teacher" if row.compression else ""
         memory = f"; {row.memory_mb:.0f} MB of memory" if row.memory_mb is not None else ""
         lines.append(f"  {megabytes(row.size_mb)} MB{smaller}{memory}")
     return [*lines, *(f"  {line}" for line in further_figures(row))]
-
-
-def speedup_text(row: Result) -> str:
-    """A speed-up with its interval: `10.1× (9.8…10.4)`."""
-    if row.speedup is None:
-        return ""
-    low_high = row.speedup_interval
-    plain = row.trial == 0 or low_high is None
-    return times(row.speedup) + ("" if plain or low_high is None else f" ({low_high[0]:.1f}…{low_high[1]:.1f})")
 
 
 def front_sentence(view: StudyView, knee: Result | None = None) -> str:

@@ -21,9 +21,9 @@ from rich.text import Text
 from autocompress.core.formatting import counted, duration, megabytes, ms, points, times
 from autocompress.core.measurement import Outcome, Result
 from autocompress.core.recipe import Recipe
-from autocompress.show.budget import Budget, Work
-from autocompress.show.picture import FrontPicture
-from autocompress.show.tables import front_table
+from autocompress.interfaces.rendering.budget import Budget, Work
+from autocompress.interfaces.rendering.front_picture import FrontPicture
+from autocompress.interfaces.rendering.tables import front_table
 
 QUIET_SECONDS = 5.0  # plain lines: at least one in so many seconds
 SHOWN_ROWS = 8  # of the front, in the live picture

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from autocompress.core.formatting import megabytes, ms, points
 from autocompress.core.measurement import Result
-from autocompress.show.tables import split_of
+from autocompress.interfaces.rendering.tables import split_of
 
 HEIGHT, MARGIN = 14, 8  # lines of the plot; columns for the numbers beside it
 MARKS = "·•●"  # thirds of what the models span in octaves of size

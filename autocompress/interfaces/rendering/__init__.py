@@ -9,8 +9,8 @@ from __future__ import annotations
 from rich.console import Console
 
 from autocompress.core.formatting import duration, megabytes, ms, points, times
-from autocompress.show.picture import FrontPicture
-from autocompress.show.sentences import (
+from autocompress.interfaces.rendering.front_picture import FrontPicture
+from autocompress.interfaces.rendering.sentences import (
     cleaning_sentences,
     comparison_sentences,
     contest_sentences,
@@ -26,7 +26,7 @@ from autocompress.show.sentences import (
     why_json,
     why_sentences,
 )
-from autocompress.show.tables import LEGEND, contest_table, front_table, trials_table
+from autocompress.interfaces.rendering.tables import LEGEND, contest_table, front_table, trials_table
 
 __all__ = [
     "LEGEND",

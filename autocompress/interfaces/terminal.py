@@ -52,16 +52,16 @@ class Terminal:
     @cached_property
     def out(self) -> Console:
         """For results."""
-        from autocompress import show
+        from autocompress.interfaces import rendering
 
-        return show.console(no_color=self.no_color)
+        return rendering.console(no_color=self.no_color)
 
     @cached_property
     def err(self) -> Console:
         """For everything else."""
-        from autocompress import show
+        from autocompress.interfaces import rendering
 
-        return show.console(stderr=True, no_color=self.no_color)
+        return rendering.console(stderr=True, no_color=self.no_color)
 
     def result(self, document: Mapping[str, Any], *parts: RenderableType) -> None:
         """Print the result: with --json the document, else the parts; plain texts as they are, never wrapped."""

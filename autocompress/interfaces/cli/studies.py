@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from autocompress import options as opt
-from autocompress.cli._app import app, storage_app
 from autocompress.core.errors import UsageError
-from autocompress.terminal import INTERRUPTED, Terminal, command, command_line
+from autocompress.interfaces.cli import options as opt
+from autocompress.interfaces.cli._app import app, storage_app
+from autocompress.interfaces.terminal import INTERRUPTED, Terminal, command, command_line
 
 if TYPE_CHECKING:
     from autocompress.actions.locate import Located
@@ -60,15 +60,15 @@ def search(
     storage: opt.Storage = None,
 ) -> None:
     """Run or continue a study. Ctrl-C ends it cleanly; the same command goes on."""
-    from autocompress import results
     from autocompress.config import read_plan, study_file
+    from autocompress.interfaces import presenters
+    from autocompress.interfaces.rendering.progress import display_for
     from autocompress.search.supervisor import run_search
-    from autocompress.show.progress import display_for
 
     options = {"budget.trials": trials, "budget.time": _time(time), "workers": workers}
     overrides = [*(set_ or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
     plan = read_plan(study_file(study), overrides, trust_remote_code=trust_remote_code, storage=storage)
-    with display_for(terminal.err, results.base_name(plan.task.metric), terminal.quiet, terminal.verbose) as display:
+    with display_for(terminal.err, presenters.base_name(plan.task.metric), terminal.quiet, terminal.verbose) as display:
         display.say(f"study {plan.study}: checking the teacher, the data and the space")
         ending = run_search(plan, display=display, offline=offline)
     terminal.note(f"the search ended: {ending.reason}")
@@ -76,8 +76,8 @@ def search(
         terminal.note(line)
     located = _as_typed(plan, study, storage)
     view = located.view()
-    steps = [] if terminal.quiet else results.next_steps(located, view)
-    terminal.result(results.document(view, view.front), *results.front_parts(view), *steps)
+    steps = [] if terminal.quiet else presenters.next_steps(located, view)
+    terminal.result(presenters.document(view, view.front), *presenters.front_parts(view), *steps)
     if ending.interrupted:
         terminal.note("interrupted; what was finished is kept, and the same command goes on")
         raise typer.Exit(INTERRUPTED)
@@ -86,22 +86,24 @@ def search(
 @command(app)
 def front(terminal: Terminal, study: opt.Study, device: opt.On = None, storage: opt.Storage = None) -> None:
     """Print the Pareto front beside the teacher."""
-    from autocompress import results
     from autocompress.actions.locate import locate
+    from autocompress.interfaces import presenters
 
     view = locate(study, storage).view(device)
-    terminal.result(results.document(view, view.front), *results.front_parts(view))
+    terminal.result(presenters.document(view, view.front), *presenters.front_parts(view))
 
 
 @command(app)
 def trials(terminal: Terminal, study: opt.Study, device: opt.On = None, storage: opt.Storage = None) -> None:
     """Print every trial, with its state, and why it was stopped, failed, or not trained further."""
-    from autocompress import results, show
     from autocompress.actions.locate import locate
+    from autocompress.interfaces import presenters, rendering
 
     view = locate(study, storage).view(device)
-    rows = results.explained(view)
-    terminal.result(results.document(view, rows), show.trials_table(rows, results.metric_of(view)), show.LEGEND)
+    rows = presenters.explained(view)
+    terminal.result(
+        presenters.document(view, rows), rendering.trials_table(rows, presenters.metric_of(view)), rendering.LEGEND
+    )
 
 
 @command(app)
@@ -117,41 +119,44 @@ def pick(
     storage: opt.Storage = None,
 ) -> None:
     """Name the best trial under constraints: the study's, except where an option says otherwise."""
-    from autocompress import results, show
     from autocompress.actions.locate import locate
+    from autocompress.interfaces import presenters, rendering
 
     located = locate(study, storage)
     view = located.view(device)
     limits = _limits(max_drop, max_latency_ms, max_size_mb)
     picked = _choose(terminal, view, limits, prefer)
-    document, lines = picked.row.as_json(), show.row_sentences(picked.row, picked.expected, results.metric_of(view))
+    document, lines = (
+        picked.row.as_json(),
+        rendering.row_sentences(picked.row, picked.expected, presenters.metric_of(view)),
+    )
     if explain:
-        why = results.why(view, picked, limits, prefer)
-        document["explanation"] = show.why_json(why)
-        lines += ["", *show.why_sentences(why, view.objectives)]
-    steps = [] if terminal.quiet else ["\nnext:", f"  {results.export_command(located, view, picked.row.trial)}"]
+        why = presenters.why(view, picked, limits, prefer)
+        document["explanation"] = rendering.why_json(why)
+        lines += ["", *rendering.why_sentences(why, view.objectives)]
+    steps = [] if terminal.quiet else ["\nnext:", f"  {presenters.export_command(located, view, picked.row.trial)}"]
     terminal.result(document, *lines, *steps)
 
 
 @command(app)
 def compare(terminal: Terminal, a: opt.TrialA, b: opt.TrialB, storage: opt.Storage = None) -> None:
     """Compare two trials on the same rows of the test split, or two studies by their fronts."""
-    from autocompress import results, show
     from autocompress.actions.compare import Side
     from autocompress.actions.compare import compare as side_by_side
     from autocompress.actions.locate import locate
-    from autocompress.show.progress import display_for
+    from autocompress.interfaces import presenters, rendering
+    from autocompress.interfaces.rendering.progress import display_for
 
     if not (_names_trial(a) or _names_trial(b) or b.isdigit()):
-        fought = results.side_by_side(locate(a, storage).view(), locate(b, storage).view())
-        terminal.result(fought.as_json(), *show.contest_sentences(fought), show.contest_table(fought))
+        fought = presenters.side_by_side(locate(a, storage).view(), locate(b, storage).view())
+        terminal.result(fought.as_json(), *rendering.contest_sentences(fought), rendering.contest_table(fought))
         return
     study, trial = _trial_of(a)
     other, number = (study, int(b)) if b.isascii() and b.isdigit() else _trial_of(b)
     first, second = Side(locate(study, storage), trial), Side(locate(other, storage), number)
     with display_for(terminal.err, "", terminal.quiet, terminal.verbose) as display:
         found = side_by_side(first, second, display)
-    terminal.result(found.as_json(), *show.comparison_sentences(found))
+    terminal.result(found.as_json(), *rendering.comparison_sentences(found))
 
 
 @command(app)
@@ -168,9 +173,9 @@ def report(
     """Write one HTML page on a study and one of its trials; it needs no network."""
     from dataclasses import replace
 
-    from autocompress import results
     from autocompress.actions.locate import locate
-    from autocompress.show.progress import display_for
+    from autocompress.interfaces import presenters
+    from autocompress.interfaces.rendering.progress import display_for
 
     try:
         from autocompress.actions.report import ablate, gather, render
@@ -182,11 +187,13 @@ def report(
         trial = _choose(terminal, view, {}, None).row.trial
     facts = gather(located, trial, device, examples=not no_examples)
     if not no_ablation:
-        with display_for(terminal.err, results.metric_of(view), terminal.quiet, terminal.verbose) as display:
+        with display_for(terminal.err, presenters.metric_of(view), terminal.quiet, terminal.verbose) as display:
             facts = replace(facts, shares=ablate(located, trial, display, device))
     page = to or Path(study).parent / view.name / "report.html"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render(facts, results.metric_of(view), results.commands(located, view, trial)), encoding="utf-8")
+    page.write_text(
+        render(facts, presenters.metric_of(view), presenters.commands(located, view, trial)), encoding="utf-8"
+    )
     document = {"study": view.name, "trial": trial, "page": str(page), "bytes": page.stat().st_size}
     terminal.result(document, f"the report on trial {trial} is {page}; any browser opens it")
 
@@ -196,16 +203,16 @@ def reproduce(
     terminal: Terminal, study: opt.Study, trial: opt.Again, offline: opt.Offline = False, storage: opt.Storage = None
 ) -> None:
     """Do a trial again, from the teacher on, in an empty folder, and say what came out otherwise."""
-    from autocompress import results, show
     from autocompress.actions.locate import locate
     from autocompress.actions.reproduce import reproduce as again
-    from autocompress.show.progress import display_for
+    from autocompress.interfaces import presenters, rendering
+    from autocompress.interfaces.rendering.progress import display_for
 
     located = locate(study, storage)
-    metric = results.metric_of(located.view())
+    metric = presenters.metric_of(located.view())
     with display_for(terminal.err, metric, terminal.quiet, terminal.verbose) as display:
         found = again(located, trial, display, offline)
-    terminal.result(found.as_json(), *show.reproduction_sentences(found.row, found.checks, found.changed))
+    terminal.result(found.as_json(), *rendering.reproduction_sentences(found.row, found.checks, found.changed))
     if not found.succeeded:
         raise typer.Exit(1)
 
@@ -227,10 +234,10 @@ def export(
     storage: opt.Storage = None,
 ) -> None:
     """Write the model of a trial as a folder that deploys by itself; on the test split it is measured first."""
-    from autocompress import results
     from autocompress.actions.export import export_trial
     from autocompress.actions.locate import locate
-    from autocompress.show.progress import display_for
+    from autocompress.interfaces import presenters
+    from autocompress.interfaces.rendering.progress import display_for
 
     located, limits = locate(study, storage), _limits(max_drop, max_latency_ms, max_size_mb)
     view = located.view(device)
@@ -240,7 +247,7 @@ def export(
         )
     if trial is None:
         trial = _choose(terminal, view, limits, prefer).row.trial
-    with display_for(terminal.err, results.metric_of(view), terminal.quiet, terminal.verbose) as display:
+    with display_for(terminal.err, presenters.metric_of(view), terminal.quiet, terminal.verbose) as display:
         done = export_trial(located, trial, to, device=device, form=form, force=force, display=display, offline=offline)
     if done.set_aside:
         terminal.note(f"what was in {to} before is now in {done.set_aside}")
@@ -263,7 +270,7 @@ def dashboard(
 
     url, name = locate_storage(study, storage)
     try:
-        from autocompress.dashboard import serve
+        from autocompress.interfaces.dashboard import serve
     except ImportError as error:
         raise UsageError(f"dashboard: {error.name} is not installed; pip install 'autocompress[dashboard]'") from None
     serve(url, name, host, port, read_only=not writable)
@@ -278,15 +285,15 @@ def clean(
     storage: opt.Storage = None,
 ) -> None:
     """Say what disk can be freed: models that are not on the front, or caches; with --yes, free it."""
-    from autocompress import show
     from autocompress.actions.clean import plan_cleaning
     from autocompress.actions.locate import locate_all
+    from autocompress.interfaces import rendering
 
     cleanings = [plan_cleaning(located, cache) for located in locate_all(study, storage)]
     for cleaning in cleanings if yes else ():
         cleaning.carry_out()
     document = {"removed": yes, "studies": [cleaning.as_json() for cleaning in cleanings]}
-    terminal.result(document, *show.cleaning_sentences(cleanings, yes))
+    terminal.result(document, *rendering.cleaning_sentences(cleanings, yes))
 
 
 @command(storage_app)
@@ -302,8 +309,10 @@ def upgrade(terminal: Terminal, study: opt.MaybeStudy = None, storage: opt.Stora
     else:
         backup = f"; the backup is {done.backup}" if done.backup else ""
         told = f"{done.storage} was upgraded from schema {done.before} to {done.after}{backup}"
-    results = "result" if done.adopted == 1 else "results"
-    terminal.result(done.as_json(), told, f"{done.adopted} cached {results} of earlier versions linked under new keys")
+    presenters = "result" if done.adopted == 1 else "results"
+    terminal.result(
+        done.as_json(), told, f"{done.adopted} cached {presenters} of earlier versions linked under new keys"
+    )
 
 
 def _names_trial(text: str) -> bool:
@@ -336,11 +345,11 @@ def _limits(drop: float | None, latency_ms: float | None, size_mb: float | None)
 
 def _choose(terminal: Terminal, view: StudyView, limits: dict[str, float], prefer: str | None) -> Picked:
     """The best trial; where none fits, the nearest misses are the JSON document."""
-    from autocompress import results
+    from autocompress.interfaces import presenters
 
     try:
-        return results.choose(view, limits, prefer)
-    except results.NoTrialFits as miss:
+        return presenters.choose(view, limits, prefer)
+    except presenters.NoTrialFits as miss:
         terminal.result(miss.document())
         raise
 

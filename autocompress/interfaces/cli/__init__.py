@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from autocompress.cli import studies, tools
-from autocompress.cli._app import app
-from autocompress.terminal import run
+from autocompress.interfaces.cli import studies, tools
+from autocompress.interfaces.cli._app import app
+from autocompress.interfaces.terminal import run
 
 __all__ = ["app", "main", "studies", "tools"]
 

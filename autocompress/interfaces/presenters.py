@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress import show
 from autocompress.core.errors import NothingFits
 from autocompress.core.measurement import Result
+from autocompress.interfaces import rendering
+from autocompress.interfaces.rendering.tables import split_of
+from autocompress.interfaces.terminal import command_line
 from autocompress.selection import (
     Contest,
     Explanation,
@@ -22,9 +24,7 @@ from autocompress.selection import (
     pick,
     standings,
 )
-from autocompress.show.tables import split_of
 from autocompress.study import StudyView
-from autocompress.terminal import command_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,7 +38,7 @@ class NoTrialFits(NothingFits):
     """No trial holds the constraints; knows what comes nearest to each, and which of them to loosen by how much."""
 
     def __init__(self, none: NoneFits, constraints: Mapping[str, float | None]) -> None:
-        super().__init__(show.nearest_sentence(none, constraints))
+        super().__init__(rendering.nearest_sentence(none, constraints))
         self.nearest, self.loosened = none.nearest, none.loosened
 
     def document(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class NoTrialFits(NothingFits):
         return {
             "trial": None,
             "nearest": {name: row.as_json() for name, row in self.nearest.items()},
-            "loosened": show.loosened_json(self.loosened),
+            "loosened": rendering.loosened_json(self.loosened),
         }
 
 
@@ -96,7 +96,7 @@ def explained(view: StudyView) -> list[Result]:
 def front_parts(view: StudyView) -> list[RenderableType]:
     """The front as a picture and as a table beside the teacher, and a line on what it is of."""
     if view.teacher is None:
-        return [show.front_sentence(view)]
+        return [rendering.front_sentence(view)]
     knee = _knee(view)
     rows = list(view.front)
     if (
@@ -106,8 +106,12 @@ def front_parts(view: StudyView) -> list[RenderableType]:
     ):
         rows.append(knee)
     number = None if knee is None else knee.trial
-    picture = show.FrontPicture(rows, view.teacher, number)
-    return [picture, show.front_table(rows, view.teacher, metric_of(view), number), show.front_sentence(view, knee)]
+    picture = rendering.FrontPicture(rows, view.teacher, number)
+    return [
+        picture,
+        rendering.front_table(rows, view.teacher, metric_of(view), number),
+        rendering.front_sentence(view, knee),
+    ]
 
 
 def _knee(view: StudyView) -> Result | None:

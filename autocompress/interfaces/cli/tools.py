@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from autocompress import options as opt
-from autocompress.cli._app import app
 from autocompress.core.errors import UsageError
-from autocompress.terminal import Terminal, command
+from autocompress.interfaces.cli import options as opt
+from autocompress.interfaces.cli._app import app
+from autocompress.interfaces.terminal import Terminal, command
 
 if TYPE_CHECKING:
     from autocompress.config import Device
@@ -24,11 +24,11 @@ TOKEN = "AUTOCOMPRESS_TOKEN"  # the environment variable that holds an agent's t
 @command(app)
 def verify(terminal: Terminal, folder: opt.Folder) -> None:
     """Check an exported folder: the hashes of its files, and the outputs that were recorded."""
-    from autocompress import show
     from autocompress.actions.verify import verify_folder
+    from autocompress.interfaces import rendering
 
     verdict = verify_folder(folder)
-    terminal.result(verdict.as_json(), show.verdict_sentence(verdict))
+    terminal.result(verdict.as_json(), rendering.verdict_sentence(verdict))
     if not verdict.passed:
         raise typer.Exit(1)
 
@@ -46,14 +46,14 @@ def measure(
     ca: opt.Ca = None,
 ) -> None:
     """Measure latency, size and memory of an exported folder, on this machine or on another device."""
-    from autocompress import show
     from autocompress.actions.measure_folder import measure_folder
+    from autocompress.interfaces import rendering
 
     if device is None:
         terminal.note("measuring; other work on this machine would be measured, too")
     where = _device(device, token_env, ca)
     figures = measure_folder(folder, reference, threads, batch, tokens, say=terminal.note, device=where)
-    terminal.result(figures.as_json(), *show.figures_sentences(figures))
+    terminal.result(figures.as_json(), *rendering.figures_sentences(figures))
 
 
 @command(app, prints_results=False)
@@ -85,22 +85,22 @@ def list_(
     kind: opt.Kind = None,
 ) -> None:
     """List what a study file can name, one line each, with what this machine supports."""
-    from autocompress import show
     from autocompress.actions.inventory import KINDS, inventory
+    from autocompress.interfaces import rendering
 
     found = {name: inventory(name) for name in ([kind] if kind else KINDS)}
     document = {name: [entry.as_json() for entry in entries] for name, entries in found.items()}
-    terminal.result(document, *show.inventory_lines(found))
+    terminal.result(document, *rendering.inventory_lines(found))
 
 
 @command(app)
 def doctor(terminal: Terminal) -> None:
     """Say what this machine supports, what is missing, and what would help."""
-    from autocompress import show
     from autocompress.actions.doctor import examine
+    from autocompress.interfaces import rendering
 
     findings = examine()
-    terminal.result({"findings": [finding.as_json() for finding in findings]}, *show.finding_lines(findings))
+    terminal.result({"findings": [finding.as_json() for finding in findings]}, *rendering.finding_lines(findings))
 
 
 @contextmanager
