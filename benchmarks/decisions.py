@@ -20,19 +20,19 @@ import yaml
 
 from autocompress import benchmarking
 from autocompress.actions.locate import locate
-from autocompress.benchmarking.backends import target_of
+from autocompress.benchmarking.backends import open_backend
 from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.deployment.deploy import deploy
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.models.slicing import build_candidate
-from autocompress.search.jobs import Job, Settled
-from autocompress.search.study_context import Clock
-from autocompress.search.trial_pipeline import Pipeline
-from autocompress.search.worker_pool import Crew, catching, hired
+from autocompress.search.jobs import Job, RunSettings
+from autocompress.search.study_context import StageTimer
+from autocompress.search.trial_pipeline import TrialPipeline
+from autocompress.search.worker_pool import WorkerPool, catching_signals, open_worker_pool
 from autocompress.storage.artifact_store import Store
 from autocompress.study import Study
-from autocompress.study.trial_details import read_details
+from autocompress.study.trial_details import read_trial_details
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "studies" / "decisions" / "decisions.yaml"
@@ -69,13 +69,13 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "autocompress", "search", str(FILE)], check=True)
     located = locate(str(FILE), None)
     plan = located.plan("this benchmark").model_copy(update={"workers": 1})
-    layers = len(read_details(located.url, located.name, 0).outcome.facts["kept_layers"])
-    with hired(plan, SilentDisplay(), False) as crew, catching(crew.interrupt):
+    layers = len(read_trial_details(located.url, located.name, 0).outcome.facts["kept_layers"])
+    with open_worker_pool(plan, SilentDisplay(), False) as pool, catching_signals(pool.interrupt):
         study = Study.open(plan, None)
-        crew.settle(Settled(study.artifacts(0), study.fitted_recovery()))
-        rows = list(measured(crew, Recipe(depth=layers), located.view().row(0).size_mb or 0.0))
+        pool.settle(RunSettings(study.artifacts(0), study.fitted_recovery()))
+        rows = list(measured(pool, Recipe(depth=layers), located.view().row(0).size_mb or 0.0))
         teacher = Path(study.plan.artifacts.path or "") / "models" / study.artifacts(0)[plan.device.runtime]
-    rows += by_length(Pipeline(plan, Store(teacher.parents[1])), Recipe(depth=layers), teacher)
+    rows += by_length(TrialPipeline(plan, Store(teacher.parents[1])), Recipe(depth=layers), teacher)
     view = located.view()
     conditions = (
         f"MiniLM ({layers} layers) on {plan.task.data.max_train_rows:,} sentences of SST-2, {view.examples:,} for validation; "
@@ -84,14 +84,14 @@ def main() -> None:
     RECORDS.write_text(json.dumps({"conditions": conditions, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def measured(crew: Crew, neutral: Recipe, teacher_mb: float) -> Iterator[dict[str, Any]]:
+def measured(pool: WorkerPool, neutral: Recipe, teacher_mb: float) -> Iterator[dict[str, Any]]:
     """A row for each value."""
     for decision, values in VALUES.items():
         for value in values:
             changes = value if isinstance(value, dict) else {decision: value}
             recipe = replace(neutral, **changes)
-            untrained = one(crew, recipe, 0)
-            trained = untrained if decision in AFTER_RECOVERY else one(crew, recipe, 1)
+            untrained = one(pool, recipe, 0)
+            trained = untrained if decision in AFTER_RECOVERY else one(pool, recipe, 1)
             assert untrained.quality is not None and trained.quality is not None
             drop, speed = trained.quality, trained.latency
             print(f"{changes}: {speed.speedup:.2f} times as fast, {100 * drop.drop:.1f} points lost", flush=True)
@@ -108,9 +108,9 @@ def measured(crew: Crew, neutral: Recipe, teacher_mb: float) -> Iterator[dict[st
             }
 
 
-def by_length(life: Pipeline, neutral: Recipe, teacher: Path) -> Iterator[dict[str, Any]]:
+def by_length(life: TrialPipeline, neutral: Recipe, teacher: Path) -> Iterator[dict[str, Any]]:
     """A row for each attention and length: how fast it is beside full attention, all else alike and in fp32."""
-    clock = Clock(lambda stage, done: None)
+    clock = StageTimer(lambda stage, done: None)
     model, worth = life.shared.teacher_model(clock), life.shared.importance(clock)
     for changes in (LOCAL, LINEAR):
         candidate = build_candidate(model, replace(neutral, **changes), worth)
@@ -119,8 +119,8 @@ def by_length(life: Pipeline, neutral: Recipe, teacher: Path) -> Iterator[dict[s
             deploy(candidate, life.shared.tokenizer, False, runtime, Path(place), life.shared.some_inputs)
             for tokens in LENGTHS:
                 feeds = benchmarking.latency_feeds(len(life.shared.tokenizer), 1, tokens, (), 0)
-                target = target_of(life.plan.device.model_copy(update={"tokens": tokens}), "device")
-                found = target.time(Path(place), teacher, feeds, benchmarking.THOROUGH, False).latency
+                target = open_backend(life.plan.device.model_copy(update={"tokens": tokens}), "device")
+                found = target.time(Path(place), teacher, feeds, benchmarking.THOROUGH_TIMING, False).latency
                 print(f"{changes}, {tokens} tokens: {found.speedup:.2f} times as fast", flush=True)
                 yield {
                     "decision": "attention",
@@ -131,9 +131,9 @@ def by_length(life: Pipeline, neutral: Recipe, teacher: Path) -> Iterator[dict[s
                 }
 
 
-def one(crew: Crew, recipe: Recipe, rung: int) -> Measurement:
+def one(pool: WorkerPool, recipe: Recipe, rung: int) -> Measurement:
     """A candidate, measured."""
-    done = crew.alone(Job("trial", 0, recipe, rung), recipe.in_words())
+    done = pool.alone(Job("trial", 0, recipe, rung), recipe.describe())
     assert done is not None and done.outcome is not None and done.outcome.measurement is not None, done
     return done.outcome.measurement
 

@@ -20,7 +20,7 @@ from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
 from autocompress.search.supervisor import Search
-from autocompress.search.worker_pool import hired
+from autocompress.search.worker_pool import open_worker_pool
 from autocompress.study import Study
 from tests.formula import FormulaWorker, open_study, plan_in, space
 
@@ -38,10 +38,10 @@ def main() -> None:
         study, plan = open_study(Path(folder), **changes), plan_in(Path(folder), **changes)
         crews.Worker = FormulaWorker  # type: ignore[misc, assignment]  # stands in for the worker processes
         profile = cProfile.Profile()
-        with study.lease(), hired(plan, SilentDisplay(), offline=True) as crew:
+        with study.lease(), open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
             if given.profile:
                 profile.enable()
-            Search(plan, study, space(), crew).run()
+            Search(plan, study, space(), pool).run()
             profile.disable()
     print(f"sampler {given.sampler}, {len(moments)} trials told; milliseconds a trial, the mean of each quarter")
     print("| trials | engine | proposal |\n|--:|--:|--:|")

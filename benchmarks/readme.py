@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autocompress.config import storage_of
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.interfaces.presenters import choose
 from autocompress.study import StudyView, read_study
 
@@ -55,12 +55,12 @@ def _choice(view: StudyView, max_drop: float, prefer: str) -> str:
     )
 
 
-def _line(row: Result) -> str:
+def _line(row: TrialRow) -> str:
     drop = "" if row.trial == 0 else f"{_points(row.test_drop)} ({_span(row.test_drop_interval, 100, 1)})"
     speedup = "1.0×" if row.trial == 0 else f"{row.speedup:.1f}× ({_span(row.speedup_interval, 1, 1)})"
     quality = f"{100 * row.test_quality:.1f}" if row.test_quality is not None else ""
     return (
-        f"| {row.trial} | {row.in_words()} | {quality} | {drop} | {row.latency_ms:.2f} | {speedup} | {row.size_mb:.1f} "
+        f"| {row.trial} | {row.describe()} | {quality} | {drop} | {row.latency_ms:.2f} | {speedup} | {row.size_mb:.1f} "
         f"| {row.compression:.1f}× |"
     )
 
@@ -105,7 +105,7 @@ def draw(view: StudyView, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def _marks(axes: object, rows: Sequence[Result], colour: str, label: str) -> None:
+def _marks(axes: object, rows: Sequence[TrialRow], colour: str, label: str) -> None:
     axes.scatter(  # type: ignore[attr-defined]  # matplotlib's Axes
         [row.latency_ms for row in rows],
         [100 * (row.quality or 0) for row in rows],

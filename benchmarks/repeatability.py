@@ -26,7 +26,7 @@ import numpy as np
 
 from autocompress import benchmarking
 from autocompress.actions.locate import locate
-from autocompress.benchmarking.backends import drift_of, target_of
+from autocompress.benchmarking.backends import drift_on, open_backend
 from autocompress.config import Device
 from autocompress.storage.artifact_store import Store
 
@@ -121,9 +121,9 @@ def one(store: Store, sha256: str, reference: str, device: Device) -> None:
     model = store.artifact(sha256)
     vocabulary = int(json.loads((model / "config.json").read_text(encoding="utf-8"))["vocab_size"])
     feeds = benchmarking.latency_feeds(vocabulary, device.batch, device.tokens, (), 0)
-    target = target_of(device, "device")
-    latency = target.time(model, store.artifact(reference), feeds, benchmarking.THOROUGH, False).latency
-    spread = drift_of(store, reference, target).note(latency.reference_p50_ms)
+    target = open_backend(device, "device")
+    latency = target.time(model, store.artifact(reference), feeds, benchmarking.THOROUGH_TIMING, False).latency
+    spread = drift_on(store, reference, target).note(latency.reference_p50_ms)
     interval = benchmarking.with_drift(latency, spread).speedup_interval
     print(json.dumps([interval.low, interval.high]))
 

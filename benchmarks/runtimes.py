@@ -25,7 +25,7 @@ from autocompress.core import registry
 from autocompress.runtimes import runtime_of
 from autocompress.runtimes.openvino import OpenvinoSession
 from autocompress.runtimes.openvino_static import StaticSession
-from autocompress.search.trial_pipeline import Pipeline
+from autocompress.search.trial_pipeline import TrialPipeline
 from autocompress.selection import pick
 
 ROUNDS, BLOCK_SECONDS, NNCF_ROWS = 12, 0.3, 300
@@ -42,7 +42,7 @@ def main() -> None:
     runtimes = {view.plan["devices"][name]["runtime"]: name for name, view in views.items()}
     names = {runtime.partition("_")[0]: name for runtime, name in runtimes.items()}
     plan = located.plan("this benchmark")
-    life = Pipeline(plan, located.store(views[names["onnxruntime"]]))
+    life = TrialPipeline(plan, located.store(views[names["onnxruntime"]]))
     threads = plan.device.threads
     opened: dict[str, Any] = {}
     quality: dict[str, str] = {}
@@ -62,7 +62,7 @@ def main() -> None:
                 print(f"{runtime}: nothing holds {100 * DROP:g} point")
                 continue
             folder = located.store(view).artifact(row.sha256 or "")
-            label = words if row.trial == 0 else f"{words}: trial {row.trial}, {row.in_words()}"
+            label = words if row.trial == 0 else f"{words}: trial {row.trial}, {row.describe()}"
             opened[label] = runtime_of(folder).open_session(folder, threads)
             quality[label] = "" if row.test_drop is None else f"{100 * row.test_drop:.2f}"
     teacher = located.store(views[names["openvino"]]).artifact(views[names["openvino"]].teacher.sha256 or "")  # type: ignore[union-attr]
@@ -73,7 +73,7 @@ def main() -> None:
         tell(opened, quality, life)
 
 
-def drop_of(opened: Mapping[str, Any], life: Pipeline) -> str:
+def drop_of(opened: Mapping[str, Any], life: TrialPipeline) -> str:
     """Points that NNCF's int8 loses on test."""
     test = life.shared.tokens["test"].labels
     logits = {
@@ -88,7 +88,7 @@ def drop_of(opened: Mapping[str, Any], life: Pipeline) -> str:
     return f"{100 * score('test', *logits.values(), test, life.devices.metric, life.plan.seed).drop:.2f}"
 
 
-def tell(opened: Mapping[str, Any], quality: Mapping[str, str], life: Pipeline) -> None:
+def tell(opened: Mapping[str, Any], quality: Mapping[str, str], life: TrialPipeline) -> None:
     """Blocks of all of them in turn; each one's ratio to two of them, with intervals over the rounds."""
     device = life.plan.device
     feeds = benchmarking.latency_feeds(
@@ -111,7 +111,7 @@ def tell(opened: Mapping[str, Any], quality: Mapping[str, str], life: Pipeline) 
         print(f"| {label} | {quality.get(label, '')} | {1e3 * np.median(mine):.3f} | {' | '.join(ratios)} |")
 
 
-def quantized_by_nncf(life: Pipeline, teacher: Path, folder: Path) -> Path:
+def quantized_by_nncf(life: TrialPipeline, teacher: Path, folder: Path) -> Path:
     """The file that NNCF makes of the teacher's fp32 file."""
     package = registry.load("runtimes", "openvino").load()
     import nncf

@@ -94,12 +94,12 @@ class Landscape:
 
 
 def searched(
-    landscape: Landscape, space: Space, sampler: optuna.samplers.BaseSampler, trials: int, starters: bool
+    landscape: Landscape, space: Space, sampler: optuna.samplers.BaseSampler, trials: int, initial_recipes: bool
 ) -> list[float]:
     """Hypervolume at each of `AT`."""
     study = optuna.create_study(directions=["minimize"] * 3, sampler=sampler)
-    if starters:
-        for recipe in space.starters():
+    if initial_recipes:
+        for recipe in space.initial_recipes():
             study.enqueue_trial(space.params(recipe))
     points: list[Floats] = []
     found = []
@@ -139,17 +139,20 @@ def compare(file: Path, seeds: int) -> None:
     print("| sampler | starters | " + " | ".join(f"{at} trials" for at in AT) + " | ms a proposal |")
     print("|---|---|" + "--:|" * (len(AT) + 1))
     for name in samplers(0):
-        for starters in (False, True):
+        for initial_recipes in (False, True):
             trials = MOST_GP if name == "GP" else AT[-1]
             start = time.perf_counter()
             runs: list[Any] = [
-                searched(landscape, space, samplers(seed)[name](), trials, starters) for seed in range(seeds)
+                searched(landscape, space, samplers(seed)[name](), trials, initial_recipes) for seed in range(seeds)
             ]
             cost = 1e3 * (time.perf_counter() - start) / (seeds * trials)
             cells = [[100 * value / most for value in values] for values in zip(*runs, strict=True)]
             shown = [f"{statistics.mean(cell):.1f} ± {statistics.stdev(cell):.1f}" for cell in cells]
             shown += ["–"] * (len(AT) - len(shown))
-            print(f"| {name} | {'yes' if starters else 'no'} | " + " | ".join(shown) + f" | {cost:.0f} |", flush=True)
+            print(
+                f"| {name} | {'yes' if initial_recipes else 'no'} | " + " | ".join(shown) + f" | {cost:.0f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -27,12 +27,12 @@ import yaml
 
 from autocompress.benchmarking import cpu_name
 from autocompress.config import read_plan
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.interfaces.rendering.progress import PlainDisplay
 from autocompress.search.final_evaluation import measure_tests
 from autocompress.selection import hypervolume, on_front
 from autocompress.study import StudyView, read_study
-from autocompress.study.trial_details import read_details
+from autocompress.study.trial_details import read_trial_details
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "studies" / "search_efficiency"
@@ -201,9 +201,9 @@ class Run:
         ended = {}
         for row in view.rows:
             if row.trial and row.state == "complete":
-                facts = read_details(plan.storage, plan.study, row.trial).outcome.facts
+                facts = read_trial_details(plan.storage, plan.study, row.trial).outcome.facts
                 ended[row.trial] = float(facts["ended_at"]) - start
-        so_far: list[Result] = [row for row in view.rows if row.trial == 0]
+        so_far: list[TrialRow] = [row for row in view.rows if row.trial == 0]
         by_number = {row.trial: row for row in view.rows}
         for trial in sorted(ended, key=ended.__getitem__):
             so_far.append(by_number[trial])
@@ -227,7 +227,7 @@ class Run:
 def _clock_starts(view: StudyView) -> float:
     """Seconds of the study when its teacher was measured."""
     plan = view.plan
-    details = read_details(read_plan(FOLDER / f"{plan['study']}.yaml").storage, view.name, 0)
+    details = read_trial_details(read_plan(FOLDER / f"{plan['study']}.yaml").storage, view.name, 0)
     return float(details.outcome.seconds)
 
 

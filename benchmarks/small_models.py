@@ -26,14 +26,14 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=4, help="how many, from the fastest")
     arguments = parser.parse_args()
 
-    from autocompress.search.trial_pipeline import Pipeline
+    from autocompress.search.trial_pipeline import TrialPipeline
 
     located = locate(arguments.study, None)
     view = located.view()
     plan, store = located.plan("this benchmark"), located.store(view)
     if view.recovery is not None:  # fitted to the budget when the study was begun
         plan = plan.model_copy(update={"recovery": type(plan.recovery).model_validate(view.recovery)})
-    life = Pipeline(plan, store)
+    life = TrialPipeline(plan, store)
     fastest = sorted(
         (row for row in view.front if row.recipe.weight_bits in (8, 32)), key=lambda row: row.latency_ms or 0
     )
@@ -62,7 +62,7 @@ def main() -> None:
             )
             low, high = found.speedup_interval.low, found.speedup_interval.high
             print(
-                f"| {row.trial} | {row.recipe.in_words()} | {nodes(ours)} | {nodes(naive)} | {found.p50_ms:.3f} |"
+                f"| {row.trial} | {row.recipe.describe()} | {nodes(ours)} | {nodes(naive)} | {found.p50_ms:.3f} |"
                 f" {found.reference_p50_ms:.3f} | {found.speedup:.2f}× ({low:.2f} to {high:.2f}) |"
             )
 

@@ -38,14 +38,14 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
     from autocompress.config import read_plan
     from autocompress.core.recipe import Recipe
     from autocompress.models import slicing
-    from autocompress.search.study_context import Clock
-    from autocompress.search.trial_pipeline import Pipeline
+    from autocompress.search.study_context import StageTimer
+    from autocompress.search.trial_pipeline import TrialPipeline
     from autocompress.storage.artifact_store import Store
 
     torch.set_num_threads(threads)
     plan = read_plan(study)
     assert plan.artifacts.path is not None  # filled in by read_plan
-    pipeline, clock = Pipeline(plan, Store(plan.artifacts.path)), Clock(lambda stage, fraction: None)
+    pipeline, clock = TrialPipeline(plan, Store(plan.artifacts.path)), StageTimer(lambda stage, fraction: None)
     teacher, importance = pipeline.shared.teacher_model(clock), pipeline.shared.importance(clock)
     layers = len(pipeline.shared.family.layers(teacher))
     print(
@@ -59,7 +59,7 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
                 rates[name].append(loop(pipeline, slicing.build_candidate(teacher, recipe, importance), clock))
         ratios = [a / b for a, b in zip(*rates.values(), strict=True)]
         told = "; ".join(f"{name} {statistics.median(r):.0f} ({min(r):.0f}…{max(r):.0f})" for name, r in rates.items())
-        print(f"{recipe.in_words()}: {told}; {statistics.median(ratios):.2f}× ({min(ratios):.2f}…{max(ratios):.2f})")
+        print(f"{recipe.describe()}: {told}; {statistics.median(ratios):.2f}× ({min(ratios):.2f}…{max(ratios):.2f})")
 
 
 def recovery_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
@@ -77,7 +77,9 @@ def recovery_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
 
     counted = 0.0
     epochs = (STEPS + WARM_UP) * settings.batch / rows
-    distil(candidate, shared.targets(clock), shared.lesson, lengths, rows, settings, 0, progress, epochs=epochs)
+    distil(
+        candidate, shared.targets(clock), shared.distillation_batch, lengths, rows, settings, 0, progress, epochs=epochs
+    )
     return counted * settings.batch / (time.perf_counter() - began)
 
 

@@ -77,11 +77,11 @@ def search(study: Path, cores: list[int], trials: int) -> None:
 
 def waited(study: Path) -> list[str]:
     """What the measurements say of the device."""
-    from autocompress.study.trial_details import read_details
+    from autocompress.study.trial_details import read_trial_details
 
     plan = read_plan(study)
     rows = [row for row in read_study(plan.storage, plan.study).rows if row.trial and row.state == "complete"]
-    found = [read_details(plan.storage, plan.study, row.trial).outcome.measurement for row in rows]
+    found = [read_trial_details(plan.storage, plan.study, row.trial).outcome.measurement for row in rows]
     return [str(seen.conditions["device_lease"]) for seen in found if seen is not None]
 
 

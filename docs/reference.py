@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from autocompress.config import schema
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.interfaces.cli import app
 
 RECORDS = Path(__file__).parent.parent / "benchmarks" / "decisions.json"
@@ -177,9 +177,9 @@ def _default(field: Any) -> str:
 
 def results_page() -> str:
     """The fields of a row of `--json`."""
-    told = docstrings(Result)
+    told = docstrings(TrialRow)
     lines = ["| field | meaning |", "|---|---|"]
-    lines += [f"| `{name}` | {_cell(told.get(name, ''))} |" for name in Result.__dataclass_fields__]
+    lines += [f"| `{name}` | {_cell(told.get(name, ''))} |" for name in TrialRow.__dataclass_fields__]
     head = (
         "# Results as JSON\n\n`front --json` and `trials --json` print `{study, teacher: ROW, trials: [ROW, …], hypervolume, "
         "seconds, format_version}`; `pick --json` one ROW. A number is null until it is measured. The fields of a ROW:"

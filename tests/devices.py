@@ -23,7 +23,7 @@ ROWS = [np.arange(1, 1 + count) for count in (3, 5, 5, 9, 12)]
 
 
 @dataclass
-class Running:
+class RunningTrial:
     """An agent in a process of its own."""
 
     url: str
@@ -35,7 +35,7 @@ class Running:
 
 
 @contextmanager
-def agent(folder: Path, *options: str, port: int = 0) -> Iterator[Running]:
+def agent(folder: Path, *options: str, port: int = 0) -> Iterator[RunningTrial]:
     command = [sys.executable, "-m", "autocompress", "agent", "--port", str(port), "--folder", str(folder), *options]
     environment = {**os.environ, "AUTOCOMPRESS_TOKEN": TOKEN}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -43,7 +43,7 @@ def agent(folder: Path, *options: str, port: int = 0) -> Iterator[Running]:
         assert process.stderr is not None
         line = process.stderr.readline()
         assert line.startswith("agent: "), line + process.stderr.read()
-        running = Running(line.removeprefix("agent: ").strip(), process)
+        running = RunningTrial(line.removeprefix("agent: ").strip(), process)
         with running.hosts:
             yield running
     finally:

@@ -16,10 +16,10 @@ from typing import Any
 from autocompress.config import StudyPlan
 from autocompress.core.measurement import Interval, Latency, Measurement, Outcome, Quality
 from autocompress.core.recipe import Recipe
-from autocompress.search.jobs import Done, Job, Said, Settled
+from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
 from autocompress.space.space import Space, resolve_space
 from autocompress.study import Study
-from autocompress.training.time_fitting import Rates
+from autocompress.training.time_fitting import TrainingRates
 
 SPACE = {
     "depth": [1, 2, 3, 4, 5, 6],
@@ -138,27 +138,29 @@ class FormulaWorker:
         self.pipe, self._end = Pipe()
         self.job: Job | None = None
         self.started = 0.0
-        self.settled = Settled()
+        self.settings = RunSettings()
 
     def start(self, job: Job) -> None:
         """Do the job."""
         self.job, self.started = job, time.monotonic()
         if job.kind == "teacher":
-            self._end.send(Done(outcome=teacher_outcome()))
+            self._end.send(JobResult(outcome=teacher_outcome()))
         elif job.kind == "trial":
             assert job.recipe is not None
             took = (1.0, 5.0, 25.0)[job.rung]
-            self._end.send(Done(outcome=replace(outcome_of(job.recipe, job.rung), seconds=took)))
+            self._end.send(JobResult(outcome=replace(outcome_of(job.recipe, job.rung), seconds=took)))
         elif job.kind == "calibration":
-            self._end.send(Done(rates=Rates(label=0.001, supernet_step=0.1, step=0.05, rows=1000, further=0)))
+            self._end.send(
+                JobResult(rates=TrainingRates(label=0.001, supernet_step=0.1, step=0.05, rows=1000, further=0))
+            )
         else:
-            self._end.send(Done(quality=quality("test", 0.01) if job.kind == "test" else None))
+            self._end.send(JobResult(quality=quality("test", 0.01) if job.kind == "test" else None))
 
-    def poll(self, seconds: float) -> Said | Done | None:
+    def poll(self, seconds: float) -> Progress | JobResult | None:
         """What came out."""
         if not self.pipe.poll(seconds):
             return None
-        said: Said | Done = self.pipe.recv()
+        said: Progress | JobResult = self.pipe.recv()
         self.job = None
         return said
 
@@ -174,9 +176,9 @@ def search(study: Study, trials: int, pause: float = 0.0) -> None:
     while study.spent().trials < trials or study.spent().retries_waiting:
         asked = study.ask()
         print(f"asked {asked.number}", flush=True)
-        twin = study.twin(asked.recipe)
+        duplicate = study.duplicate(asked.recipe)
         time.sleep(pause)
-        study.tell(asked.number, asked.recipe, twin or outcome_of(asked.recipe))
+        study.tell(asked.number, asked.recipe, duplicate or outcome_of(asked.recipe))
 
 
 def main() -> None:

@@ -22,24 +22,24 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from autocompress.benchmarking.agent.client import DeviceLost, RemoteDevice
-from autocompress.benchmarking.agent.model_cache import Full, Shelf, Wrong
-from autocompress.benchmarking.agent.onnx_validation import Refused, check_model
-from autocompress.benchmarking.agent.run_queue import Job, Line, _environment
-from autocompress.benchmarking.agent.runner import Run
+from autocompress.benchmarking.agent.model_cache import ModelCache, OffsetMismatch, QuotaExceeded
+from autocompress.benchmarking.agent.onnx_validation import RequestRejected, check_model
+from autocompress.benchmarking.agent.run_queue import QueuedRun, RunQueue, _environment
+from autocompress.benchmarking.agent.runner import RunRequest
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.runtimes import onnxruntime
-from tests.devices import HOSTILE, ROWS, TOKEN, Running, agent, feeds, hostile, save, write_model
+from tests.devices import HOSTILE, ROWS, TOKEN, RunningTrial, agent, feeds, hostile, save, write_model
 
 MODEL = "/v1/models/" + "a" * 64
 
 
 @pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTrial]:
     with agent(tmp_path_factory.mktemp("device")) as running:
         yield running
 
 
-def test_a_device_gives_the_logits_that_the_file_gives_here(there: Running, tmp_path: Path) -> None:
+def test_a_device_gives_the_logits_that_the_file_gives_here(there: RunningTrial, tmp_path: Path) -> None:
     model = write_model(tmp_path)
     found = there.device().logits(model, feeds(2), threads=1)
     session = onnxruntime.open_session(tmp_path, 1)
@@ -48,7 +48,7 @@ def test_a_device_gives_the_logits_that_the_file_gives_here(there: Running, tmp_
         np.testing.assert_allclose(logits, alone[0], atol=1e-5)
 
 
-def test_a_device_measures_beside_a_reference_and_says_what_it_is(there: Running, tmp_path: Path) -> None:
+def test_a_device_measures_beside_a_reference_and_says_what_it_is(there: RunningTrial, tmp_path: Path) -> None:
     small, large = write_model(tmp_path / "small"), write_model(tmp_path / "large", rows=4096)
     timed = there.device().latency(small, large, feeds(1)[:1], threads=1)
     latency, memory, conditions = timed.latency, timed.memory_mb, timed.conditions
@@ -61,7 +61,7 @@ def test_a_device_measures_beside_a_reference_and_says_what_it_is(there: Running
     assert socket.gethostname() not in str(device).replace(device["architecture"], "")
 
 
-def test_measure_takes_a_device(there: Running, tmp_path: Path) -> None:
+def test_measure_takes_a_device(there: RunningTrial, tmp_path: Path) -> None:
     write_model(tmp_path)
     (tmp_path / "config.json").write_text('{"vocab_size": 64}')
     command = [sys.executable, "-m", "autocompress", "measure", str(tmp_path), "--device", there.url, "--json"]
@@ -73,7 +73,7 @@ def test_measure_takes_a_device(there: Running, tmp_path: Path) -> None:
     assert told.returncode == 2 and "AUTOCOMPRESS_TOKEN is not set" in told.stderr
 
 
-def test_the_agent_is_light(there: Running) -> None:
+def test_the_agent_is_light(there: RunningTrial) -> None:
     maps = Path(f"/proc/{there.process.pid}/maps")
     if not maps.exists():
         pytest.skip("the system does not say what a process holds")
@@ -85,7 +85,7 @@ def test_the_agent_is_light(there: Running) -> None:
     assert peak < 150_000  # kB
 
 
-def test_many_hosts_wait_in_line_and_none_for_ever(there: Running, tmp_path: Path) -> None:
+def test_many_hosts_wait_in_line_and_none_for_ever(there: RunningTrial, tmp_path: Path) -> None:
     model = write_model(tmp_path)
     there.device().send(model)
     with ThreadPoolExecutor(8) as hosts:
@@ -153,7 +153,7 @@ def test_over_tls_only_the_certificate_that_is_trusted_will_do(tmp_path: Path) -
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_with_its_reason(
-    there: Running, method: str, path: str, options: dict[str, object], status: int
+    there: RunningTrial, method: str, path: str, options: dict[str, object], status: int
 ) -> None:
     headers = {"authorization": f"Bearer {TOKEN}", **options.pop("headers", {})}  # type: ignore[dict-item]
     answer = httpx2.request(method, there.url + path, headers=headers, **options)  # type: ignore[arg-type]
@@ -161,7 +161,7 @@ def test_what_makes_no_sense_is_refused_with_its_reason(
     assert "Traceback" not in answer.text and str(Path.home()) not in answer.text
 
 
-def test_a_body_that_is_too_long_is_not_read(there: Running) -> None:
+def test_a_body_that_is_too_long_is_not_read(there: RunningTrial) -> None:
     host, port = there.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(
@@ -184,10 +184,10 @@ NO_MODELS = [
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_models_are_refused(there: Running, tmp_path: Path, kind: str) -> None:
+def test_hostile_models_are_refused(there: RunningTrial, tmp_path: Path, kind: str) -> None:
     file = tmp_path / "model.onnx"
     file.write_bytes(hostile(kind, tmp_path).SerializeToString())
-    with pytest.raises(Refused, match=HOSTILE[kind]):
+    with pytest.raises(RequestRejected, match=HOSTILE[kind]):
         check_model(file)
     with pytest.raises(AutocompressError, match=HOSTILE[kind]):
         there.device().send(file)
@@ -196,7 +196,7 @@ def test_hostile_models_are_refused(there: Running, tmp_path: Path, kind: str) -
 @pytest.mark.parametrize("data", NO_MODELS)
 def test_what_is_no_model_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x").write_bytes(data)
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRejected):
         check_model(tmp_path / "x")
 
 
@@ -204,7 +204,7 @@ def test_cut_off_anywhere_a_model_is_refused_or_whole(tmp_path: Path) -> None:
     data = write_model(tmp_path).read_bytes()
     for end in range(1, len(data), 97):
         (tmp_path / "cut").write_bytes(data[:end])
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRejected):
             check_model(tmp_path / "cut")
 
 
@@ -226,9 +226,9 @@ def test_a_run_that_wants_too_much_ends_and_the_agent_goes_on(tmp_path: Path) ->
 
 
 def test_a_run_whose_model_made_room_for_others_is_asked_for_again(tmp_path: Path) -> None:
-    async def gone() -> Job:
-        line = Line(Shelf(tmp_path / "shelf", 10**9, 10**9), 10.0, 10**9)
-        run = Run(kind="logits", model="a" * 64, lengths=(3,))
+    async def gone() -> QueuedRun:
+        line = RunQueue(ModelCache(tmp_path / "shelf", 10**9, 10**9), 10.0, 10**9)
+        run = RunRequest(kind="logits", model="a" * 64, lengths=(3,))
         job = line.join("b" * 64, run, b"")
         server = asyncio.create_task(line.serve())
         await asyncio.wait_for(job.event.wait(), 10)
@@ -255,7 +255,7 @@ def test_a_run_whose_model_made_room_for_others_is_asked_for_again(tmp_path: Pat
     assert evicted
 
 
-def test_an_upload_goes_on_where_it_broke_off(there: Running, tmp_path: Path) -> None:
+def test_an_upload_goes_on_where_it_broke_off(there: RunningTrial, tmp_path: Path) -> None:
     model = write_model(tmp_path, seed=7)
     data = model.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
@@ -277,20 +277,20 @@ def test_an_upload_whose_agent_died_before_the_check_is_checked(tmp_path: Path) 
 
 
 def test_other_bytes_than_the_hash_says_are_thrown_away(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, 10_000, 1_000)
+    shelf = ModelCache(tmp_path, 10_000, 1_000)
     with shelf.taking("a" * 64):
         assert shelf.append("a" * 64, 0, 4, b"abcd") == 4
-        with pytest.raises(Refused, match="not those of the model's hash"):
+        with pytest.raises(RequestRejected, match="not those of the model's hash"):
             shelf.finish("a" * 64)
     assert shelf.offset("a" * 64) == 0
-    with shelf.taking("b" * 64), pytest.raises(Wrong):
+    with shelf.taking("b" * 64), pytest.raises(OffsetMismatch):
         shelf.append("b" * 64, 2, 4, b"cd")
 
 
 def test_a_full_disk_and_a_full_shelf_are_said(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, 10_000, 10_000)
+    shelf = ModelCache(tmp_path, 10_000, 10_000)
     (tmp_path / "parts" / ("c" * 64)).symlink_to("/dev/full")
-    with shelf.taking("c" * 64), pytest.raises(Full, match="disk is full"):
+    with shelf.taking("c" * 64), pytest.raises(QuotaExceeded, match="disk is full"):
         shelf.append("c" * 64, 0, 4, b"abcd")
     (tmp_path / "parts" / ("c" * 64)).unlink()
     model = write_model(tmp_path / "source").read_bytes()
@@ -298,7 +298,7 @@ def test_a_full_disk_and_a_full_shelf_are_said(tmp_path: Path) -> None:
     with shelf.taking(first):
         shelf.append(first, 0, len(model), model)
         shelf.finish(first)
-    with shelf.using(first), shelf.taking(second), pytest.raises(Full, match="in use"):
+    with shelf.using(first), shelf.taking(second), pytest.raises(QuotaExceeded, match="in use"):
         shelf.append(second, 0, 9_000, b"x")
     with shelf.taking(second):
         shelf.append(second, 0, 9_000, b"x")  # makes room for it

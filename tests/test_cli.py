@@ -131,7 +131,7 @@ def test_an_interrupted_search_prints_the_front_and_ends_with_130(
 ) -> None:
     from autocompress.search import supervisor as search_module
 
-    ending = search_module.Ending("interrupted", interrupted=True, trials=4, seconds=1.0)
+    ending = search_module.SearchEnd("interrupted", interrupted=True, trials=4, seconds=1.0)
     monkeypatch.setattr(search_module, "run_search", lambda plan, *, display, offline: ending)
     assert main(["search", str(searched.file)]) == 130
     captured = capsys.readouterr()
@@ -276,7 +276,7 @@ def test_a_study_file_names_its_study(searched: Searched, monkeypatch: pytest.Mo
         (["search", "x", "--time", "soon"], "--time: a time like 90s, 30m or 2h is needed, but got 'soon'"),
         (["pick", "x", "--prefer", "speed"], "'speed'"),
         (["pick", "x", "--max-drop", "-1"], "'--max-drop'"),
-        (["list", "things"], "unknown kind 'things'; there is: techniques, attentions"),
+        (["list", "things"], "unknown kind 'things'; available: techniques, attentions"),
         (["verify", "nowhere"], "nowhere: there is no such folder"),
         (["measure", "nowhere"], "nowhere: there is no such folder"),
         (["measure", "."], "there is no model.onnx"),
@@ -305,7 +305,7 @@ def test_wrong_usage_is_one_sentence_and_2(
 def test_an_unknown_trial_is_wrong_usage(command: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     code, _, err = command("export", "--trial", 999, "--to", tmp_path / "model")
     assert code == 2
-    assert "no trial 999; there is: 0 to" in err
+    assert "no trial 999; available: 0 to" in err
     code, _, err = command("export", "--trial", 1, "--max-drop", 0.1, "--to", tmp_path / "model")
     assert code == 2
     assert "leave out the constraints" in err

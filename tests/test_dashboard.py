@@ -182,7 +182,7 @@ def test_a_port_in_use_is_one_clear_error(url: str) -> None:
 
 
 def test_what_is_not_there_is_named(url: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no study 'tay' there; there is: toy"):
+    with pytest.raises(UsageError, match="no study 'tay' there; available: toy"):
         serve(url, "tay")
     with pytest.raises(UsageError, match="no database"):
         serve(f"sqlite:///{tmp_path / 'none.db'}", None)
@@ -236,5 +236,5 @@ def test_in_a_real_browser(address: str, view: StudyView, tmp_path: Path) -> Non
     chips = re.split(r"(?<!Best )Trial (\d+)", listed)  # …, number, what stands below it, number, …
     best = {int(number) for number, below in zip(chips[1::2], chips[2::2], strict=True) if "Best Trial" in below}
     assert best == {row.trial for row in view.front}
-    assert member.recipe.in_words() in shown
+    assert member.recipe.describe() in shown
     assert f"max_drop {0.03:g} held" in shown

@@ -140,8 +140,8 @@ def test_a_folder_laid_out_like_a_data_set_of_the_hub(tmp_path: Path, monkeypatc
     [
         ("a.csv", "", "a.csv is empty (0 bytes)"),
         ("a.csv", CSV, "a.csv holds no rows"),
-        ("a.csv", "txt,label\na,1\n", "a.csv has no column 'text' (did you mean txt?); there is: txt, label"),
-        ("a.csv", "text,lable\na,1\n", "a.csv has no column 'label' (did you mean lable?); there is: text, lable"),
+        ("a.csv", "txt,label\na,1\n", "a.csv has no column 'text' (did you mean txt?); available: txt, label"),
+        ("a.csv", "text,lable\na,1\n", "a.csv has no column 'label' (did you mean lable?); available: text, lable"),
         ("a.csv", "text,label\na,1,2\n", "a.csv cannot be read as csv: CSV parse error: Expected 2 columns, got 3"),
         ("a.csv", "text,label\na,1\n,0\n", "a.csv, row 2: text is null; fill it in or remove the row"),
         ("a.csv", "text,label\na,1\nb,\n", "a.csv, row 2: label is null; label the row or remove it"),
@@ -151,7 +151,7 @@ def test_a_folder_laid_out_like_a_data_set_of_the_hub(tmp_path: Path, monkeypatc
         ("a.json", "[1]", "a.json cannot be read as json: every row must be an object"),
         ("a.json", "[", "a.json cannot be read as json: Expecting value"),
         ("a.jsonl", '{"text": "a", "label": 1}\nx', "a.jsonl cannot be read as jsonl: line 2 is not JSON"),
-        ("a.jsonl", '{"text": "a"}\n', "a.jsonl has no column 'label'; there is: text"),
+        ("a.jsonl", '{"text": "a"}\n', "a.jsonl has no column 'label'; available: text"),
         ("a.parquet", "hello", "a.parquet cannot be read as parquet: "),
         ("a.csv", "text,label\n\udce9,1\n", "a.csv cannot be read as csv: "),
     ],
@@ -175,7 +175,7 @@ def test_filters_that_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has no column 'sorce' \(did you mean source\?\)"):
         filtered({"sorce": "imdb"})
     with pytest.raises(
-        UsageError, match=r"no row of a.csv has source 'imbd' \(where\) \(did you mean imdb\?\); there is: imdb"
+        UsageError, match=r"no row of a.csv has source 'imbd' \(where\) \(did you mean imdb\?\); available: imdb"
     ):
         filtered({"source": "imbd"})
     with pytest.raises(UsageError, match=r"no row of a.csv passes where: \{'source': 'imdb', 'year': 2000\}"):

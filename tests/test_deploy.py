@@ -132,7 +132,7 @@ def test_tidying_leaves_few_operators_and_the_same_logits(tmp_path: Path) -> Non
 
 def test_unread_nodes_are_dropped() -> None:
     plain = export_graph(tiny_candidate(), pairs=False)
-    view = graphs.Graph(plain)
+    view = graphs.OnnxGraph(plain)
     dead = onnx.helper.make_node("Identity", ["input_ids"], ["nobody_reads_this"])
     plain.graph.node.append(dead)
     view.rewrite(lambda node: None)

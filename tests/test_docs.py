@@ -185,7 +185,7 @@ def test_every_decision_has_a_page_in_the_site() -> None:
 
 def test_every_result_is_told(reference: ModuleType) -> None:
     page = reference.results_page()
-    for name in reference.Result.__dataclass_fields__:
+    for name in reference.TrialRow.__dataclass_fields__:
         assert re.search(rf"\| `{name}` \| \S", page), f"{name} says nothing of itself"
 
 

@@ -77,7 +77,7 @@ def test_what_cannot_be_guessed_can_be_said() -> None:
     values = {"one": SENTENCES, "two": list(reversed(SENTENCES)), "kind": ["a", "b"] * 20}
     given = {"text": "two", "pair": "one", "label": "kind"}
     assert guess_columns(values, given) == Columns(text="two", pair="one", label="kind")
-    with pytest.raises(UsageError, match="--label: there is no column 'kinds'; there is: one, two, kind"):
+    with pytest.raises(UsageError, match="--label: there is no column 'kinds'; available: one, two, kind"):
         guess_columns(values, {**NOTHING, "label": "kinds"})
     with pytest.raises(UsageError, match="no column looks like a label; say which one is: --label NAME"):
         guess_columns({"one": SENTENCES}, NOTHING)

@@ -23,7 +23,7 @@ import autocompress
 from autocompress.actions import measure_folder
 from autocompress.actions.export_folder import check_target
 from autocompress.actions.locate import locate
-from autocompress.actions.model_card import About, base_name, model_card
+from autocompress.actions.model_card import CardData, base_name, model_card
 from autocompress.actions.verify import BESIDE, SUMS, sums_of, verify_folder
 from autocompress.core.errors import UsageError
 from autocompress.core.stage import digest
@@ -31,7 +31,7 @@ from autocompress.deployment.transformers_form import save_candidate
 from autocompress.interfaces.cli import main
 from autocompress.storage.artifact_store import Store, file_sha256, manifest
 from autocompress.study import StudyView
-from autocompress.study.trial_details import read_details
+from autocompress.study.trial_details import read_trial_details
 from tests.conftest import Searched
 from tests.models import tiny_batch, tiny_candidate
 from tests.tiny import FAMILIES, tiny_tokenizer
@@ -149,7 +149,7 @@ def test_the_model_card_tells_what_counts(exported: Path, view: StudyView, best:
     card, row = (exported / "README.md").read_text(), view.row(best)
     assert row.speedup is not None and row.size_mb is not None and row.test_quality is not None
     for text in (
-        row.in_words(),
+        row.describe(),
         "`teacher`",
         "accuracy on test (80 rows)",
         f"{row.test_quality:.4f}",
@@ -187,10 +187,10 @@ def test_a_teacher_goes_by_its_last_name(model: str, name: str) -> None:
 
 def test_pairs_and_hub_teachers_are_told_so(exported: Path, searched: Searched, view: StudyView, best: int) -> None:
     located = locate(str(searched.file), None)
-    details = read_details(located.url, located.name, best)
+    details = read_trial_details(located.url, located.name, best)
     task = {**view.plan["task"], "columns": {"text_pair": "b"}, "metric": "/home/somebody/mine.py"}
     plan = {**view.plan, "task": task, "teacher": {"model": "owner/some-model"}}
-    card = model_card(About(view=replace(view, plan=plan), row=view.row(best), details=details), exported)
+    card = model_card(CardData(view=replace(view, plan=plan), row=view.row(best), details=details), exported)
     assert 'encode("One text.", "The other text.")' in card
     assert "somebody" not in card
     assert "mine on test" in card
@@ -365,7 +365,7 @@ def test_another_label_fails_everywhere(copied: Path, cpu: str | None) -> None:
 
 
 def test_measure_an_export_beside_another(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure_folder, "EFFORT", measure_folder.measure.QUICK)
+    monkeypatch.setattr(measure_folder, "EFFORT", measure_folder.measure.QUICK_TIMING)
     alone = measure_folder.measure_folder(exported)
     assert alone.speedup is None
     assert (alone.conditions["tokens"], alone.conditions["threads"]) == (8, 1)  # as it was measured first
@@ -533,7 +533,7 @@ def test_two_trials_are_compared_on_the_same_rows(
     assert back["faster"] == pytest.approx(1 / found["faster"])
     assert main(["compare", f"{searched.file}:{a}", str(b)]) == 0
     told = capsys.readouterr().out
-    assert f"B: trial {b}, {row.in_words()}" in told and "McNemar" in told
+    assert f"B: trial {b}, {row.describe()}" in told and "McNemar" in told
 
 
 def test_what_is_right_of_each_label_adds_up_to_the_quality(exported: Path, view: StudyView, best: int) -> None:

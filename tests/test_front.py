@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autocompress.core.errors import UsageError
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
 from autocompress.selection import (
-    Front,
+    ComparedFront,
     NoneFits,
     Picked,
     Reference,
     broken,
-    contest,
+    compare_fronts,
     expected_drop,
     explain,
     hypervolume,
@@ -36,9 +36,9 @@ from autocompress.selection import (
 )
 
 
-def row(trial: int, drop: float = 0.0, latency: float = 1.0, size: float = 10.0, **others: object) -> Result:
+def row(trial: int, drop: float = 0.0, latency: float = 1.0, size: float = 10.0, **others: object) -> TrialRow:
     values = {"state": "complete", "reason": None, "sha256": f"sha {trial}", "recipe": Recipe(), **others}
-    return Result(trial=trial, quality=0.9 - drop, drop=drop, latency_ms=latency, size_mb=size, **values)  # type: ignore[arg-type]
+    return TrialRow(trial=trial, quality=0.9 - drop, drop=drop, latency_ms=latency, size_mb=size, **values)  # type: ignore[arg-type]
 
 
 TEACHER = row(0, latency=8.0, size=80.0)
@@ -49,7 +49,7 @@ rows_of_a_study = st.lists(st.tuples(numbers, prices, prices, st.sampled_from("a
 )
 
 
-def dominates(one: Result, other: Result) -> bool:
+def dominates(one: TrialRow, other: TrialRow) -> bool:
     mine, theirs = (one.drop, one.latency_ms, one.size_mb), (other.drop, other.latency_ms, other.size_mb)
     return all(a <= b for a, b in zip(mine, theirs, strict=True)) and mine != theirs  # type: ignore[operator]
 
@@ -58,7 +58,7 @@ def dominates(one: Result, other: Result) -> bool:
 
 
 @given(rows_of_a_study)
-def test_front_is_what_no_feasible_trial_dominates(rows: list[Result]) -> None:
+def test_front_is_what_no_feasible_trial_dominates(rows: list[TrialRow]) -> None:
     feasible = [one for one in rows if one.drop is not None and one.drop <= 0.03]
     best = [one for one in feasible if not any(dominates(other, one) for other in feasible)]
     expected = {min(two.trial for two in best if two.sha256 == one.sha256) for one in best}
@@ -125,7 +125,7 @@ def test_hypervolume_counts_only_what_is_better_than_the_reference() -> None:
 
 
 @given(rows_of_a_study)
-def test_hypervolume_of_all_trials_is_that_of_their_front(rows: list[Result]) -> None:
+def test_hypervolume_of_all_trials_is_that_of_their_front(rows: list[TrialRow]) -> None:
     rows = [replace(one, sha256=str(one.trial)) for one in rows]
     members = on_front(rows)
     front = [one for one in rows if one.trial in members]
@@ -206,7 +206,7 @@ def test_what_to_loosen_by_how_much() -> None:
 
 @settings(max_examples=50)
 @given(rows_of_a_study, st.sampled_from(["quality", "latency_ms", "size_mb"]))
-def test_looser_constraints_bring_what_was_said(rows: list[Result], prefer: str) -> None:
+def test_looser_constraints_bring_what_was_said(rows: list[TrialRow], prefer: str) -> None:
     bounds = {"max_drop": 0.03, "max_latency_ms": 3.0}
     found = pick(rows, bounds, prefer)
     loosened = found.loosened if isinstance(found, NoneFits) else explain(found, rows, bounds, prefer).loosened
@@ -240,7 +240,7 @@ def test_why_and_what_neighbours_trade() -> None:
 
 @settings(max_examples=50)
 @given(rows_of_a_study, st.sampled_from([None, "quality", "latency_ms", "size_mb"]))
-def test_what_is_picked_holds_the_constraints(rows: list[Result], prefer: str | None) -> None:
+def test_what_is_picked_holds_the_constraints(rows: list[TrialRow], prefer: str | None) -> None:
     limits = {"max_drop": 0.02, "max_latency_ms": 4.0}
     measured = [replace(one, disagreement=0.06) for one in rows]
     for some in (rows, measured):
@@ -266,7 +266,7 @@ def soft(drop: float) -> dict[str, Any]:
     return {"soft_drop": drop, "soft_drop_interval": (drop - 0.01, drop + 0.01)}
 
 
-def picked(rows: list[Result], constraints: dict[str, float], prefer: str | None) -> int:
+def picked(rows: list[TrialRow], constraints: dict[str, float], prefer: str | None) -> int:
     found = pick(rows, constraints, prefer)
     assert isinstance(found, Picked)
     return found.row.trial
@@ -336,7 +336,7 @@ def test_picking_by_expectation_is_right_on_other_rows() -> None:
     assert 0.8 < np.std(errors) < 1.35
 
 
-def simulated_study(rng: np.random.Generator, examples: int = 872) -> tuple[list[Result], dict[int, float]]:
+def simulated_study(rng: np.random.Generator, examples: int = 872) -> tuple[list[TrialRow], dict[int, float]]:
     """Rows differ in the teacher's margin; where that is small it is often wrong, and any candidate flips easily."""
     margin, shared = np.abs(rng.normal(2.2, 1.3, examples)), rng.normal(size=examples)
     right = rng.random(examples) < normal_mass(0.75 * margin)
@@ -375,9 +375,9 @@ def true_drop(damage: float, own: float) -> float:
 
 @given(rows_of_a_study, st.lists(st.tuples(numbers, prices), min_size=12, max_size=12))
 def test_the_worst_of_several_devices_is_no_better_than_any(
-    rows: list[Result], others: list[tuple[float, float]]
+    rows: list[TrialRow], others: list[tuple[float, float]]
 ) -> None:
-    def on(drop: float, speedup: float, one: Result, teacher_ms: float) -> Result:
+    def on(drop: float, speedup: float, one: TrialRow, teacher_ms: float) -> TrialRow:
         return replace(one, drop=drop, quality=0.9 - drop, speedup=speedup, latency_ms=teacher_ms / speedup)
 
     here = [replace(TEACHER, speedup=1.0), *(on(one.drop or 0.0, one.latency_ms or 1.0, one, 8.0) for one in rows)]
@@ -396,7 +396,7 @@ def test_the_worst_of_several_devices_is_no_better_than_any(
 
 def test_what_was_not_measured_on_every_device_has_no_numbers() -> None:
     mine = [replace(TEACHER, speedup=1.0), replace(row(1), speedup=4.0), replace(row(2), speedup=2.0)]
-    other = [*mine[:2], Result(trial=2, state="complete", reason=None, recipe=Recipe())]
+    other = [*mine[:2], TrialRow(trial=2, state="complete", reason=None, recipe=Recipe())]
     found = worst([mine, other])
     assert found[1].latency_ms == 2.0
     assert (found[2].latency_ms, found[2].drop, found[2].quality) == (None, None, None)
@@ -406,7 +406,7 @@ def test_what_was_not_measured_on_every_device_has_no_numbers() -> None:
 # ---- ties ----------------------------------------------------------------------------------------------------------
 
 
-def measured(trial: int, speedup: float, drop: float, size: float = 10.0, spread: float = 0.02) -> Result:
+def measured(trial: int, speedup: float, drop: float, size: float = 10.0, spread: float = 0.02) -> TrialRow:
     """A row whose speed-up is known to a few percent, and whose drop to a point."""
     return replace(
         row(trial, drop, 4.0 / speedup, size),
@@ -458,23 +458,23 @@ def test_a_ratio_of_speedups_is_less_certain_than_either() -> None:
 
 
 def test_two_fronts_are_compared_each_against_its_own_teacher() -> None:
-    def front(name: str, latency: float, *rows: tuple[float, float, float]) -> Front:
+    def front(name: str, latency: float, *rows: tuple[float, float, float]) -> ComparedFront:
         teacher = row(0, latency=latency, size=100.0, speedup=1.0, compression=1.0)
         found = [
             row(number, drop, latency / speedup, 100.0 / smaller, speedup=speedup, compression=smaller, on_front=True)
             for number, (drop, speedup, smaller) in enumerate(rows, 1)
         ]
-        return Front(study=name, rows=[teacher, *found], teacher=teacher, examples=500, seconds=60.0)
+        return ComparedFront(study=name, rows=[teacher, *found], teacher=teacher, examples=500, seconds=60.0)
 
     a = front("a", 10.0, (0.01, 4.0, 4.0), (0.05, 8.0, 8.0))
     b = front("b", 20.0, (0.02, 4.0, 2.0))
-    found = contest(a, b, 0.03)
+    found = compare_fronts(a, b, 0.03)
     assert found.same_teacher and (found.coverage_a, found.coverage_b) == (1.0, 0.0)
     assert found.hypervolume_b == pytest.approx(8.0 * 2 * 1)  # 10 − 2 points, 2 octaves faster, 1 smaller
     assert found.hypervolume_a == pytest.approx(9.0 * 2 * 2 + 5.0 * (3 * 3 - 2 * 2))
     assert {one.prefer: (one.a.trial, one.b.trial) for one in found.choices if one.a and one.b} == {
         "latency_ms": (1, 1), "size_mb": (1, 1), None: (1, 1)
     }  # fmt: skip
-    assert all(one.b is None for one in contest(a, b, 0.001).choices)
-    mirrored = contest(b, a, 0.03)
+    assert all(one.b is None for one in compare_fronts(a, b, 0.001).choices)
+    mirrored = compare_fronts(b, a, 0.03)
     assert (mirrored.hypervolume_a, mirrored.coverage_b) == (found.hypervolume_b, found.coverage_a)

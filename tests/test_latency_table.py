@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from autocompress.core.errors import TrialStopped
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
-from autocompress.search.jobs import Bar
+from autocompress.search.jobs import AdmissionLimits
 from autocompress.search.trial_pipeline import _predict_price
 from autocompress.selection.latency_model import FEWEST, LatencyTable, Shape
 from tests.models import tiny_candidate
 
 
-def rows(noise: float = 0.0, bits: tuple[int, ...] = (8, 4)) -> list[Result]:
+def rows(noise: float = 0.0, bits: tuple[int, ...] = (8, 4)) -> list[TrialRow]:
     """What a device that is a straight line would measure."""
     rng = np.random.default_rng(0)
     found = []
@@ -27,7 +27,7 @@ def rows(noise: float = 0.0, bits: tuple[int, ...] = (8, 4)) -> list[Result]:
         per_layer = (0.02 + 0.004 * heads + 0.0001 * neurons) * (1 if width == 8 else 1.7)
         latency = (0.05 + per_layer * (depth - 1 + 0.4)) * float(np.exp(rng.normal(0, noise)))
         found.append(
-            Result(
+            TrialRow(
                 trial=number,
                 state="complete",
                 reason=None,
@@ -40,7 +40,7 @@ def rows(noise: float = 0.0, bits: tuple[int, ...] = (8, 4)) -> list[Result]:
     return found
 
 
-def shape_of(row: Result) -> Shape:
+def shape_of(row: TrialRow) -> Shape:
     assert row.heads is not None
     assert row.neurons is not None
     return Shape.of(row.recipe, row.heads, row.neurons)
@@ -67,7 +67,7 @@ def test_the_stated_error_is_that_of_shapes_it_has_not_seen() -> None:
     exact = LatencyTable.learned(rows())
     assert exact is not None
     assert exact.error < table.error
-    assert "%" in table.in_words()
+    assert "%" in table.describe()
 
 
 def test_one_shape_measured_often_counts_once() -> None:
@@ -94,6 +94,6 @@ def test_only_what_is_surely_too_slow_stops_before_it_is_built() -> None:
     predicted = table.predict(Shape.of(candidate.recipe, candidate.heads, candidate.neurons))
     assert predicted is not None
     with pytest.raises(TrialStopped, match=r"predicted latency .* not built"):
-        _predict_price(candidate, Bar(max_latency_ms=predicted * (1 - table.error) * 0.99, table=table))
-    _predict_price(candidate, Bar(max_latency_ms=predicted * (1 - table.error) * 1.01, table=table))
-    _predict_price(candidate, Bar(max_latency_ms=1e-9))
+        _predict_price(candidate, AdmissionLimits(max_latency_ms=predicted * (1 - table.error) * 0.99, table=table))
+    _predict_price(candidate, AdmissionLimits(max_latency_ms=predicted * (1 - table.error) * 1.01, table=table))
+    _predict_price(candidate, AdmissionLimits(max_latency_ms=1e-9))

@@ -17,10 +17,10 @@ import pytest
 from autocompress import benchmarking
 from autocompress.benchmarking import Drift, latency, noise, scoring, with_drift
 from autocompress.config import Device
-from autocompress.core.measurement import Interval, Latency, Timed
+from autocompress.core.measurement import Interval, Latency, Timing
 from autocompress.metrics import fast
 from autocompress.runtimes import onnxruntime as runtime
-from autocompress.search.device_measurement import Devices, Place
+from autocompress.search.device_measurement import Place, StudyDevices
 from autocompress.storage.artifact_store import Store
 from tests.models import deployed, tiny_candidate
 
@@ -59,7 +59,7 @@ FEEDS = [{"input_ids": np.ones((1, 4), np.int64)}]
 def test_blocks_alternate_and_the_ratio_is_the_speedup(reopen: bool) -> None:
     calls: list[str] = []
     slow, fast_one = Clockwork("reference", 0.004, calls), Clockwork("candidate", 0.001, calls)
-    effort = benchmarking.Effort(fewest=3, most=6, reopen=reopen, further=False)
+    effort = benchmarking.TimingBudget(fewest=3, most=6, reopen=reopen, further=False)
     found = benchmarking.measure_latency(fast_one.open, slow.open, FEEDS, effort)
     runs = [name for place, name in enumerate(calls) if place == 0 or calls[place - 1] != name]
     opening, blocks = (
@@ -85,11 +85,13 @@ def test_cold_caches_and_large_batches_are_timed_under_their_own_names() -> None
 
     calls: list[str] = []
     slow, fast_one = Cached("reference", 0.004, calls), Cached("candidate", 0.001, calls)
-    found = benchmarking.measure_latency(lambda: fast_one, lambda: slow, FEEDS, benchmarking.Effort(fewest=3, most=3))
+    found = benchmarking.measure_latency(
+        lambda: fast_one, lambda: slow, FEEDS, benchmarking.TimingBudget(fewest=3, most=3)
+    )
     assert found.p50_ms == pytest.approx(1)
     assert found.cold_ms == pytest.approx(2)
     assert found.throughput == pytest.approx(1000)
-    none = benchmarking.measure_latency(lambda: fast_one, lambda: slow, FEEDS, benchmarking.QUICK)
+    none = benchmarking.measure_latency(lambda: fast_one, lambda: slow, FEEDS, benchmarking.QUICK_TIMING)
     assert (none.cold_ms, none.throughput) == (None, None)
 
 
@@ -98,7 +100,7 @@ def test_cold_caches_and_large_batches_are_timed_under_their_own_names() -> None
 def test_an_interval_knows_of_the_next_process(reopen: bool) -> None:
     """However well the blocks of one process agree."""
     slow, fast_one = Clockwork("reference", 0.004, []), Clockwork("candidate", 0.001, [])
-    effort = benchmarking.Effort(fewest=3, most=6, reopen=reopen)
+    effort = benchmarking.TimingBudget(fewest=3, most=6, reopen=reopen)
     interval = benchmarking.measure_latency(fast_one.open, slow.open, FEEDS, effort).speedup_interval
     assert np.log(interval.high / 4) == pytest.approx(1.96 * latency.BETWEEN) == -np.log(interval.low / 4)
 
@@ -128,7 +130,7 @@ def test_disturbed_pairs_are_taken_again_or_told(monkeypatch: pytest.MonkeyPatch
     taken.number = 0  # type: ignore[attr-defined]
     monkeypatch.setattr(latency._Desk, "pair", taken)
     monkeypatch.setattr(noise, "wait_until_quiet", waits.append)
-    effort = benchmarking.Effort(fewest=4, most=4, patience=patience, further=False)
+    effort = benchmarking.TimingBudget(fewest=4, most=4, patience=patience, further=False)
     found = benchmarking.measure_latency(fast_one.open, slow.open, FEEDS, effort)
     if patience:
         assert found.speedup == pytest.approx(4)
@@ -174,7 +176,7 @@ def test_what_this_process_computes_and_what_the_counters_round_is_nobody_elses(
 def test_a_machine_that_is_never_calm_is_waited_for_less_and_less(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody computes, but the memory is busy: there is nothing to wait for, and each further pair costs time."""
     slow, fast_one = Clockwork("reference", 0.004, []), Clockwork("candidate", 0.001, [])
-    patience, effort = noise.Patience(), benchmarking.Effort(fewest=4, most=4, patience=10.0, further=False)
+    patience, effort = noise.Patience(), benchmarking.TimingBudget(fewest=4, most=4, patience=10.0, further=False)
     taken: list[float] = []
 
     def busy(self: latency._Desk) -> latency.Pair:
@@ -342,13 +344,13 @@ def test_a_reference_that_keeps_still_widens_nothing(tmp_path: Path) -> None:
 def test_a_study_widens_by_what_its_own_teacher_took(tmp_path: Path) -> None:
     """Measurements one after the other, on a device whose reference takes another time in each."""
     shared = SimpleNamespace(tokenizer=range(30), lengths=lambda split: (), plan=SimpleNamespace(seed=0))
-    devices = Devices.__new__(Devices)  # without a teacher and data, which timing does not need
+    devices = StudyDevices.__new__(StudyDevices)  # without a teacher and data, which timing does not need
     devices.shared, devices.store = shared, Store(tmp_path)  # type: ignore[assignment]  # as above
     devices.references = {"onnxruntime": "0" * 64}
     times = iter([5.0, 8.0, 5.0, 8.0, 5.0])
-    timed = lambda *_: Timed(latency=told(next(times)), memory_mb=None, start_ms=None, conditions={})  # noqa: E731
+    timed = lambda *_: Timing(latency=told(next(times)), memory_mb=None, start_ms=None, conditions={})  # noqa: E731
     target: Any = SimpleNamespace(device=Device(tokens=8), cpu=lambda: "a CPU", time=timed)
-    found = [devices._time(Place(name=None, target=target), tmp_path, benchmarking.QUICK) for _ in range(5)]
+    found = [devices._time(Place(name=None, target=target), tmp_path, benchmarking.QUICK_TIMING) for _ in range(5)]
     widths = [np.log(one.latency.speedup_interval.high / one.latency.speedup_interval.low) / 2 for one in found]
     assert widths[:4] == pytest.approx([0.02] * 4)  # of so few nothing is known
     assert widths[4] > 0.4 and "own latency moved by 26 %" in found[4].conditions["noise"]

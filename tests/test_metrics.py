@@ -149,7 +149,7 @@ def test_matthews_correlation_is_zero_for_one_answer_to_everything() -> None:
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(UsageError, match="'precison'; there is: accuracy, f1, matthews_correlation"):
+    with pytest.raises(UsageError, match="'precison'; available: accuracy, f1, matthews_correlation"):
         metrics.score("precison", [0], [0])
 
 

@@ -10,8 +10,8 @@ import torch
 
 from autocompress.config import read_plan
 from autocompress.core.recipe import Recipe
-from autocompress.search.study_context import Clock
-from autocompress.search.trial_pipeline import Pipeline
+from autocompress.search.study_context import StageTimer
+from autocompress.search.trial_pipeline import TrialPipeline
 from autocompress.storage.artifact_store import Store
 from tests.tiny import tiny_study
 
@@ -28,7 +28,7 @@ def test_what_a_neighbour_cannot_give_after_all_is_trained_as_if_it_had_never_be
     recipe, theirs = Recipe(depth=1, ffn_sparsity=0.5), tmp_path / "theirs"
 
     def weights(store: Store) -> dict[str, torch.Tensor]:
-        found: dict[str, torch.Tensor] = Pipeline(plan, store).rebuild(recipe, 2, silent).model.state_dict()
+        found: dict[str, torch.Tensor] = TrialPipeline(plan, store).rebuild(recipe, 2, silent).model.state_dict()
         return found
 
     alone = weights(Store(theirs))
@@ -41,7 +41,7 @@ def test_what_a_neighbour_cannot_give_after_all_is_trained_as_if_it_had_never_be
 def test_other_bits_of_trained_weights_are_measured_quickly(tmp_path: Path) -> None:
     engine = {"supernet": False, "rungs": False}
     plan = read_plan(tiny_study(tmp_path, teacher={"model": "./teacher"}, engine=engine))
-    life = Pipeline(plan, Store(tmp_path / "artifacts"))
+    life = TrialPipeline(plan, Store(tmp_path / "artifacts"))
     life.run_teacher(silent)
     recipes = [Recipe(depth=1, weight_bits=32), Recipe(depth=1, weight_bits=8), Recipe(depth=2, weight_bits=8)]
     found = [life.run_trial(recipe, 2, None, silent).measurement for recipe in recipes]
@@ -51,7 +51,7 @@ def test_other_bits_of_trained_weights_are_measured_quickly(tmp_path: Path) -> N
 def test_a_stage_within_a_stage_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    clock = Clock(silent)
+    clock = StageTimer(silent)
     with clock.stage("recovery"):
         now[0] += 1
         with clock.stage("teacher outputs"):

@@ -107,8 +107,11 @@ recovery:
     ("change", "message"),
     [
         # keys
-        ("task.columns.txt=a", "--set task.columns.txt: unknown key (did you mean text?); there is: label, text, text"),
-        ("teachr={}", "unknown key (did you mean teacher?); there is: artifacts, budget"),
+        (
+            "task.columns.txt=a",
+            "--set task.columns.txt: unknown key (did you mean text?); available: label, text, text",
+        ),
+        ("teachr={}", "unknown key (did you mean teacher?); available: artifacts, budget"),
         ("task.data.test={path: glue, split: test, conf: a}", "unknown key (did you mean config?)"),
         ("task.data.test={path: glue}", "task.data.test.split: missing; add"),
         ("teacher=null", "--set teacher: missing; add `teacher: {model: "),
@@ -125,7 +128,7 @@ recovery:
         ("task.columns.label=sentence", "task.columns: each must name a column of its own"),
         ("task.columns.text=3", "text is needed (put quotes around a number), but got 3"),
         ("task.data.where={source: [a]}", "column source must equal one text, number or true/false, but got ['a']"),
-        ("objectives=[quality, speed]", "objectives.1: unknown value 'speed'; there is: 'quality', 'latency_ms'"),
+        ("objectives=[quality, speed]", "objectives.1: unknown value 'speed'; available: 'quality', 'latency_ms'"),
         ("objectives=[quality, quality]", "each objective counts once"),
         ("objectives=[]", "objectives: at least one entry is needed"),
         ("constraints.max_drop=-1", "`max_drop >= 0` must hold, but got -1"),
@@ -135,14 +138,14 @@ recovery:
         ("study=a/b", "study: a name of letters, digits"),
         ("seed=-1", "`seed >= 0` must hold"),
         # names
-        ("task.kind=text-clasification", "unknown task 'text-clasification'; there is: text-classification"),
+        ("task.kind=text-clasification", "unknown task 'text-clasification'; available: text-classification"),
         ("device.runtime=onnx", "unknown runtime 'onnx'"),
-        ("task.metric=acuracy", "unknown metric 'acuracy' (did you mean accuracy?); there is: accuracy, f1"),
+        ("task.metric=acuracy", "unknown metric 'acuracy' (did you mean accuracy?); available: accuracy, f1"),
         ("task.metric=glue", "needs --trust-remote-code"),
         ("task.metric=./mine.py", "task.metric: there is no metric at "),
-        ("space=encodr", "--set space: unknown space 'encodr' (did you mean encoder?); there is: bits, encoder"),
+        ("space=encodr", "--set space: unknown space 'encodr' (did you mean encoder?); available: bits, encoder"),
         ("space=./mine.yaml", "mine.yaml: no such search space"),
-        ("space={dept: 3}", "unknown decision 'dept' (did you mean depth?); there is: depth, attention"),
+        ("space={dept: 3}", "unknown decision 'dept' (did you mean depth?); available: depth, attention"),
         ("space.dept=3", "--set space.dept: unknown decision 'dept'"),
         ("space=[1]", "the name of a space or a mapping of decisions is needed, but got [1]"),
         # paths
@@ -157,7 +160,7 @@ recovery:
         ("task.data.train=imdb", "(for a data set of the hub write {path: imdb, split: …})"),
         ("task.data.train='*.parquet'", "no file matches"),
         ("task.data.train=*.parquet", "a text that begins with * or & needs quotes"),
-        ("task.data.train=sst2.yaml", "of no known kind; there is: .parquet, .csv, .json, .jsonl"),
+        ("task.data.train=sst2.yaml", "of no known kind; available: .parquet, .csv, .json, .jsonl"),
         ("task.data.test={path: ./folder, split: test}", "task.data.test.path: there is no folder"),
         # storage
         ("storage=study.db", "an SQLAlchemy URL is needed; for a file write sqlite:///study.db"),
@@ -210,9 +213,9 @@ def test_a_broken_file_is_one_sentence(study: Path, text: str, message: str) -> 
 
 
 def test_a_missing_file_names_its_neighbours(study: Path) -> None:
-    with pytest.raises(UsageError, match=r"ss2.yaml: no such study file; there is: sst2.yaml"):
+    with pytest.raises(UsageError, match=r"ss2.yaml: no such study file; available: sst2.yaml"):
         read_plan(study.with_name("ss2.yaml"))
-    with pytest.raises(UsageError, match=r"this is a folder; there is: sst2.yaml"):
+    with pytest.raises(UsageError, match=r"this is a folder; available: sst2.yaml"):
         read_plan(study.parent)
     study.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="cannot be read"):
@@ -373,7 +376,7 @@ def test_which_database_a_study_is_in(study: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"sst2.yaml: storage: \$\{NOT_SET\} is not set"):
         storage_of("sst2")
     assert study_file("sst2") == Path("studies/sst2.yaml")
-    with pytest.raises(UsageError, match=r"ss2: there is no studies/ss2.yaml.*--storage to look in; there is: sst2"):
+    with pytest.raises(UsageError, match=r"ss2: there is no studies/ss2.yaml.*--storage to look in; available: sst2"):
         storage_of("ss2")
     with pytest.raises(UsageError, match="no such study file"):
         storage_of("studies/ss2.yaml", "sqlite:///a.db")

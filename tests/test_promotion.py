@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
-from autocompress.search.budget import Meter
-from autocompress.search.scheduler import FEWEST_TRIED, Further, Known, Schedule
+from autocompress.search.budget import BudgetMeter
+from autocompress.search.scheduler import FEWEST_TRIED, KnownTrials, PromotionRequest, Scheduler
 from autocompress.selection import Promotion, Reference, hypervolume, on_front, promotions, standings
 from autocompress.study import StudyView, read_study
 from tests.formula import FormulaWorker, open_study, plan_in, space
@@ -22,10 +22,10 @@ from tests.formula import FormulaWorker, open_study, plan_in, space
 CORNER = Reference(drop_points=10.0, latency_ms=8.0, size_mb=80.0)
 
 
-def row(trial: int, rung: int, drop: float, latency: float = 1.0, size: float = 10.0, **others: object) -> Result:
+def row(trial: int, rung: int, drop: float, latency: float = 1.0, size: float = 10.0, **others: object) -> TrialRow:
     recipe = others.pop("recipe", Recipe(depth=trial))
     values = {"state": "complete", "reason": None, "sha256": f"sha {trial}", "recipe": recipe, **others}
-    return Result(trial=trial, rung=rung, quality=0.9 - drop, drop=drop, latency_ms=latency, size_mb=size, **values)  # type: ignore[arg-type]
+    return TrialRow(trial=trial, rung=rung, quality=0.9 - drop, drop=drop, latency_ms=latency, size_mb=size, **values)  # type: ignore[arg-type]
 
 
 def trials(found: list[Promotion]) -> list[int]:
@@ -71,7 +71,7 @@ def test_what_training_did_for_others_as_fast_is_expected_of_the_next() -> None:
     much = [row(20 + n, 1, 0.01, 7.9, 79.0, recipe=Recipe(depth=n)) for n in range(1, 5)]
     little = [row(20 + n, 1, 0.079, 7.9, 79.0, recipe=Recipe(depth=n)) for n in range(1, 5)]
 
-    def gain(latency: float, further: list[Result]) -> float:
+    def gain(latency: float, further: list[TrialRow]) -> float:
         waiting = row(9, 0, 0.10, latency=latency, recipe=Recipe(depth=9))
         found = promotions([*helped, waiting, *further], 0, CORNER, {})
         assert trials(found) == [9]
@@ -100,17 +100,17 @@ def test_only_the_first_training_of_weights_takes_of_a_rungs_time() -> None:
         row(5, 2, 0.02, recipe=Recipe(depth=2), state="stopped", seconds=1.0),
     ]
     for reuse, expected in ((True, [3.0, 0.0, 61.0]), (False, [3.0, 0.0, 66.0])):
-        known = Known(("quality",), {}, CORNER, reuse=reuse)
+        known = KnownTrials(("quality",), {}, CORNER, reuse=reuse)
         for one in done:
             known.add(one)
         assert known.seconds == pytest.approx(expected)
 
 
 def test_a_rung_that_is_behind_is_fed_from_below_where_nothing_waits_for_it(tmp_path: Path) -> None:
-    schedule = Schedule(plan_in(tmp_path), space(), Meter(plan_in(tmp_path).budget, open_study(tmp_path)))
+    schedule = Scheduler(plan_in(tmp_path), space(), BudgetMeter(plan_in(tmp_path).budget, open_study(tmp_path)))
 
-    def chosen(*rows: Result) -> Further | str | None:
-        known = Known(("quality",), {}, CORNER)
+    def chosen(*rows: TrialRow) -> PromotionRequest | str | None:
+        known = KnownTrials(("quality",), {}, CORNER)
         for one in (row(0, 2, 0.0, 8.0, 80.0, recipe=Recipe(depth=6)), *rows):
             known.add(one)
         return schedule.next(known, [])
@@ -120,31 +120,31 @@ def test_a_rung_that_is_behind_is_fed_from_below_where_nothing_waits_for_it(tmp_
     assert chosen(*untrained[:3]) is None  # too few to choose among
     short = row(8, 1, 0.035, 0.5, recipe=Recipe(depth=1), seconds=30.0)
     further = chosen(*untrained, short, full)  # full training is furthest behind, short training furthest ahead
-    assert isinstance(further, Further)
+    assert isinstance(further, PromotionRequest)
     assert (further.rung, further.recipe.depth) == (1, 2)
     further = chosen(*untrained, short, full, row(10, 1, 0.02, 1.0, recipe=Recipe(depth=2), seconds=1.0))
-    assert isinstance(further, Further)
+    assert isinstance(further, PromotionRequest)
     assert (further.rung, further.recipe.depth) == (2, 2)
     assert chosen(*untrained, short, replace(full, seconds=60.0)) is None  # now something new is
 
 
 def test_what_would_not_end_in_time_is_left_and_a_smaller_one_taken(tmp_path: Path) -> None:
     plan = plan_in(tmp_path, budget={"time": "100s"})
-    meter = Meter(plan.budget, open_study(tmp_path))
+    meter = BudgetMeter(plan.budget, open_study(tmp_path))
     assert meter.fits(2, 50.0)  # nothing is known of how long that takes
     meter.durations[2] = [(0.5, 50.0), (4.0, 90.0)]
     assert meter.fits(2) and meter.fits(2, 1.0) and meter.fits(2, 5.0)
     assert not meter.fits(2, 1.35)  # 135 s, as the half-millisecond one says
     assert not meter.fits(2, 6.0)
-    known = Known(("quality",), {}, CORNER)
+    known = KnownTrials(("quality",), {}, CORNER)
     large = row(1, 1, 0.02, 1.35, 5.0, recipe=Recipe(depth=5), seconds=1.0)
     small = row(2, 1, 0.05, 0.5, 70.0, recipe=Recipe(depth=2), seconds=1.0)
     tried = [row(9 + n, 0, 0.3, 9.0, 90.0, recipe=Recipe(depth=n, ffn_sparsity=0.1), seconds=9.0) for n in range(1, 5)]
     for one in (row(0, 2, 0.0, 8.0, 80.0, recipe=Recipe(depth=6)), large, small, *tried):
         known.add(one)
     assert trials(known.promotions(1))[0] == 1
-    further = Schedule(plan, space(), meter).next(known, [])
-    assert isinstance(further, Further)
+    further = Scheduler(plan, space(), meter).next(known, [])
+    assert isinstance(further, PromotionRequest)
     assert (further.recipe.depth, further.rung) == (2, 2)
 
 
@@ -156,8 +156,8 @@ def searched(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -
     monkeypatch.setattr(crews, "Worker", FormulaWorker)
     plan = plan_in(folder, **changes)
     study = open_study(folder, **changes)
-    with study.lease(), crews.hired(plan, SilentDisplay(), offline=True) as crew:
-        searching.Search(plan, study, space(), crew).run()
+    with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
+        searching.Search(plan, study, space(), pool).run()
     return read_study(plan.storage, plan.study)
 
 
@@ -185,11 +185,11 @@ def test_good_candidates_are_trained_before_all_starters_were_tried(
     ended: list[str] = []
     monkeypatch.setattr(SilentDisplay, "finished", lambda self, trial, recipe, outcome, words: ended.append(words))
     searched(tmp_path, monkeypatch, budget={"trials": 60}, constraints={})
-    starters = {f"{recipe.in_words()}, untrained" for recipe in space().starters()} & set(ended)
+    initial_recipes = {f"{recipe.describe()}, untrained" for recipe in space().initial_recipes()} & set(ended)
     first = next(place for place, words in enumerate(ended) if words.endswith("trained shortly"))
     before = [words for words in ended[:first] if words.endswith("untrained")]
-    assert FEWEST_TRIED <= len(before) < len(starters)
-    assert starters <= set(ended)
+    assert FEWEST_TRIED <= len(before) < len(initial_recipes)
+    assert initial_recipes <= set(ended)
 
 
 def test_structures_are_first_tried_in_the_usual_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,8 +218,8 @@ def test_a_small_space_is_searched_up_to_its_last_rung(tmp_path: Path, monkeypat
         resolve_space(small, 6, {}, "space"),
     )
     study = searching.Study.open(plan, tiny)
-    with study.lease(), crews.hired(plan, SilentDisplay(), offline=True) as crew:
-        ending = searching.Search(plan, study, tiny, crew).run()
+    with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
+        ending = searching.Search(plan, study, tiny, pool).run()
     assert "the space is exhausted" in ending.reason
     rows = read_study(plan.storage, plan.study).rows
     assert {one.recipe.key for one in rows if one.rung == 0 and one.reason is None} == {

@@ -50,7 +50,7 @@ def test_recovery_brings_a_candidate_nearer_to_its_teacher() -> None:
         Recipe(depth=2, head_sparsity=0.5),
         Recipe(depth=3, attention="local", attention_window=4),
     ],
-    ids=lambda recipe: recipe.in_words(),
+    ids=lambda recipe: recipe.describe(),
 )
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_refit_brings_a_candidate_nearer_to_its_teacher_without_training(family: str, recipe: Recipe) -> None:

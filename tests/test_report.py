@@ -15,7 +15,7 @@ import pytest
 from autocompress.actions.locate import locate
 from autocompress.actions.report import Facts, ablate, gather, render
 from autocompress.actions.report.ablation import without
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
 from autocompress.interfaces.cli import main
 from autocompress.interfaces.rendering.progress import SilentDisplay
@@ -104,7 +104,7 @@ def test_answers_that_were_not_kept_are_missed_and_no_reason_to_fail(searched: S
 
 def test_importance_is_the_share_of_variance_that_a_decision_explains() -> None:
     rows = [
-        Result(
+        TrialRow(
             trial=1 + number, state="complete", reason=None, recipe=Recipe(depth=depth, ffn_sparsity=sparsity),
             quality=0.9 - 0.1 * depth, latency_ms=2.0**depth * 2.0 ** (3 * sparsity), size_mb=8.0 * (1 - sparsity),
         )
@@ -137,7 +137,7 @@ def test_the_labels_of_latencies_are_the_whole_number(facts: Facts) -> None:
 
 def test_drops_are_told_by_the_value_of_each_decision() -> None:
     rows = [
-        Result(
+        TrialRow(
             trial=1 + number, state="complete", reason=None, recipe=Recipe(depth=depth, ffn_sparsity=sparsity),
             quality=0.9 - 0.1 * depth, drop=0.1 * depth, latency_ms=1.0, size_mb=8.0,
         )

@@ -15,10 +15,10 @@ import pytest
 
 from autocompress.config import read_plan
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.measurement import Interval, Outcome, Quality, Result
+from autocompress.core.measurement import Interval, Outcome, Quality, TrialRow
 from autocompress.core.recipe import Recipe
 from autocompress.search.executors.local import Worker, _do, describe_exit
-from autocompress.search.jobs import Done, Job, Said
+from autocompress.search.jobs import Job, JobResult, Progress
 from autocompress.search.supervisor import next_bits, prepare, run_search
 from autocompress.space.space import resolve_space
 from autocompress.study import StudyView, read_study
@@ -41,9 +41,9 @@ class Quiet:
 
     def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None: ...
 
-    def front(self, rows: Sequence[Result], teacher: Result | None) -> None: ...
+    def front(self, rows: Sequence[TrialRow], teacher: TrialRow | None) -> None: ...
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self.said.append(text)
 
 
@@ -219,7 +219,7 @@ def test_a_worker_that_is_killed_is_one_failed_trial_with_its_reason(tmp_path: P
     assert plan.artifacts.path is not None
     worker = Worker(plan, plan.artifacts.path, threads=1, offline=True)
     worker.start(Job("teacher", 0))
-    while not isinstance(said := worker.poll(60), Said) or said.stage != "fine-tuning the teacher":
+    while not isinstance(said := worker.poll(60), Progress) or said.stage != "fine-tuning the teacher":
         assert said is not None
     os.kill(worker._process.pid, signal.SIGKILL)
     done = last_word(worker)
@@ -232,8 +232,8 @@ def test_a_worker_that_is_killed_is_one_failed_trial_with_its_reason(tmp_path: P
     assert again.outcome.state == "complete"
 
 
-def last_word(worker: Worker) -> Done:
-    while not isinstance(said := worker.poll(5), Done):
+def last_word(worker: Worker) -> JobResult:
+    while not isinstance(said := worker.poll(5), JobResult):
         pass
     return said
 
@@ -306,7 +306,7 @@ def test_an_unsupported_family_is_refused_by_name(tmp_path: Path) -> None:
     file = tiny_study(tmp_path)
     config = tmp_path / "teacher" / "config.json"
     config.write_text(config.read_text().replace('"bert"', '"gpt2"'))
-    with pytest.raises(UsageError, match="family 'gpt2' is not supported; there is: bert, distilbert, electra"):
+    with pytest.raises(UsageError, match="family 'gpt2' is not supported; available: bert, distilbert, electra"):
         prepare(read_plan(file), offline=True)
 
 
@@ -329,10 +329,10 @@ def test_exits_are_told_in_words() -> None:
 
 def test_a_chatty_stage_does_not_fill_the_pipe() -> None:
     """A worker whose supervisor looks elsewhere for a while must not wait for it."""
-    said: list[Said] = []
+    said: list[Progress] = []
 
     class Pipe:
-        def send(self, word: Said) -> None:
+        def send(self, word: Progress) -> None:
             said.append(word)
 
     class Chatty:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from autocompress.core import formatting
-from autocompress.core.measurement import Outcome, Result
+from autocompress.core.measurement import Outcome, TrialRow
 from autocompress.core.recipe import Recipe
 from autocompress.interfaces import rendering
 from autocompress.interfaces.rendering.budget import Budget
@@ -32,9 +32,9 @@ WORDIEST = Recipe(
 )
 
 
-def result(trial: int, **changes: object) -> Result:
+def result(trial: int, **changes: object) -> TrialRow:
     """A complete row on the front, measured on validation only."""
-    row = Result(
+    row = TrialRow(
         trial=trial,
         state="complete",
         reason=None,
@@ -165,7 +165,7 @@ def test_durations_read_like_speech() -> None:
 # ---- the display of a search ---------------------------------------------------------------------------------------
 
 
-class Clock:
+class StageTimer:
     """Seconds that pass when told to."""
 
     def __init__(self) -> None:
@@ -176,7 +176,7 @@ class Clock:
 
 
 def test_plain_lines_are_never_silent_for_long() -> None:
-    clock, lines = Clock(), list[tuple[float, str]]()
+    clock, lines = StageTimer(), list[tuple[float, str]]()
     display = PlainDisplay(lambda text: lines.append((clock.now, text)), clock=clock)
     for _ in range(600):  # two minutes in which the worker says nothing
         display.progress(3, 40, clock.now, None)
@@ -191,7 +191,7 @@ def test_plain_lines_are_never_silent_for_long() -> None:
 
 
 def test_plain_lines_are_not_a_flood() -> None:
-    clock, lines = Clock(), list[str]()
+    clock, lines = StageTimer(), list[str]()
     display = PlainDisplay(lines.append, clock=clock)
     for step in range(1000):  # 100 seconds, 1000 words from the worker
         display.stage(0, 4, "3 layers", "recovery", step / 1000)
@@ -201,7 +201,7 @@ def test_plain_lines_are_not_a_flood() -> None:
 
 def test_one_line_for_each_trial_that_ends() -> None:
     lines = list[str]()
-    display = PlainDisplay(lines.append, clock=Clock())
+    display = PlainDisplay(lines.append, clock=StageTimer())
     display.finished(0, Recipe(), teacher_outcome(), "teacher, fp32")
     outcome = complete(drop=0.006, speedup=10.13, size_mb=13.7, sha256="a", disagreement=0.05)
     display.finished(7, Recipe(), replace(outcome, seconds=41.3), "3 layers · 8-bit")
@@ -212,7 +212,7 @@ def test_one_line_for_each_trial_that_ends() -> None:
 
 
 def test_a_finished_trial_is_no_longer_being_done() -> None:
-    clock, lines = Clock(), list[str]()
+    clock, lines = StageTimer(), list[str]()
     display = PlainDisplay(lines.append, clock=clock)
     display.stage(0, 1, "a", "recovery", 0.1)
     display.stage(1, 2, "b", "pricing", 0.1)
@@ -233,7 +233,7 @@ def test_time_left_follows_what_ends_first() -> None:
     assert budget.left() == pytest.approx(160)
     budget.update(2, 10, 100.0, 130.0, begun=True)
     assert budget.left() == pytest.approx(30)
-    assert budget.in_words() == "2 of 10 trials · 100 s of 2 min · about 30 s left"
+    assert budget.describe() == "2 of 10 trials · 100 s of 2 min · about 30 s left"
     budget.update(12, 10, 200.0, None, begun=True)
     assert budget.left() == 0
 
@@ -244,7 +244,7 @@ def test_the_live_picture_shows_trial_stage_budget_and_front() -> None:
         display.progress(1, 40, 62.0, 1800.0)
         display.stage(0, 2, "3 layers · 8-bit", "recovery", 0.4)
         display.front([result(n, latency_ms=0.1 * n) for n in range(1, 12)], TEACHER)
-        display.say("a line of news")
+        display.message("a line of news")
         picture = printed(display._picture())
     for text in ("trial 2", "recovery", "3 layers", "1 of 40 trials · 62 s of 30 min", "teacher, fp32", "and 3 slower"):
         assert text in picture
@@ -269,7 +269,7 @@ def test_the_display_fits_the_place(quiet: bool, terminal: bool, kind: str) -> N
     console = Console(file=io.StringIO(), force_terminal=terminal, _environ={"TERM": "xterm"})
     with display_for(console, "accuracy", quiet, verbose=False) as display:
         assert type(display).__name__ == f"{kind}Display"
-        display.say("news")
+        display.message("news")
     assert isinstance(console.file, io.StringIO)
     assert ("news" in console.file.getvalue()) is not quiet
 
@@ -288,7 +288,7 @@ points_of_a_front = st.lists(
 
 
 @given(points_of_a_front, st.integers(50, 130))
-def test_marks_and_numbers_of_a_picture_never_overlap(rows: list[Result], width: int) -> None:
+def test_marks_and_numbers_of_a_picture_never_overlap(rows: list[TrialRow], width: int) -> None:
     text = printed(rendering.FrontPicture(rows, TEACHER, 1), width)
     lines = text.splitlines()
     assert max(map(len, lines)) <= min(width, 100)

@@ -114,20 +114,20 @@ def test_siblings_share_one_recovery(space: Space, random: Any) -> None:
 @settings(max_examples=40, deadline=None)
 @given(a_space())
 def test_starters_are_distinct_and_in_the_space(space: Space) -> None:
-    starters = space.starters()
-    assert 1 <= len(starters) <= 8
-    assert len(set(starters)) == len(starters)
-    assert all(space.contains(recipe) for recipe in starters)
+    initial_recipes = space.initial_recipes()
+    assert 1 <= len(initial_recipes) <= 8
+    assert len(set(initial_recipes)) == len(initial_recipes)
+    assert all(space.contains(recipe) for recipe in initial_recipes)
     if "full" in space.choices["attention"]:
-        assert all(recipe.attention == "full" for recipe in starters)
+        assert all(recipe.attention == "full" for recipe in initial_recipes)
 
 
 def test_starters_of_the_default_space() -> None:
-    starters = resolved(yaml.safe_load(spaces()["encoder"].read_text())).starters()
-    assert starters[0] == Recipe(depth=6, weight_bits=8, embedding_bits=8)
+    initial_recipes = resolved(yaml.safe_load(spaces()["encoder"].read_text())).initial_recipes()
+    assert initial_recipes[0] == Recipe(depth=6, weight_bits=8, embedding_bits=8)
     measured = Recipe(depth=3, head_sparsity=0.625, ffn_sparsity=0.75, weight_bits=8, embedding_bits=4)
-    assert measured in starters
-    assert Recipe(depth=1, head_sparsity=0.75, ffn_sparsity=0.9375, weight_bits=8, embedding_bits=4) in starters
+    assert measured in initial_recipes
+    assert Recipe(depth=1, head_sparsity=0.75, ffn_sparsity=0.9375, weight_bits=8, embedding_bits=4) in initial_recipes
 
 
 @pytest.mark.parametrize("name", ["bits", "encoder", "long_text", "quickstart"])
@@ -138,7 +138,7 @@ def test_packaged_spaces(name: str, layers: int) -> None:
     assert text.startswith("# For ")  # for whom it is
     assert space.size() > 9
     assert max(depth for depth in space.choices["depth"] if isinstance(depth, int)) == layers
-    structures = {recipe.structure() for recipe in space.starters()}
+    structures = {recipe.structure() for recipe in space.initial_recipes()}
     assert len(structures) >= 3 or name == "bits"  # bits removes nothing, so nothing is trained
     assert tuple(space.choices) == DECISIONS
 
@@ -146,7 +146,7 @@ def test_packaged_spaces(name: str, layers: int) -> None:
 def test_between_two_values_a_starter_takes_the_gentler() -> None:
     space = resolved({"depth": [2, 3, 5], "head_sparsity": [0.25, 0.5], "ffn_sparsity": [0.625, 0.875]}, layers=5)
     assert (
-        Recipe(depth=3, head_sparsity=0.5, ffn_sparsity=0.625) in space.starters()
+        Recipe(depth=3, head_sparsity=0.5, ffn_sparsity=0.625) in space.initial_recipes()
     )  # of half the layers, 3/4 of the neurons
 
 
@@ -206,7 +206,7 @@ def test_what_is_not_in_a_space() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"dept": 3}, "s.yaml: space: unknown decision 'dept' (did you mean depth?); there is: depth, attention"),
+        ({"dept": 3}, "s.yaml: space: unknown decision 'dept' (did you mean depth?); available: depth, attention"),
         ({"depth": 7}, "s.yaml: space.depth: 1 <= depth <= 6, the teacher's layers, must hold, but got 7"),
         ({"depth": [0, 1]}, "space.depth: 1 <= depth <= 6"),
         ({"depth": {"low": 1, "high": 8}}, "space.depth.high: 1 <= depth <= 6"),

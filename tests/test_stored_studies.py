@@ -21,7 +21,7 @@ from autocompress.actions.verify import verify_folder
 from autocompress.config import read_plan
 from autocompress.deployment import deploy
 from autocompress.search.supervisor import run_search
-from autocompress.search.trial_pipeline import Pipeline
+from autocompress.search.trial_pipeline import TrialPipeline
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView, read_study
 from autocompress.training import distillation, fine_tuning, least_squares, supernet
@@ -79,7 +79,7 @@ def test_weights_of_finished_trials_are_loaded_and_not_trained_again(
     if view.recovery is not None:
         plan = plan.model_copy(update={"recovery": type(plan.recovery).model_validate(view.recovery)})
     store = Store(stored / study / "artifacts")
-    pipeline = Pipeline(plan, store)
+    pipeline = TrialPipeline(plan, store)
     for row in view.rows:
         if row.state != "complete" or row.trial == 0:
             continue

@@ -29,10 +29,10 @@ from autocompress.core.recipe import DECISIONS, Recipe
 from autocompress.interfaces.presenters import explained
 from autocompress.selection import Reference, on_front, violations
 from autocompress.space.space import Space
-from autocompress.study import Spent, Study, StudyView, candidate_rows, read_study, samplers, studies
+from autocompress.study import BudgetSpent, Study, StudyView, candidate_rows, read_study, samplers, studies
 from autocompress.study import lease as lease_module
 from autocompress.study.connections import connect_read_only
-from autocompress.study.dashboard_notes import Noted, save_note, trial_note
+from autocompress.study.dashboard_notes import NotedTrial, save_note, trial_note
 from autocompress.study.database import open_storage
 from autocompress.study.tables import Base
 from tests.formula import (
@@ -123,8 +123,8 @@ def test_search_fills_rows_as_the_contract_says(searched: Path) -> None:
 
 def test_starters_come_first_and_no_candidate_is_measured_twice(searched: Path) -> None:
     rows = view(searched).rows
-    starters = space().starters()
-    assert [row.recipe for row in rows[1 : len(starters) + 1]] == starters
+    initial_recipes = space().initial_recipes()
+    assert [row.recipe for row in rows[1 : len(initial_recipes) + 1]] == initial_recipes
     anew = [row.recipe for row in rows if row.state == "complete" and row.reason is None]
     assert len(anew) == len(set(anew))
 
@@ -173,7 +173,7 @@ def test_notes_are_what_the_dashboard_reads(searched: Path) -> None:
 
 def test_notes_stay_short(searched: Path) -> None:
     row = replace(view(searched).rows[1], reason="| `why` <b>\n" * 1000)
-    told = Noted(
+    told = NotedTrial(
         trial_id=1, row=row, teacher=None, conditions={"cpu": "long name " * 300, "threads": 1},
         facts={"recall": {f"label {number} " * 100: (0.5, 0.6) for number in range(200)}},
         stages={f"stage {number}": 1.0 for number in range(100)},
@@ -188,7 +188,7 @@ def test_a_note_holds_all_that_was_noticed_of_noise(searched: Path) -> None:
     found = Latency(p50_ms=1, p95_ms=1, reference_p50_ms=8, speedup=8, speedup_interval=ends, blocks=12)
     noise = with_drift(replace(found, noise="12 of 12 pairs of blocks were disturbed, and left out"), 0.18).noise
     assert noise is not None
-    told = Noted(trial_id=1, row=view(searched).rows[1], teacher=None, conditions={"noise": noise})
+    told = NotedTrial(trial_id=1, row=view(searched).rows[1], teacher=None, conditions={"noise": noise})
     assert f"noise {noise}" in trial_note("toy", told, {})
 
 
@@ -322,15 +322,15 @@ def test_nothing_is_asked_before_the_teacher(tmp_path: Path) -> None:
 
 def test_twins_are_reused_and_do_not_count(begun: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = begun.ask()
-    assert begun.twin(first.recipe) is None
+    assert begun.duplicate(first.recipe) is None
     begun.tell(first.number, first.recipe, outcome_of(first.recipe))
     before = begun.spent().trials
-    twin = begun.twin(first.recipe)
-    assert twin is not None
-    assert (twin.measurement, twin.sha256) == (outcome_of(first.recipe).measurement, first.recipe.key)
+    duplicate = begun.duplicate(first.recipe)
+    assert duplicate is not None
+    assert (duplicate.measurement, duplicate.sha256) == (outcome_of(first.recipe).measurement, first.recipe.key)
     monkeypatch.setattr(Space, "suggest", lambda *_: first.recipe)  # what a sampler does sooner or later
     second = begun.ask()
-    begun.tell(second.number, second.recipe, twin)
+    begun.tell(second.number, second.recipe, duplicate)
     row = view(tmp_path).row(second.number)
     assert (row.state, row.reason) == ("complete", f"the same candidate as trial {first.number}")
     assert begun.spent().trials == before
@@ -342,8 +342,8 @@ def test_a_twin_must_have_been_trained_as_far(begun: Study, tmp_path: Path) -> N
     assert first.rung == 0
     begun.tell(first.number, first.recipe, outcome_of(first.recipe, 0))
     assert view(tmp_path).row(first.number).rung == 0
-    assert begun.twin(first.recipe, 0) is not None
-    assert begun.twin(first.recipe, 1) is None
+    assert begun.duplicate(first.recipe, 0) is not None
+    assert begun.duplicate(first.recipe, 1) is None
     assert begun.enqueue([first.recipe]) == 0  # known, but …
     assert begun.enqueue([first.recipe], rung=2) == 1  # … not trained as far as that
     assert begun.enqueue([first.recipe], rung=1) == 0  # waits at a higher rung
@@ -351,9 +351,9 @@ def test_a_twin_must_have_been_trained_as_far(begun: Study, tmp_path: Path) -> N
         begun.tell(further.number, further.recipe, outcome_of(further.recipe, 0))
     assert further.rung == 2
     begun.tell(further.number, further.recipe, outcome_of(further.recipe))
-    twin = begun.twin(first.recipe, 0)  # what was trained furthest answers for all
-    assert twin is not None
-    assert twin.sha256 == outcome_of(first.recipe).sha256
+    duplicate = begun.duplicate(first.recipe, 0)  # what was trained furthest answers for all
+    assert duplicate is not None
+    assert duplicate.sha256 == outcome_of(first.recipe).sha256
 
 
 def test_an_interrupted_trial_is_tried_again_at_its_rung(tmp_path: Path) -> None:
@@ -389,12 +389,12 @@ def test_a_stopped_twin_counts_only_under_the_same_constraints(tmp_path: Path) -
         study.record_teacher(teacher_outcome())
         asked = study.ask()
         study.tell(asked.number, asked.recipe, Outcome(state="stopped", reason="too large"))
-        twin = study.twin(asked.recipe)
-        assert twin is not None
-        assert (twin.state, twin.reason) == ("stopped", "too large")
+        duplicate = study.duplicate(asked.recipe)
+        assert duplicate is not None
+        assert (duplicate.state, duplicate.reason) == ("stopped", "too large")
     with open_study(tmp_path, constraints={"max_size_mb": 90}).lease():
         pass
-    assert open_study(tmp_path, constraints={"max_size_mb": 90}).twin(asked.recipe) is None
+    assert open_study(tmp_path, constraints={"max_size_mb": 90}).duplicate(asked.recipe) is None
 
 
 def test_telling_again_changes_nothing(begun: Study, tmp_path: Path) -> None:
@@ -416,9 +416,9 @@ def test_stopped_and_failed_trials_count(begun: Study, tmp_path: Path) -> None:
 
 def test_enqueue_skips_what_is_known_or_waits(begun: Study) -> None:
     new = space().canonical({"depth": 2, "attention": "local", "attention_window": 32})
-    assert begun.enqueue(space().starters()) == 0
+    assert begun.enqueue(space().initial_recipes()) == 0
     assert begun.enqueue([new, new, Recipe(depth=6)]) == 1  # the last is the teacher
-    for _ in space().starters():
+    for _ in space().initial_recipes():
         begun.ask()
     assert begun.ask().recipe == new
 
@@ -445,7 +445,7 @@ def test_quality_on_another_split_replaces_the_one_before(begun: Study, tmp_path
 def test_samplers() -> None:
     assert type(samplers.make_sampler("tpe", 1)).__name__ == "TPESampler"
     assert type(samplers.make_sampler("gp", 1)).__name__ == "GPSampler"
-    with pytest.raises(UsageError, match="unknown sampler 'cma'; there is: tpe, gp"):
+    with pytest.raises(UsageError, match="unknown sampler 'cma'; available: tpe, gp"):
         samplers.make_sampler("cma", 1)
 
 
@@ -513,10 +513,12 @@ def test_kill_in_mid_trial_then_resume(tmp_path: Path) -> None:
         assert before.row(number).state == "running"
         study = open_study(tmp_path)
         with study.lease():  # at once, although the dead process is not even reaped
-            assert study.spent() == Spent(trials=4, seconds=0.0, retries_waiting=1)  # the interrupted trial counts
+            assert study.spent() == BudgetSpent(
+                trials=4, seconds=0.0, retries_waiting=1
+            )  # the interrupted trial counts
             asked = study.ask()
             study.tell(asked.number, asked.recipe, outcome_of(asked.recipe))
-            assert study.spent() == Spent(trials=4, seconds=0.0, retries_waiting=0)  # its retry does not
+            assert study.spent() == BudgetSpent(trials=4, seconds=0.0, retries_waiting=0)  # its retry does not
             search(study, 6)
     after = view(tmp_path)
     lost = after.row(number)
@@ -590,7 +592,7 @@ def test_what_was_cut_short_while_asking_is_given_out_again(tmp_path: Path, monk
                 study.ask()
     with (again := open_study(tmp_path)).lease():
         asked = again.ask()
-        assert (asked.number, asked.recipe, asked.retry) == (1, space().starters()[0], False)
+        assert (asked.number, asked.recipe, asked.retry) == (1, space().initial_recipes()[0], False)
     assert [row.trial for row in view(tmp_path).rows] == [0, 1]
 
 
@@ -614,7 +616,7 @@ def test_starters_cut_short_are_queued_later(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(KeyboardInterrupt):
             study.record_teacher(teacher_outcome())
     with (again := open_study(tmp_path)).lease():
-        assert again.ask().recipe == space().starters()[0]
+        assert again.ask().recipe == space().initial_recipes()[0]
 
 
 def test_an_interruption_of_the_mending_adds_no_second_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -642,7 +644,7 @@ def test_ending_in_good_order_leaves_a_retry_and_costs_none(tmp_path: Path) -> N
             asked = study.ask()
             numbers.append(asked.number)
             assert asked.retry == (len(numbers) > 1)
-            assert asked.recipe == space().starters()[0]
+            assert asked.recipe == space().initial_recipes()[0]
     row = view(tmp_path).row(numbers[-2])
     assert row.reason == f"interrupted; tried again as trial {numbers[-1]}"
     assert study.spent().trials == 1
@@ -658,7 +660,7 @@ def test_a_trial_that_keeps_killing_its_search_is_given_up(tmp_path: Path, monke
             if study.teacher() is None:
                 study.record_teacher(teacher_outcome())
             asked = study.ask()
-        assert (asked.recipe == space().starters()[0]) == (attempt < 3)
+        assert (asked.recipe == space().initial_recipes()[0]) == (attempt < 3)
         number = asked.number if attempt < 3 else number
     assert view(tmp_path).row(number).reason == "interrupted; not tried again, for its searches keep dying"
 
@@ -696,9 +698,9 @@ def test_a_supervisor_that_lost_its_lease_cannot_write(tmp_path: Path, monkeypat
 
 
 def test_a_lease_from_elsewhere_ends_with_its_beat() -> None:
-    elsewhere = {"boot": "another machine", "pid": 1, "started": 0.0}
-    assert lease_module.is_alive(elsewhere, beat=100.0, now=119.0)
-    assert not lease_module.is_alive(elsewhere, beat=100.0, now=121.0)
+    other_devices = {"boot": "another machine", "pid": 1, "started": 0.0}
+    assert lease_module.is_alive(other_devices, beat=100.0, now=119.0)
+    assert not lease_module.is_alive(other_devices, beat=100.0, now=121.0)
     here = lease_module.this_process()
     assert lease_module.is_alive(here, beat=100.0, now=101.0)
     assert not lease_module.is_alive({**here, "started": 0.0}, beat=100.0, now=101.0)  # its number was given away again
@@ -708,7 +710,7 @@ def test_a_lease_from_elsewhere_ends_with_its_beat() -> None:
 
 
 def test_reading_names_what_there_is(searched: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no study 'tay'.*there is: toy"):
+    with pytest.raises(UsageError, match=r"no study 'tay'.*available: toy"):
         read_study(url(searched), "tay")
     with pytest.raises(UsageError, match="no database"):
         read_study(url(tmp_path), "toy")

@@ -17,22 +17,22 @@ import pytest
 
 from autocompress import benchmarking
 from autocompress.benchmarking.agent.client import MOST_NUMBERS, MOST_ROWS, Packed, RemoteDevice, _portions
-from autocompress.benchmarking.backends import There, target_of
+from autocompress.benchmarking.backends import RemoteBackend, open_backend
 from autocompress.config import Device, read_plan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
 from autocompress.interfaces.cli import main
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
-from autocompress.search.jobs import Done, Said
+from autocompress.search.jobs import JobResult, Progress
 from autocompress.search.supervisor import prepare, run_search
 from autocompress.storage.artifact_store import INPUTS
 from autocompress.study import Study, StudyView, read_study
-from autocompress.study.trial_details import read_details
-from tests.devices import TOKEN, Running, agent, feeds, write_model
+from autocompress.study.trial_details import read_trial_details
+from tests.devices import TOKEN, RunningTrial, agent, feeds, write_model
 from tests.formula import FormulaWorker, open_study, outcome_of, plan_in, quality, space, teacher_outcome
 from tests.tiny import tiny_study
 
@@ -40,7 +40,7 @@ BITS = {"weight_bits": [8, 4], "embedding_bits": [8]}
 
 
 @pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTrial]:
     with agent(tmp_path_factory.mktemp("device")) as running:
         yield running
 
@@ -55,14 +55,14 @@ def view_of(file: Path) -> StudyView:
     return read_study(plan.storage, plan.study)
 
 
-def test_a_device_is_asked_what_it_runs_by_running_it(there: Running) -> None:
-    here = target_of(Device(), "device")
-    other = target_of(Device(url=there.url), "device")
+def test_a_device_is_asked_what_it_runs_by_running_it(there: RunningTrial) -> None:
+    here = open_backend(Device(), "device")
+    other = open_backend(Device(url=there.url), "device")
     assert other.supported() == here.supported()
     assert other.cpu() == here.cpu()
 
 
-def test_a_study_on_a_device_finds_what_it_finds_here(there: Running, tmp_path: Path) -> None:
+def test_a_study_on_a_device_finds_what_it_finds_here(there: RunningTrial, tmp_path: Path) -> None:
     views = []
     for name, device in (("here", {}), ("there", {"url": there.url})):
         folder = tmp_path / name
@@ -76,7 +76,7 @@ def test_a_study_on_a_device_finds_what_it_finds_here(there: Running, tmp_path: 
         assert row.test_quality == other.test_quality
         assert other.latency_ms and other.speedup_interval and other.memory_mb is not None
     plan = read_plan(tmp_path / "there" / "tiny.yaml")
-    conditions = read_details(plan.storage, plan.study, 1).outcome.measurement.conditions  # type: ignore[union-attr]
+    conditions = read_trial_details(plan.storage, plan.study, 1).outcome.measurement.conditions  # type: ignore[union-attr]
     assert conditions["device_lease"] == "one run at a time on the device"
     assert (conditions["tokens"], conditions["batch"]) == ("data", 2)
     assert there.url not in str(conditions)
@@ -103,10 +103,10 @@ def test_without_its_token_a_device_is_not_asked(tmp_path: Path, monkeypatch: py
         prepare(plan, offline=True)
 
 
-def test_a_runtime_that_the_device_lacks_is_named(there: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_that_the_device_lacks_is_named(there: RunningTrial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RemoteDevice, "fingerprint", lambda self: {"runtimes": {"other": "1.0"}})
     with pytest.raises(UsageError, match="onnxruntime is not installed on the device, which has: other"):
-        target_of(Device(url=there.url), "device").supported()
+        open_backend(Device(url=there.url), "device").supported()
 
 
 def test_a_value_that_the_device_cannot_run_is_left_out() -> None:
@@ -127,8 +127,8 @@ def test_a_value_that_the_device_cannot_run_is_left_out() -> None:
 
 
 def test_others_step_aside_only_where_the_agent_shares_their_cores(tmp_path: Path) -> None:
-    assert There(Device(url="http://127.0.0.1:7311"), "device", tmp_path, 0, print).root == tmp_path
-    assert There(Device(url="https://pi:7311"), "device", tmp_path, 0, print).root is None
+    assert RemoteBackend(Device(url="http://127.0.0.1:7311"), "device", tmp_path, 0, print).root == tmp_path
+    assert RemoteBackend(Device(url="https://pi:7311"), "device", tmp_path, 0, print).root is None
 
 
 def test_inputs_are_packed_without_their_padding() -> None:
@@ -150,27 +150,29 @@ def test_many_rows_go_in_several_runs() -> None:
     assert [start for start, _ in _portions(short)] == [0, 2]
 
 
-def test_token_types_reach_the_device(there: Running, tmp_path: Path) -> None:
+def test_token_types_reach_the_device(there: RunningTrial, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     file = tiny_study(tmp_path, pairs=True, space=BITS, budget={"trials": 1})
     run_search(read_plan(file), display=SilentDisplay(), offline=True)
     plan = read_plan(file)
-    details = read_details(plan.storage, plan.study, 0)
+    details = read_trial_details(plan.storage, plan.study, 0)
     assert plan.artifacts.path is not None and details.outcome.sha256 is not None
     artifact = plan.artifacts.path / "models" / details.outcome.sha256
     ids = rng.integers(5, 20, (3, 8))
     types = (np.arange(8) >= 4).astype(np.int64)[None].repeat(3, 0)
     feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
-    alike = [target_of(device, "device").run(artifact, [feed], print) for device in (Device(), Device(url=there.url))]
+    alike = [
+        open_backend(device, "device").run(artifact, [feed], print) for device in (Device(), Device(url=there.url))
+    ]
     np.testing.assert_allclose(*alike, atol=1e-5)
-    plain = target_of(Device(url=there.url), "device").run(artifact, [{**feed, "token_type_ids": 0 * types}], print)
+    plain = open_backend(Device(url=there.url), "device").run(artifact, [{**feed, "token_type_ids": 0 * types}], print)
     assert np.abs(plain - alike[0]).max() > 1e-6
 
 
 # ---- several devices -------------------------------------------------------------------------------------------------
 
 
-def test_one_candidate_is_measured_on_every_device(there: Running, tmp_path: Path) -> None:
+def test_one_candidate_is_measured_on_every_device(there: RunningTrial, tmp_path: Path) -> None:
     devices = {"laptop": {"tokens": 8}, "pi": {"url": there.url, "tokens": 16, "batch": 2}}
     file = tiny_study(tmp_path, space=BITS, budget={"trials": 2}, device={}, devices=devices)
     plan = read_plan(file)
@@ -187,15 +189,17 @@ def test_one_candidate_is_measured_on_every_device(there: Running, tmp_path: Pat
         assert view.reference is not None and view.rows[0].latency_ms == view.reference.latency_ms
     for trial in (1, 2):
         assert every.row(trial).speedup == min(laptop.row(trial).speedup or 0, pi.row(trial).speedup or 0)
-        details = read_details(plan.storage, plan.study, trial)
-        seen = details.outcome.elsewhere["pi"]
+        details = read_trial_details(plan.storage, plan.study, trial)
+        seen = details.outcome.other_devices["pi"]
         assert (seen.conditions["tokens"], seen.conditions["batch"]) == (16, 2)
         assert seen.latency.speedup == pi.row(trial).speedup
-    with pytest.raises(UsageError, match=r"unknown device 'phone'; there is: laptop, pi, all"):
+    with pytest.raises(UsageError, match=r"unknown device 'phone'; available: laptop, pi, all"):
         read_study(plan.storage, plan.study, "phone")
 
 
-def test_the_reading_commands_take_a_device(there: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_reading_commands_take_a_device(
+    there: RunningTrial, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     devices = {"laptop": {"tokens": 8}, "pi": {"url": there.url, "tokens": 8}}
     file = tiny_study(tmp_path, space=BITS, budget={"trials": 2}, device={}, devices=devices)
     assert main(["search", str(file), "--offline", "--json"]) == 0
@@ -234,14 +238,14 @@ def test_a_twin_is_told_with_what_was_seen_elsewhere(tmp_path: Path) -> None:
         outcome = teacher_outcome()
         assert outcome.measurement is not None
         slow = replace(outcome.measurement.latency, p50_ms=90.0, reference_p50_ms=90.0)
-        study.record_teacher(replace(outcome, elsewhere={"pi": replace(outcome.measurement, latency=slow)}))
+        study.record_teacher(replace(outcome, other_devices={"pi": replace(outcome.measurement, latency=slow)}))
         asked = study.ask()
         found = outcome_of(Recipe(depth=2, weight_bits=8, embedding_bits=8))
         assert found.measurement is not None
-        study.tell(asked.number, asked.recipe, replace(found, elsewhere={"pi": found.measurement}))
-        twin = study.twin(asked.recipe)
-        assert twin is not None
-        assert twin.elsewhere == {"pi": found.measurement}
+        study.tell(asked.number, asked.recipe, replace(found, other_devices={"pi": found.measurement}))
+        duplicate = study.duplicate(asked.recipe)
+        assert duplicate is not None
+        assert duplicate.other_devices == {"pi": found.measurement}
         study.record_quality(asked.number, quality("test", 0.01), {"pi": quality("test", 0.02)})
         study.record_quality(asked.number, quality("test", 0.01), {"pi": quality("test", 0.03)})
     view = read_study(study.plan.storage, study.name, "pi")
@@ -306,7 +310,7 @@ def test_a_further_device_that_is_out_of_reach_catches_up_when_it_is_back(tmp_pa
     def search(trials: int) -> str:
         return subprocess.run([*command, str(trials)], check=True, capture_output=True, text=True).stderr
 
-    def rows(device: str) -> tuple[Result, ...]:
+    def rows(device: str) -> tuple[TrialRow, ...]:
         return read_study(read_plan(file).storage, "tiny", device).rows
 
     with agent(tmp_path / "device", port=port):
@@ -330,19 +334,19 @@ def test_others_go_on_while_a_device_is_lost(tmp_path: Path, monkeypatch: pytest
     class LosingTwo(FormulaWorker):
         ended = 0
 
-        def poll(self, timeout: float) -> Said | Done | None:
+        def poll(self, timeout: float) -> Progress | JobResult | None:
             said = super().poll(timeout)
-            if isinstance(said, Done) and said.outcome and said.outcome.sha256 != "0" * 64:
+            if isinstance(said, JobResult) and said.outcome and said.outcome.sha256 != "0" * 64:
                 type(self).ended += 1
                 if type(self).ended in (3, 4):
-                    return Done(error="the device http://pi:7311 could not be used for 120 s", lost=True)
+                    return JobResult(error="the device http://pi:7311 could not be used for 120 s", lost=True)
             return said
 
     monkeypatch.setattr(crews, "Worker", LosingTwo)
     plan = plan_in(tmp_path, budget={"trials": 8}, engine={"rungs": False})
     study = Study.open(plan, space())
-    with study.lease(), crews.hired(plan, SilentDisplay(), offline=True) as crew:
-        searching.Search(plan, study, space(), crew).run()
+    with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
+        searching.Search(plan, study, space(), pool).run()
     rows = read_study(plan.storage, plan.study).rows
     lost, ended = [row for row in rows if row.state == "failed"], [row for row in rows if row.state != "failed"]
     assert [row.reason for row in lost] == [f"interrupted; tried again as trial {retry(row, ended)}" for row in lost]
@@ -350,7 +354,7 @@ def test_others_go_on_while_a_device_is_lost(tmp_path: Path, monkeypatch: pytest
     assert {row.state for row in ended} <= {"complete", "stopped"}
 
 
-def retry(row: Result, others: Sequence[Result]) -> int:
+def retry(row: TrialRow, others: Sequence[TrialRow]) -> int:
     """Number of the trial that repeats it."""
     return next(other.trial for other in others if other.recipe == row.recipe)
 
@@ -359,10 +363,10 @@ def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatc
     class Losing(FormulaWorker):
         lost = False
 
-        def poll(self, timeout: float) -> Said | Done | None:
+        def poll(self, timeout: float) -> Progress | JobResult | None:
             said = super().poll(timeout)
-            if isinstance(said, Done) and said.outcome and type(self).lost:
-                return Done(error="the device http://pi:7311 could not be used for 600 s", lost=True)
+            if isinstance(said, JobResult) and said.outcome and type(self).lost:
+                return JobResult(error="the device http://pi:7311 could not be used for 600 s", lost=True)
             return said
 
     device = {"url": "http://pi:7311", "patience": 0.3}
@@ -372,8 +376,8 @@ def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatc
         Losing.lost = lost
         trials = 3 if not lost else 5
         study = open_study(tmp_path, budget={"trials": trials}, engine={"rungs": False})
-        with study.lease(), crews.hired(plan, SilentDisplay(), offline=True) as crew:
-            search = searching.Search(plan.model_copy(update={"budget": study.plan.budget}), study, space(), crew)
+        with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
+            search = searching.Search(plan.model_copy(update={"budget": study.plan.budget}), study, space(), pool)
             if lost:
                 with pytest.raises(AutocompressError, match=r"could not be used .* the same command goes on"):
                     search.run()
@@ -387,9 +391,9 @@ def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatc
         assert any(other.recipe == row.recipe and other.state != "failed" for other in rows)
 
 
-def test_effort_and_memory_are_told_to_the_device(there: Running, tmp_path: Path) -> None:
+def test_effort_and_memory_are_told_to_the_device(there: RunningTrial, tmp_path: Path) -> None:
     model = write_model(tmp_path)
-    quick = benchmarking.QUICK
+    quick = benchmarking.QUICK_TIMING
     timed = there.device().latency(model, None, feeds(1)[:1], 1, quick, fresh=False)
     assert timed.memory_mb is None and timed.start_ms is None
     assert timed.latency.cold_ms is None and timed.latency.throughput is None

@@ -129,8 +129,8 @@ def test_a_duplicate_of_a_trial_of_before_is_known(stored: Path) -> None:
     study = Study.open(plan, None)
     for row in read_study(plan.storage, plan.study).rows:
         if row.state == "complete" and row.rung is not None:
-            twin = study.twin(row.recipe, row.rung)
-            assert twin is not None and twin.state == "complete"
+            duplicate = study.duplicate(row.recipe, row.rung)
+            assert duplicate is not None and duplicate.state == "complete"
 
 
 class Recording:

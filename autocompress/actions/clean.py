@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress.actions.locate import Located
+from autocompress.actions.locate import StudyLocation
 from autocompress.core.errors import AutocompressError
 from autocompress.study import StudyView, read_study, studies
 
@@ -32,7 +32,7 @@ class Cleaning:
         return {"study": self.study, "what": self.what, "folders": len(self.folders), "bytes": self.bytes}
 
 
-def plan_cleaning(located: Located, cache: bool) -> Cleaning:
+def plan_cleaning(located: StudyLocation, cache: bool) -> Cleaning:
     """What `clean` would remove: stage caches (computed again when they are needed), or models.
 
     Models stay that are on the front, were measured on test, or are a teacher, of this or another study in the database.

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from autocompress.actions.export import check_trial
-from autocompress.actions.locate import Located
+from autocompress.actions.locate import StudyLocation
 from autocompress.actions.model_card import base_name
 from autocompress.config import StudyPlan
 from autocompress.core.errors import UsageError
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.search.display import Display
 from autocompress.selection import Comparison, mcnemar, ratio_interval
 from autocompress.study.trial_details import read_artifacts
@@ -22,7 +22,7 @@ from autocompress.study.trial_details import read_artifacts
 class Side:
     """A trial of a study."""
 
-    located: Located
+    located: StudyLocation
     trial: int
 
 
@@ -70,7 +70,7 @@ def compare(first: Side, second: Side, display: Display) -> Comparison:
     )
 
 
-def _ratio(a: Result, b: Result) -> tuple[float, float] | None:
+def _ratio(a: TrialRow, b: TrialRow) -> tuple[float, float] | None:
     if not (a.speedup and b.speedup and a.speedup_interval and b.speedup_interval):
         return None
     return ratio_interval(a.speedup, a.speedup_interval, b.speedup, b.speedup_interval)
@@ -78,15 +78,15 @@ def _ratio(a: Result, b: Result) -> tuple[float, float] | None:
 
 def _logits(side: Side, display: Display) -> tuple[np.ndarray, Any, StudyPlan]:
     """Logits (rows, labels) on the test split, its rows, and the plan of the study."""
-    from autocompress.search.study_context import Clock
-    from autocompress.search.trial_pipeline import Pipeline
+    from autocompress.search.study_context import StageTimer
+    from autocompress.search.trial_pipeline import TrialPipeline
 
     view = side.located.view()
     row, store = view.row(side.trial), side.located.store(view)
     check_trial(row, store)
     plan = side.located.plan("compare")
-    life = Pipeline(plan, store)
+    life = TrialPipeline(plan, store)
     artifacts = read_artifacts(side.located.url, side.located.name, side.trial)
-    words = row.in_words()
-    clock = Clock(lambda stage, done: display.stage(0, side.trial, words, stage, done))
+    words = row.describe()
+    clock = StageTimer(lambda stage, done: display.stage(0, side.trial, words, stage, done))
     return life.devices.logits(artifacts, "test", clock), life.shared.data.test, plan

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autocompress.actions.export_folder import Exported, Fill, check_target, write_folder
-from autocompress.actions.locate import Located
-from autocompress.actions.model_card import About
+from autocompress.actions.locate import StudyLocation
+from autocompress.actions.model_card import CardData
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.core.stage import digest
 from autocompress.runtimes import name_of
 from autocompress.selection import WORST
 from autocompress.storage.artifact_store import Store, manifest
-from autocompress.study.trial_details import read_details
+from autocompress.study.trial_details import read_trial_details
 
 if TYPE_CHECKING:
     from autocompress.config import StudyPlan
@@ -33,7 +33,7 @@ SAME = 1e-4  # of logits: the same weights, run twice
 
 
 def export_trial(
-    located: Located,
+    located: StudyLocation,
     trial: int,
     to: Path,
     *,
@@ -65,13 +65,13 @@ def export_trial(
         if view.recovery is not None:  # fitted to the budget when the study was begun
             plan = plan.model_copy(update={"recovery": type(plan.recovery).model_validate(view.recovery)})
         fill = weights_writer(
-            plan, row, store, lambda stage, done: display.stage(0, trial, row.in_words(), stage, done)
+            plan, row, store, lambda stage, done: display.stage(0, trial, row.describe(), stage, done)
         )
-    details = read_details(located.url, located.name, trial, device)
-    return write_folder(About(view=view, row=row, details=details, form=form), fill, to, force)
+    details = read_trial_details(located.url, located.name, trial, device)
+    return write_folder(CardData(view=view, row=row, details=details, form=form), fill, to, force)
 
 
-def check_trial(row: Result, store: Store) -> None:
+def check_trial(row: TrialRow, store: Store) -> None:
     """Whether a trial has a model to give. UsageError where it has none, AutocompressError where it is gone."""
     if row.state != "complete" or row.sha256 is None:
         why = f" ({row.reason})" if row.reason else ""
@@ -87,7 +87,7 @@ def check_trial(row: Result, store: Store) -> None:
         )
 
 
-def artifact_copier(row: Result, store: Store) -> Fill:
+def artifact_copier(row: TrialRow, store: Store) -> Fill:
     """Copies the very artifact of a trial; its hash is compared before and after."""
     assert row.sha256 is not None  # seen by check_trial
     source, sha256 = store.artifact(row.sha256), row.sha256
@@ -107,7 +107,7 @@ def artifact_copier(row: Result, store: Store) -> Fill:
     return copy
 
 
-def weights_writer(plan: StudyPlan, row: Result, store: Store, say: Callable[[str, float], None]) -> Fill:
+def weights_writer(plan: StudyPlan, row: TrialRow, store: Store, report_progress: Callable[[str, float], None]) -> Fill:
     """Writes the weights that were recovered for a trial; they must give the outputs of the artifact that was measured.
 
     Weights that the store has dropped are trained again.
@@ -122,9 +122,9 @@ def weights_writer(plan: StudyPlan, row: Result, store: Store, say: Callable[[st
 
     def write(folder: Path) -> None:
         assert row.sha256 is not None  # seen by check_trial
-        life = trial_pipeline.Pipeline(plan, store)
-        candidate = life.rebuild(row.recipe, row.rung, say)
-        say("comparing", 0.0)
+        life = trial_pipeline.TrialPipeline(plan, store)
+        candidate = life.rebuild(row.recipe, row.rung, report_progress)
+        report_progress("comparing", 0.0)
         with tempfile.TemporaryDirectory() as place:
             measured = store.artifact(row.sha256)
             deploy.deploy(
@@ -149,7 +149,7 @@ def _check_same(rebuilt: Path, measured: Path, trial: int) -> None:
         )
 
 
-def _tested(located: Located, trial: int, device: str | None, display: Display, offline: bool) -> Result:
+def _tested(located: StudyLocation, trial: int, device: str | None, display: Display, offline: bool) -> TrialRow:
     """The row of a trial, after it was measured on the test split."""
     from autocompress.search.final_evaluation import measure_tests
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress.actions.model_card import About, measurement_json, model_card
+from autocompress.actions.model_card import CardData, measurement_json, model_card
 from autocompress.actions.verify import MEASURED, SUMS, sums_of
 from autocompress.core.errors import UsageError
 from autocompress.storage.artifact_store import manifest
@@ -36,7 +36,7 @@ class Exported:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def write_folder(about: About, fill: Fill, to: Path, force: bool = False) -> Exported:
+def write_folder(about: CardData, fill: Fill, to: Path, force: bool = False) -> Exported:
     """Write the model, `measurement.json`, `README.md` and `SHA256SUMS` into the folder `to`.
 
     Nothing is half there: all is built beside the place and moved in, SHA256SUMS last. A folder that is not empty is an

@@ -13,7 +13,7 @@ from autocompress.study.connections import parse_url, sqlite_path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Located:
+class StudyLocation:
     """A study: what was typed to name it, and where it is."""
 
     typed: str
@@ -43,19 +43,19 @@ class Located:
         return [self.typed, *(["--storage", self.storage] if self.storage else [])]
 
 
-def locate(study: str, storage: str | None) -> Located:
+def locate(study: str, storage: str | None) -> StudyLocation:
     """The study that a STUDY and a --storage name; it need not exist yet."""
     stored = storage_of(study, storage)
-    return Located(typed=study, storage=storage, url=stored.url, name=stored.study)
+    return StudyLocation(typed=study, storage=storage, url=stored.url, name=stored.study)
 
 
-def locate_all(study: str | None, storage: str | None) -> list[Located]:
+def locate_all(study: str | None, storage: str | None) -> list[StudyLocation]:
     """The one study that is named; without a name all in --storage, without that all of ./studies that were begun."""
     if study is not None:
         return [locate(study, storage)]
     if storage is not None:
         url = storage_url(storage, Path.cwd(), "--storage")
-        return [Located(typed=name, storage=storage, url=url, name=name) for name in studies(url)]
+        return [StudyLocation(typed=name, storage=storage, url=url, name=name) for name in studies(url)]
     files = [locate(str(file), None) for file in sorted(Path("studies").glob("*.yaml"))]
     return [located for located in files if _begun(located)]
 
@@ -73,6 +73,6 @@ def locate_storage(study: str | None, storage: str | None) -> tuple[str, str | N
     return urls[0], found[0].name if len(found) == 1 else None
 
 
-def _begun(located: Located) -> bool:
+def _begun(located: StudyLocation) -> bool:
     path = sqlite_path(parse_url(located.url))
     return (path is None or path.is_file()) and located.name in studies(located.url)

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import benchmarking
-from autocompress.benchmarking.backends import Say, target_of
+from autocompress.benchmarking.backends import Notify, open_backend
 from autocompress.config import Device
 from autocompress.core.errors import UsageError
 from autocompress.runtimes import name_of, runtime_of
 
-EFFORT = benchmarking.THOROUGH
+EFFORT = benchmarking.THOROUGH_TIMING
 USUAL = {"threads": 1, "batch": 1, "tokens": 32}  # where neither an option nor the folder says
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class FolderMeasurement:
     """What was measured here. What needs a reference is null without one."""
 
     latency_ms: float
@@ -48,9 +48,9 @@ def measure_folder(
     batch: int | None = None,
     tokens: int | None = None,
     seed: int = 0,
-    say: Say = lambda words: None,
+    notify: Notify = lambda words: None,
     device: Device | None = None,
-) -> Figures:
+) -> FolderMeasurement:
     """Time a model in blocks, in a default session, beside a reference where there is one; here, or on another device.
 
     What is not given is as when the model was measured first (`measurement.json`), else 1 thread, batch 1, 32 tokens.
@@ -61,10 +61,10 @@ def measure_folder(
     held = {**USUAL, **_held(folder), **{name: value for name, value in asked.items() if value is not None}}
     feeds = benchmarking.latency_feeds(_vocabulary(folder, reference), held["batch"], held["tokens"], (), seed)
     update = {**held, "runtime": name_of(folder)}
-    target = target_of((device or Device()).model_copy(update=update), "measure --device", seed=seed, say=say)
+    target = open_backend((device or Device()).model_copy(update=update), "measure --device", seed=seed, notify=notify)
     timed = target.time(folder, reference, feeds, EFFORT, fresh=True)
     latency, size = timed.latency, benchmarking.size_mb(runtime_of(folder), folder)
-    found = Figures(
+    found = FolderMeasurement(
         latency_ms=latency.p50_ms,
         latency_p95_ms=latency.p95_ms,
         size_mb=size,
@@ -80,7 +80,7 @@ def measure_folder(
     found.conditions["blocks_alternate_with"] = reference.resolve().name
     size_beside = benchmarking.size_mb(runtime_of(reference), reference)
     interval = (latency.speedup_interval.low, latency.speedup_interval.high)
-    return Figures(
+    return FolderMeasurement(
         **{
             **{name: getattr(found, name) for name in found.__dataclass_fields__},
             "reference_latency_ms": latency.reference_p50_ms,

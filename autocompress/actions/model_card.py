@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import __version__
-from autocompress.core.measurement import Measurement, Quality, Result, operators_in_words
+from autocompress.core.measurement import Measurement, Quality, TrialRow, describe_operators
 from autocompress.runtimes import name_of
 from autocompress.study import StudyView
-from autocompress.study.trial_details import Details
+from autocompress.study.trial_details import TrialDetails
 
 FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
+class CardData:
     """What a card is about: a trial of a study, in a form."""
 
     view: StudyView
-    row: Result
-    details: Details
+    row: TrialRow
+    details: TrialDetails
     form: str = "onnx"
 
     @property
@@ -56,7 +56,7 @@ def base_name(text: str) -> str:
     return Path(text.rstrip("/\\").replace("\\", "/")).name.removesuffix(".py")
 
 
-def measurement_json(about: About) -> str:
+def measurement_json(about: CardData) -> str:
     """The JSON of `measurement.json`: the row, both qualities, the latency and the conditions of all that."""
     teacher, task = about.view.teacher, about.view.plan["task"]
     values = {
@@ -73,26 +73,26 @@ def measurement_json(about: About) -> str:
         },
         "row": about.row.as_json(),
         "measurement": about.measurement.as_dict(),
-        "elsewhere": {device: seen.as_dict() for device, seen in about.details.outcome.elsewhere.items()},
+        "elsewhere": {device: seen.as_dict() for device, seen in about.details.outcome.other_devices.items()},
         "test": asdict(about.details.test) if about.details.test else None,
         "facts": about.details.outcome.facts,
     }
     return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
-def model_card(about: About, folder: Path) -> str:
+def model_card(about: CardData, folder: Path) -> str:
     """The model card, in Markdown; `folder` holds the model already."""
     kind = about.view.plan["task"]["kind"]
     ran = about.measurement.conditions.get("operators")
     what = "The teacher itself" if about.row.trial == 0 else f"A smaller, faster version of `{about.teacher}`"
     parts = [
         f"# {about.view.name}, trial {about.row.trial}",
-        f"{what} for {kind}: {about.row.in_words()}. Made by autocompress {__version__}.",
+        f"{what} for {kind}: {about.row.describe()}. Made by autocompress {__version__}.",
         "## How good, how fast, how large",
         _numbers(about),
         _conditions(about),
-        *([f"{operators_in_words(ran)}. All of them: `measurement.json`."] if ran else []),
-        *(_elsewhere(device, seen, about.metric) for device, seen in about.details.outcome.elsewhere.items()),
+        *([f"{describe_operators(ran)}. All of them: `measurement.json`."] if ran else []),
+        *(_other_devices(device, seen, about.metric) for device, seen in about.details.outcome.other_devices.items()),
         "## How it was made",
         _making(about),
         "## Limits",
@@ -105,7 +105,7 @@ def model_card(about: About, folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _numbers(about: About) -> str:
+def _numbers(about: CardData) -> str:
     row, teacher = about.row, about.view.teacher or about.row
     lines = [["", "this model", "teacher, fp32", "difference"], ["---"] * 4]
     for split, quality in (("test", about.details.test), ("validation", about.measurement.quality)):
@@ -139,7 +139,7 @@ def _drop(quality: Quality) -> str:
     return f"drop of {100 * quality.drop:.2f} points ({low:.2f} to {high:.2f})"
 
 
-def _conditions(about: About) -> str:
+def _conditions(about: CardData) -> str:
     held = about.measurement.conditions
     tokens = "texts as long as the validation rows" if held["tokens"] == "data" else f"{held['tokens']} tokens"
     flags = ", ".join(held["cpu_flags"]) or "no telling instruction sets"
@@ -153,7 +153,7 @@ def _conditions(about: About) -> str:
     )
 
 
-def _elsewhere(device: str, seen: Measurement, metric: str) -> str:
+def _other_devices(device: str, seen: Measurement, metric: str) -> str:
     held, latency = seen.conditions, seen.latency
     low, high = latency.speedup_interval.low, latency.speedup_interval.high
     quality = f"; {metric} on validation {seen.quality.quality:.4f}, {_drop(seen.quality)}" if seen.quality else ""
@@ -164,7 +164,7 @@ def _elsewhere(device: str, seen: Measurement, metric: str) -> str:
     )
 
 
-def _making(about: About) -> str:
+def _making(about: CardData) -> str:
     facts, recipe = about.details.outcome.facts, about.row.recipe.as_dict()
     lines = [["decision", "value"], ["---", "---"], *([name, _shown(value)] for name, value in recipe.items())]
     known = [f"{words}: {_shown(facts[key])}." for key, words in FACTS.items() if key in facts]
@@ -188,7 +188,7 @@ FACTS = {
 }
 
 
-def _limits(about: About) -> str:
+def _limits(about: CardData) -> str:
     tokens = about.view.plan["task"]["max_tokens"]
     tested = (
         "The validation rows chose this model among others, so trust the test rows."
@@ -274,7 +274,7 @@ print(model.config.id2label[int(model(**inputs).logits.argmax())])
 ```"""
 
 
-def _usage(about: About, folder: Path) -> str:
+def _usage(about: CardData, folder: Path) -> str:
     texts = '"One text.", "The other text."' if about.pairs else '"A text to be told apart."'
     if about.form != "onnx":
         told = "With torch and transformers, which runs the code of this folder (`modeling_autocompress.py`):"
@@ -294,7 +294,7 @@ def _usage(about: About, folder: Path) -> str:
     return f"With {package}, numpy and tokenizers, in this folder:\n\n{usage}"
 
 
-def _check(about: About) -> str:
+def _check(about: CardData) -> str:
     recorded = " and that the model answers as recorded" if about.form == "onnx" else ""
     return (
         f"`sha256sum -c SHA256SUMS` checks the files; `autocompress verify .` checks that none was added{recorded}. "

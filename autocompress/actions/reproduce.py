@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import benchmarking
-from autocompress.actions.locate import Located
+from autocompress.actions.locate import StudyLocation
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.measurement import Measurement, Quality, Result
+from autocompress.core.measurement import Measurement, Quality, TrialRow
 from autocompress.search.display import Display
-from autocompress.search.jobs import Done, Job, Settled
-from autocompress.search.worker_pool import Crew, catching, hired
+from autocompress.search.jobs import Job, JobResult, RunSettings
+from autocompress.search.worker_pool import WorkerPool, catching_signals, open_worker_pool
 from autocompress.selection import Check, ratio_interval
 from autocompress.study import StudyView
-from autocompress.study.trial_details import Details, read_details
+from autocompress.study.trial_details import TrialDetails, read_trial_details
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Reproduction:
     """How a trial came out when it was done again."""
 
     study: str
-    row: Result
+    row: TrialRow
     checks: tuple[Check, ...]
     changed: tuple[str, ...]  # what is not as it was then, and may be the reason of differences
     seconds: float
@@ -45,7 +45,7 @@ class Reproduction:
         }  # fmt: skip
 
 
-def reproduce(located: Located, trial: int, display: Display, offline: bool = False) -> Reproduction:
+def reproduce(located: StudyLocation, trial: int, display: Display, offline: bool = False) -> Reproduction:
     """Do it again and compare; nothing of it is kept, and the study is not touched.
 
     UsageError for a trial that is not complete, or where the data are not the rows of then.
@@ -54,11 +54,11 @@ def reproduce(located: Located, trial: int, display: Display, offline: bool = Fa
     row = view.row(trial)
     if row.state != "complete":
         raise UsageError(f"trial {trial} is {row.state}; choose a complete one")
-    before, teacher = (read_details(located.url, located.name, number) for number in (trial, 0))
+    before, teacher = (read_trial_details(located.url, located.name, number) for number in (trial, 0))
     with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
         plan = _plan(located, view, Path(folder))
-        with hired(plan, display, offline) as crew, catching(crew.interrupt):
-            done = _Again(crew, plan, row)
+        with open_worker_pool(plan, display, offline) as pool, catching_signals(pool.interrupt):
+            done = _Again(pool, plan, row)
             measured = done.run()
         if measured.data != teacher.outcome.facts.get("data"):
             raise UsageError(
@@ -89,17 +89,17 @@ class _Measured:
 class _Again:
     """The jobs of a search that lead to one trial."""
 
-    crew: Crew
+    pool: WorkerPool
     plan: StudyPlan
-    row: Result
+    row: TrialRow
 
     def run(self) -> _Measured:
         """Teacher, what is shared, the trial, its test."""
         first = self._do(Job("teacher", 0), "the teacher")
         assert first.outcome is not None and first.outcome.measurement is not None
         outcome, runtime = first.outcome, self.plan.device.runtime
-        self.crew.settle(Settled({runtime: outcome.sha256 or ""}, self.plan.recovery))
-        seconds, words = outcome.seconds, self.row.in_words()
+        self.pool.settle(RunSettings({runtime: outcome.sha256 or ""}, self.plan.recovery))
+        seconds, words = outcome.seconds, self.row.describe()
         if self.row.trial != 0:
             self._do(Job("shared", 0), "what all trials share")
             rung = LAST_RUNG if self.row.rung is None else self.row.rung
@@ -117,8 +117,8 @@ class _Again:
             seconds=seconds,
         )  # fmt: skip
 
-    def _do(self, job: Job, words: str) -> Done:
-        done = self.crew.alone(job, words)
+    def _do(self, job: Job, words: str) -> JobResult:
+        done = self.pool.alone(job, words)
         if done is None:
             raise KeyboardInterrupt
         if done.error is not None:
@@ -126,7 +126,7 @@ class _Again:
         return done
 
 
-def _plan(located: Located, view: StudyView, folder: Path) -> StudyPlan:
+def _plan(located: StudyLocation, view: StudyView, folder: Path) -> StudyPlan:
     """The study's plan on its first device, with the amounts of training that were fitted then, in another folder."""
     plan = located.plan("reproduce")
     changes: dict[str, Any] = {"artifacts": plan.artifacts.model_copy(update={"path": folder / "study" / "artifacts"})}
@@ -135,7 +135,7 @@ def _plan(located: Located, view: StudyView, folder: Path) -> StudyPlan:
     return plan.model_copy(update={**changes, "devices": {}})
 
 
-def _checks(before: Details, teacher: Details, now: _Measured) -> Iterator[Check]:
+def _checks(before: TrialDetails, teacher: TrialDetails, now: _Measured) -> Iterator[Check]:
     then = before.outcome.measurement
     assert then is not None  # it is complete
     yield _same("the teacher's model", _short(teacher.outcome.sha256), _short(now.teacher_sha256))
@@ -160,7 +160,7 @@ def _checks(before: Details, teacher: Details, now: _Measured) -> Iterator[Check
     yield Check(what="speed-up", before=shown[0], now=shown[1], agrees=low <= 1 <= high)
 
 
-def _changed(before: Details, teacher: Details) -> Iterator[str]:
+def _changed(before: TrialDetails, teacher: TrialDetails) -> Iterator[str]:
     """What is not as it was then."""
     then = before.outcome.measurement
     assert then is not None  # it is complete

@@ -13,7 +13,7 @@ import numpy as np
 
 from autocompress.config.paths import DATA_SUFFIXES, data_path, model_path
 from autocompress.core.errors import UsageError
-from autocompress.data.files import SPLIT_WORDS, Reader, column_names
+from autocompress.data.files import SPLIT_WORDS, SourceReader, column_names
 from autocompress.models.model_config import ModelConfig, read_config
 
 LABELS = ("label", "labels", "target", "class", "category", "intent", "sentiment", "y")
@@ -28,7 +28,7 @@ MOST_TUNED_ROWS, FURTHER_ROWS = 8000, 12_000  # of a teacher that is still to be
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
+class GuessedColumns:
     """Which column is what."""
 
     text: str
@@ -37,14 +37,16 @@ class Columns:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
+class StudyTemplate:
     """The text of a study file, and what it rests on, in words."""
 
     text: str
     reasons: tuple[str, ...]
 
 
-def draft(model: str, data: str, to: Path, offline: bool, given: Mapping[str, str | None]) -> Draft:
+def make_study_template(
+    model: str, data: str, to: Path, offline: bool, given: Mapping[str, str | None]
+) -> StudyTemplate:
     """The study file `to` for a model (a folder, a hub name) and its data (a file, or a folder with one for each split).
 
     `given` names columns (text, pair, label) that are not to be guessed. UsageError where the model's family is not
@@ -55,12 +57,12 @@ def draft(model: str, data: str, to: Path, offline: bool, given: Mapping[str, st
     files = split_files(Path(data_path(data, here, "DATA")))
     train = files["train"]
     names = column_names(train)
-    values = next(iter(Reader("DATA", (), tuple(names)).local(train))).columns
+    values = next(iter(SourceReader("DATA", (), tuple(names)).local(train))).columns
     columns = guess_columns(values, given)
     labels = Counter(map(str, values[columns.label]))
     lengths = token_lengths(model, values, columns, offline)
     chosen = _choices(config, values, columns, labels, lengths)
-    return Draft(text=_text(model, files, to, columns, config, chosen), reasons=tuple(chosen.reasons))
+    return StudyTemplate(text=_text(model, files, to, columns, config, chosen), reasons=tuple(chosen.reasons))
 
 
 def split_files(path: Path) -> dict[str, Path]:
@@ -76,11 +78,11 @@ def split_files(path: Path) -> dict[str, Path]:
     return splits
 
 
-def guess_columns(values: Mapping[str, Sequence[Any]], given: Mapping[str, str | None]) -> Columns:
+def guess_columns(values: Mapping[str, Sequence[Any]], given: Mapping[str, str | None]) -> GuessedColumns:
     """Text, second text and label: by the names that are usual, else by what is in them."""
     for role, name in given.items():
         if name is not None and name not in values:
-            raise UsageError(f"--{role}: there is no column {name!r}; there is: {', '.join(values)}")
+            raise UsageError(f"--{role}: there is no column {name!r}; available: {', '.join(values)}")
     texts = [name for name, column in values.items() if _holds_texts(column)]
     label = given.get("label") or next((name for name in LABELS if name in values), None)
     if label is None:
@@ -90,7 +92,7 @@ def guess_columns(values: Mapping[str, Sequence[Any]], given: Mapping[str, str |
         label = few[-1] if few else None
     if label is None:
         raise UsageError(
-            f"DATA: no column looks like a label; say which one is: --label NAME; there is: {', '.join(values)}"
+            f"DATA: no column looks like a label; say which one is: --label NAME; available: {', '.join(values)}"
         )
     texts = [name for name in texts if name != label]
     pair = next((both for both in PAIRS if all(name in texts for name in both)), None)
@@ -98,10 +100,10 @@ def guess_columns(values: Mapping[str, Sequence[Any]], given: Mapping[str, str |
     text = text or next((name for name in TEXTS if name in texts), texts[0] if texts else None)
     if text is None:
         raise UsageError(
-            f"DATA: no column looks like a text; say which one is: --text NAME; there is: {', '.join(values)}"
+            f"DATA: no column looks like a text; say which one is: --text NAME; available: {', '.join(values)}"
         )
     second = given.get("pair") or (pair[1] if pair and pair[0] == text else None)
-    return Columns(text=text, pair=second, label=label)
+    return GuessedColumns(text=text, pair=second, label=label)
 
 
 def _holds_texts(column: Sequence[Any]) -> bool:
@@ -110,7 +112,9 @@ def _holds_texts(column: Sequence[Any]) -> bool:
     return len(strings) > 0.9 * len(column) and len(set(strings)) > 0.5 * len(strings)
 
 
-def token_lengths(model: str, values: Mapping[str, Sequence[Any]], columns: Columns, offline: bool) -> np.ndarray:
+def token_lengths(
+    model: str, values: Mapping[str, Sequence[Any]], columns: GuessedColumns, offline: bool
+) -> np.ndarray:
     """Tokens of some rows, with the model's own tokenizer."""
     from transformers import AutoTokenizer
 
@@ -136,7 +140,7 @@ class _Choices:
 def _choices(
     config: ModelConfig,
     values: Mapping[str, Sequence[Any]],
-    columns: Columns,
+    columns: GuessedColumns,
     labels: Mapping[str, int],
     lengths: np.ndarray,
 ) -> _Choices:
@@ -160,7 +164,7 @@ def _choices(
 
 
 def _text(
-    model: str, files: Mapping[str, Path], to: Path, columns: Columns, config: ModelConfig, chosen: _Choices
+    model: str, files: Mapping[str, Path], to: Path, columns: GuessedColumns, config: ModelConfig, chosen: _Choices
 ) -> str:
     def beside(path: str | Path) -> str:
         """As the study file names it: never to be taken for a hub name."""

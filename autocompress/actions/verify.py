@@ -25,7 +25,7 @@ UNCERTAIN = 1e-6  # two labels closer than this are a tie, which rounding decide
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verification:
     """What was found. `problems` are sentences; none of them: the folder passes."""
 
     folder: str
@@ -46,7 +46,7 @@ class Verdict:
         return {"passed": self.passed, **asdict(self), "problems": list(self.problems)}
 
 
-def verify_folder(folder: Path) -> Verdict:
+def verify_folder(folder: Path) -> Verification:
     """Compare every file with its hash, then the recorded outputs with those that the model gives here.
 
     A changed, missing or extra file fails. Outputs must agree within 1e-4 on the machine that recorded them; on another
@@ -58,7 +58,7 @@ def verify_folder(folder: Path) -> Verdict:
     problems = wrong_files(folder)
     files = len(manifest(folder)) - (folder / SUMS).is_file()
     if problems or not all((folder / name).is_file() for name in runtime_of(folder).MODEL_FILES):
-        return Verdict(folder=folder.name, problems=tuple(problems), files=files)
+        return Verification(folder=folder.name, problems=tuple(problems), files=files)
     return _compared(folder, files)
 
 
@@ -105,7 +105,7 @@ def _measured(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _compared(folder: Path, files: int) -> Verdict:
+def _compared(folder: Path, files: int) -> Verification:
     """Run check.npz in a default session with 1 thread, as when it was recorded."""
     runtime = runtime_of(folder)
     if runtime.available() is None:
@@ -121,7 +121,7 @@ def _compared(folder: Path, files: int) -> Verdict:
             changed += _changed_labels(logits, recorded)
             rows += len(ids)
     same, largest = _same_machine(folder), float(np.max(differences))  # NaN stays NaN
-    return Verdict(
+    return Verification(
         folder=folder.name,
         problems=tuple(_wrong_outputs(largest, changed, rows, same)),
         files=files,

@@ -4,16 +4,16 @@ from autocompress.benchmarking.drift import Drift, with_drift
 from autocompress.benchmarking.environment import conditions, cpu_flags, cpu_name, machine, versions
 from autocompress.benchmarking.fresh_process import fresh_process, size_mb
 from autocompress.benchmarking.inputs import Feeds, latency_feeds, logits_of
-from autocompress.benchmarking.latency import QUICK, THOROUGH, Effort, measure_latency
+from autocompress.benchmarking.latency import QUICK_TIMING, THOROUGH_TIMING, TimingBudget, measure_latency
 from autocompress.benchmarking.noise import Patience, pinned
 
 __all__ = [
-    "QUICK",
-    "THOROUGH",
+    "QUICK_TIMING",
+    "THOROUGH_TIMING",
     "Drift",
-    "Effort",
     "Feeds",
     "Patience",
+    "TimingBudget",
     "conditions",
     "cpu_flags",
     "cpu_name",

@@ -22,7 +22,7 @@ from autocompress.benchmarking import Feeds
 from autocompress.config import Device
 from autocompress.core import registry
 from autocompress.core.errors import UsageError
-from autocompress.core.measurement import Timed
+from autocompress.core.measurement import Timing
 from autocompress.core.recipe import Scalar
 from autocompress.runtimes import data_only
 from autocompress.storage import device_lock
@@ -31,12 +31,12 @@ from autocompress.storage.artifact_store import Store
 if TYPE_CHECKING:
     from autocompress.benchmarking.agent.client import RemoteDevice
 
-BRIEFLY = 0.2  # of a device's patience: for one trial, since others can go on meanwhile
+SHORT_PATIENCE = 0.2  # of a device's patience: for one trial, since others can go on meanwhile
 Progress = Callable[[float], None]
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
-class Target(Protocol):
+class Backend(Protocol):
     """What a study measures on."""
 
     device: Device
@@ -52,8 +52,8 @@ class Target(Protocol):
         """The version of the runtime there: another one may round otherwise."""
 
     def time(
-        self, artifact: Path, reference: Path | None, feeds: Feeds, effort: benchmarking.Effort, fresh: bool
-    ) -> Timed:
+        self, artifact: Path, reference: Path | None, feeds: Feeds, effort: benchmarking.TimingBudget, fresh: bool
+    ) -> Timing:
         """Latency in blocks that alternate with the reference's; folders of two artifacts. `fresh`: and what a fresh
         process takes."""
 
@@ -61,25 +61,25 @@ class Target(Protocol):
         """Logits (rows, labels) of all feeds, one after another."""
 
 
-def target_of(
-    device: Device, place: str, root: Path | None = None, seed: int = 0, say: Say = lambda words: None
-) -> Target:
+def open_backend(
+    device: Device, place: str, root: Path | None = None, seed: int = 0, notify: Notify = lambda words: None
+) -> Backend:
     """The target that a study file names. `root`: of the lease that keeps others from computing meanwhile.
 
     UsageError where the runtime is not installed here, or no agent takes its models.
     What is wrong with a device comes up when it is asked.
     """
     if device.url is None:
-        return Here(device, place, root, seed)
+        return LocalBackend(device, place, root, seed)
     if device.runtime not in data_only():
         raise UsageError(
             f"{place}: the runtime {device.runtime} runs on this machine only, since its models are native code, which no"
-            f" agent takes; there is: {', '.join(data_only())}"
+            f" agent takes; available: {', '.join(data_only())}"
         )
-    return There(device, place, root, seed, say)
+    return RemoteBackend(device, place, root, seed, notify)
 
 
-def drift_of(store: Store, reference: str, target: Target) -> benchmarking.Drift:
+def drift_on(store: Store, reference: str, target: Backend) -> benchmarking.Drift:
     """What the artifact `reference` took on a target so far, as far as models of this store were measured beside it."""
     device = target.device
     shape = {"threads": device.threads, "batch": device.batch, "tokens": device.tokens}
@@ -87,7 +87,7 @@ def drift_of(store: Store, reference: str, target: Target) -> benchmarking.Drift
     return benchmarking.Drift(store.series("drift", {"reference": reference, **shape, **where}))
 
 
-class Here:
+class LocalBackend:
     """This machine."""
 
     def __init__(self, device: Device, place: str, root: Path | None, seed: int) -> None:
@@ -109,8 +109,8 @@ class Here:
         return str(self.runtime.available())
 
     def time(
-        self, artifact: Path, reference: Path | None, feeds: Feeds, effort: benchmarking.Effort, fresh: bool
-    ) -> Timed:
+        self, artifact: Path, reference: Path | None, feeds: Feeds, effort: benchmarking.TimingBudget, fresh: bool
+    ) -> Timing:
         device = self.device
         with _alone(self.root) as waited, benchmarking.pinned(device.threads) as cores:
             beside = self._opener(artifact if reference is None else reference, kept=not effort.reopen)
@@ -125,7 +125,7 @@ class Here:
             conditions["operators"] = [asdict(operator) for operator in operators]
         if waited is not None:
             conditions["device_lease"] = f"held alone, other workers paused; waited {waited:.1f} s for them"
-        return Timed(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)
+        return Timing(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)
 
     def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
         session, found = self._open(artifact), []
@@ -152,11 +152,11 @@ class Here:
         return beside if kept else lambda: self._open(artifact)
 
 
-class There:
+class RemoteBackend:
     """A device with an agent. What it runs comes through the agent's doors, one run at a time."""
 
-    def __init__(self, device: Device, place: str, root: Path | None, seed: int, say: Say) -> None:
-        self.device, self.place, self.seed, self.say, self.patience = device, place, seed, say, device.patience
+    def __init__(self, device: Device, place: str, root: Path | None, seed: int, notify: Notify) -> None:
+        self.device, self.place, self.seed, self.notify, self.patience = device, place, seed, notify, device.patience
         assert device.url is not None  # else it is here
         host = urlsplit(device.url).hostname or ""
         here = host in ("localhost", "::1") or host.startswith("127.")
@@ -174,7 +174,7 @@ class There:
                 f"{self.place}: {error.name} is not installed; pip install 'autocompress[agent]'"
             ) from None
         assert self.device.url is not None
-        return RemoteDevice(self.device.url, token, patience=self.patience, ca=self.device.ca, say=self.say)
+        return RemoteDevice(self.device.url, token, patience=self.patience, ca=self.device.ca, notify=self.notify)
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -204,8 +204,8 @@ class There:
         return str(self.fingerprint["runtimes"][self.device.runtime])
 
     def time(
-        self, artifact: Path, reference: Path | None, feeds: Feeds, effort: benchmarking.Effort, fresh: bool
-    ) -> Timed:
+        self, artifact: Path, reference: Path | None, feeds: Feeds, effort: benchmarking.TimingBudget, fresh: bool
+    ) -> Timing:
         beside = None if reference is None else reference / "model.onnx"
         with _alone(self.root), self._agent() as agent:
             timed = agent.latency(

@@ -34,7 +34,7 @@ PATIENCE = float(os.environ.get("AUTOCOMPRESS_PATIENCE", "10"))
 
 
 @dataclass(frozen=True)
-class Effort:
+class TimingBudget:
     """How long to measure: pairs of blocks, and when the 95 % interval of the ratio is narrow enough to stop."""
 
     fewest: int = 5
@@ -47,8 +47,8 @@ class Effort:
     further: bool = True  # cold caches and throughput, too
 
 
-THOROUGH = Effort()
-QUICK = Effort(
+THOROUGH_TIMING = TimingBudget()
+QUICK_TIMING = TimingBudget(
     fewest=3,
     most=6,
     precision=0.06,
@@ -78,7 +78,7 @@ def measure_latency(
     open_own: Open,
     open_reference: Open,
     feeds: Feeds,
-    effort: Effort = THOROUGH,
+    effort: TimingBudget = THOROUGH_TIMING,
     patience: Patience | None = None,  # one's own, where one measures again and again
 ) -> Latency:
     """Time a session in blocks that alternate with blocks of the reference.
@@ -130,7 +130,7 @@ def half_width(values: Sequence[float]) -> float:
     return float(t * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def _are_enough(pairs: Sequence[Pair], effort: Effort) -> bool:
+def _are_enough(pairs: Sequence[Pair], effort: TimingBudget) -> bool:
     if len(pairs) < effort.fewest:
         return False
     return len(pairs) >= effort.most or half_width([pair.log_ratio for pair in pairs]) <= effort.precision

@@ -23,18 +23,18 @@ def sentence(error: ValidationError, model: type[BaseModel], place: Callable[[st
     return f"{place('.'.join(keys))}: {_rule(details, keys, model)}" if keys else f"{place('')}{details['msg']}"
 
 
-def there_is(name: object, known: Sequence[str]) -> str:
-    """`did you mean X? there is: …` for a name that is not known."""
+def available(name: object, known: Sequence[str]) -> str:
+    """`did you mean X? available: …` for a name that is not known."""
     folded = {other.casefold(): other for other in known}
     close = get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
     guess = f" (did you mean {folded[close[0]]}?)" if close and len(known) > 1 else ""
-    return f"{guess}; there is: {', '.join(known) or 'none'}"
+    return f"{guess}; available: {', '.join(known) or 'none'}"
 
 
 def _rule(details: ErrorDetails, keys: list[str], model: type[BaseModel]) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key{there_is(keys[-1], sorted(_keys_at(model, keys[:-1])))}"
+        return f"unknown key{available(keys[-1], sorted(_keys_at(model, keys[:-1])))}"
     if kind == "missing":
         return f"missing; {REMEDIES.get('.'.join(keys), f'add `{keys[-1]}: …`')}"
     if kind in BOUNDS:
@@ -43,7 +43,7 @@ def _rule(details: ErrorDetails, keys: list[str], model: type[BaseModel]) -> str
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
-        return f"unknown value {value!r}; there is: {context['expected']}"
+        return f"unknown value {value!r}; available: {context['expected']}"
     pydantics = f"{details['msg'][:1].lower()}{details['msg'][1:]}"
     rule = next((rule for start, rule in RULES.items() if kind.startswith(start)), pydantics)
     return f"{rule}, but got {_shown(value)}"

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from autocompress.config.messages import there_is
+from autocompress.config.messages import available
 from autocompress.config.yaml_documents import read_mapping
 from autocompress.core.errors import UsageError
 
@@ -55,7 +55,9 @@ def data_path(text: str, folder: Path, place: str) -> str:
         hub = f" (for a data set of the hub write {{path: {text}, split: …}})" if not path.suffix else ""
         raise UsageError(f"{place}: there is no file {path}{_content(path.parent)}{hub}")
     elif path.is_file() and path.suffix.lower() not in DATA_SUFFIXES:
-        raise UsageError(f"{place}: {path.name} is of no known kind; there is: {', '.join(DATA_SUFFIXES)}, or a folder")
+        raise UsageError(
+            f"{place}: {path.name} is of no known kind; available: {', '.join(DATA_SUFFIXES)}, or a folder"
+        )
     return str(path)
 
 
@@ -107,7 +109,7 @@ def read_space(name: str, folder: Path, place: str) -> dict[str, Any]:
         if "teacher" not in values:
             expanded: dict[str, Any] = expand(values, f"{path.name}: {{}}".format)
             return expanded
-    raise UsageError(f"{place}: unknown space {name!r}{there_is(name, _space_names())}")
+    raise UsageError(f"{place}: unknown space {name!r}{available(name, _space_names())}")
 
 
 def is_packaged(name: str, folder: Path) -> bool:
@@ -148,9 +150,9 @@ def _package_path(text: str, place: str) -> Path:
 
 
 def _content(folder: Path) -> str:
-    """`; in FOLDER there is: …`, so that a slip of the pen shows."""
+    """`; in FOLDER available: …`, so that a slip of the pen shows."""
     if not folder.is_dir():
         return f"; the folder {folder} does not exist either"
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return f"; in {folder} there is: {shown or 'nothing'}"
+    return f"; in {folder} available: {shown or 'nothing'}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autocompress.config.messages import sentence, there_is
+from autocompress.config.messages import available, sentence
 from autocompress.config.paths import (
     data_path,
     expand,
@@ -75,8 +75,8 @@ def _read(
     """The plan in a document, whose `changed` key paths are not from the file; `by` says in messages where they are from."""
 
     def place(key_path: str) -> str:
-        elsewhere = any(f"{key}.".startswith(f"{key_path}.") or key_path.startswith(f"{key}.") for key in changed)
-        return f"{by} {key_path}" if elsewhere else f"{path.name}: {key_path}"
+        other_devices = any(f"{key}.".startswith(f"{key_path}.") or key_path.startswith(f"{key}.") for key in changed)
+        return f"{by} {key_path}" if other_devices else f"{path.name}: {key_path}"
 
     values = expand(written, place)
     values["study"] = path.stem if values.get("study") is None else values["study"]
@@ -132,10 +132,10 @@ def _check_names(plan: StudyPlan, place: Place) -> None:
     kinds = [name.replace("_", "-") for name in registry.names("tasks")]
     runtimes = registry.names("runtimes")
     if plan.task.kind not in kinds:
-        raise UsageError(f"{place('task.kind')}: unknown task {plan.task.kind!r}{there_is(plan.task.kind, kinds)}")
+        raise UsageError(f"{place('task.kind')}: unknown task {plan.task.kind!r}{available(plan.task.kind, kinds)}")
     for key_path, device in plan.by_key_path.items():
         if device.runtime not in runtimes:
-            words = there_is(device.runtime, runtimes)
+            words = available(device.runtime, runtimes)
             raise UsageError(f"{place(f'{key_path}.runtime')}: unknown runtime {device.runtime!r}{words}")
 
 
@@ -178,10 +178,10 @@ def _metric(name: str, folder: Path, place: str, trust_remote_code: bool) -> str
     if path.exists():
         return str(path)
     if looks_local(name):
-        raise UsageError(f"{place}: there is no metric at {path}; there is: {', '.join(known)}")
+        raise UsageError(f"{place}: there is no metric at {path}; available: {', '.join(known)}")
     if not trust_remote_code:
         raise UsageError(
-            f"{place}: unknown metric {name!r}{there_is(name, known)}; "
+            f"{place}: unknown metric {name!r}{available(name, known)}; "
             "a metric of the hub is a program and needs --trust-remote-code"
         )
     return name
@@ -192,5 +192,5 @@ def _space(space: str | dict[str, Any], folder: Path, place: Place) -> dict[str,
     for decision in values:
         if decision not in DECISIONS:
             where = place(f"space.{decision}") if isinstance(space, dict) else f"{place('space')} ({space})"
-            raise UsageError(f"{where}: unknown decision {decision!r}{there_is(decision, DECISIONS)}")
+            raise UsageError(f"{where}: unknown decision {decision!r}{available(decision, DECISIONS)}")
     return values

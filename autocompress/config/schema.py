@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
-from autocompress.config.section import Part, Scalar, only_scalars, seconds
+from autocompress.config.section import Scalar, Section, only_scalars, seconds
 
 
-class FineTune(Part):
+class FineTune(Section):
     """How a pretrained model becomes the teacher."""
 
     epochs: float = Field(default=3, gt=0)
@@ -23,7 +23,7 @@ class FineTune(Part):
     """Rows a step."""
 
 
-class Teacher(Part):
+class Teacher(Section):
     """The model that is compressed; `fine_tune` is absent where it is already fit for the task."""
 
     model: str = Field(min_length=1)
@@ -33,7 +33,7 @@ class Teacher(Part):
     """How a pretrained model learns the task first; leave it out if it already does it."""
 
 
-class HubData(Part):
+class HubData(Section):
     """A data set of the hub."""
 
     path: str = Field(min_length=1)
@@ -56,7 +56,7 @@ Source = Annotated[
 ]
 
 
-class Data(Part):
+class Data(Section):
     """Where the splits are; a split that is absent is cut from train."""
 
     train: Source
@@ -81,7 +81,7 @@ class Data(Part):
     """Likewise of the unlabelled texts."""
 
 
-class Columns(Part):
+class Columns(Section):
     """Which column is what."""
 
     text: str = "text"
@@ -99,7 +99,7 @@ class Columns(Part):
         return self
 
 
-class Task(Part):
+class Task(Section):
     """What the model is for, on which rows, and how its quality is told."""
 
     kind: str = "text-classification"
@@ -115,7 +115,7 @@ class Task(Part):
     """Longer texts are cut to so many tokens."""
 
 
-class Device(Part):
+class Device(Section):
     """Where and how artifacts run while they are measured."""
 
     runtime: str = "onnxruntime"
@@ -144,7 +144,7 @@ class Device(Part):
         return text if text == "data" else int(text)
 
 
-class Constraints(Part):
+class Constraints(Section):
     """What a model must hold to be picked."""
 
     max_drop: float | None = Field(default=None, ge=0)
@@ -155,7 +155,7 @@ class Constraints(Part):
     """Largest model, in MB of 10⁶ bytes."""
 
 
-class Budget(Part):
+class Budget(Section):
     """When the search ends: whichever comes first."""
 
     trials: int | None = Field(default=None, ge=1)
@@ -164,7 +164,7 @@ class Budget(Part):
     """Time in all, over all runs, as in `90s`, `30m`, `2h`; training is fitted to it."""
 
 
-class Artifacts(Part):
+class Artifacts(Section):
     """Where the models go, and how much room they may take."""
 
     path: Path | None = None
@@ -173,7 +173,7 @@ class Artifacts(Part):
     """Room they may take; models on the front always stay."""
 
 
-class Recovery(Part):
+class Recovery(Section):
     """How the super-net, and then each candidate, is distilled from the teacher (one setting for all trials)."""
 
     epochs: float = Field(default=6, ge=0)
@@ -202,7 +202,7 @@ class Recovery(Part):
         return (0.0, self.short_epochs, self.epochs)[rung]
 
 
-class Engine(Part):
+class Engine(Section):
     """The parts of the search engine. Each can be switched off, so that its worth can be shown."""
 
     refit: bool = True
@@ -234,7 +234,7 @@ IDENTITY = ("teacher", "task", "device", "devices", "objectives", "space", "seed
 REACHED = ("url", "token_env", "ca", "patience")  # how a device is reached: it may get another address
 
 
-class StudyPlan(Part):
+class StudyPlan(Section):
     """The whole study file. After `read_plan` paths are absolute and `space` is a mapping."""
 
     study: str = Field(pattern=r"^\w[\w .+-]*$")

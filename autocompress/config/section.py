@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, mod
 Scalar = str | int | float | bool  # what a column can be compared with
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     """A mapping of the study file: refuses unknown keys, infinities, and true or false where a key does not mean them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

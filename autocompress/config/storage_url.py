@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
-from autocompress.config.messages import there_is
+from autocompress.config.messages import available
 from autocompress.config.paths import expand
 from autocompress.config.yaml_documents import read_mapping
 from autocompress.core.errors import UsageError
@@ -34,7 +34,7 @@ def storage_of(name_or_path: str | Path, storage: str | None = None) -> StoredSt
     if url is None:
         known = sorted(path.stem for path in file.parent.glob("*.yaml"))
         raise UsageError(
-            f"{name_or_path}: there is no {file}, and no --storage to look in{there_is(name_or_path, known)}"
+            f"{name_or_path}: there is no {file}, and no --storage to look in{available(name_or_path, known)}"
         )
     return StoredStudy(url, str(name_or_path))
 

@@ -75,7 +75,7 @@ def _hint(error: yaml.MarkedYAMLError, text: str) -> str:
 
 def _beside(path: Path) -> str:
     found = sorted(file.name for file in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
-    return f"; there is: {', '.join(found[:12])}" if found else ""
+    return f"; available: {', '.join(found[:12])}" if found else ""
 
 
 def _described(value: Any) -> str:

@@ -32,4 +32,4 @@ class DeviceLost(AutocompressError):
 def unknown(kind: str, name: object, known: list[str] | tuple[str, ...], place: str = "") -> UsageError:
     """Error for a name that is not in a list: says what there is, and where the name stood."""
     where = f"{place}: " if place else ""
-    return UsageError(f"{where}unknown {kind} {str(name)!r}; there is: {', '.join(known) or 'none'}")
+    return UsageError(f"{where}unknown {kind} {str(name)!r}; available: {', '.join(known) or 'none'}")

@@ -47,7 +47,7 @@ class Operator:
     share: float  # of the time of all operators
 
 
-def operators_in_words(ran: Sequence[Mapping[str, Any]]) -> str:
+def describe_operators(ran: Sequence[Mapping[str, Any]]) -> str:
     """Of operators as JSON: how many, what took most of their time, and what a fallback ran."""
     most = ", ".join(f"{one['name']} ({one['precision']}) {100 * one['share']:.0f} %" for one in ran[:NAMED_OPERATORS])
     fell = sorted({one["name"] for one in ran if one["fallback"]})
@@ -56,7 +56,7 @@ def operators_in_words(ran: Sequence[Mapping[str, Any]]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timed:
+class Timing:
     """How fast an artifact is on a device, what a fresh process takes for it, and under which conditions all that holds."""
 
     latency: Latency
@@ -126,32 +126,21 @@ class Outcome:
     state: str  # complete | stopped | failed
     reason: str | None = None
     measurement: Measurement | None = None
-    elsewhere: dict[str, Measurement] = field(default_factory=dict)  # on further devices, by name
+    other_devices: dict[str, Measurement] = field(default_factory=dict)  # on further devices, by name
     sha256: str | None = None  # of the artifact's manifest
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)  # stage -> seconds
     facts: dict[str, Any] = field(default_factory=dict)  # parameters, heads per layer, neurons per layer, …
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
-        """Back from `as_dict`."""
-        measurement = Measurement.from_dict(values["measurement"]) if values["measurement"] else None
-        elsewhere = {name: Measurement.from_dict(seen) for name, seen in values.get("elsewhere", {}).items()}
-        return cls(**{**values, "measurement": measurement, "elsewhere": elsewhere})
-
-
-def in_words(recipe: Recipe, rung: int | None) -> str:
+def describe(recipe: Recipe, rung: int | None) -> str:
     """A recipe and, where it was not trained in full, how far."""
     how_far = {0: ", untrained", 1: ", trained shortly"}.get(-1 if rung is None else rung, "")
-    return recipe.in_words() + how_far
+    return recipe.describe() + how_far
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class TrialRow:
     """A row: trial, recipe and measurement, under the names of the JSON contract. A number is null until measured."""
 
     trial: int
@@ -221,9 +210,9 @@ class Result:
     device: str | None = None
     """That the numbers were taken on, where a study has several; all: the worst of each."""
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """What it is, in one short line; trial 0 is the teacher."""
-        return "teacher, fp32" if self.trial == 0 else in_words(self.recipe, self.rung)
+        return "teacher, fp32" if self.trial == 0 else describe(self.recipe, self.rung)
 
     def speedup_text(self) -> str:
         """Its speed-up with the interval: `10.1× (9.8…10.4)`; the teacher's is exact."""

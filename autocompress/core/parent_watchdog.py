@@ -9,7 +9,7 @@ import time
 LOOK_SECONDS = 0.5
 
 
-def end_with(parent: int) -> None:
+def exit_with_parent(parent: int) -> None:
     """End this process, from now on, soon after the process `parent` that started it, however that ended."""
 
     def watch() -> None:

@@ -47,7 +47,7 @@ class Recipe:
         """The part that recovery trains: one recovery serves every bit-width."""
         return replace(self, **{name: NEUTRAL[name] for name in AFTER_RECOVERY})  # type: ignore[arg-type]  # as in from_dict
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """One short line a person can read, e.g. `3 layers · 67 % fewer heads · int8`."""
         parts = [f"{self.depth} layer{'' if self.depth == 1 else 's'}" if self.depth else "all layers"]
         if self.attention != "full":

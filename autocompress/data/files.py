@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from autocompress.config import HubData
-from autocompress.config.messages import there_is
+from autocompress.config.messages import available
 from autocompress.config.paths import DATA_SUFFIXES
 from autocompress.core.errors import UsageError
 
@@ -23,7 +23,7 @@ SPLIT_WORDS = {"train": "train", "validation": "validation", "valid": "validatio
 
 
 @dataclass(frozen=True)
-class Part:
+class SourceFile:
     """One file, as it is."""
 
     name: str
@@ -32,14 +32,14 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Reader:
+class SourceReader:
     """Reads the needed columns of a source; `place` begins the message of an error."""
 
     place: str
     texts: tuple[str, ...]  # columns never to be taken for numbers
     needed: tuple[str, ...]
 
-    def local(self, path: Path) -> Iterable[Part]:
+    def local(self, path: Path) -> Iterable[SourceFile]:
         """The files that a path stands for: itself, a folder's, a glob's, or a folder of `save_to_disk`."""
         if path.is_dir():
             if (path / "state.json").is_file():
@@ -52,7 +52,7 @@ class Reader:
                 raise UsageError(f"{self.place}: there is no file {path} of a known kind ({', '.join(DATA_SUFFIXES)})")
         return (self._file(file) for file in files)
 
-    def hub(self, source: HubData) -> Iterable[Part]:
+    def hub(self, source: HubData) -> Iterable[SourceFile]:
         """One split of a data set of the hub (or of a folder laid out like one, which leaves no cache behind)."""
         import datasets
 
@@ -87,7 +87,7 @@ class Reader:
             raise UsageError(f"{self.place}: {folder} holds several splits ({names}); name one file, or a glob")
         return files
 
-    def _file(self, path: Path) -> Part:
+    def _file(self, path: Path) -> SourceFile:
         if path.stat().st_size == 0:
             raise UsageError(f"{self.place}: {path} is empty (0 bytes)")
         read = {".parquet": self._parquet, ".csv": self._csv}.get(path.suffix.lower(), self._json)
@@ -97,7 +97,7 @@ class Reader:
             reason = " ".join(str(error).split())
             raise UsageError(f"{self.place}: {path} cannot be read as {path.suffix[1:]}: {reason[:300]}") from None
 
-    def _parquet(self, path: Path) -> Part:
+    def _parquet(self, path: Path) -> SourceFile:
         from pyarrow import parquet
 
         with parquet.ParquetFile(path) as file:
@@ -110,9 +110,9 @@ class Reader:
             for column, feature in features.items()
             if column in self.needed and isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
-        return Part(path.name, {column: table[column].to_pylist() for column in self.needed}, names)
+        return SourceFile(path.name, {column: table[column].to_pylist() for column in self.needed}, names)
 
-    def _csv(self, path: Path) -> Part:
+    def _csv(self, path: Path) -> SourceFile:
         import pyarrow as pa
         from pyarrow import csv
 
@@ -127,9 +127,9 @@ class Reader:
             ),
         )
         self._check_columns(table.column_names, path.name)
-        return Part(path.name, {column: table[column].to_pylist() for column in self.needed}, {})
+        return SourceFile(path.name, {column: table[column].to_pylist() for column in self.needed}, {})
 
-    def _json(self, path: Path) -> Part:
+    def _json(self, path: Path) -> SourceFile:
         text = path.read_text(encoding="utf-8-sig")
         if text.lstrip().startswith("["):
             rows = json.loads(text)
@@ -139,9 +139,9 @@ class Reader:
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("every row must be an object, {column: value}")
         self._check_columns(list(dict.fromkeys(key for row in rows for key in row)), path.name)
-        return Part(path.name, {column: [row.get(column) for row in rows] for column in self.needed}, {})
+        return SourceFile(path.name, {column: [row.get(column) for row in rows] for column in self.needed}, {})
 
-    def _saved(self, folder: Path) -> Part:
+    def _saved(self, folder: Path) -> SourceFile:
         import datasets
 
         try:
@@ -150,11 +150,11 @@ class Reader:
             raise UsageError(f"{self.place}: {folder} cannot be read: {' '.join(str(error).split())}") from None
         return self._dataset(loaded, folder.name)
 
-    def _dataset(self, loaded: Any, name: str) -> Part:
+    def _dataset(self, loaded: Any, name: str) -> SourceFile:
         self._check_columns(loaded.column_names, name)
         loaded = loaded.select_columns(list(self.needed))
         names = {column: getattr(feature, "names", None) for column, feature in loaded.features.items()}
-        return Part(
+        return SourceFile(
             name,
             {column: list(loaded[column]) for column in self.needed},
             {column: tuple(values) for column, values in names.items() if values},
@@ -163,7 +163,7 @@ class Reader:
     def _check_columns(self, there: Sequence[str], name: str) -> None:
         for column in self.needed:
             if column not in there:
-                raise UsageError(f"{self.place}: {name} has no column {column!r}{there_is(column, there)}")
+                raise UsageError(f"{self.place}: {name} has no column {column!r}{available(column, there)}")
 
 
 def column_names(path: Path) -> list[str]:

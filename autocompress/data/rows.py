@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config import HubData, Scalar, Source
-from autocompress.config.messages import there_is
+from autocompress.config.messages import available
 from autocompress.core.errors import UsageError
-from autocompress.data.files import Part, Reader
+from autocompress.data.files import SourceFile, SourceReader
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def read_rows(
     not named so, null, or filtered away to nothing.
     """
     columns = tuple(texts) if label is None else (*texts, label)
-    reader = Reader(place, tuple(texts), tuple(dict.fromkeys((*columns, *where))))
+    reader = SourceReader(place, tuple(texts), tuple(dict.fromkeys((*columns, *where))))
     parts = list(reader.hub(source) if isinstance(source, HubData) else reader.local(Path(source)))
     table = _joined(parts, place, columns, where)
     if not len(table):
@@ -52,7 +52,7 @@ def read_rows(
     return table
 
 
-def _joined(parts: Sequence[Part], place: str, columns: Sequence[str], where: Mapping[str, Any]) -> Table:
+def _joined(parts: Sequence[SourceFile], place: str, columns: Sequence[str], where: Mapping[str, Any]) -> Table:
     names = parts[0].class_names
     joined: dict[str, list[Any]] = {column: [] for column in columns}
     numbers: list[int] = []
@@ -76,12 +76,12 @@ def _equal(value: Any, wanted: Scalar) -> bool:
     return bool(value == wanted) or str(value) == str(wanted)
 
 
-def _why_empty(parts: Sequence[Part], where: Mapping[str, Any]) -> str:
+def _why_empty(parts: Sequence[SourceFile], where: Mapping[str, Any]) -> str:
     names = ", ".join(part.name for part in parts)
     for column, wanted in where.items():
         values = {str(value) for part in parts for value in part.columns[column]}
         if values and str(wanted) not in values:
-            return f"no row of {names} has {column} {wanted!r} (where){there_is(wanted, sorted(values)[:12])}"
+            return f"no row of {names} has {column} {wanted!r} (where){available(wanted, sorted(values)[:12])}"
     return f"no row of {names} passes where: {dict(where)}" if where and parts[0].columns else f"{names} holds no rows"
 
 

@@ -20,7 +20,7 @@ from autocompress.core import registry
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
 from autocompress.formats.onnx_graph import tidy
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, TargetFormat
-from autocompress.formats.torch_export import Program
+from autocompress.formats.torch_export import TorchProgram
 from autocompress.models.forward import Forward, attention_of
 from autocompress.models.slicing import Candidate
 
@@ -103,11 +103,11 @@ def apply_bits(
     _apply_bits(recipe, lambda technique, value: technique.apply(graph, value, target_format))
 
 
-def export_program(candidate: Candidate, pairs: bool) -> Program:
+def export_program(candidate: Candidate, pairs: bool) -> TorchProgram:
     """The same forward pass as a PyTorch program."""
     frozen = _Frozen(candidate)
     inputs = 3 if pairs and frozen.forward_pass.embeddings.token_type is not None else 2
-    return Program(frozen.eval(), inputs, len(frozen.forward_pass.position))
+    return TorchProgram(frozen.eval(), inputs, len(frozen.forward_pass.position))
 
 
 def _apply_bits(recipe: Recipe, apply: Callable[[ModuleType, Any], None]) -> None:

@@ -23,7 +23,7 @@ CHECKS = ("_guards_fn", "_assert_tensor_metadata")  # of inputs, at each call: a
 PRODUCTS = (torch.ops.aten.linear.default, torch.ops.aten.matmul.default)
 
 
-class Program:
+class TorchProgram:
     """A traced module: inputs (batch, sequence) int64, output logits (batch, labels)."""
 
     def __init__(self, module: nn.Module, inputs: int, most_tokens: int) -> None:

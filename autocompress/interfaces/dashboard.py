@@ -69,7 +69,7 @@ def open_server(url: str, study: str | None, host: str, port: int, read_only: bo
     """A server that is bound and not yet serving; port 0 takes any that is free."""
     known = studies(url)
     if study is not None and study not in known:
-        raise UsageError(f"storage: no study {study!r} there; there is: {', '.join(known) or 'none'}")
+        raise UsageError(f"storage: no study {study!r} there; available: {', '.join(known) or 'none'}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=UserWarning, module="optuna")  # of few trials, at each look at a page
     storage = DashboardView(url, read_only)

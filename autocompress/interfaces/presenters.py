@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress.core.errors import NothingFits
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.interfaces import rendering
 from autocompress.interfaces.rendering.tables import split_of
 from autocompress.interfaces.terminal import command_line
 from autocompress.selection import (
-    Contest,
+    ComparedFront,
     Explanation,
-    Front,
+    FrontComparison,
     NoneFits,
     Picked,
-    contest,
+    compare_fronts,
     explain,
     hypervolume,
     pick,
@@ -29,7 +29,7 @@ from autocompress.study import StudyView
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from autocompress.actions.locate import Located
+    from autocompress.actions.locate import StudyLocation
 
 FORMAT_VERSION = 1  # of the JSON documents
 
@@ -65,17 +65,19 @@ def why(view: StudyView, picked: Picked, limits: Mapping[str, float], prefer: st
     return explain(picked, view.rows, constraints, prefer, view.objectives, view.examples)
 
 
-def side_by_side(a: StudyView, b: StudyView) -> Contest:
+def side_by_side(a: StudyView, b: StudyView) -> FrontComparison:
     """Two studies by their fronts, under the tighter of their limits for the drop."""
     limits = [view.constraints["max_drop"] for view in (a, b) if "max_drop" in view.constraints]
     first, second = (
-        Front(study=view.name, rows=view.rows, teacher=view.teacher, examples=view.examples, seconds=view.seconds)
+        ComparedFront(
+            study=view.name, rows=view.rows, teacher=view.teacher, examples=view.examples, seconds=view.seconds
+        )
         for view in (a, b)
     )
-    return contest(first, second, min(limits, default=None))
+    return compare_fronts(first, second, min(limits, default=None))
 
 
-def document(view: StudyView, rows: Sequence[Result]) -> dict[str, Any]:
+def document(view: StudyView, rows: Sequence[TrialRow]) -> dict[str, Any]:
     """The JSON of `front` and `trials`."""
     return {
         "study": view.name,
@@ -87,7 +89,7 @@ def document(view: StudyView, rows: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def explained(view: StudyView) -> list[Result]:
+def explained(view: StudyView) -> list[TrialRow]:
     """All rows; those that were not trained in full say why, where nothing else is the reason."""
     why = standings(view.rows, view.reference, view.constraints)
     return [replace(row, reason=row.reason or why.get(row.trial)) for row in view.rows]
@@ -114,7 +116,7 @@ def front_parts(view: StudyView) -> list[RenderableType]:
     ]
 
 
-def _knee(view: StudyView) -> Result | None:
+def _knee(view: StudyView) -> TrialRow | None:
     """What `pick` names where nothing else is asked, or null."""
     try:
         return choose(view, {}, None).row
@@ -122,7 +124,7 @@ def _knee(view: StudyView) -> Result | None:
         return None
 
 
-def next_steps(located: Located, view: StudyView) -> list[str]:
+def next_steps(located: StudyLocation, view: StudyView) -> list[str]:
     """The commands to type next, which work exactly as printed from the current folder."""
     if view.teacher is None:
         return []
@@ -136,7 +138,7 @@ def next_steps(located: Located, view: StudyView) -> list[str]:
     return ["\nnext:", *(f"  {step}" for step in steps)]
 
 
-def export_command(located: Located, view: StudyView, trial: int) -> str:
+def export_command(located: StudyLocation, view: StudyView, trial: int) -> str:
     """The command that exports a trial into a folder that is not there yet, beside what else the study wrote."""
     file = Path(located.typed)
     folder = file.parent / view.name if file.suffix in (".yaml", ".yml") else Path(view.name)
@@ -146,7 +148,7 @@ def export_command(located: Located, view: StudyView, trial: int) -> str:
     return command_line(["export", *located.words(), "--trial", str(trial), *device, "--to", to])
 
 
-def commands(located: Located, view: StudyView, trial: int) -> dict[str, str]:
+def commands(located: StudyLocation, view: StudyView, trial: int) -> dict[str, str]:
     """What one does with a trial, in words, and the command for it."""
     words = located.words()
     return {

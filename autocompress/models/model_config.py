@@ -46,7 +46,7 @@ def check_family(model_type: str, place: str) -> str:
     }
     if model_type not in known:
         raise UsageError(
-            f"{place}: the model family {model_type!r} is not supported; there is: {', '.join(sorted(known))}"
+            f"{place}: the model family {model_type!r} is not supported; available: {', '.join(sorted(known))}"
             " (adding one is one file in autocompress/models/families)"
         )
     return known[model_type]

@@ -14,14 +14,14 @@ from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import TargetFormat, UnsupportedPrecision
 
-Run = Callable[[bytes, Mapping[str, np.ndarray]], np.ndarray]  # a model's bytes and its inputs -> its output
+RunModel = Callable[[bytes, Mapping[str, np.ndarray]], np.ndarray]  # a model's bytes and its inputs -> its output
 PROBE = {"input_ids": np.arange(8, dtype=np.int64)[None]}
 RANGES = {"rows": 4.0}  # of the probe's activations
 DECISIONS = ("weight_bits", "embedding_bits")
 
 
 @cache
-def probed(run: Run, target_format: TargetFormat) -> dict[str, tuple[Scalar, ...]]:
+def probed(run: RunModel, target_format: TargetFormat) -> dict[str, tuple[Scalar, ...]]:
     """Values of each decision that run, said in that target_format; looked at once for each `run`."""
     target_format = replace(target_format, ranges=RANGES if target_format.static else None)
     bits = {decision: _running(decision, run, target_format) for decision in DECISIONS}
@@ -44,7 +44,7 @@ def _program_runs(decision: str, bits: int) -> bool:
         return True
     import torch
 
-    from autocompress.formats.torch_export import Program
+    from autocompress.formats.torch_export import TorchProgram
 
     class Small(torch.nn.Module):
         def __init__(self) -> None:
@@ -58,7 +58,7 @@ def _program_runs(decision: str, bits: int) -> bool:
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        program = Program(Small(), 2, 64)
+        program = TorchProgram(Small(), 2, 64)
     inputs = [torch.from_numpy(PROBE["input_ids"]), torch.ones_like(torch.from_numpy(PROBE["input_ids"]))]
     exact = program.run(*inputs)
     try:
@@ -72,7 +72,7 @@ def _program_runs(decision: str, bits: int) -> bool:
     return bool((rough - exact).abs().mean() < exact.abs().mean())
 
 
-def _running(decision: str, run: Run, target_format: TargetFormat) -> tuple[int, ...]:
+def _running(decision: str, run: RunModel, target_format: TargetFormat) -> tuple[int, ...]:
     technique = registry.load("techniques", decision)
     exact = run(_small_graph().SerializeToString(), PROBE)
     return tuple(
@@ -81,7 +81,11 @@ def _running(decision: str, run: Run, target_format: TargetFormat) -> tuple[int,
 
 
 def _runs(
-    apply: Callable[[Any, int, TargetFormat], None], bits: int, target_format: TargetFormat, run: Run, exact: np.ndarray
+    apply: Callable[[Any, int, TargetFormat], None],
+    bits: int,
+    target_format: TargetFormat,
+    run: RunModel,
+    exact: np.ndarray,
 ) -> bool:
     """Whether a table and a matrix in so many bits give about what they give in 32."""
     graph = _small_graph()

@@ -15,7 +15,7 @@ from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT
 from autocompress.runtimes import summed
-from autocompress.runtimes._probing import Run, probed
+from autocompress.runtimes._probing import RunModel, probed
 
 PROVIDERS = ("CPUExecutionProvider",)
 PASSES = 5  # of an audit
@@ -93,7 +93,7 @@ def _kind(told: Mapping[str, Any], wanted: str) -> tuple[str, str, str, bool]:
     return told["op_name"], " ".join(sorted(numbers)), provider, provider != wanted
 
 
-def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
+def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
     """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
     return probed(run or _run_here, TARGET_FORMAT)
 

@@ -17,7 +17,7 @@ from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT
 from autocompress.runtimes import onnxruntime
-from autocompress.runtimes._probing import Run, probed
+from autocompress.runtimes._probing import RunModel, probed
 
 PACKAGE = "onnxruntime-gpu"
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -57,7 +57,7 @@ def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Op
     return onnxruntime.profiled(folder, feed, threads, PROVIDERS)
 
 
-def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
+def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
     """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
     return probed(run or _run_here, TARGET_FORMAT)
 

@@ -21,7 +21,7 @@ from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import TargetFormat
 from autocompress.runtimes import summed
-from autocompress.runtimes._probing import Run, probed
+from autocompress.runtimes._probing import RunModel, probed
 
 PASSES = 3  # of an audit: the last one counts
 MODEL_FILES = ("model.onnx",)
@@ -84,7 +84,7 @@ def _kind(told: Any) -> tuple[str, str, str, bool]:
     return told.node_type, precision.lower(), kernel, kernel.startswith("ref")
 
 
-def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
+def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
     """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
     return probed(run or _run_here, TARGET_FORMAT)
 

@@ -21,7 +21,7 @@ from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import TargetFormat
 from autocompress.runtimes import summed
-from autocompress.runtimes._probing import Run, probed_program
+from autocompress.runtimes._probing import RunModel, probed_program
 
 PASSES = 5  # of an audit
 MODEL_FILES = ("model.pt2",)
@@ -92,7 +92,7 @@ def profiled(session: TorchSession, folder: Path, feed: Mapping[str, np.ndarray]
     return summed(((_kind(event["name"], bits, device), event["dur"] / 1e6) for event in called), PASSES)
 
 
-def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
+def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
     """Values of each decision that really run here, found by running a small program of each."""
     assert run is None, "no agent takes it: target_of refuses that"
     return probed_program()

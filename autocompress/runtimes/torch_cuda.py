@@ -14,7 +14,7 @@ from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import TargetFormat
 from autocompress.runtimes import onnxruntime_cuda, torch
-from autocompress.runtimes._probing import Run
+from autocompress.runtimes._probing import RunModel
 
 MODEL_FILES = torch.MODEL_FILES
 TARGET_FORMAT = TargetFormat(program="cuda")
@@ -37,6 +37,6 @@ def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Op
     return torch.profiled(open_session(folder, threads), folder, feed, "cuda")
 
 
-def supported(run: Run | None = None) -> dict[str, tuple[Scalar, ...]]:
+def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
     """Values of each decision that really run here."""
     return torch.supported(run)

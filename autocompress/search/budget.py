@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from math import log
 
 from autocompress.config import Budget
-from autocompress.study import Spent, Study
+from autocompress.study import BudgetSpent, Study
 
 SAVE_SECONDS = 5.0  # how much of the time used a kill may lose
 DEFAULT_TRIALS = 40  # where the study file sets no budget
 
 
 @dataclass
-class Meter:
+class BudgetMeter:
     """Counts the trials and the seconds of one run; the study keeps them over runs."""
 
     budget: Budget
@@ -25,10 +25,10 @@ class Meter:
     )  # rung -> latency in ms and seconds of this run's trials that ended at it
     _began: float = field(default_factory=time.monotonic)
     _saved: float = 0.0  # seconds of this run already added to the study
-    _spent: Spent | None = None  # as last read: the supervisor must not compute while workers measure
+    _spent: BudgetSpent | None = None  # as last read: the supervisor must not compute while workers measure
 
     @property
-    def spent(self) -> Spent:
+    def spent(self) -> BudgetSpent:
         """What the study has used, as far as it is written down."""
         self._spent = self._spent or self.study.spent()
         return self._spent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from autocompress.core.measurement import Outcome, Result
+from autocompress.core.measurement import Outcome, TrialRow
 from autocompress.core.recipe import Recipe
 
 
@@ -21,8 +21,8 @@ class Display(Protocol):
     def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
         """How much of the budget is used."""
 
-    def front(self, rows: Sequence[Result], teacher: Result | None) -> None:
+    def front(self, rows: Sequence[TrialRow], teacher: TrialRow | None) -> None:
         """The front so far."""
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """One line of news."""

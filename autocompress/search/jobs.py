@@ -9,11 +9,11 @@ from autocompress.config import Recovery
 from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.selection.latency_model import LatencyTable
-from autocompress.training.time_fitting import Rates
+from autocompress.training.time_fitting import TrainingRates
 
 
 @dataclass(frozen=True)
-class Bar:
+class AdmissionLimits:
     """What a candidate's price must pass before it is built, or trained."""
 
     max_latency_ms: float | None = None
@@ -33,13 +33,13 @@ class Job:
     trial: int
     recipe: Recipe | None = None
     rung: int = 0
-    bar: Bar | None = None
+    bar: AdmissionLimits | None = None
     artifacts: Mapping[str, str] = field(default_factory=dict)  # runtime -> sha256, of what is to be tested
     devices: tuple[str, ...] = ()  # names of the further ones that it is to be measured on
 
 
 @dataclass(frozen=True)
-class Settled:
+class RunSettings:
     """What holds for all jobs once the search has begun."""
 
     references: Mapping[str, str] = field(default_factory=dict)  # runtime -> sha256 of the teacher's artifact
@@ -47,7 +47,7 @@ class Settled:
 
 
 @dataclass(frozen=True)
-class Said:
+class Progress:
     """Progress: the stage a child is in and the fraction of it that is done."""
 
     stage: str
@@ -55,14 +55,14 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Done:
+class JobResult:
     """A job's end: an outcome, a quality (test), measurements (elsewhere), rates (calibration), or the error that ended it."""
 
     outcome: Outcome | None = None
     quality: Quality | None = None
-    elsewhere: dict[str, Quality] = field(default_factory=dict)  # likewise, on further devices
+    other_devices: dict[str, Quality] = field(default_factory=dict)  # likewise, on further devices
     measured: dict[str, Measurement] = field(default_factory=dict)  # on further devices, by name
-    rates: Rates | None = None
+    rates: TrainingRates | None = None
     error: str | None = None
     lost: bool = False  # the device is out of reach: no fault of the trial
     usage: bool = False  # the error lies in the study file or the data: exit code 2

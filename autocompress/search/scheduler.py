@@ -6,28 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autocompress.config import LAST_RUNG, StudyPlan
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe, Scalar
-from autocompress.search.budget import Meter
+from autocompress.search.budget import BudgetMeter
 from autocompress.selection import Promotion, Reference, Rungs, hypervolume, on_front
 from autocompress.space.space import Space
 from autocompress.study import StudyView
 
 SHARES = (0.3, 0.2, 0.5)  # of the workers' time, for the trainings of each rung
 FEWEST_TRIED = 4  # untrained, before one of them is chosen for training
-FEW_TWINS = 3
-TWINS_IN_A_ROW = 10  # proposals already known, one after another: the space is as good as exhausted
+FEW_DUPLICATES = 3
+DUPLICATES_IN_A_ROW = 10  # proposals already known, one after another: the space is as good as exhausted
 
 
 @dataclass
-class Known:
+class KnownTrials:
     """The rows of a study, kept up with what its supervisor tells: reading thousands of them again for each trial would
     take longer than the smallest trials do."""
 
     objectives: tuple[str, ...]
     constraints: Mapping[str, float | None]
     reference: Reference | None
-    rows: dict[int, Result] = field(default_factory=dict)
+    rows: dict[int, TrialRow] = field(default_factory=dict)
     reuse: bool = True  # whether one training serves all bit-widths of a structure
     seconds: list[float] = field(
         default_factory=lambda: [0.0] * (LAST_RUNG + 1)
@@ -41,14 +41,14 @@ class Known:
         self._rungs = Rungs(self.reference, self.constraints) if self.reference else None
 
     @classmethod
-    def of(cls, view: StudyView, reuse: bool = True) -> Known:
+    def of(cls, view: StudyView, reuse: bool = True) -> KnownTrials:
         """All that a study holds."""
         known = cls(view.objectives, view.constraints, view.reference, reuse=reuse)
         for row in view.rows:
             known.add(row)
         return known
 
-    def add(self, row: Result) -> None:
+    def add(self, row: TrialRow) -> None:
         """A trial that began, or ended."""
         self.rows[row.trial] = row
         if self._rungs is not None:
@@ -60,7 +60,7 @@ class Known:
             near = [self.rows[trial] for trial in {0, row.trial} | self._front if trial in self.rows]
             self._front = frozenset(on_front(near, self.objectives, self.constraints))
 
-    def _is_first(self, row: Result, rung: int) -> bool:
+    def _is_first(self, row: TrialRow, rung: int) -> bool:
         """Whether its weights were new at that rung. Other bits of them take seconds, and are no rung's share."""
         structure = row.recipe.structure()
         weights = structure if self.reuse else row.recipe
@@ -70,12 +70,12 @@ class Known:
         return True
 
     @property
-    def teacher(self) -> Result:
+    def teacher(self) -> TrialRow:
         """Trial 0."""
         return self.rows[0]
 
     @property
-    def front(self) -> list[Result]:
+    def front(self) -> list[TrialRow]:
         """The rows on the front, by number."""
         return [replace(self.rows[trial], on_front=True) for trial in sorted(self._front)]
 
@@ -94,7 +94,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningTrial:
     """A trial under way."""
 
     recipe: Recipe
@@ -103,7 +103,7 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Further:
+class PromotionRequest:
     """A known candidate, to be trained as far as a rung."""
 
     recipe: Recipe
@@ -111,13 +111,13 @@ class Further:
 
 
 @dataclass
-class Schedule:
+class Scheduler:
     """Chooses between the rungs: the one goes next that is furthest behind its share of the time."""
 
     plan: StudyPlan
     space: Space
-    meter: Meter
-    twins: int = 0  # proposals in a row that were known already
+    meter: BudgetMeter
+    duplicates: int = 0  # proposals in a row that were known already
 
     def first_rung(self, recipe: Recipe) -> int:
         """Where a new recipe begins: untrained, unless there is nothing to train or rungs are switched off."""
@@ -132,10 +132,10 @@ class Schedule:
         """
         engine = self.plan.engine
         structures = set(self.space.free) - set(AFTER_RECOVERY)
-        usual = engine.rungs and engine.reuse and structures and self.twins < FEW_TWINS
+        usual = engine.rungs and engine.reuse and structures and self.duplicates < FEW_DUPLICATES
         return self.space.usual_bits() if usual else {}
 
-    def next(self, known: Known, running: Sequence[Running]) -> Further | str | None:
+    def next(self, known: KnownTrials, running: Sequence[RunningTrial]) -> PromotionRequest | str | None:
         """A candidate to be trained further; null for a new one; or, as text, why there is neither.
 
         What is being trained already waits for its weights, which its siblings share.
@@ -157,10 +157,10 @@ class Schedule:
                 busy = {trial.recipe.structure() for trial in running if trial.rung >= rung}
                 for one in known.promotions(rung - 1):
                     if one.row.recipe.structure() not in busy and self.meter.fits(rung, one.row.latency_ms):
-                        return Further(one.row.recipe, rung)
+                        return PromotionRequest(one.row.recipe, rung)
         return self._exhausted() or "the time left is too short for another trial"
 
     def _exhausted(self) -> str | None:
-        if self.twins < TWINS_IN_A_ROW:
+        if self.duplicates < DUPLICATES_IN_A_ROW:
             return None
-        return f"the last {self.twins} proposals were all known: the space is exhausted"
+        return f"the last {self.duplicates} proposals were all known: the space is exhausted"

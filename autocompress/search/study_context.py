@@ -33,28 +33,28 @@ from autocompress.training.loop import ordered_batches
 CALIBRATION_STEPS = 10
 RANGE_ROWS = 128
 REFIT_ROWS, REFIT_TOKENS = 1500, 25_000  # at most; more cost seconds and memory, and fit no better
-Say = Callable[[str, float], None]  # stage, fraction done
+ReportProgress = Callable[[str, float], None]  # stage, fraction done
 
 
 @dataclass
-class Clock:
+class StageTimer:
     """Seconds of each stage of a trial, without those of stages within it."""
 
-    say: Say
+    report_progress: ReportProgress
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[float], None]]:
         start = time.perf_counter() - sum(self.seconds.values())
-        self.say(name, 0.0)
+        self.report_progress(name, 0.0)
         try:
-            yield lambda fraction: self.say(name, fraction)
+            yield lambda fraction: self.report_progress(name, fraction)
         finally:
             own = time.perf_counter() - sum(self.seconds.values()) - start
             self.seconds[name] = self.seconds.get(name, 0.0) + own
 
 
-class Materials:
+class StudyContext:
     """Teacher, data and what follows from them, kept warm between trials."""
 
     def __init__(self, plan: StudyPlan, store: Store, offline: bool) -> None:
@@ -80,7 +80,7 @@ class Materials:
         return {split: self.task.tokenize(getattr(self.data, split), self.tokenizer, limit) for split in splits}
 
     @cached_property
-    def lessons(self) -> Any:
+    def distillation_set(self) -> Any:
         """What candidates learn from: the training rows, and, labelled by the teacher alone, further texts and varied copies
         of all. Needs the recovery's settings, which may be settled after the teacher is there."""
         train = self.tokens["train"]
@@ -115,7 +115,7 @@ class Materials:
         return [len(ids) for ids in self._rows(split).input_ids]
 
     def _rows(self, split: str) -> Any:
-        return self.lessons if split == "lessons" else self.tokens[split]
+        return self.distillation_set if split == "distillation" else self.tokens[split]
 
     def arrays(self, split: str, rows: np.ndarray, multiple: int = 1) -> dict[str, np.ndarray]:
         """The model's inputs for some rows of a split, padded to the longest."""
@@ -133,11 +133,11 @@ class Materials:
         arrays = self.arrays(split, rows, multiple=8) | {"labels": self._rows(split).labels[rows]}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
-    def lesson(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+    def distillation_batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """A batch of what candidates learn from."""
-        return self.batch(rows, "lessons")
+        return self.batch(rows, "distillation")
 
-    def teacher_model(self, clock: Clock) -> Any:
+    def teacher_model(self, clock: StageTimer) -> Any:
         """The teacher, fine-tuned where the plan asks for it."""
         names, tuned = self.data.label_names, self.plan.teacher.fine_tune
         if "teacher" not in self.__dict__:
@@ -162,7 +162,7 @@ class Materials:
             )
         teacher.save_teacher(model, self.tokenizer, folder)
 
-    def importance(self, clock: Clock) -> slicing.Importance:
+    def importance(self, clock: StageTimer) -> slicing.Importance:
         """What heads, neurons and layers are worth, on 512 training rows."""
         with clock.stage("importance"):
             folder = self.store.stage(
@@ -175,9 +175,9 @@ class Materials:
         """The teacher's forward pass."""
         return Forward(self.teacher, self.family)
 
-    def sample_of_lessons(self) -> list[np.ndarray]:
+    def sample_of_distillation_set(self) -> list[np.ndarray]:
         """Numbers of some rows and copies of rows, in batches: what a candidate's matrices are fitted and judged on."""
-        lengths = np.asarray(self.lengths("lessons"))
+        lengths = np.asarray(self.lengths("distillation"))
         chosen = np.random.default_rng(self.plan.seed).permutation(len(lengths))[:REFIT_ROWS]
         chosen = chosen[: max(1, int(np.searchsorted(np.cumsum(lengths[chosen]), REFIT_TOKENS, side="right")))]
         return [chosen[part] for part in ordered_batches(list(lengths[chosen]), 64)]
@@ -192,7 +192,7 @@ class Materials:
             found = importance.measure_importance(self.forward, batches)
         importance.save(found, folder / "importance.npz")
 
-    def targets(self, clock: Clock) -> distillation.Targets:
+    def targets(self, clock: StageTimer) -> distillation.Targets:
         """The teacher's outputs on the training rows."""
         with clock.stage("teacher outputs") as progress:
             stage = targets_stage(self.teacher_stage.key, self.plan.recovery.copies, self.plan.seed)
@@ -201,11 +201,13 @@ class Materials:
 
     def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
         with device_lock.training(self.store.root) as pause:
-            found = distillation.teacher_targets(self.forward, self.lesson, self.lengths("lessons"), pause(progress))
+            found = distillation.teacher_targets(
+                self.forward, self.distillation_batch, self.lengths("distillation"), pause(progress)
+            )
         np.save(folder / "logits.npy", found.logits)
         np.save(folder / "hidden.npy", found.hidden)
 
-    def supernet(self, clock: Clock) -> Any:
+    def supernet(self, clock: StageTimer) -> Any:
         """The model in which all candidates were trained at once; cut like the teacher."""
         if "_supernet" not in self.__dict__:
             model, worth, targets = self.teacher_model(clock), self.importance(clock), self.targets(clock)
@@ -293,7 +295,7 @@ class Materials:
         progress: Callable[[float], None],
     ) -> None:
         net = supernet.SuperNet(self.teacher, self.family, worth)
-        lengths, rows = self.lengths("lessons"), len(self.lengths("train"))
+        lengths, rows = self.lengths("distillation"), len(self.lengths("train"))
         settings = self.plan.recovery
         with device_lock.training(self.store.root) as pause:
             supernet.train_supernet(
@@ -301,7 +303,7 @@ class Materials:
                 self.space.smallest(),
                 self.space.draw_structure,
                 targets,
-                self.lesson,
+                self.distillation_batch,
                 lengths,
                 settings,
                 epochs=settings.supernet_epochs * rows / len(lengths),

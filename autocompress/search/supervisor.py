@@ -8,36 +8,36 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from random import Random
 
-from autocompress.benchmarking.backends import BRIEFLY, target_of
+from autocompress.benchmarking.backends import SHORT_PATIENCE, open_backend
 from autocompress.config import LAST_RUNG, StudyPlan, check_storage
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
-from autocompress.core.measurement import Outcome, in_words
+from autocompress.core.measurement import Outcome, describe
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.models.model_config import read_config
-from autocompress.search.budget import Meter
+from autocompress.search.budget import BudgetMeter
 from autocompress.search.display import Display
 from autocompress.search.executors.local import Worker
-from autocompress.search.final_evaluation import Finals
-from autocompress.search.jobs import Bar, Done, Job, Said
-from autocompress.search.preparation import Groundwork
-from autocompress.search.scheduler import Further, Known, Running, Schedule
-from autocompress.search.worker_pool import POLL_SECONDS, Crew, catching, hired
+from autocompress.search.final_evaluation import FinalEvaluation
+from autocompress.search.jobs import AdmissionLimits, Job, JobResult, Progress
+from autocompress.search.preparation import Preparation
+from autocompress.search.scheduler import KnownTrials, PromotionRequest, RunningTrial, Scheduler
+from autocompress.search.worker_pool import POLL_SECONDS, WorkerPool, catching_signals, open_worker_pool
 from autocompress.selection import expected_drop
-from autocompress.selection.early_stopping import LEAST_GROWTH, Returns
+from autocompress.selection.early_stopping import LEAST_GROWTH, HypervolumeHistory
 from autocompress.selection.latency_model import LatencyTable
 from autocompress.space.space import Space, resolve_space
 from autocompress.storage.artifact_store import Store
-from autocompress.study import Asked, Study, read_study
+from autocompress.study import AskedTrial, Study, read_study
 from autocompress.study.queries import stored_plan
-from autocompress.study.trial_details import read_details
+from autocompress.study.trial_details import read_trial_details
 
 TIDY_SECONDS = 60.0  # between two looks at how much room the artifacts take
 DRAWS = 200  # recipes drawn, after a proposal that was known, to find one that is not
 
 
 @dataclass(frozen=True)
-class Ending:
+class SearchEnd:
     """How a search ended."""
 
     reason: str
@@ -54,47 +54,47 @@ class Search:
     plan: StudyPlan
     study: Study
     space: Space
-    crew: Crew
+    pool: WorkerPool
     chance: Random = field(init=False)
-    meter: Meter = field(init=False)
-    schedule: Schedule = field(init=False)
-    known: Known = field(init=False)  # from the teacher on
-    pending: list[Asked] = field(default_factory=list)  # twins of trials that run
-    returns: Returns = field(default_factory=Returns)
+    meter: BudgetMeter = field(init=False)
+    schedule: Scheduler = field(init=False)
+    known: KnownTrials = field(init=False)  # from the teacher on
+    pending: list[AskedTrial] = field(default_factory=list)  # twins of trials that run
+    returns: HypervolumeHistory = field(default_factory=HypervolumeHistory)
     tidied: float = field(default_factory=time.monotonic)
     lost_since: float | None = None  # when the first device was last heard of, where it is out of reach
 
     def __post_init__(self) -> None:
         self.chance = Random(self.plan.seed)
-        self.meter = Meter(self.plan.budget, self.study)
-        self.schedule = Schedule(self.plan, self.space, self.meter)
-        self.crew.tick = self._tick
+        self.meter = BudgetMeter(self.plan.budget, self.study)
+        self.schedule = Scheduler(self.plan, self.space, self.meter)
+        self.pool.tick = self._tick
 
-    def run(self) -> Ending:
+    def run(self) -> SearchEnd:
         """Teacher, trials, finalists; every exit leaves a valid front behind."""
-        with catching(self.crew.interrupt):
-            reason = Groundwork(self.plan, self.study, self.space, self.meter, self.crew).lay()
+        with catching_signals(self.pool.interrupt):
+            reason = Preparation(self.plan, self.study, self.space, self.meter, self.pool).lay()
             outlook: tuple[str, ...] = ()
             if self.study.teacher() is not None:
                 view = read_study(self.plan.storage, self.plan.study)
-                self.known = Known.of(view, self.plan.engine.reuse)
+                self.known = KnownTrials.of(view, self.plan.engine.reuse)
                 reason = reason or self._trials()
-                self.crew.give_up()
-                Finals(self.plan, self.study, self.crew).play()
+                self.pool.abandon_jobs()
+                FinalEvaluation(self.plan, self.study, self.pool).play()
                 self._tick(save=True)
                 outlook = tuple(self._outlook())
         spent = self.meter.spent
-        return Ending(reason or "interrupted", self.crew.interrupt.asked, spent.trials, spent.seconds, outlook)
+        return SearchEnd(reason or "interrupted", self.pool.interrupt.asked, spent.trials, spent.seconds, outlook)
 
     # ---- the parts ---------------------------------------------------------------------------------------------
 
     def _trials(self) -> str:
         """Ask, start, watch and tell until the budget is met; the reason why it ended."""
-        while not self.crew.interrupt.asked:
+        while not self.pool.interrupt.asked:
             ending = None
-            for worker in self.crew.idle:
+            for worker in self.pool.idle:
                 ending = self._ending() or self._start(worker)
-            busy = self.crew.busy
+            busy = self.pool.busy
             if ending is not None and not busy:
                 return ending
             if busy:
@@ -110,7 +110,7 @@ class Search:
             yield forecast
         table = LatencyTable.learned(list(self.known.rows.values()))
         if table is not None:
-            yield f"the latency of what is not measured could be told to {table.in_words()}"
+            yield f"the latency of what is not measured could be told to {table.describe()}"
 
     # ---- pieces ------------------------------------------------------------------------------------------------
 
@@ -123,33 +123,33 @@ class Search:
                 if not self.study.waits():
                     return choice
                 retries = True
-            further = (choice.recipe, choice.rung) if isinstance(choice, Further) else None
+            further = (choice.recipe, choice.rung) if isinstance(choice, PromotionRequest) else None
         asked = self.study.ask(self.schedule.first_rung, self.schedule.pinned, further, retries)
         self.known.add(asked.row)
         self.meter.changed()
-        if self._is_twin(asked):
+        if self._is_duplicate(asked):
             self.study.enqueue((self.space.draw(self.chance) for _ in range(DRAWS)), most=1)  # something new next
-            self.schedule.twins += 1
+            self.schedule.duplicates += 1
             return None
-        self.schedule.twins = 0
+        self.schedule.duplicates = 0
         worker.start(Job("trial", asked.number, asked.recipe, asked.rung, self._bar()))
         return None
 
-    def _is_twin(self, asked: Asked) -> bool:
+    def _is_duplicate(self, asked: AskedTrial) -> bool:
         """Tell a trial whose result is known already; one that is just being tried is told when that ends."""
-        twin = self.study.twin(asked.recipe, asked.rung)
-        if twin is not None:
-            self._tell(asked.number, asked.recipe, twin)
+        duplicate = self.study.duplicate(asked.recipe, asked.rung)
+        if duplicate is not None:
+            self._tell(asked.number, asked.recipe, duplicate)
             return True
         if any(trial.recipe == asked.recipe and trial.rung >= asked.rung for trial in self._running()):
             self.pending.append(asked)
             return True
         return False
 
-    def _running(self) -> list[Running]:
+    def _running(self) -> list[RunningTrial]:
         now = time.monotonic()
-        busy = [(worker.job, now - worker.started) for worker in self.crew.workers if worker.job]
-        return [Running(job.recipe, job.rung, seconds) for job, seconds in busy if job.recipe is not None]
+        busy = [(worker.job, now - worker.started) for worker in self.pool.workers if worker.job]
+        return [RunningTrial(job.recipe, job.rung, seconds) for job, seconds in busy if job.recipe is not None]
 
     def _watch(self, worker: Worker) -> None:
         """Take a worker's next word, if it has one."""
@@ -157,9 +157,9 @@ class Search:
         said = worker.poll(0)
         if job is None or said is None:
             return
-        if isinstance(said, Said):
-            self.crew.display.stage(
-                self.crew.workers.index(worker), job.trial, self._words(job), said.stage, said.fraction
+        if isinstance(said, Progress):
+            self.pool.display.stage(
+                self.pool.workers.index(worker), job.trial, self._words(job), said.stage, said.fraction
             )
             return
         seconds = time.monotonic() - worker.started
@@ -171,33 +171,33 @@ class Search:
         assert job.recipe is not None  # trials have one
         self._tell(job.trial, job.recipe, outcome)
         self.meter.changed()
-        self.crew.display.finished(job.trial, job.recipe, outcome, self._words(job))
+        self.pool.display.finished(job.trial, job.recipe, outcome, self._words(job))
         if outcome.state == "complete":
             self._after(job, outcome)
         pending, self.pending = self.pending, []
         for asked in pending:
-            if not self._is_twin(asked):
+            if not self._is_duplicate(asked):
                 reason = f"the same candidate as trial {job.trial}, which {outcome.state}"
                 self._tell(asked.number, asked.recipe, Outcome(state="failed", reason=reason))
 
-    def _put_back(self, job: Job, said: Done, seconds: float) -> None:
+    def _put_back(self, job: Job, said: JobResult, seconds: float) -> None:
         """A trial whose device was lost waits again, while others go on, until the device has given no answer for as long
         as one is patient."""
         patience = self.plan.device.patience
-        self.lost_since = self.lost_since or time.monotonic() - min(seconds, BRIEFLY * patience)
+        self.lost_since = self.lost_since or time.monotonic() - min(seconds, SHORT_PATIENCE * patience)
         if time.monotonic() - self.lost_since >= patience:
             raise AutocompressError(f"{said.error}; the same command goes on from here")
-        twins = [asked for asked in self.pending if asked.recipe == job.recipe]
-        self.pending = [asked for asked in self.pending if asked not in twins]
-        for number in (job.trial, *(asked.number for asked in twins)):
+        duplicates = [asked for asked in self.pending if asked.recipe == job.recipe]
+        self.pending = [asked for asked in self.pending if asked not in duplicates]
+        for number in (job.trial, *(asked.number for asked in duplicates)):
             self.known.add(self.study.put_back(number))
         self.meter.changed()
-        self.crew.display.say(f"trial {job.trial} waits again: {said.error}")
+        self.pool.display.message(f"trial {job.trial} waits again: {said.error}")
 
     def _after(self, job: Job, outcome: Outcome) -> None:
         """Show the front; where a fully trained trial is on it, propose its weights in other bits, which need no training."""
         front = self.known.front
-        self.crew.display.front(front, self.known.teacher)
+        self.pool.display.front(front, self.known.teacher)
         trained = outcome.stages.get("recovery", 0) > outcome.seconds / 4
         if job.rung == 0 or trained:
             seen = self.known.rows[job.trial].latency_ms or 1.0
@@ -225,11 +225,11 @@ class Search:
         shas = [sha256 for trial in kept for sha256 in self.study.artifacts(trial).values()]
         Store(artifacts.path).shrink(artifacts.max_gb * 1e9, shas)
 
-    def _bar(self) -> Bar:
+    def _bar(self) -> AdmissionLimits:
         """What a candidate's price must pass. With rungs, the lowest is the price, and only the surely hopeless stop before."""
         rows, limits, engine = list(self.known.rows.values()), self.plan.constraints, self.plan.engine
         expected = {} if engine.rungs else expected_drop(rows)
-        return Bar(
+        return AdmissionLimits(
             max_latency_ms=limits.max_latency_ms,
             max_size_mb=limits.max_size_mb,
             teacher_latency_ms=self.known.teacher.latency_ms,
@@ -245,19 +245,19 @@ class Search:
     def _ending(self) -> str | None:
         """Why no further trial may start, or null."""
         early = self.plan.engine.stop_early and self.plan.budget.time is not None
-        return self.meter.ending(len(self.crew.busy)) or (self.returns.stalled(self.known.promise) if early else None)
+        return self.meter.ending(len(self.pool.busy)) or (self.returns.stalled(self.known.promise) if early else None)
 
     def _tick(self, save: bool = False) -> None:
         """Keep the display alive and the time used written down."""
         self.meter.save(force=save)
         budget = self.plan.budget
-        self.crew.display.progress(self.meter.spent.trials, budget.trials, self.meter.seconds, budget.time)
+        self.pool.display.progress(self.meter.spent.trials, budget.trials, self.meter.seconds, budget.time)
 
     def _words(self, job: Job) -> str:
-        return in_words(job.recipe, job.rung) if job.recipe else "the teacher"
+        return describe(job.recipe, job.rung) if job.recipe else "the teacher"
 
 
-def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> Ending:
+def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> SearchEnd:
     """Run or continue a study to the end of its budget. Everything that can be wrong is checked before any work."""
     plan = plan.as_stored(stored_plan(plan.storage, plan.study))
     space, data, lost = prepare(plan, offline)
@@ -265,8 +265,8 @@ def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> E
     if lost is not None and study.teacher() is None:
         raise lost  # later it can catch up
     _check_same_data(plan, study, data)
-    with study.lease(), hired(plan, display, offline) as crew:
-        return Search(plan, study, space, crew).run()
+    with study.lease(), open_worker_pool(plan, display, offline) as pool:
+        return Search(plan, study, space, pool).run()
 
 
 def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | None]:
@@ -276,7 +276,7 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
     assert isinstance(plan.space, dict)  # read_plan has read it
     lost: DeviceLost | None = None
     for key_path, device in plan.by_key_path.items():  # what it proposes must run on all of them
-        target = target_of(device, plan.place(key_path))
+        target = open_backend(device, plan.place(key_path))
         try:
             supported = target.supported()
         except DeviceLost as error:
@@ -300,7 +300,7 @@ def _check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
     """A study goes on only with the rows it began with, whatever their files are called by now."""
     if study.teacher() is None:
         return
-    known = read_details(plan.storage, plan.study, 0).outcome.facts.get("data")
+    known = read_trial_details(plan.storage, plan.study, 0).outcome.facts.get("data")
     if known not in (None, fingerprint):
         raise UsageError(
             f"{plan.place('task.data')}: the rows are not those that the study {plan.study!r} began with; put the data"

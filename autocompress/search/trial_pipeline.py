@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autocompress import benchmarking
-from autocompress.benchmarking.backends import BRIEFLY
+from autocompress.benchmarking.backends import SHORT_PATIENCE
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
 from autocompress.core.measurement import Measurement, Outcome, Quality
@@ -23,9 +23,9 @@ from autocompress.deployment import deploy
 from autocompress.models import slicing
 from autocompress.runtimes import runtime_of
 from autocompress.search.adoption import adopt_stages
-from autocompress.search.device_measurement import Artifacts, Devices
-from autocompress.search.jobs import Bar, Settled
-from autocompress.search.study_context import Clock, Materials, Say
+from autocompress.search.device_measurement import RuntimeArtifacts, StudyDevices
+from autocompress.search.jobs import AdmissionLimits, RunSettings
+from autocompress.search.study_context import ReportProgress, StageTimer, StudyContext
 from autocompress.selection.latency_model import Shape
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
@@ -35,24 +35,24 @@ from autocompress.training import distillation, least_squares
 REFIT_SHARE = 0.1  # of a recovery's time, for its progress display
 
 
-class Pipeline:
+class TrialPipeline:
     """Runs the trials of one study on what they share."""
 
     def __init__(self, plan: StudyPlan, store: Store, offline: bool = True) -> None:
         self.plan, self.store = plan, store
         adopt_stages(store, plan.seed, _conditions(plan))
-        self.shared = Materials(plan, store, offline)
-        self.devices = Devices(self.shared)
+        self.shared = StudyContext(plan, store, offline)
+        self.devices = StudyDevices(self.shared)
 
-    def settle(self, settled: Settled) -> None:
+    def settle(self, settings: RunSettings) -> None:
         """Take over what was decided since this pipeline was opened."""
-        self.devices.references = settled.references or self.devices.references
-        if settled.recovery is not None and settled.recovery != self.plan.recovery:
-            self.plan = self.shared.plan = self.plan.model_copy(update={"recovery": settled.recovery})
+        self.devices.references = settings.references or self.devices.references
+        if settings.recovery is not None and settings.recovery != self.plan.recovery:
+            self.plan = self.shared.plan = self.plan.model_copy(update={"recovery": settings.recovery})
 
-    def run_teacher(self, say: Say) -> Outcome:
+    def run_teacher(self, report_progress: ReportProgress) -> Outcome:
         """Trial 0: the teacher's own fp32 artifact, which every other is measured against."""
-        start, clock = time.perf_counter(), Clock(say)
+        start, clock = time.perf_counter(), StageTimer(report_progress)
         with clock.stage("reading the data"):
             self.shared.tokens  # noqa: B018  # read and tokenized here, so that its errors come first
         model = self.shared.teacher_model(clock)
@@ -64,18 +64,18 @@ class Pipeline:
             outcome, facts={**outcome.facts, "data": self.shared.data.fingerprint, "versions": benchmarking.versions()}
         )
 
-    def shared_rates(self, say: Say) -> tuple[float, float]:
+    def shared_rates(self, report_progress: ReportProgress) -> tuple[float, float]:
         """Seconds to take the teacher's outputs on one row, and of one step of the super-net, on as many cores as there are."""
-        clock = Clock(say)
+        clock = StageTimer(report_progress)
         self.shared.teacher_model(clock)
         worth = self.shared.importance(clock)
         with clock.stage("calibrating"), device_lock.computing(self.store.root):
             return self.shared.label_seconds(), self.shared.supernet_step_seconds(worth)
 
-    def own_rates(self, say: Say) -> dict[str, Any]:
+    def own_rates(self, report_progress: ReportProgress) -> dict[str, Any]:
         """Seconds of one training step of a middling candidate in this worker, how many rows there are, and what of the
         super-net is there already."""
-        clock = Clock(say)
+        clock = StageTimer(report_progress)
         teacher, worth = self.shared.teacher_model(clock), self.shared.importance(clock)
         layers = len(self.shared.family.layers(teacher))
         recipe = Recipe(depth=-(-2 * layers // 3), head_sparsity=0.5, ffn_sparsity=0.5)
@@ -86,9 +86,9 @@ class Pipeline:
         trained = self.shared.trained_supernet() if self.plan.engine.reuse else {}
         return {"step": step, "rows": len(data.train), "further": len(data.unlabelled), "trained": trained}
 
-    def run_shared(self, say: Say) -> None:
+    def run_shared(self, report_progress: ReportProgress) -> None:
         """What every trial needs of the teacher, computed before the first one starts: trials would wait for it."""
-        clock = Clock(say)
+        clock = StageTimer(report_progress)
         self.shared.teacher_model(clock)
         self.shared.importance(clock)
         if all(name in AFTER_RECOVERY for name in self.plan.space):
@@ -98,10 +98,12 @@ class Pipeline:
         if self.plan.engine.supernet:
             self.shared.supernet(clock)
 
-    def run_trial(self, recipe: Recipe, rung: int, bar: Bar | None, say: Say) -> Outcome:
+    def run_trial(
+        self, recipe: Recipe, rung: int, bar: AdmissionLimits | None, report_progress: ReportProgress
+    ) -> Outcome:
         """One candidate from recipe to measurement, trained as far as its rung; stopped where its price is over the bar."""
-        self.devices.be_patient(BRIEFLY)
-        start, clock = time.perf_counter(), Clock(say)
+        self.devices.set_patience(SHORT_PATIENCE)
+        start, clock = time.perf_counter(), StageTimer(report_progress)
         teacher, worth = self.shared.teacher_model(clock), self.shared.importance(clock)
         with clock.stage("building"):
             candidate = slicing.build_candidate(teacher, recipe, worth)
@@ -121,32 +123,36 @@ class Pipeline:
         thorough = rung == LAST_RUNG and (trained or self._whole(recipe))
         return self._measured(candidate, artifacts, clock, start, thorough)
 
-    def rebuild(self, recipe: Recipe, rung: int | None, say: Say) -> slicing.Candidate:
+    def rebuild(self, recipe: Recipe, rung: int | None, report_progress: ReportProgress) -> slicing.Candidate:
         """The candidate of a finished trial with its recovered weights; trains again where the store dropped them."""
-        clock = Clock(say)
+        clock = StageTimer(report_progress)
         self.shared.tokens  # noqa: B018  # as in a trial: from now on the tokenizer cuts texts at max_tokens
         candidate = slicing.build_candidate(self.shared.teacher_model(clock), recipe, self.shared.importance(clock))
         self._recover(candidate, LAST_RUNG if rung is None else rung, clock)
         return candidate
 
-    def run_elsewhere(self, recipe: Recipe, rung: int, names: Sequence[str], say: Say) -> dict[str, Measurement]:
+    def run_other_devices(
+        self, recipe: Recipe, rung: int, names: Sequence[str], report_progress: ReportProgress
+    ) -> dict[str, Measurement]:
         """A finished trial on further devices that were out of reach when it was measured; by name, where they still are
         left out."""
-        self.devices.be_patient()
-        clock = Clock(say)
-        artifacts = self._deploy(self.rebuild(recipe, rung, say), clock)
-        return self.devices.measure_on(names, artifacts, benchmarking.THOROUGH, clock)
+        self.devices.set_patience()
+        clock = StageTimer(report_progress)
+        artifacts = self._deploy(self.rebuild(recipe, rung, report_progress), clock)
+        return self.devices.measure_on(names, artifacts, benchmarking.THOROUGH_TIMING, clock)
 
-    def run_test(self, artifacts: Artifacts, say: Say) -> tuple[Quality, dict[str, Quality]]:
+    def run_test(
+        self, artifacts: RuntimeArtifacts, report_progress: ReportProgress
+    ) -> tuple[Quality, dict[str, Quality]]:
         """Quality of a trial on the test split, against the teacher's artifact; and on further devices, by name."""
-        self.devices.be_patient()
-        return self.devices.score(artifacts, "test", Clock(say))
+        self.devices.set_patience()
+        return self.devices.score(artifacts, "test", StageTimer(report_progress))
 
     def _whole(self, recipe: Recipe) -> bool:
         """Whether the recipe leaves the teacher's weights as they are."""
         return recipe.structure() == Recipe(depth=len(self.shared.family.layers(self.shared.teacher)))
 
-    def _price(self, candidate: slicing.Candidate, bar: Bar, clock: Clock) -> None:
+    def _price(self, candidate: slicing.Candidate, bar: AdmissionLimits, clock: StageTimer) -> None:
         """Latency and size of the untrained artifact: they depend on shapes and bits, hardly on weights."""
         with clock.stage("pricing"), tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
@@ -155,7 +161,7 @@ class Pipeline:
             size = benchmarking.size_mb(runtime_of(place), place)
             if bar.max_size_mb is not None and size > bar.max_size_mb:
                 raise TrialStopped(f"size {size:.1f} MB is over max_size_mb {bar.max_size_mb:g}; not trained")
-            latency = self.devices.time(place, benchmarking.QUICK).latency
+            latency = self.devices.time(place, benchmarking.QUICK_TIMING).latency
         if bar.max_latency_ms is not None and bar.teacher_latency_ms is not None:
             milliseconds = bar.teacher_latency_ms / latency.speedup_interval.high
             if milliseconds > bar.max_latency_ms:
@@ -169,7 +175,7 @@ class Pipeline:
                     f" {speedup:.1f}× and {other_size:.1f} MB without losing quality; not trained"
                 )
 
-    def _recover(self, candidate: slicing.Candidate, rung: int, clock: Clock) -> bool:
+    def _recover(self, candidate: slicing.Candidate, rung: int, clock: StageTimer) -> bool:
         """Train the candidate's structure as far as its rung, or load it where it was trained before: one recovery serves
         every bit-width, and each rung goes on from the weights of the one below. Whether it was trained now."""
         if self._whole(candidate.recipe):
@@ -190,7 +196,7 @@ class Pipeline:
         """Whether a rung starts from what all candidates share, and not from the weights of the rung below."""
         return rung == 0 or not self.plan.engine.rungs
 
-    def _prepare(self, candidate: slicing.Candidate, rung: int, clock: Clock) -> distillation.Targets | None:
+    def _prepare(self, candidate: slicing.Candidate, rung: int, clock: StageTimer) -> distillation.Targets | None:
         """What a rung's training starts from: stages of their own, with their own progress."""
         first, engine = self._is_first(rung), self.plan.engine
         if not first:
@@ -206,7 +212,7 @@ class Pipeline:
         rung: int,
         folder: Path,
         progress: Callable[[float], None],
-        clock: Clock,
+        clock: StageTimer,
     ) -> None:
         targets = self._prepare(candidate, rung, clock)
         settings, epochs = self.plan.recovery, self.plan.recovery.epochs_at(rung)
@@ -221,8 +227,8 @@ class Pipeline:
                 distillation.distil(
                     candidate,
                     targets,
-                    self.shared.lesson,
-                    self.shared.lengths("lessons"),
+                    self.shared.distillation_batch,
+                    self.shared.lengths("distillation"),
                     len(self.shared.lengths("train")),
                     settings,
                     self.plan.seed + rung,  # each rung sees the rows in another order
@@ -237,7 +243,7 @@ class Pipeline:
         candidate: slicing.Candidate,
         targets: distillation.Targets | None,
         progress: Callable[[float], None],
-        clock: Clock,
+        clock: StageTimer,
     ) -> None:
         """The weights that training starts from: cut from the super-net, or refit ones of the teacher's.
 
@@ -251,8 +257,8 @@ class Pipeline:
             cut = slicing.build_candidate(net, candidate.recipe, worth)
         every_layer = len(candidate.kept_layers) == len(self.shared.family.layers(self.shared.teacher))
         if engine.refit and (cut is None or every_layer or candidate.recipe.attention != "full"):
-            rows = self.shared.sample_of_lessons()
-            batches = [self.shared.lesson(part) for part in rows]
+            rows = self.shared.sample_of_distillation_set()
+            batches = [self.shared.distillation_batch(part) for part in rows]
             least_squares.refit(candidate, self.shared.forward, batches, progress)
             if cut is not None and targets is not None:
                 heat = self.plan.recovery.temperature
@@ -261,7 +267,7 @@ class Pipeline:
         if cut is not None:
             candidate.model.load_state_dict(cut.model.state_dict())
 
-    def _deploy(self, candidate: slicing.Candidate, clock: Clock) -> dict[str, str]:
+    def _deploy(self, candidate: slicing.Candidate, clock: StageTimer) -> dict[str, str]:
         """One artifact for each runtime of the study's devices: runtime -> sha256."""
         with clock.stage("deploying"), device_lock.computing(self.store.root):
             return {
@@ -276,18 +282,18 @@ class Pipeline:
     def _measured(
         self,
         candidate: slicing.Candidate,
-        artifacts: Artifacts,
-        clock: Clock,
+        artifacts: RuntimeArtifacts,
+        clock: StageTimer,
         start: float,
         thorough: bool = True,
         all_of_them: bool = False,
     ) -> Outcome:
-        effort = benchmarking.THOROUGH if thorough else benchmarking.QUICK
-        measurement, elsewhere = self.devices.measure(artifacts, effort, clock, all_of_them)
+        effort = benchmarking.THOROUGH_TIMING if thorough else benchmarking.QUICK_TIMING
+        measurement, other_devices = self.devices.measure(artifacts, effort, clock, all_of_them)
         known = {**facts(candidate), "recall": self.devices.recall(artifacts)}
         seconds = time.perf_counter() - start
         return Outcome(
-            state="complete", measurement=measurement, elsewhere=elsewhere,
+            state="complete", measurement=measurement, other_devices=other_devices,
             sha256=artifacts[self.plan.device.runtime], seconds=seconds, stages=clock.seconds, facts=known,
         )  # fmt: skip
 
@@ -300,7 +306,7 @@ def _conditions(plan: StudyPlan) -> Mapping[str, Any]:
         return {}
 
 
-def _predict_price(candidate: slicing.Candidate, bar: Bar) -> None:
+def _predict_price(candidate: slicing.Candidate, bar: AdmissionLimits) -> None:
     """Stop a candidate that is surely too slow, by what the device has shown so far."""
     if bar.max_latency_ms is None or bar.table is None:
         return

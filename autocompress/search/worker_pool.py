@@ -11,13 +11,13 @@ from types import FrameType
 from autocompress.config import StudyPlan
 from autocompress.search.display import Display
 from autocompress.search.executors.local import Worker, cores
-from autocompress.search.jobs import Done, Job, Said, Settled
+from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
 
 POLL_SECONDS = 0.5
 
 
 @dataclass
-class Interrupt:
+class InterruptFlag:
     """Set by Ctrl-C or SIGTERM; a second one ends the program at once."""
 
     asked: bool = False
@@ -29,12 +29,12 @@ class Interrupt:
 
 
 @dataclass
-class Crew:
+class WorkerPool:
     """Some workers, each with its share of the cores."""
 
     workers: list[Worker]
     display: Display
-    interrupt: Interrupt = field(default_factory=Interrupt)
+    interrupt: InterruptFlag = field(default_factory=InterruptFlag)
     tick: Callable[[], None] = lambda: None  # called while a job is waited for
 
     @property
@@ -47,18 +47,18 @@ class Crew:
         """Those with one."""
         return [worker for worker in self.workers if worker.job is not None]
 
-    def settle(self, settled: Settled) -> None:
+    def settle(self, settings: RunSettings) -> None:
         """Tell all of them what holds from now on."""
         for worker in self.workers:
-            worker.settled = settled
+            worker.settings = settings
 
-    def alone(self, job: Job, words: str, stoppable: bool = True) -> Done | None:
+    def alone(self, job: Job, words: str, stoppable: bool = True) -> JobResult | None:
         """Run one job to its end on the first worker; null when interrupted."""
         worker = self.workers[0]
         worker.start(job)
         while not (stoppable and self.interrupt.asked):
             said = worker.poll(POLL_SECONDS)
-            if isinstance(said, Said):
+            if isinstance(said, Progress):
                 self.display.stage(0, job.trial, words, said.stage, said.fraction)
             elif said is not None:
                 return said
@@ -66,28 +66,28 @@ class Crew:
         worker.close()
         return None
 
-    def give_up(self) -> None:
+    def abandon_jobs(self) -> None:
         """End every job that runs: its trial is tried again when the study goes on."""
         for worker in self.busy:
             worker.close()
 
 
 @contextmanager
-def hired(plan: StudyPlan, display: Display, offline: bool) -> Iterator[Crew]:
+def open_worker_pool(plan: StudyPlan, display: Display, offline: bool) -> Iterator[WorkerPool]:
     """The workers of a plan; ended at the end, whatever happens."""
     threads = max(1, cores() // plan.workers)
     root = plan.artifacts.path
     assert root is not None  # filled in by read_plan
-    crew = Crew([Worker(plan, root, threads, offline) for _ in range(plan.workers)], display)
+    pool = WorkerPool([Worker(plan, root, threads, offline) for _ in range(plan.workers)], display)
     try:
-        yield crew
+        yield pool
     finally:
-        for worker in crew.workers:
+        for worker in pool.workers:
             worker.close()
 
 
 @contextmanager
-def catching(interrupt: Interrupt) -> Iterator[None]:
+def catching_signals(interrupt: InterruptFlag) -> Iterator[None]:
     """Ctrl-C and SIGTERM ask the search to end instead of breaking it."""
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from autocompress.selection.comparison import Check, Comparison, mcnemar, ratio_interval
 from autocompress.selection.constraints import BOUNDED, Constraints, broken, violations
 from autocompress.selection.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
-from autocompress.selection.expected_drop import Expected, expected_drop
-from autocompress.selection.front_comparison import Contest, Front, contest
+from autocompress.selection.expected_drop import ExpectedDrop, expected_drop
+from autocompress.selection.front_comparison import ComparedFront, FrontComparison, compare_fronts
 from autocompress.selection.hypervolume_growth import growth
 from autocompress.selection.picking import Explanation, Loosened, NoneFits, Picked, as_expected, explain, pick
 from autocompress.selection.promotion import Promotion, Rungs, promotions, standings
@@ -25,12 +25,12 @@ __all__ = [
     "BOUNDED",
     "WORST",
     "Check",
+    "ComparedFront",
     "Comparison",
     "Constraints",
-    "Contest",
-    "Expected",
+    "ExpectedDrop",
     "Explanation",
-    "Front",
+    "FrontComparison",
     "Loosened",
     "NoneFits",
     "Picked",
@@ -39,7 +39,7 @@ __all__ = [
     "Rungs",
     "as_expected",
     "broken",
-    "contest",
+    "compare_fronts",
     "expected_drop",
     "explain",
     "growth",

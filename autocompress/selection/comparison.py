@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from math import comb, exp, hypot, log
 from typing import Any
 
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +15,8 @@ class Comparison:
 
     study_a: str
     study_b: str
-    a: Result
-    b: Result
+    a: TrialRow
+    b: TrialRow
     metric: str
     examples: int  # rows of the test split
     quality_a: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autocompress.core.errors import unknown
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 
 BOUNDED = {"max_drop": "drop", "max_latency_ms": "latency_ms", "max_size_mb": "size_mb"}  # constraint -> what it bounds
 LEAST_SCALE = 0.01  # of drop: a max_drop of 0 is measured in points, too
@@ -14,7 +14,7 @@ ROUNDING = 1e-9  # 0.92 − 0.90 is 0.020000000000000018, and yet 2 points
 Constraints = Mapping[str, float | None]  # `{"max_drop": 0.02, …}`; absent or null: not constrained
 
 
-def violations(row: Result, constraints: Constraints) -> dict[str, float]:
+def violations(row: TrialRow, constraints: Constraints) -> dict[str, float]:
     """`(value − bound) ÷ bound` of every constraint that is set, sorted by name; above 0 is broken.
 
     Relative, so that all count alike for a sampler; but the scale of `max_drop` is at least one point. What was not
@@ -31,7 +31,7 @@ def violations(row: Result, constraints: Constraints) -> dict[str, float]:
     return found
 
 
-def broken(row: Result, constraints: Constraints) -> dict[str, float]:
+def broken(row: TrialRow, constraints: Constraints) -> dict[str, float]:
     """The constraints that a row breaks, with their violations."""
     return {name: value for name, value in violations(row, constraints).items() if value > 0}
 

@@ -9,7 +9,7 @@ from math import isfinite, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.selection.constraints import Constraints, broken
 
 AXES = ("quality", "latency_ms", "size_mb")
@@ -26,7 +26,7 @@ class Reference:
 
 
 def on_front(
-    rows: Sequence[Result], objectives: Sequence[str] = AXES, constraints: Constraints | None = None
+    rows: Sequence[TrialRow], objectives: Sequence[str] = AXES, constraints: Constraints | None = None
 ) -> set[int]:
     """Numbers of the complete, feasible trials that no other such trial dominates; one trial per artifact.
 
@@ -44,7 +44,7 @@ def on_front(
     return set(members.values())
 
 
-def hypervolume(rows: Sequence[Result], reference: Reference) -> float:
+def hypervolume(rows: Sequence[TrialRow], reference: Reference) -> float:
     """What a front covers, in points × octaves²: drop in points, log2 of latency and of size, up to the reference.
 
     Rows that are not better than the reference on every axis add nothing; an empty front covers 0.
@@ -63,7 +63,7 @@ def corner(reference: Reference) -> NDArray[np.float64]:
     return np.array([reference.drop_points, log2(reference.latency_ms), log2(reference.size_mb)])
 
 
-def reference_point(teacher: Result, max_drop: float | None) -> Reference:
+def reference_point(teacher: TrialRow, max_drop: float | None) -> Reference:
     """10 points of drop (or `max_drop` if larger), the teacher's latency and size."""
     if not teacher.latency_ms or not teacher.size_mb:
         raise ValueError(f"the teacher needs a latency and a size, but has {teacher.latency_ms} and {teacher.size_mb}")
@@ -71,7 +71,7 @@ def reference_point(teacher: Result, max_drop: float | None) -> Reference:
     return Reference(drop_points=points, latency_ms=teacher.latency_ms, size_mb=teacher.size_mb)
 
 
-def knee(rows: Sequence[Result], objectives: Sequence[str] = AXES) -> Result | None:
+def knee(rows: Sequence[TrialRow], objectives: Sequence[str] = AXES) -> TrialRow | None:
     """The row nearest to having the best of everything; null where there are no rows.
 
     Quality is taken as it is, latency and size as logarithms; each axis runs from 0 (the best of these rows) to 1 (the
@@ -87,7 +87,7 @@ def knee(rows: Sequence[Result], objectives: Sequence[str] = AXES) -> Result | N
     return next(row for row in able if row.trial == ranked[0][-1])
 
 
-def candidates(rows: Sequence[Result], objectives: Sequence[str]) -> list[Result]:
+def candidates(rows: Sequence[TrialRow], objectives: Sequence[str]) -> list[TrialRow]:
     """The rows that are complete, measured in all these respects, and neither the teacher nor its artifact again."""
     teachers = {row.sha256 for row in rows if row.trial == 0 and row.sha256 is not None}
     return [
@@ -97,23 +97,23 @@ def candidates(rows: Sequence[Result], objectives: Sequence[str]) -> list[Result
     ]
 
 
-def loss(row: Result, objective: str) -> float:
+def loss(row: TrialRow, objective: str) -> float:
     """An objective as a number of which less is better: quality negated, latency and size as log2."""
     value: float = getattr(row, objective)
     return -value if objective == "quality" else log2(max(value, 1e-9))
 
 
-def tie(row: Result) -> tuple[float, int]:
+def tie(row: TrialRow) -> tuple[float, int]:
     """What decides between equals: the smaller model, then the lower number."""
     return (row.size_mb or 0.0, row.trial)
 
 
-def _measured(row: Result, objectives: Sequence[str]) -> bool:
+def _measured(row: TrialRow, objectives: Sequence[str]) -> bool:
     values = [getattr(row, name) for name in objectives]
     return all(value is not None and isfinite(value) for value in values)
 
 
-def _losses(rows: Sequence[Result], objectives: Sequence[str]) -> NDArray[np.float64]:
+def _losses(rows: Sequence[TrialRow], objectives: Sequence[str]) -> NDArray[np.float64]:
     """(rows, objectives)"""
     return np.array([[loss(row, name) for name in objectives] for row in rows]).reshape(len(rows), len(objectives))
 

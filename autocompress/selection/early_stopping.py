@@ -12,7 +12,7 @@ LEAST_TRIALS = 30
 
 
 @dataclass
-class Returns:
+class HypervolumeHistory:
     """The hypervolume of the front over time, trial by trial."""
 
     moments: list[tuple[float, float]] = field(default_factory=list)  # seconds of the study, hypervolume

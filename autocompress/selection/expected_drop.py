@@ -14,7 +14,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ TWO_TO_ONE = 0.43  # standard deviations: the normal distribution has two thirds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expected:
+class ExpectedDrop:
     """The drop to expect on other rows (a fraction; positive is worse) and its standard deviation."""
 
     drop: float
@@ -40,7 +40,7 @@ class Expected:
         return self.drop + TWO_TO_ONE * self.spread
 
 
-def expected_drop(rows: Sequence[Result], examples: int | None = None) -> dict[int, Expected]:
+def expected_drop(rows: Sequence[TrialRow], examples: int | None = None) -> dict[int, ExpectedDrop]:
     """For every complete trial with a drop, the drop to expect on other rows; `examples` is how many were measured.
 
     A candidate disagrees with the teacher on a fraction a of the rows, and there loses, net, b of a row: d = a·b. The
@@ -65,8 +65,8 @@ def expected_drop(rows: Sequence[Result], examples: int | None = None) -> dict[i
     using Stein's estimator and its generalizations" (1975).
     """
     known = {row.trial: row.drop for row in rows if row.state == "complete" and row.trial != 0 and row.drop is not None}
-    result = {trial: Expected(drop=drop, spread=0.0) for trial, drop in known.items()}
-    groups: dict[str, list[Result]] = {}
+    result = {trial: ExpectedDrop(drop=drop, spread=0.0) for trial, drop in known.items()}
+    groups: dict[str, list[TrialRow]] = {}
     for row in rows:
         if row.trial in known and _sampling(row, examples) is not None:
             groups.setdefault(row.sha256 or f"trial {row.trial}", []).append(row)
@@ -81,7 +81,7 @@ def overlap(one: float, other: float) -> float:
     return OVERLAP * sqrt(min(one, other) / max(one, other)) if one > 0 and other > 0 else 0.0
 
 
-def _sampling(row: Result, examples: int | None) -> float | None:
+def _sampling(row: TrialRow, examples: int | None) -> float | None:
     """Standard deviation of a row's drop; null where it cannot be told or is not wanted."""
     if row.disagreement is None or row.disagreement > MOST_DISAGREEMENT or row.drop is None:
         return None
@@ -92,14 +92,14 @@ def _sampling(row: Result, examples: int | None) -> float | None:
     return max(sqrt(row.disagreement / examples), least) if examples else None
 
 
-def _seen(row: Result) -> tuple[float, tuple[float, float] | None]:
+def _seen(row: TrialRow) -> tuple[float, tuple[float, float] | None]:
     """The drop that was measured, by the measure that has less luck in it, and its interval."""
     if row.soft_drop is not None:
         return row.soft_drop, row.soft_drop_interval
     return row.drop or 0.0, row.drop_interval
 
 
-def _shrunk(rows: Sequence[Result], examples: int | None) -> list[Expected]:
+def _shrunk(rows: Sequence[TrialRow], examples: int | None) -> list[ExpectedDrop]:
     """The estimates of rows that all have a sampling deviation; see `expected_drop`."""
     if not rows:
         return []
@@ -109,7 +109,7 @@ def _shrunk(rows: Sequence[Result], examples: int | None) -> list[Expected]:
     unit = max(1.0, float(np.median(deviations / np.sqrt(parts / examples)))) if examples else 1.0
     mean, spread = _posterior(drops / (parts * unit), deviations / (parts * unit), parts)
     return [
-        Expected(drop=float(drop), spread=float(width))
+        ExpectedDrop(drop=float(drop), spread=float(width))
         for drop, width in zip(parts * unit * mean, parts * unit * spread, strict=True)
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.selection.constraints import Constraints
 from autocompress.selection.dominance import Reference, hypervolume
 from autocompress.selection.picking import NoneFits, pick
@@ -15,12 +15,12 @@ CORNER = Reference(drop_points=10.0, latency_ms=1.0, size_mb=1.0)  # 10 points l
 
 
 @dataclass(frozen=True, kw_only=True)
-class Front:
+class ComparedFront:
     """What is compared of a study."""
 
     study: str
-    rows: Sequence[Result]
-    teacher: Result | None
+    rows: Sequence[TrialRow]
+    teacher: TrialRow | None
     examples: int | None  # rows of the validation split
     seconds: float
 
@@ -35,16 +35,16 @@ class Choice:
     """What `pick` names in either study where it is asked the same; null where nothing holds."""
 
     prefer: str | None  # null: the knee
-    a: Result | None
-    b: Result | None
+    a: TrialRow | None
+    b: TrialRow | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class FrontComparison:
     """The second study beside the first; drops on validation, latency and size as factors of each study's own teacher."""
 
-    a: Front
-    b: Front
+    a: ComparedFront
+    b: ComparedFront
     same_teacher: bool
     hypervolume_a: float  # points × octaves², from 10 points of drop and the teacher
     hypervolume_b: float
@@ -63,7 +63,7 @@ class Contest:
         return {"study_a": self.a.study, "study_b": self.b.study, **values, "choices": picked}
 
 
-def contest(a: Front, b: Front, max_drop: float | None) -> Contest:
+def compare_fronts(a: ComparedFront, b: ComparedFront, max_drop: float | None) -> FrontComparison:
     """Compare two fronts by hypervolume, coverage (the C-metric of Zitzler & Thiele 1998) and by what `pick` names.
 
     Rows without a drop, a speed-up and a compression are left out.
@@ -71,7 +71,7 @@ def contest(a: Front, b: Front, max_drop: float | None) -> Contest:
     scaled = [_against_teacher([row for row in front.rows if row.on_front]) for front in (a, b)]
     constraints: Constraints = {"max_drop": max_drop}
     sides = [{one: _choice(front, constraints, one) for one in ("latency_ms", "size_mb", None)} for front in (a, b)]
-    return Contest(
+    return FrontComparison(
         a=a,
         b=b,
         same_teacher=bool(a.teacher and b.teacher and a.teacher.sha256 == b.teacher.sha256),
@@ -84,12 +84,12 @@ def contest(a: Front, b: Front, max_drop: float | None) -> Contest:
     )
 
 
-def _choice(front: Front, constraints: Constraints, prefer: str | None) -> Result | None:
+def _choice(front: ComparedFront, constraints: Constraints, prefer: str | None) -> TrialRow | None:
     picked = pick(front.rows, constraints, prefer, examples=front.examples)
     return None if isinstance(picked, NoneFits) else picked.row
 
 
-def _against_teacher(rows: Sequence[Result]) -> list[Result]:
+def _against_teacher(rows: Sequence[TrialRow]) -> list[TrialRow]:
     """The rows with latency and size as fractions of the teacher's."""
     return [
         replace(row, latency_ms=1 / row.speedup, size_mb=1 / row.compression)
@@ -98,10 +98,10 @@ def _against_teacher(rows: Sequence[Result]) -> list[Result]:
     ]
 
 
-def _coverage(ours: Sequence[Result], theirs: Sequence[Result]) -> float:
+def _coverage(ours: Sequence[TrialRow], theirs: Sequence[TrialRow]) -> float:
     """Fraction of theirs than which some of ours is nowhere worse; 0 where they have none."""
 
-    def losses(row: Result) -> tuple[float, float, float]:
+    def losses(row: TrialRow) -> tuple[float, float, float]:
         return (row.drop or 0.0, row.latency_ms or 0.0, row.size_mb or 0.0)
 
     covered = [

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.selection.constraints import Constraints
 from autocompress.selection.dominance import Reference, hypervolume, on_front
 
 
 def growth(
-    rows: Sequence[Result],
+    rows: Sequence[TrialRow],
     ended: Mapping[int, float],
     objectives: Sequence[str],
     constraints: Constraints,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
 
 FEWEST = 16  # different shapes; with less there is no table
@@ -52,7 +52,7 @@ class LatencyTable:
     shapes: int  # that it learned from
 
     @classmethod
-    def learned(cls, rows: Sequence[Result]) -> LatencyTable | None:
+    def learned(cls, rows: Sequence[TrialRow]) -> LatencyTable | None:
         """The table of some measured rows; null where they are too few.
 
         Least squares of the relative error, with a ridge. The error is that of each shape predicted from all others
@@ -80,7 +80,7 @@ class LatencyTable:
             return None
         return max(0.0, float(_features(shape, self.kinds) @ self.weights))
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """What it is worth."""
         return f"± {100 * self.error:.0f} % for 95 % of {self.shapes} shapes, each predicted from the others"
 

@@ -9,18 +9,18 @@ from math import ceil, floor, log10
 import numpy as np
 
 from autocompress.core.errors import unknown
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.selection.constraints import BOUNDED, Constraints, broken
 from autocompress.selection.dominance import AXES, candidates, knee, loss, on_front, tie
-from autocompress.selection.expected_drop import Expected, expected_drop
+from autocompress.selection.expected_drop import ExpectedDrop, expected_drop
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picked:
     """The recommended trial, and the drop to expect of it on other rows than those it was chosen on."""
 
-    row: Result
-    expected: Expected
+    row: TrialRow
+    expected: ExpectedDrop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +28,14 @@ class Loosened:
     """What would do if one constraint were looser, the others as they are."""
 
     bound: float  # rounded up to three figures
-    row: Result
+    row: TrialRow
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoneFits:
     """No trial holds the constraints; for each one that was broken, the trial that comes nearest to holding it."""
 
-    nearest: dict[str, Result]
+    nearest: dict[str, TrialRow]
     loosened: dict[str, Loosened]  # constraint -> what it would take, where loosening that one alone is enough
 
 
@@ -43,7 +43,7 @@ class NoneFits:
 class Neighbour:
     """The nearest model that is better than the picked one in something."""
 
-    row: Result
+    row: TrialRow
     better_in: tuple[str, ...]  # of the objectives
     faster: float  # times as fast as the picked one
     smaller: float  # times smaller than it
@@ -62,7 +62,7 @@ class Explanation:
 
 
 def pick(
-    rows: Sequence[Result],
+    rows: Sequence[TrialRow],
     constraints: Constraints | None = None,
     prefer: str | None = None,
     objectives: Sequence[str] = AXES,
@@ -93,7 +93,7 @@ def pick(
 
 def explain(
     picked: Picked,
-    rows: Sequence[Result],
+    rows: Sequence[TrialRow],
     constraints: Constraints | None = None,
     prefer: str | None = None,
     objectives: Sequence[str] = AXES,
@@ -116,30 +116,30 @@ def explain(
 class _Choice:
     """The models that can be chosen from, and what is thought of them."""
 
-    able: dict[int, Result]  # as they were measured
-    expected: dict[int, Expected]
-    judged: list[Result]  # with the drop that max_drop is held against
-    likely: list[Result]  # those that hold the constraints, with the drop to be expected on other rows
+    able: dict[int, TrialRow]  # as they were measured
+    expected: dict[int, ExpectedDrop]
+    judged: list[TrialRow]  # with the drop that max_drop is held against
+    likely: list[TrialRow]  # those that hold the constraints, with the drop to be expected on other rows
 
     @classmethod
-    def among(cls, rows: Sequence[Result], constraints: Constraints, examples: int | None) -> _Choice:
+    def among(cls, rows: Sequence[TrialRow], constraints: Constraints, examples: int | None) -> _Choice:
         able = {row.trial: row for row in candidates(rows, (*AXES, "drop"))}
         expected = expected_drop(rows, examples)
         judged = [replace(row, drop=max(_least(row), expected[trial].cautious)) for trial, row in able.items()]
         fitting = [able[row.trial] for row in judged if not broken(row, constraints)]
         return cls(able, expected, judged, [as_expected(row, expected[row.trial].drop) for row in fitting])
 
-    def likely_of(self, trial: int) -> Result:
+    def likely_of(self, trial: int) -> TrialRow:
         """A model with the drop to be expected of it on other rows."""
         return as_expected(self.able[trial], self.expected[trial].drop)
 
-    def front(self, objectives: Sequence[str]) -> list[Result]:
+    def front(self, objectives: Sequence[str]) -> list[TrialRow]:
         """Of what holds the constraints, what is dominated by none of it."""
         members = on_front(self.likely, objectives)
         return [row for row in self.likely if row.trial in members]
 
 
-def _neighbours(choice: _Choice, own: Result, objectives: Sequence[str]) -> list[Neighbour]:
+def _neighbours(choice: _Choice, own: TrialRow, objectives: Sequence[str]) -> list[Neighbour]:
     """For each objective the nearest model that is better in it, quality in steps of a point, the others in octaves."""
     found: dict[int, list[str]] = {}
     place = _place(own)
@@ -161,12 +161,12 @@ def _neighbours(choice: _Choice, own: Result, objectives: Sequence[str]) -> list
     ]
 
 
-def _place(row: Result) -> np.ndarray:
+def _place(row: TrialRow) -> np.ndarray:
     """(3,): drop in points, log2 of latency and of size."""
     return np.array([100 * loss(row, "quality"), loss(row, "latency_ms"), loss(row, "size_mb")])
 
 
-def _loosened(choice: _Choice, constraints: Constraints, among: Sequence[Result]) -> dict[str, Loosened]:
+def _loosened(choice: _Choice, constraints: Constraints, among: Sequence[TrialRow]) -> dict[str, Loosened]:
     """For each constraint the row that breaks it alone, and by the least."""
     found: dict[str, Loosened] = {}
     for row in sorted(among, key=tie, reverse=True):
@@ -186,19 +186,21 @@ def _up(value: float) -> float:
     return round(ceil(value / step - 1e-9) * step, 12)
 
 
-def _least(row: Result) -> float:
+def _least(row: TrialRow) -> float:
     """The smallest drop that the measurement allows for."""
     if row.soft_drop is not None and row.drop_interval is not None:
         return row.drop_interval[0]
     return row.drop or 0.0
 
 
-def as_expected(row: Result, drop: float) -> Result:
+def as_expected(row: TrialRow, drop: float) -> TrialRow:
     """The row with the drop, and so the quality, to be expected on other rows."""
     return replace(row, drop=drop, quality=(row.quality or 0.0) + (row.drop or 0.0) - drop)
 
 
-def _nearest_misses(able: dict[int, Result], judged: Sequence[Result], constraints: Constraints) -> dict[str, Result]:
+def _nearest_misses(
+    able: dict[int, TrialRow], judged: Sequence[TrialRow], constraints: Constraints
+) -> dict[str, TrialRow]:
     """For each broken constraint: of the rows that break it, one that breaks the fewest others, and it by the least."""
     misses = [(broken(row, constraints), row) for row in judged]
     nearest = {}

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from autocompress.config import LAST_RUNG
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.selection.constraints import broken
 from autocompress.selection.dominance import Reference, candidates, corner, loss
 
@@ -32,13 +32,13 @@ AXES = ("drop", "latency_ms", "size_mb")
 class Promotion:
     """A candidate to be trained further."""
 
-    row: Result  # where it stands now
+    row: TrialRow  # where it stands now
     rank: int  # 0: nobody at its rung dominates it
     gain: float  # hypervolume that the front would gain, if training does for it what it did for others
 
 
 def promotions(
-    rows: Sequence[Result], rung: int, reference: Reference, constraints: Mapping[str, float | None]
+    rows: Sequence[TrialRow], rung: int, reference: Reference, constraints: Mapping[str, float | None]
 ) -> list[Promotion]:
     """The candidates at `rung` that were not trained further, best first; those that promise no gain are left out.
 
@@ -54,7 +54,7 @@ def promotions(
 class Peer(NamedTuple):
     """A candidate at a rung, and where it stands on the axes of the hypervolume."""
 
-    row: Result
+    row: TrialRow
     point: tuple[float, float, float]
 
 
@@ -70,7 +70,7 @@ class Rungs:
         self._begun: dict[str, int] = {}  # the highest rung at which a recipe was ever begun
         self._front = np.empty((0, 3))
 
-    def add(self, row: Result) -> None:
+    def add(self, row: TrialRow) -> None:
         """A trial that began, or ended."""
         if row.rung is None:
             return
@@ -129,13 +129,13 @@ class Rungs:
         return np.asarray(np.minimum(1.0, kept))
 
 
-def as_judged(row: Result) -> Result:
+def as_judged(row: TrialRow) -> TrialRow:
     """The row with the drop that has less luck in it, where it is known."""
     return row if row.soft_drop is None else replace(row, drop=row.soft_drop)
 
 
 def standings(
-    rows: Sequence[Result], reference: Reference | None, constraints: Mapping[str, float | None]
+    rows: Sequence[TrialRow], reference: Reference | None, constraints: Mapping[str, float | None]
 ) -> dict[int, str]:
     """For every complete trial that was not trained in full: what became of it."""
     found: dict[int, str] = {}
@@ -158,9 +158,9 @@ def standings(
     return found
 
 
-def _point(row: Result) -> tuple[float, float, float]:
+def _point(row: TrialRow) -> tuple[float, float, float]:
     return (100 * (row.drop or 0.0), loss(row, "latency_ms"), loss(row, "size_mb"))
 
 
-def _lost(row: Result) -> float:
+def _lost(row: TrialRow) -> float:
     return max(row.drop or 0.0, 0.0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import hypot, inf, log, sqrt
 
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.selection.expected_drop import overlap
 
 SIZES_ALIKE = 0.01  # of the larger one: nobody chooses by less
 
 
-def ties(rows: Sequence[Result]) -> dict[int, tuple[int, ...]]:
+def ties(rows: Sequence[TrialRow]) -> dict[int, tuple[int, ...]]:
     """trial -> the trials that it is tied with: neither of the two is surely better in anything. Only those that have any.
 
     Speed-ups differ surely where the 95 % interval of their ratio leaves out 1, drops where that of their difference leaves
@@ -24,11 +24,11 @@ def ties(rows: Sequence[Result]) -> dict[int, tuple[int, ...]]:
     return {trial: others for trial, others in found.items() if others}
 
 
-def _are_tied(one: Result, other: Result) -> bool:
+def _are_tied(one: TrialRow, other: TrialRow) -> bool:
     return _alike_in_speed(one, other) and _alike_in_drop(one, other) and _alike_in_size(one, other)
 
 
-def _alike_in_speed(one: Result, other: Result) -> bool:
+def _alike_in_speed(one: TrialRow, other: TrialRow) -> bool:
     if not (one.speedup and other.speedup and one.speedup_interval and other.speedup_interval):
         return False
     halves = [
@@ -37,7 +37,7 @@ def _alike_in_speed(one: Result, other: Result) -> bool:
     return abs(log(one.speedup / other.speedup)) <= hypot(*halves)
 
 
-def _alike_in_drop(one: Result, other: Result) -> bool:
+def _alike_in_drop(one: TrialRow, other: TrialRow) -> bool:
     """By the drop with less luck in it, where both have it."""
     soft = one.soft_drop is not None and other.soft_drop is not None
     drops = [row.soft_drop if soft else row.drop for row in (one, other)]
@@ -50,6 +50,6 @@ def _alike_in_drop(one: Result, other: Result) -> bool:
     return abs(drops[0] - drops[1]) <= sqrt(variance)
 
 
-def _alike_in_size(one: Result, other: Result) -> bool:
+def _alike_in_size(one: TrialRow, other: TrialRow) -> bool:
     sizes = one.size_mb or 0.0, other.size_mb or 0.0
     return abs(sizes[0] - sizes[1]) <= SIZES_ALIKE * max(sizes)

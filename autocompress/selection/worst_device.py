@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 
 WORST = "all"  # the name of this view among the names of devices
 
 
-def worst(devices: Sequence[Sequence[Result]]) -> list[Result]:
+def worst(devices: Sequence[Sequence[TrialRow]]) -> list[TrialRow]:
     """The rows of one study on several devices as one: the largest drop, the smallest speed-up, the largest memory.
 
     Milliseconds of two devices do not compare, so that `latency_ms` is the first device's teacher latency ÷ the smallest
@@ -27,14 +27,14 @@ def worst(devices: Sequence[Sequence[Result]]) -> list[Result]:
     ]
 
 
-def _worst(rows: Sequence[Result], teacher: Result | None) -> Result:
+def _worst(rows: Sequence[TrialRow], teacher: TrialRow | None) -> TrialRow:
     row = rows[0]
     if teacher is None or teacher.latency_ms is None or teacher.quality is None:
         return row
     slow = min(rows, key=lambda one: one.speedup or 0.0)
     bad = max(rows, key=lambda one: float("inf") if one.drop is None else one.drop)
     if not slow.speedup or bad.drop is None:
-        return Result(
+        return TrialRow(
             trial=row.trial, state=row.state, reason=row.reason, recipe=row.recipe, rung=row.rung, heads=row.heads,
             neurons=row.neurons, seconds=row.seconds, sha256=row.sha256, size_mb=row.size_mb, compression=row.compression,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autocompress.config import spaces
-from autocompress.config.messages import there_is
+from autocompress.config.messages import available
 from autocompress.core.errors import UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, DECISIONS, NEUTRAL, Recipe, Scalar
 
@@ -119,9 +119,9 @@ class Space:
         numbers = sorted(self._numbers(name))
         return numbers[len(numbers) // 2 :]
 
-    def starters(self) -> list[Recipe]:
+    def initial_recipes(self) -> list[Recipe]:
         """At most 8 different recipes to try first: known good ones, each as near as this space comes to it."""
-        return list(dict.fromkeys(self._nearest_to(start) for start in STARTERS))
+        return list(dict.fromkeys(self._nearest_to(start) for start in INITIAL_RECIPES))
 
     def _nearest_to(self, start: Mapping[str, Scalar]) -> Recipe:
         wanted = {**start, "depth": float(start["depth"] or 0) * self.layers}
@@ -145,7 +145,7 @@ def resolve_space(
     """
     for name in spec:
         if name not in DECISIONS:
-            raise UsageError(f"{place}: unknown decision {name!r}{there_is(name, DECISIONS)}")
+            raise UsageError(f"{place}: unknown decision {name!r}{available(name, DECISIONS)}")
     choices: dict[str, tuple[Scalar, ...]] = {}
     for name in DECISIONS:
         form, where = spec.get(name), f"{place}.{name}"
@@ -276,7 +276,7 @@ def _start(depth: float, heads: float, neurons: float, bits: int, embedding_bits
 # little to make and promise most, the corner of the space among them; deep and thin ones keep most of the quality (6 of 6
 # layers with half the heads and a quarter of the neurons, in int8, is 8 times as fast as the fp32 teacher and lost nothing
 # in film reviews), but their refit takes several times as long.
-STARTERS: tuple[Mapping[str, Scalar], ...] = (
+INITIAL_RECIPES: tuple[Mapping[str, Scalar], ...] = (
     _start(1, 0, 0, 8, 8),
     _start(1 / 2, 2 / 3, 3 / 4, 8, 4),
     _start(1 / 3, 2 / 3, 3 / 4, 8, 4),

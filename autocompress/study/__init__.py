@@ -14,14 +14,14 @@ from autocompress.study.queries import StudyView, read_study, studies
 from autocompress.study.row_mapping import TeacherRecord
 
 if TYPE_CHECKING:
-    from autocompress.study.writer import Asked, Spent, Study
+    from autocompress.study.writer import AskedTrial, BudgetSpent, Study
 
-__all__ = ["Asked", "Spent", "Study", "StudyView", "TeacherRecord", "read_study", "studies"]
+__all__ = ["AskedTrial", "BudgetSpent", "Study", "StudyView", "TeacherRecord", "read_study", "studies"]
 
 
 def __getattr__(name: str) -> Any:
     """`Study` and its values load Optuna, so they are loaded when they are asked for."""
-    if name in ("Asked", "Spent", "Study"):
+    if name in ("AskedTrial", "BudgetSpent", "Study"):
         from autocompress.study import writer
 
         return getattr(writer, name)

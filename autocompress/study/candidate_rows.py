@@ -15,8 +15,8 @@ from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.selection import reference_point
 from autocompress.storage.artifact_store import Store
-from autocompress.study.queries import elsewhere_of, own_measurement, read_teacher
-from autocompress.study.queue import Queued
+from autocompress.study.queries import other_devices_of, own_measurement, read_teacher
+from autocompress.study.queue import QueuedTrial
 from autocompress.study.row_mapping import (
     checked,
     finite,
@@ -27,14 +27,14 @@ from autocompress.study.row_mapping import (
     result_of,
     teacher_of,
 )
-from autocompress.study.tables import ArtifactRow, CandidateRow, ElsewhereRow, MeasurementRow, StudyRow, TeacherRow
+from autocompress.study.tables import ArtifactRow, CandidateRow, MeasurementRow, OtherDeviceRow, StudyRow, TeacherRow
 
-TWIN, TWINS_RUNG = "twin_of", "twins_rung"  # among the facts of an outcome that was not measured anew
+DUPLICATE_OF, DUPLICATES_RUNG = "twin_of", "twins_rung"  # among the facts of an outcome that was not measured anew
 FINISHED = ("complete", "stopped", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spent:
+class BudgetSpent:
     """What a study has used of its budget. Trial 0, retries and reused twins do not count."""
 
     trials: int  # finished ones
@@ -42,7 +42,7 @@ class Spent:
     retries_waiting: int  # interrupted trials that the next `ask` gives out first
 
 
-def begin(session: Session, ac_id: int, queued: Queued, recipe: Recipe, rung: int | None) -> str:
+def begin(session: Session, ac_id: int, queued: QueuedTrial, recipe: Recipe, rung: int | None) -> str:
     """A running trial; returns its uid. Doing it twice changes nothing."""
     known = find(session, ac_id, queued.number)
     if known is not None:
@@ -74,39 +74,39 @@ def record(
 ) -> None:
     """How a running trial ended; one that has ended already stays as it is."""
     if row is None or row.recipe_key != recipe.key:
-        raise ValueError(f"a trial with the recipe {recipe.in_words()} was never asked under this number")
+        raise ValueError(f"a trial with the recipe {recipe.describe()} was never asked under this number")
     if row.state in FINISHED:
         return
     study, number = session.get_one(StudyRow, row.ac_study_id), row.number
     teacher = teacher_of(outcome) if number == 0 else read_teacher(session, study)
     outcome = checked(outcome, result_of(number, recipe, outcome, teacher))
-    row.rung = outcome.facts.get(TWINS_RUNG, row.rung)
+    row.rung = outcome.facts.get(DUPLICATES_RUNG, row.rung)
     row.state, row.reason, row.seconds = outcome.state, outcome.reason, finite(outcome.seconds)
     row.stages, row.facts = plain(outcome.stages), plain(outcome.facts)
     row.constraints = dict(constraints)
-    row.twin_of = outcome.facts.get(TWIN)
+    row.twin_of = outcome.facts.get(DUPLICATE_OF)
     row.log = None if row.twin_of is not None else Store(Path()).log(number).as_posix()
     if outcome.sha256 is not None:
         session.add(ArtifactRow(candidate_id=row.id, sha256=outcome.sha256))
     if outcome.measurement is not None:
         session.add(MeasurementRow(candidate_id=row.id, **measurement_values(outcome.measurement)))
-    _add_elsewhere(session, row, outcome.elsewhere)
+    _add_other_devices(session, row, outcome.other_devices)
     if number == 0 and teacher is not None:
         _record_teacher(session, study, outcome, constraints)
 
 
-def record_elsewhere(session: Session, ac_id: int, number: int, found: Mapping[str, Measurement]) -> None:
+def record_other_devices(session: Session, ac_id: int, number: int, found: Mapping[str, Measurement]) -> None:
     """What a complete trial is on further devices; what is known of them is replaced."""
     row = _complete(session, ac_id, number)
-    known = delete(ElsewhereRow).where(ElsewhereRow.candidate_id == row.id, ElsewhereRow.device.in_(found))
-    session.execute(known.where(ElsewhereRow.split != "test"))
-    _add_elsewhere(session, row, found)
+    known = delete(OtherDeviceRow).where(OtherDeviceRow.candidate_id == row.id, OtherDeviceRow.device.in_(found))
+    session.execute(known.where(OtherDeviceRow.split != "test"))
+    _add_other_devices(session, row, found)
 
 
 def record_quality(session: Session, ac_id: int, number: int, quality: Quality, device: str | None = None) -> None:
     """The quality of a finished trial on another split; a second time replaces the first. `device`: a further one."""
     row = _complete(session, ac_id, number)
-    table = MeasurementRow if device is None else ElsewhereRow
+    table = MeasurementRow if device is None else OtherDeviceRow
     place = {"candidate_id": row.id, "split": quality.split, **({} if device is None else {"device": device})}
     session.execute(delete(table).filter_by(**place))
     session.add(table(**{**quality_values(quality), **place}))
@@ -121,7 +121,7 @@ def interrupt(session: Session, ac_id: int, number: int, retry: int | None) -> N
     session.execute(query.values(state="failed", reason=f"interrupted; {what_next}"))
 
 
-def find_twin(
+def find_duplicate(
     session: Session, ac_id: int, recipe: Recipe, rung: int, constraints: Mapping[str, Any]
 ) -> Outcome | None:
     """The outcome of the same candidate, trained as far or further; complete, or stopped under the same constraints as now."""
@@ -137,12 +137,12 @@ def find_twin(
             number = row.number if row.twin_of is None else row.twin_of
             reason = row.reason if row.state == "stopped" else f"the same candidate as trial {number}"
             outcome = _outcome(session, row)
-            facts = {**outcome.facts, TWIN: number, TWINS_RUNG: row.rung}
+            facts = {**outcome.facts, DUPLICATE_OF: number, DUPLICATES_RUNG: row.rung}
             return replace(outcome, reason=reason, seconds=0.0, stages={}, facts=facts)
     return None
 
 
-def spent(session: Session, ac_id: int, retries_waiting: int) -> Spent:
+def spent(session: Session, ac_id: int, retries_waiting: int) -> BudgetSpent:
     """Counts of the study."""
     count = select(func.count()).where(
         CandidateRow.ac_study_id == ac_id,
@@ -152,7 +152,7 @@ def spent(session: Session, ac_id: int, retries_waiting: int) -> Spent:
         CandidateRow.twin_of.is_(None),
     )
     seconds = session.scalar(select(StudyRow.seconds).where(StudyRow.id == ac_id))
-    return Spent(trials=session.scalar(count) or 0, seconds=seconds or 0.0, retries_waiting=retries_waiting)
+    return BudgetSpent(trials=session.scalar(count) or 0, seconds=seconds or 0.0, retries_waiting=retries_waiting)
 
 
 def find(session: Session, ac_id: int, number: int) -> CandidateRow | None:
@@ -169,10 +169,10 @@ def _complete(session: Session, ac_id: int, number: int) -> CandidateRow:
     return row
 
 
-def _add_elsewhere(session: Session, row: CandidateRow, found: Mapping[str, Measurement]) -> None:
+def _add_other_devices(session: Session, row: CandidateRow, found: Mapping[str, Measurement]) -> None:
     for device, seen in found.items():
         values = measurement_values(seen)
-        session.add(ElsewhereRow(candidate_id=row.id, device=device, sha256=seen.sha256, **values))
+        session.add(OtherDeviceRow(candidate_id=row.id, device=device, sha256=seen.sha256, **values))
 
 
 def _record_teacher(session: Session, study: StudyRow, outcome: Outcome, constraints: Mapping[str, Any]) -> None:
@@ -198,4 +198,4 @@ def _outcome(session: Session, row: CandidateRow) -> Outcome:
         for measured in session.scalars(select(MeasurementRow).where(MeasurementRow.candidate_id == row.id))
     }
     sha256 = session.scalar(select(ArtifactRow.sha256).where(ArtifactRow.candidate_id == row.id))
-    return outcome_of(row, sha256, own_measurement(seen), elsewhere_of(session, row.id))
+    return outcome_of(row, sha256, own_measurement(seen), other_devices_of(session, row.id))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Protocol
 
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.selection import violations
 from autocompress.study import plots
 
@@ -37,16 +37,16 @@ MOST_LETTERS = 240  # of a condition: the longest is what was noticed of noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noted:
+class NotedTrial:
     """What a trial's note tells, as our tables have it."""
 
     trial_id: int  # Optuna's
-    row: Result
-    teacher: Result | None
+    row: TrialRow
+    teacher: TrialRow | None
     conditions: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)  # seconds
-    elsewhere: Mapping[str, Result] = field(default_factory=dict)  # on further devices
+    other_devices: Mapping[str, TrialRow] = field(default_factory=dict)  # on further devices
 
 
 class AttributeStore(Protocol):
@@ -70,7 +70,7 @@ def save_note(
 
 
 def save_figures(
-    storage: AttributeStore, study_id: int, rows: Sequence[Result], grown: plots.Growth, seconds: float
+    storage: AttributeStore, study_id: int, rows: Sequence[TrialRow], grown: plots.Growth, seconds: float
 ) -> None:
     """Save or replace the study's plots on its page: the front, its growth, and drops by decision."""
     figures = {"front": plots.titled(plots.front(rows), "The front (larger mark: larger file; bars: 95 % intervals)")}
@@ -83,10 +83,10 @@ def save_figures(
         _save_chunks(storage, study_id, f"dashboard:plot_data:{name}:", json.dumps(figure), before)
 
 
-def trial_note(study: str, noted: Noted, constraints: Mapping[str, float | None]) -> str:
+def trial_note(study: str, noted: NotedTrial, constraints: Mapping[str, float | None]) -> str:
     """One trial beside the teacher, what it must hold, and how to get it; less than 2 kB."""
     row = noted.row
-    parts = [f"## Trial {row.trial}: {'the teacher' if row.trial == 0 else row.recipe.in_words()}"]
+    parts = [f"## Trial {row.trial}: {'the teacher' if row.trial == 0 else row.recipe.describe()}"]
     if row.reason:
         parts.append(f"**{row.state}**: {_inline(row.reason)[:300]}")
     if row.latency_ms is not None:
@@ -95,7 +95,7 @@ def trial_note(study: str, noted: Noted, constraints: Mapping[str, float | None]
         parts += [_held(row, constraints)] * bool(violations(row, constraints))
         command = f"autocompress export {study} --trial {row.trial} --to {study}-{row.trial}"
         parts.append(f"Get this model:\n\n```\n{command}\n```")
-    parts += [_on(device, other) for device, other in noted.elsewhere.items() if other.latency_ms is not None]
+    parts += [_on(device, other) for device, other in noted.other_devices.items() if other.latency_ms is not None]
     if recall := noted.facts.get("recall"):
         parts.append(_by_label(recall))
     slowest = sorted(noted.stages.items(), key=lambda item: -item[1])[:MOST_STAGES]
@@ -116,13 +116,13 @@ def _by_label(recall: Mapping[str, Sequence[float]]) -> str:
     return f"Right of each label's validation rows, %: {told}{more}"
 
 
-def study_note(study: str, rows: Sequence[Result], teacher: Result | None) -> str:
+def study_note(study: str, rows: Sequence[TrialRow], teacher: TrialRow | None) -> str:
     """The front as a table, fastest first, and the next commands."""
     front = sorted((row for row in rows if row.on_front), key=lambda row: row.latency_ms or 0.0)
     head = ("trial", "recipe", "drop, points", "test drop", "latency_ms", "speedup", "size_mb")
     lines = [f"| {' | '.join(head)} |", "|--:|:--|" + "--:|" * 5]
     for row in [*front[:MOST_ROWS], *([teacher] if teacher else [])]:
-        words = "the teacher" if row.trial == 0 else row.recipe.in_words()
+        words = "the teacher" if row.trial == 0 else row.recipe.describe()
         drops = f"{_points(row.drop)} | {_points(row.test_drop)}"
         price = f"{_number(row.latency_ms)} | {_times(row.speedup)} | {_number(row.size_mb)}"
         lines.append(f"| {row.trial} | {words} | {drops} | {price} |")
@@ -133,7 +133,7 @@ def study_note(study: str, rows: Sequence[Result], teacher: Result | None) -> st
     return f"{heading}\n\n{table}{more}\n\n{commands}"
 
 
-def _table(row: Result, teacher: Result | None) -> str:
+def _table(row: TrialRow, teacher: TrialRow | None) -> str:
     """Metric, teacher, this."""
     base = teacher or row
     drop = f"(drop {_points(row.drop)} points{_span(row.drop_interval, 100)})"
@@ -156,13 +156,13 @@ def _table(row: Result, teacher: Result | None) -> str:
     return "\n".join(["| metric | teacher | this |", "|:--|--:|--:|", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
-def _on(device: str, row: Result) -> str:
+def _on(device: str, row: TrialRow) -> str:
     """The trial on a further device, in one line."""
     price = f"{_number(row.latency_ms)} ms (speedup {_times(row.speedup)})"
     return f"On {device}: {price}, quality {_fraction(row.quality)} (drop {_points(row.drop)} points)"
 
 
-def _held(row: Result, constraints: Mapping[str, float | None]) -> str:
+def _held(row: TrialRow, constraints: Mapping[str, float | None]) -> str:
     """Which constraints the trial holds."""
     found = violations(row, constraints)
     return "Constraints: " + ", ".join(

@@ -25,14 +25,14 @@ UID = "uid"  # attribute of Optuna's study; the numbers of deleted studies are g
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class OpenedStudy:
     """A study in both halves of the database."""
 
     ac_id: int
     storage: optuna.storages.RDBStorage
 
 
-def open_or_create(plan: StudyPlan) -> Opened:
+def open_or_create(plan: StudyPlan) -> OpenedStudy:
     """The study of a plan; UsageError where it exists with another plan, naming the first key that differs."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(plan.storage)
@@ -51,7 +51,7 @@ def open_or_create(plan: StudyPlan) -> Opened:
             row.uid = uid
         else:
             _check(plan, row.plan)
-        return Opened(ac_id=row.id, storage=storage)
+        return OpenedStudy(ac_id=row.id, storage=storage)
 
 
 def renew(session: Session, ac_id: int, plan: StudyPlan) -> None:

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.orm import Session
 
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.selection import violations
 from autocompress.study.tables import CandidateRow, StudyRow, optuna_trial_attributes, optuna_user_attributes
 
@@ -33,7 +33,7 @@ def finish_trial(
     engine: Engine,
     study: optuna.Study,
     trial: optuna.Trial,
-    row: Result,
+    row: TrialRow,
     objectives: Sequence[str],
     constraints: Mapping[str, float | None],
 ) -> None:
@@ -60,7 +60,7 @@ def _set_user_attrs(engine: Engine, trial_id: int, values: Mapping[str, Any]) ->
         connection.execute(insert(table), rows)
 
 
-def flat(row: Result) -> dict[str, Any]:
+def flat(row: TrialRow) -> dict[str, Any]:
     """Decisions and measurements as scalars under the contract's names; what is null is left out."""
     found: dict[str, Any] = {**row.recipe.as_dict(), **{name: getattr(row, name) for name in NUMBERS}}
     for name in INTERVALS:
@@ -71,7 +71,7 @@ def flat(row: Result) -> dict[str, Any]:
 
 
 def rewrite_constraints(
-    session: Session, study: StudyRow, rows: Sequence[Result], constraints: Mapping[str, float | None]
+    session: Session, study: StudyRow, rows: Sequence[TrialRow], constraints: Mapping[str, float | None]
 ) -> None:
     """Give finished trials the constraints of an edited study file: samplers and dashboard must not mix two sets.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from autocompress.core.formatting import drop_text, megabytes, ms, times
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import DECISIONS
 
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#8a8a8a", "#009E73"
@@ -38,7 +38,7 @@ def titled(figure: Figure, title: str) -> Figure:
     return {**figure, "layout": {**figure["layout"], "title": {"text": title}, "margin": margin}}
 
 
-def front(rows: Sequence[Result], chosen: Result | None = None) -> Figure:
+def front(rows: Sequence[TrialRow], chosen: TrialRow | None = None) -> Figure:
     """Drop against latency with intervals: the front on test where all of it was measured there, else on validation.
 
     `chosen` gets a mark of its own.
@@ -116,7 +116,7 @@ def importances(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     }
 
 
-def drops(rows: Sequence[Result]) -> Figure | None:
+def drops(rows: Sequence[TrialRow]) -> Figure | None:
     """The drops of the trials by the value of one decision at a time, which a menu chooses; null with under 8 trials.
 
     The decision that explains most of the quality comes first. A box spans the middle half, its line is the median.
@@ -135,7 +135,7 @@ def drops(rows: Sequence[Result]) -> Figure | None:
             "type": "box", "boxpoints": "all", "jitter": 0.5, "pointpos": 0, "showlegend": False, "visible": place == 0,
             "x": [_value_text(value) for value in values],
             "y": [100 * (row.drop or 0.0) for row in complete],
-            "text": [f"trial {row.trial}: {row.in_words()}" for row in complete],
+            "text": [f"trial {row.trial}: {row.describe()}" for row in complete],
             "marker": {"color": BLUE, "size": 4, "opacity": 0.5}, "line": {"color": BLUE}, "fillcolor": "rgba(0,114,178,0.12)",
             "hovertemplate": "%{text}<br>drop %{y:.1f} points<extra></extra>",
         })  # fmt: skip
@@ -161,7 +161,7 @@ def drops(rows: Sequence[Result]) -> Figure | None:
     }  # fmt: skip
 
 
-def explained(rows: Sequence[Result], objectives: Sequence[str]) -> dict[str, dict[str, float]]:
+def explained(rows: Sequence[TrialRow], objectives: Sequence[str]) -> dict[str, dict[str, float]]:
     """For each objective the share of its variance over the complete trials that the values of each decision explain alone.
 
     Correlation ratio η² = variance of the groups' means ÷ variance, a first-order Sobol index where values were drawn
@@ -185,11 +185,11 @@ def explained(rows: Sequence[Result], objectives: Sequence[str]) -> dict[str, di
     return found
 
 
-def _complete(rows: Sequence[Result]) -> list[Result]:
+def _complete(rows: Sequence[TrialRow]) -> list[TrialRow]:
     return [row for row in rows if row.trial != 0 and row.state == "complete" and row.quality is not None]
 
 
-def _scaled(row: Result, objective: str) -> float:
+def _scaled(row: TrialRow, objective: str) -> float:
     value = float(getattr(row, objective))
     return value if objective == "quality" else log2(max(value, 1e-9))
 
@@ -199,7 +199,7 @@ def _value_text(value: Any) -> str:
     return "–" if value is None else f"{value:.0%}" if isinstance(value, float) else str(value)
 
 
-def _marks(name: str, rows: Sequence[Result], colour: str, symbol: str, tested: bool, opacity: float) -> Figure:
+def _marks(name: str, rows: Sequence[TrialRow], colour: str, symbol: str, tested: bool, opacity: float) -> Figure:
     drops = [(row.test_drop if tested else row.drop) or 0.0 for row in rows]
     intervals = [row.test_drop_interval if tested else row.drop_interval for row in rows]
     speeds = [row.speedup_interval or (row.speedup or 1.0, row.speedup or 1.0) for row in rows]
@@ -238,14 +238,14 @@ def _logarithmic(values: Sequence[float]) -> Figure:
     return {"type": "log", "tickmode": "array", "tickvals": at, "ticktext": [f"{value:g}" for value in at]}
 
 
-def _size(row: Result) -> float:
+def _size(row: TrialRow) -> float:
     """Of a mark: its area is the size of the model beside the teacher's."""
     return max(SMALLEST, LARGEST / sqrt(row.compression or 1.0))
 
 
-def _words(row: Result, drop: float, interval: tuple[float, float] | None) -> str:
+def _words(row: TrialRow, drop: float, interval: tuple[float, float] | None) -> str:
     lines = [
-        f"trial {row.trial}: {row.in_words()}",
+        f"trial {row.trial}: {row.describe()}",
         f"{ms(row.latency_ms or 0.0)} ms, {times(row.speedup)} as fast as the teacher",
     ]
     if row.trial != 0:

@@ -16,21 +16,21 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from autocompress.core.errors import AutocompressError, UsageError, unknown
-from autocompress.core.measurement import Quality, Result
+from autocompress.core.measurement import Quality, TrialRow
 from autocompress.selection import WORST, Reference, expected_drop, on_front, ties, worst
 from autocompress.study.connections import parse_url, reading_engine, shown, sqlite_path
 from autocompress.study.row_mapping import TeacherRecord, outcome_of, quality_of, recipe_of, result_of, teacher_record
 from autocompress.study.tables import (
     ArtifactRow,
     CandidateRow,
-    ElsewhereRow,
     MeasurementRow,
+    OtherDeviceRow,
     StudyRow,
     TeacherRow,
     optuna_studies,
 )
 
-Row = MeasurementRow | ElsewhereRow
+Row = MeasurementRow | OtherDeviceRow
 STALE_SECONDS = 20.0  # without a beat, a supervisor is taken for dead
 
 
@@ -39,8 +39,8 @@ class StudyView:
     """A study as it was at one moment."""
 
     name: str
-    rows: tuple[Result, ...]  # every trial that was begun, by number; the teacher is trial 0; on_front is set
-    teacher: Result | None
+    rows: tuple[TrialRow, ...]  # every trial that was begun, by number; the teacher is trial 0; on_front is set
+    teacher: TrialRow | None
     objectives: tuple[str, ...]
     constraints: dict[str, float]  # those in force and set
     seconds: float
@@ -54,16 +54,16 @@ class StudyView:
     device: str | None = None  # that the rows are of
 
     @property
-    def front(self) -> tuple[Result, ...]:
+    def front(self) -> tuple[TrialRow, ...]:
         """The rows on the front."""
         return tuple(row for row in self.rows if row.on_front)
 
-    def row(self, trial: int) -> Result:
+    def row(self, trial: int) -> TrialRow:
         """The row of a trial; an unknown number is an error that says which there are."""
         for row in self.rows:
             if row.trial == trial:
                 return row
-        there = f"there is: 0 to {self.rows[-1].trial}" if self.rows else "none was begun yet"
+        there = f"available: 0 to {self.rows[-1].trial}" if self.rows else "none was begun yet"
         raise UsageError(f"study {self.name}: no trial {trial}; {there}")
 
 
@@ -77,7 +77,7 @@ def read_study(url: str, name: str, device: str | None = None) -> StudyView:
         study = find_study(session, name)
         if study is None:
             known = ", ".join(_names(session)) or "none"
-            raise UsageError(f"storage: no study {name!r} in {shown(url)}; there is: {known}")
+            raise UsageError(f"storage: no study {name!r} in {shown(url)}; available: {known}")
         return _view(session, study, name, url, device)
 
 
@@ -108,7 +108,7 @@ def find_study(session: Session, name: str) -> StudyRow | None:
     return session.scalars(select(StudyRow).where(StudyRow.study_id.in_(named))).one_or_none()
 
 
-def read_rows(session: Session, study: StudyRow, *numbers: int, device: str | None = None) -> list[Result]:
+def read_rows(session: Session, study: StudyRow, *numbers: int, device: str | None = None) -> list[TrialRow]:
     """The trials of a study (those of these numbers, where any are given), by number; on_front is left false.
 
     `device`: a further one.
@@ -156,8 +156,8 @@ def own_measurement(rows: Mapping[str, Row]) -> Row | None:
 
 
 def flagged(
-    rows: Sequence[Result], objectives: Sequence[str], constraints: Mapping[str, float | None]
-) -> tuple[Result, ...]:
+    rows: Sequence[TrialRow], objectives: Sequence[str], constraints: Mapping[str, float | None]
+) -> tuple[TrialRow, ...]:
     """The rows with on_front set."""
     members = on_front(rows, objectives, constraints)
     return tuple(replace(row, on_front=row.trial in members) for row in rows)
@@ -241,10 +241,10 @@ def _view(session: Session, study: StudyRow, name: str, url: str, device: str | 
     )
 
 
-def _with_expectations(rows: Sequence[Result], examples: int | None) -> tuple[Result, ...]:
+def _with_expectations(rows: Sequence[TrialRow], examples: int | None) -> tuple[TrialRow, ...]:
     found = expected_drop(rows, examples)
 
-    def completed(row: Result) -> Result:
+    def completed(row: TrialRow) -> TrialRow:
         if row.trial not in found:
             return row
         drop, half = found[row.trial].drop, 1.96 * found[row.trial].spread
@@ -266,7 +266,7 @@ def _artifacts(study: StudyRow, url: str) -> Path | None:
     return None if path is None or study.artifacts is None else (path.absolute().parent / study.artifacts).resolve()
 
 
-def _orphaned(row: Result) -> Result:
+def _orphaned(row: TrialRow) -> TrialRow:
     """A trial that still runs on paper, although nobody is searching."""
     return replace(row, reason="interrupted; the next search tries it again") if row.state == "running" else row
 
@@ -277,19 +277,19 @@ def device_names(plan: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(devices, key=lambda name: devices[name] != plan["device"]))
 
 
-def elsewhere_of(session: Session, candidate_id: int) -> dict[str, ElsewhereRow]:
+def other_devices_of(session: Session, candidate_id: int) -> dict[str, OtherDeviceRow]:
     """What a trial was told with, on further devices, by their names."""
-    query = select(ElsewhereRow).where(ElsewhereRow.candidate_id == candidate_id, ElsewhereRow.split != "test")
+    query = select(OtherDeviceRow).where(OtherDeviceRow.candidate_id == candidate_id, OtherDeviceRow.split != "test")
     return {row.device: row for row in session.scalars(query)}
 
 
 def _teacher_on(session: Session, study: StudyRow, device: str) -> TeacherRecord | None:
     query = (
-        select(ElsewhereRow, ArtifactRow.sha256)
-        .join(CandidateRow, CandidateRow.id == ElsewhereRow.candidate_id)
+        select(OtherDeviceRow, ArtifactRow.sha256)
+        .join(CandidateRow, CandidateRow.id == OtherDeviceRow.candidate_id)
         .outerjoin(ArtifactRow, ArtifactRow.candidate_id == CandidateRow.id)
-        .where(CandidateRow.ac_study_id == study.id, CandidateRow.number == 0, ElsewhereRow.device == device)
-        .where(ElsewhereRow.split == "validation")
+        .where(CandidateRow.ac_study_id == study.id, CandidateRow.number == 0, OtherDeviceRow.device == device)
+        .where(OtherDeviceRow.split == "validation")
     )
     found = session.execute(query).one_or_none()
     if found is None:
@@ -310,20 +310,22 @@ def _measurements(
     session: Session, study: StudyRow, numbers: Sequence[int], device: str | None
 ) -> Mapping[int, Mapping[str, Row]]:
     """candidate id -> split -> measurement; of the trials of these numbers, where any are given."""
-    table: type[MeasurementRow] | type[ElsewhereRow] = MeasurementRow if device is None else ElsewhereRow
+    table: type[MeasurementRow] | type[OtherDeviceRow] = MeasurementRow if device is None else OtherDeviceRow
     query = select(table).join(CandidateRow, CandidateRow.id == table.candidate_id)
     query = query.where(CandidateRow.ac_study_id == study.id)
     if numbers:
         query = query.where(CandidateRow.number.in_(numbers))
     if device is not None:
-        query = query.where(ElsewhereRow.device == device)
+        query = query.where(OtherDeviceRow.device == device)
     found: dict[int, dict[str, Row]] = {}
     for row in cast("list[Row]", list(session.scalars(query))):
         found.setdefault(row.candidate_id, {})[row.split] = row
     return found
 
 
-def _row(candidate: CandidateRow, sha256: str | None, seen: Mapping[str, Row], teacher: TeacherRecord | None) -> Result:
+def _row(
+    candidate: CandidateRow, sha256: str | None, seen: Mapping[str, Row], teacher: TeacherRecord | None
+) -> TrialRow:
     own = own_measurement(seen)
     outcome = outcome_of(candidate, getattr(own, "sha256", None) or sha256, own)
     test: Quality | None = quality_of(seen["test"]) if "test" in seen else None

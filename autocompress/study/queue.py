@@ -19,7 +19,7 @@ DEATHS, RECIPE, RUNG = "ac_deaths", "ac_recipe", "ac_rung"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Queued:
+class QueuedTrial:
     """A trial that has just begun to run."""
 
     trial: optuna.Trial
@@ -31,7 +31,7 @@ class Queued:
 
 def next_trial(
     study: optuna.Study, waiting: Iterable[FrozenTrial], first: tuple[str, int | None] | None = None
-) -> Queued:
+) -> QueuedTrial:
     """The next trial, running: retries first, then the work named `first`, then what was enqueued for a certain rung, then in
     the order in which they were enqueued, then a new one from the sampler."""
 
@@ -41,7 +41,7 @@ def next_trial(
 
     for trial in sorted(waiting, key=turn):
         if study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-            return Queued(
+            return QueuedTrial(
                 trial=trial_object(study, trial._trial_id),
                 number=trial.number,
                 trial_id=trial._trial_id,
@@ -49,7 +49,7 @@ def next_trial(
                 rung=trial.system_attrs.get(RUNG),
             )
     new = study.ask()
-    return Queued(trial=new, number=new.number, trial_id=new._trial_id, retry_of=None)
+    return QueuedTrial(trial=new, number=new.number, trial_id=new._trial_id, retry_of=None)
 
 
 def enqueue(study: optuna.Study, params: Mapping[str, Any], recipe_key: str, rung: int | None) -> FrozenTrial:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
-from autocompress.core.measurement import Interval, Latency, Measurement, Outcome, Quality, Result
+from autocompress.core.measurement import Interval, Latency, Measurement, Outcome, Quality, TrialRow
 from autocompress.core.recipe import DECISIONS, Recipe
-from autocompress.study.tables import CandidateRow, Seen, TeacherRow
+from autocompress.study.tables import CandidateRow, MeasurementColumns, TeacherRow
 
 NEEDED = ("quality", "latency_ms", "size_mb")  # of a complete trial, whatever the objectives
 
@@ -54,12 +54,12 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe:
 
 def result_of(
     trial: int, recipe: Recipe, outcome: Outcome, teacher: TeacherRecord | None, test: Quality | None = None
-) -> Result:
+) -> TrialRow:
     """The row of a trial under the names of the JSON contract; on_front is left false.
 
     `latency_ms` is the study's teacher latency ÷ speedup, p95 scaled alike, so that trials an hour apart compare.
     """
-    row = Result(
+    row = TrialRow(
         trial=trial,
         state=outcome.state,
         reason=outcome.reason,
@@ -79,7 +79,7 @@ def result_of(
     return row
 
 
-def checked(outcome: Outcome, row: Result) -> Outcome:
+def checked(outcome: Outcome, row: TrialRow) -> Outcome:
     """The outcome, or a failure that says which number of a complete trial is missing or not finite."""
     missing = [name for name in NEEDED if getattr(row, name) is None] if outcome.state == "complete" else []
     if not missing:
@@ -127,14 +127,17 @@ def quality_values(quality: Quality) -> dict[str, Any]:
 
 
 def outcome_of(
-    candidate: CandidateRow, sha256: str | None, seen: Seen | None, elsewhere: Mapping[str, Seen] | None = None
+    candidate: CandidateRow,
+    sha256: str | None,
+    seen: MeasurementColumns | None,
+    other_devices: Mapping[str, MeasurementColumns] | None = None,
 ) -> Outcome:
     """The outcome as it was told. Numbers that were not finite come back as NaN, and are null in a Result."""
     return Outcome(
         state=candidate.state,
         reason=candidate.reason,
         measurement=measurement_of(seen) if seen is not None else None,
-        elsewhere={name: measurement_of(other) for name, other in (elsewhere or {}).items()},
+        other_devices={name: measurement_of(other) for name, other in (other_devices or {}).items()},
         sha256=sha256,
         seconds=_number(candidate.seconds),
         stages=dict(candidate.stages),
@@ -142,7 +145,7 @@ def outcome_of(
     )
 
 
-def quality_of(row: Seen) -> Quality | None:
+def quality_of(row: MeasurementColumns) -> Quality | None:
     """The quality in a row, or null where only the price is known."""
     if row.examples is None:
         return None
@@ -177,7 +180,7 @@ def finite(value: float | None) -> float | None:
     return float(value) if value is not None and isfinite(value) else None
 
 
-def _with_measurement(row: Result, seen: Measurement, teacher: TeacherRecord | None) -> Result:
+def _with_measurement(row: TrialRow, seen: Measurement, teacher: TeacherRecord | None) -> TrialRow:
     speedup = 1.0 if row.trial == 0 else finite(seen.latency.speedup)
     latency = teacher.latency_ms / speedup if teacher and speedup else None
     p50, p95 = finite(seen.latency.p50_ms), finite(seen.latency.p95_ms)
@@ -217,7 +220,7 @@ def _known_interval(low: float | None, high: float | None) -> Interval | None:
     return None if low is None or high is None else Interval(low=low, high=high)
 
 
-def measurement_of(row: Seen) -> Measurement:
+def measurement_of(row: MeasurementColumns) -> Measurement:
     """A measurement out of its row."""
     return Measurement(
         quality=quality_of(row),

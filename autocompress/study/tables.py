@@ -125,7 +125,7 @@ class ArtifactRow(Base):
     sha256: Mapped[str] = mapped_column(String(64), index=True)
 
 
-class Seen:
+class MeasurementColumns:
     """What was seen of a candidate on one device: `price` before training, else the split its quality was measured on."""
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -155,7 +155,7 @@ class Seen:
     conditions: Mapped[dict[str, Any] | None]
 
 
-class MeasurementRow(Seen, Base):
+class MeasurementRow(MeasurementColumns, Base):
     """On the device that drives the search."""
 
     __tablename__ = "ac_measurements"
@@ -164,7 +164,7 @@ class MeasurementRow(Seen, Base):
     candidate_id: Mapped[int] = mapped_column(ForeignKey("ac_candidates.id", ondelete="CASCADE"))
 
 
-class ElsewhereRow(Seen, Base):
+class OtherDeviceRow(MeasurementColumns, Base):
     """On a further device."""
 
     __tablename__ = "ac_elsewhere"

@@ -11,20 +11,20 @@ from sqlalchemy.orm import Session
 from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Outcome, Quality
 from autocompress.study.connections import reading_engine
-from autocompress.study.queries import device_names, elsewhere_of, ends_of, find_study, own_measurement, read_study
+from autocompress.study.queries import device_names, ends_of, find_study, other_devices_of, own_measurement, read_study
 from autocompress.study.row_mapping import outcome_of, quality_of
-from autocompress.study.tables import ArtifactRow, CandidateRow, ElsewhereRow, MeasurementRow, Seen
+from autocompress.study.tables import ArtifactRow, CandidateRow, MeasurementColumns, MeasurementRow, OtherDeviceRow
 
 
 @dataclass(frozen=True, kw_only=True)
-class Details:
+class TrialDetails:
     """One trial as it was told, which the row of results is made from."""
 
     outcome: Outcome
     test: Quality | None
 
 
-def read_details(url: str, name: str, trial: int, device: str | None = None) -> Details:
+def read_trial_details(url: str, name: str, trial: int, device: str | None = None) -> TrialDetails:
     """The details of a trial of a study, as seen on the device that drives the search unless another is named.
 
     UsageError where there is no such study or trial.
@@ -41,14 +41,14 @@ def read_details(url: str, name: str, trial: int, device: str | None = None) -> 
         sha256 = session.scalars(
             select(ArtifactRow.sha256).where(ArtifactRow.candidate_id == candidate.id)
         ).one_or_none()
-        outcome = outcome_of(candidate, sha256, own_measurement(seen), elsewhere_of(session, candidate.id))
-        test: Seen | None = seen.get("test")
+        outcome = outcome_of(candidate, sha256, own_measurement(seen), other_devices_of(session, candidate.id))
+        test: MeasurementColumns | None = seen.get("test")
         names = device_names(study.plan)
         if device in names[1:]:
             outcome = _seen_from(outcome, device, names[0])
-            further = select(ElsewhereRow).filter_by(candidate_id=candidate.id, device=device, split="test")
+            further = select(OtherDeviceRow).filter_by(candidate_id=candidate.id, device=device, split="test")
             test = session.scalars(further).one_or_none()
-        details = Details(outcome=outcome, test=quality_of(test) if test else None)
+        details = TrialDetails(outcome=outcome, test=quality_of(test) if test else None)
     engine.dispose()
     return details
 
@@ -65,11 +65,11 @@ def read_ends(url: str, name: str) -> dict[int, float]:
 
 def read_artifacts(url: str, name: str, trial: int) -> dict[str, str]:
     """What a trial runs as: the sha256 of its artifact for each runtime of the study's devices."""
-    outcome, plan = read_details(url, name, trial).outcome, read_study(url, name).plan
+    outcome, plan = read_trial_details(url, name, trial).outcome, read_study(url, name).plan
     if outcome.sha256 is None:
         return {}
     found = {plan["device"]["runtime"]: outcome.sha256}
-    for device, seen in outcome.elsewhere.items():
+    for device, seen in outcome.other_devices.items():
         found[plan["devices"][device]["runtime"]] = seen.sha256 or outcome.sha256
     return found
 
@@ -80,11 +80,11 @@ def read_conditions_of_artifacts(url: str, name: str) -> dict[str, list[dict[str
     found: dict[str, list[dict[str, Any]]] = {}
     with Session(engine) as session:
         study = find_study(session, name)
-        for table in (MeasurementRow, ElsewhereRow):
+        for table in (MeasurementRow, OtherDeviceRow):
             sha256 = (
                 ArtifactRow.sha256
                 if table is MeasurementRow
-                else func.coalesce(ElsewhereRow.sha256, ArtifactRow.sha256)
+                else func.coalesce(OtherDeviceRow.sha256, ArtifactRow.sha256)
             )
             query = (
                 select(sha256, table.conditions)
@@ -100,7 +100,7 @@ def read_conditions_of_artifacts(url: str, name: str) -> dict[str, list[dict[str
 
 def _seen_from(outcome: Outcome, device: str, first: str) -> Outcome:
     """The outcome with a further device's measurement as its own, and the first device's among the others."""
-    others = {first: outcome.measurement, **outcome.elsewhere}
+    others = {first: outcome.measurement, **outcome.other_devices}
     own = others.pop(device, None)
     told = {name: seen for name, seen in others.items() if seen is not None}
-    return replace(outcome, measurement=own, elsewhere=told, sha256=(own.sha256 if own else None) or outcome.sha256)
+    return replace(outcome, measurement=own, other_devices=told, sha256=(own.sha256 if own else None) or outcome.sha256)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from autocompress.config import StudyPlan
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
 from autocompress.study.queries import read_study, studies
 
 MOST = 8
 
 
-def earlier_recipes(plan: StudyPlan) -> list[Recipe]:
+def warm_start_recipes(plan: StudyPlan) -> list[Recipe]:
     """At most 8 recipes from the fronts of other studies with this teacher and task, spread over their latencies."""
     mine = plan.identity()
-    found: dict[str, Result] = {}
+    found: dict[str, TrialRow] = {}
     for name in studies(plan.storage):
         if name == plan.study:
             continue

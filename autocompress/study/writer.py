@@ -19,31 +19,31 @@ from sqlalchemy.orm import Session
 
 from autocompress.config import LAST_RUNG, Recovery, StudyPlan
 from autocompress.core.errors import AutocompressError
-from autocompress.core.measurement import Measurement, Outcome, Quality, Result
+from autocompress.core.measurement import Measurement, Outcome, Quality, TrialRow
 from autocompress.core.recipe import Recipe, Scalar
 from autocompress.selection import Reference, growth, standings
 from autocompress.space.space import Space
 from autocompress.study import candidate_rows, queue
-from autocompress.study.candidate_rows import Spent
-from autocompress.study.dashboard_notes import Noted, save_figures, save_note, study_note, trial_note
+from autocompress.study.candidate_rows import BudgetSpent
+from autocompress.study.dashboard_notes import NotedTrial, save_figures, save_note, study_note, trial_note
 from autocompress.study.database import with_retries
 from autocompress.study.lease import Lease
-from autocompress.study.lifecycle import Opened, open_or_create, renew
+from autocompress.study.lifecycle import OpenedStudy, open_or_create, renew
 from autocompress.study.optuna_adapter import finish_trial
 from autocompress.study.queries import ends_of, flagged, read_conditions, read_reference, read_rows, read_teacher
 from autocompress.study.row_mapping import TeacherRecord, teacher_of
 from autocompress.study.samplers import make_sampler
 from autocompress.study.tables import CandidateRow, StudyRow
-from autocompress.study.warm_start import earlier_recipes
+from autocompress.study.warm_start import warm_start_recipes
 
-__all__ = ["Asked", "Spent", "Study"]
+__all__ = ["AskedTrial", "BudgetSpent", "Study"]
 
 SEEDS_PER_RUN = 1_000_003  # a resumed search must not propose again what the run before it proposed
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class AskedTrial:
     """A trial to do."""
 
     number: int
@@ -52,15 +52,15 @@ class Asked:
     retry: bool  # it was interrupted before, and does not count in the budget
 
     @property
-    def row(self) -> Result:
+    def row(self) -> TrialRow:
         """The trial as it stands while it runs."""
-        return Result(trial=self.number, state="running", reason=None, recipe=self.recipe, rung=self.rung)
+        return TrialRow(trial=self.number, state="running", reason=None, recipe=self.recipe, rung=self.rung)
 
 
 class Study:
     """One study of one database. `ask` and `tell` need the lease; nothing here is meant for several threads."""
 
-    def __init__(self, plan: StudyPlan, space: Space | None, opened: Opened) -> None:
+    def __init__(self, plan: StudyPlan, space: Space | None, opened: OpenedStudy) -> None:
         self.name, self.plan, self.space, self.objectives = plan.study, plan, space, plan.objectives
         self._constraints = plan.constraints.model_dump()
         self._id, self._storage, self._engine = opened.ac_id, opened.storage, opened.storage.engine
@@ -92,7 +92,7 @@ class Study:
             self._study = optuna.load_study(study_name=self.name, storage=self._storage, sampler=sampler)
             self._adopt(died=True)
             if self.space is not None and self.teacher() is not None:
-                self.enqueue(self._starters(self.space))
+                self.enqueue(self._initial_recipes(self.space))
             yield
         finally:
             try:
@@ -114,7 +114,7 @@ class Study:
         queued = with_retries(lambda: self._begin_teacher(space, recipe))
         self._write(lambda session: candidate_rows.begin(session, self._id, queued, recipe, None))
         self.tell(0, recipe, outcome)
-        self.enqueue(self._starters(space))
+        self.enqueue(self._initial_recipes(space))
         return record
 
     def ask(
@@ -123,7 +123,7 @@ class Study:
         pinned: Mapping[str, Scalar] | None = None,
         further: tuple[Recipe, int] | None = None,
         retries: bool = True,
-    ) -> Asked:
+    ) -> AskedTrial:
         """The next trial, running from now on: interrupted ones first (none of them without `retries`), then `further`, a
         recipe and its rung, then what was enqueued, then the sampler's.
 
@@ -146,7 +146,7 @@ class Study:
         uid = self._write(lambda session: candidate_rows.begin(session, self._id, queued, recipe, rung))
         with_retries(lambda: queued.trial.set_user_attr("uid", uid))
         self._trials[queued.number] = queued.trial
-        return Asked(number=queued.number, recipe=recipe, rung=rung, retry=queued.retry_of is not None)
+        return AskedTrial(number=queued.number, recipe=recipe, rung=rung, retry=queued.retry_of is not None)
 
     def enqueue(self, recipes: Iterable[Recipe], most: int | None = None, rung: int | None = None) -> int:
         """Let recipes wait for their turn, but those that are known or wait already, and not more than `most`; returns how
@@ -174,13 +174,15 @@ class Study:
         """Whether any trial waits for its turn; `interrupted`: one that repeats another."""
         return any(not interrupted or queue.retry_of(trial) is not None for trial in self._those_waiting().values())
 
-    def twin(self, recipe: Recipe, rung: int = LAST_RUNG) -> Outcome | None:
+    def duplicate(self, recipe: Recipe, rung: int = LAST_RUNG) -> Outcome | None:
         """The outcome of the same candidate in this study, trained as far or further, to be told instead of doing it
         again; null if there is none.
 
         A stopped one counts only as long as the constraints are those it was stopped under.
         """
-        return self._read(lambda session: candidate_rows.find_twin(session, self._id, recipe, rung, self._constraints))
+        return self._read(
+            lambda session: candidate_rows.find_duplicate(session, self._id, recipe, rung, self._constraints)
+        )
 
     def artifacts(self, number: int) -> dict[str, str]:
         """What a trial runs as: the sha256 of its artifact for each runtime of the study's devices; empty where it has none."""
@@ -191,31 +193,31 @@ class Study:
                 found[device.runtime] = row.sha256
         return found
 
-    def tell(self, number: int, recipe: Recipe, outcome: Outcome) -> Result:
+    def tell(self, number: int, recipe: Recipe, outcome: Outcome) -> TrialRow:
         """How a trial ended, and its row. Telling it again changes nothing; a complete trial without finite numbers is a
         failure."""
         self._write(lambda session: self._record(session, number, recipe, outcome))
         return self._finish_optunas(number)
 
-    def record_quality(self, number: int, quality: Quality, elsewhere: Mapping[str, Quality] | None = None) -> None:
+    def record_quality(self, number: int, quality: Quality, other_devices: Mapping[str, Quality] | None = None) -> None:
         """Quality of a complete trial on another split (test), and on further devices. Needs no lease."""
 
         def record(session: Session) -> None:
             candidate_rows.record_quality(session, self._id, number, quality)
-            for device, other in (elsewhere or {}).items():
+            for device, other in (other_devices or {}).items():
                 candidate_rows.record_quality(session, self._id, number, other, device)
 
         self._write(record, fenced=False)
         noted = self._read(partial(self._noted, number))
         with_retries(lambda: self._save_note(noted))
 
-    def record_elsewhere(self, number: int, found: Mapping[str, Measurement]) -> None:
+    def record_other_devices(self, number: int, found: Mapping[str, Measurement]) -> None:
         """What a complete trial is on further devices, which were out of reach when it was measured."""
-        self._write(lambda session: candidate_rows.record_elsewhere(session, self._id, number, found))
+        self._write(lambda session: candidate_rows.record_other_devices(session, self._id, number, found))
         noted = self._read(partial(self._noted, number))
         with_retries(lambda: self._save_note(noted))
 
-    def put_back(self, number: int) -> Result:
+    def put_back(self, number: int) -> TrialRow:
         """Let a trial that runs wait again under a new number, for no fault of its own; the row of the attempt."""
         trial = self._trials[number]
         row = self._read(partial(candidate_rows.find, ac_id=self._id, number=number))
@@ -224,7 +226,7 @@ class Study:
         self._waiting = None
         return self._interrupt(frozen, row, died=False)
 
-    def spent(self) -> Spent:
+    def spent(self) -> BudgetSpent:
         """What was used of the budget."""
         retries = sum(queue.retry_of(trial) is not None for trial in self._those_waiting().values())
         return self._read(lambda session: candidate_rows.spent(session, self._id, retries))
@@ -269,7 +271,7 @@ class Study:
                 self._interrupt(trial, row, died)
         self._waiting = None
 
-    def _interrupt(self, trial: FrozenTrial, row: CandidateRow, died: bool) -> Result:
+    def _interrupt(self, trial: FrozenTrial, row: CandidateRow, died: bool) -> TrialRow:
         retry = with_retries(lambda: queue.requeue(self._study, trial, row.recipe_key, row.rung, died))
         self._write(lambda session: candidate_rows.interrupt(session, self._id, trial.number, retry))
         return self._finish_optunas(trial.number)
@@ -280,7 +282,7 @@ class Study:
 
     # ---- pieces ------------------------------------------------------------------------------------------------
 
-    def _begin_teacher(self, space: Space, recipe: Recipe) -> queue.Queued:
+    def _begin_teacher(self, space: Space, recipe: Recipe) -> queue.QueuedTrial:
         """Trial 0, running; with parameters where the space contains the teacher."""
         params = space.params(recipe) if space.contains(recipe) else None
         storage, trials = self._study._storage, self._study.get_trials(deepcopy=False)
@@ -293,9 +295,9 @@ class Study:
         trial = queue.trial_object(self._study, trial_id)
         if params:
             space.suggest(trial)
-        return queue.Queued(trial=trial, number=0, trial_id=trial_id, retry_of=None)
+        return queue.QueuedTrial(trial=trial, number=0, trial_id=trial_id, retry_of=None)
 
-    def _finish_optunas(self, number: int) -> Result:
+    def _finish_optunas(self, number: int) -> TrialRow:
         """Optuna's half of a trial that is finished in our tables; its row."""
         noted = self._read(partial(self._noted, number))
         trial = self._trials.get(number) or queue.trial_object(self._study, noted.trial_id)
@@ -306,32 +308,34 @@ class Study:
         self._trials.pop(number, None)
         return noted.row
 
-    def _rows_and_reference(self, session: Session) -> tuple[list[Result], Reference | None]:
+    def _rows_and_reference(self, session: Session) -> tuple[list[TrialRow], Reference | None]:
         study = session.get_one(StudyRow, self._id)
         return read_rows(session, study), read_reference(study)
 
-    def _save_note(self, noted: Noted, before: Mapping[str, Any] | None = None, standing: str | None = None) -> None:
+    def _save_note(
+        self, noted: NotedTrial, before: Mapping[str, Any] | None = None, standing: str | None = None
+    ) -> None:
         noted = noted if standing is None else replace(noted, row=replace(noted.row, reason=standing))
         note = trial_note(self.name, noted, self._constraints)
         save_note(self._study._storage, self._study._study_id, noted.trial_id, note, before)
 
-    def _row_on(self, number: int, device: str | None, session: Session) -> Result | None:
+    def _row_on(self, number: int, device: str | None, session: Session) -> TrialRow | None:
         found = read_rows(session, session.get_one(StudyRow, self._id), number, device=device)
         return found[0] if found else None
 
-    def _noted(self, number: int, session: Session) -> Noted:
+    def _noted(self, number: int, session: Session) -> NotedTrial:
         study = session.get_one(StudyRow, self._id)
         rows = read_rows(session, study, 0, number)
         candidate = candidate_rows.find(session, self._id, number)
         assert candidate is not None  # it was begun
-        return Noted(
+        return NotedTrial(
             trial_id=candidate.trial_id,
             row=rows[-1],
             teacher=rows[0] if rows[0].trial == 0 else None,
             conditions=read_conditions(session, self._id, number),
             facts=candidate.facts,
             stages=candidate.stages,
-            elsewhere={other: read_rows(session, study, number, device=other)[0] for other in self.plan.others},
+            other_devices={other: read_rows(session, study, number, device=other)[0] for other in self.plan.others},
         )
 
     def _wait_in_line(self, params: Mapping[str, Any], recipe_key: str = "", rung: int | None = None) -> None:
@@ -354,11 +358,11 @@ class Study:
         waits = any(rung is None or (other is not None and other >= rung) for other in rungs)
         return waits or self._read(lambda session: session.scalar(query) is not None)
 
-    def _starters(self, space: Space) -> list[Recipe]:
+    def _initial_recipes(self, space: Space) -> list[Recipe]:
         """What to try first: known good recipes, corners, and what earlier studies of this teacher found."""
         if not self.plan.engine.starters:
             return []
-        return [*space.starters(), *filter(space.contains, earlier_recipes(self.plan))]
+        return [*space.initial_recipes(), *filter(space.contains, warm_start_recipes(self.plan))]
 
     def _those_waiting(self) -> dict[int, FrozenTrial]:
         if self._waiting is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autocompress.config.messages import there_is
+from autocompress.config.messages import available
 from autocompress.core.errors import UsageError
 from autocompress.data import Table
 
@@ -96,7 +96,7 @@ def _disagreement(order: _Order, id2label: Mapping[int, str]) -> str | None:
     if _meaningful(id2label):
         strange = [name for name in order.names if _match(name, names) is None]
         if strange:
-            return f"the model knows no label {strange[0]!r}{there_is(strange[0], names[:20])}"
+            return f"the model knows no label {strange[0]!r}{available(strange[0], names[:20])}"
     if len(order.names) != len(names) and (order.counted or not _meaningful(id2label)):
         return f"train has {len(order.names)} labels ({', '.join(order.names[:12])}), but the model knows {len(names)}"
     return None

@@ -16,7 +16,7 @@ SUPERNET_STEPS, FULL_STEPS, SHORT_STEPS = (150, 2000), (150, 6000), (40, 800)  #
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rates:
+class TrainingRates:
     """Seconds on this machine, measured in a few seconds before the first trial."""
 
     label: float  # the teacher's outputs on one row, on all cores
@@ -27,8 +27,10 @@ class Rates:
     trained: Mapping[str, float] = field(default_factory=dict)  # amounts of the super-net that is there already
 
 
-def fitted(recovery: Recovery, given: Collection[str], seconds: float, workers: int, rates: Rates) -> Recovery:
-    """The recovery with those of its amounts that were not given in the study file fitted to the seconds that are left.
+def fit_training_time(
+    recovery: Recovery, given: Collection[str], seconds: float, workers: int, rates: TrainingRates
+) -> Recovery:
+    """The recovery, its amounts fitted to the seconds that are left where the study file does not give them.
 
     Amounts: `copies`, `supernet_epochs`, `short_epochs`, `epochs`. What was given stays as it is. Where a super-net is
     there already and was trained at least half as long, it is the one: its time goes to the trials.

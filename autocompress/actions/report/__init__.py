@@ -4,8 +4,8 @@ Modules: facts (gathers what is known), ablation (measures what is not), figures
 needs the extra `report`.
 """
 
-from autocompress.actions.report.ablation import Share, ablate
-from autocompress.actions.report.facts import Facts, gather
+from autocompress.actions.report.ablation import DecisionEffect, ablate
+from autocompress.actions.report.facts import ReportData, gather
 from autocompress.actions.report.page import render
 
-__all__ = ["Facts", "Share", "ablate", "gather", "render"]
+__all__ = ["DecisionEffect", "ReportData", "ablate", "gather", "render"]

@@ -8,23 +8,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autocompress.actions.locate import Located
+from autocompress.actions.locate import StudyLocation
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import NEUTRAL, Recipe
 from autocompress.core.stage import Stage
 from autocompress.search.display import Display
-from autocompress.search.jobs import Job, Settled
-from autocompress.search.worker_pool import Crew, catching, hired
+from autocompress.search.jobs import Job, RunSettings
+from autocompress.search.worker_pool import WorkerPool, catching_signals, open_worker_pool
 from autocompress.storage.artifact_store import Store
-from autocompress.study.trial_details import read_artifacts, read_details
+from autocompress.study.trial_details import read_artifacts, read_trial_details
 
 VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class DecisionEffect:
     """One decision, put back to neutral: what the trial has by it, untrained beside untrained."""
 
     decision: str
@@ -35,8 +35,8 @@ class Share:
 
 
 def ablate(
-    located: Located, trial: int, display: Display, device: str | None = None, offline: bool = True
-) -> tuple[Share, ...]:
+    located: StudyLocation, trial: int, display: Display, device: str | None = None, offline: bool = True
+) -> tuple[DecisionEffect, ...]:
     """The shares of all decisions of a trial that are not neutral, on a device of the study (null or all: the first); kept,
     and found the second time.
 
@@ -44,7 +44,7 @@ def ablate(
     """
     view = located.view()
     row, plan, store = view.row(trial), located.plan("report"), located.store(view)
-    teacher = read_details(located.url, located.name, 0).outcome
+    teacher = read_trial_details(located.url, located.name, 0).outcome
     layers = len(teacher.facts["kept_layers"])
     if not taken(row.recipe, layers):
         return ()
@@ -52,14 +52,19 @@ def ablate(
     stage = ablation_stage(row.recipe, teacher.sha256, view.recovery, further)
 
     def build(folder: Path) -> None:
-        with hired(plan.model_copy(update={"workers": 1}), display, offline) as crew, catching(crew.interrupt):
+        with (
+            open_worker_pool(plan.model_copy(update={"workers": 1}), display, offline) as pool,
+            catching_signals(pool.interrupt),
+        ):
             recovery = None if view.recovery is None else type(plan.recovery).model_validate(view.recovery)
-            crew.settle(Settled(read_artifacts(located.url, located.name, 0), recovery))
-            shares = [asdict(share) for share in _shares(_Bench(crew, trial, further), row.recipe, layers)]
+            pool.settle(RunSettings(read_artifacts(located.url, located.name, 0), recovery))
+            shares = [asdict(share) for share in _shares(_Bench(pool, trial, further), row.recipe, layers)]
         (folder / "shares.json").write_text(json.dumps(shares), encoding="utf-8")
 
     folder = Store(store.root).stage(stage, build)
-    return tuple(Share(**values) for values in json.loads((folder / "shares.json").read_text(encoding="utf-8")))
+    return tuple(
+        DecisionEffect(**values) for values in json.loads((folder / "shares.json").read_text(encoding="utf-8"))
+    )
 
 
 def ablation_stage(
@@ -102,28 +107,30 @@ def without(recipe: Recipe, decision: str, layers: int) -> Recipe:
 class _Bench:
     """Where candidates are made and measured."""
 
-    crew: Crew
+    pool: WorkerPool
     trial: int  # whose ablation it is
     device: str | None  # a further one; null: the first
 
     def measure(self, recipe: Recipe) -> Measurement:
-        done = self.crew.alone(Job("trial", self.trial, recipe, 0), recipe.in_words())
+        done = self.pool.alone(Job("trial", self.trial, recipe, 0), recipe.describe())
         if done is None:
             raise KeyboardInterrupt
         outcome = done.outcome
-        seen = None if outcome is None else outcome.elsewhere.get(self.device) if self.device else outcome.measurement
+        seen = (
+            None if outcome is None else outcome.other_devices.get(self.device) if self.device else outcome.measurement
+        )
         if seen is None:
             there = f" on {self.device}" if self.device else ""
-            raise AutocompressError(f"{recipe.in_words()} could not be measured{there}: {done.error or outcome}")
+            raise AutocompressError(f"{recipe.describe()} could not be measured{there}: {done.error or outcome}")
         return seen
 
 
-def _shares(bench: _Bench, recipe: Recipe, layers: int) -> Iterator[Share]:
+def _shares(bench: _Bench, recipe: Recipe, layers: int) -> Iterator[DecisionEffect]:
     whole = bench.measure(recipe)
     for decision in taken(recipe, layers):
         back = bench.measure(without(recipe, decision, layers))
         assert whole.quality is not None and back.quality is not None  # trials that are complete have one
-        yield Share(
+        yield DecisionEffect(
             decision=decision, value=str(recipe.as_dict()[decision]), faster=whole.latency.speedup / back.latency.speedup,
             smaller=back.size_mb / whole.size_mb, drop=whole.quality.drop - back.quality.drop,
         )  # fmt: skip

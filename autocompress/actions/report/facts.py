@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from autocompress.actions.locate import Located
-from autocompress.actions.report.ablation import Share
+from autocompress.actions.locate import StudyLocation
+from autocompress.actions.report.ablation import DecisionEffect
 from autocompress.config import StudyPlan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.models.model_config import read_config
 from autocompress.selection import growth, mcnemar
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView
 from autocompress.study.plots import explained
-from autocompress.study.trial_details import Details, read_details, read_ends
+from autocompress.study.trial_details import TrialDetails, read_ends, read_trial_details
 
 MOST_EXAMPLES = 20
 
@@ -50,46 +50,46 @@ class Example:
 class Finalist:
     """A model of the front, and the teacher, on the same rows."""
 
-    row: Result
+    row: TrialRow
     disagreement: float | None = None  # fraction of the test rows; null where its logits were not kept
     p_value: float | None = None  # McNemar's, against the teacher
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ReportData:
     """All that the page tells."""
 
     view: StudyView
     finalists: tuple[Finalist, ...]
-    chosen: Result
-    details: Details  # of the chosen one
-    teacher: Details
+    chosen: TrialRow
+    details: TrialDetails  # of the chosen one
+    teacher: TrialDetails
     growth: tuple[tuple[float, float], ...]  # seconds of the study, hypervolume on validation
     importances: dict[str, dict[str, float]]  # objective -> decision -> share of its variance
     by_label: tuple[ByLabel, ...]  # empty where the logits were not kept
     examples: tuple[Example, ...] | None  # null: left out on purpose
     rows: Mapping[str, int]  # split -> rows; empty where the data are not at hand
     supernet: bool  # whether candidates were cut from one
-    shares: tuple[Share, ...] | None = None  # null where they were not asked for
+    shares: tuple[DecisionEffect, ...] | None = None  # null where they were not asked for
 
 
-def gather(located: Located, trial: int, device: str | None = None, examples: bool = True) -> Facts:
+def gather(located: StudyLocation, trial: int, device: str | None = None, examples: bool = True) -> ReportData:
     """Of a study and one of its trials. UsageError for a trial that is unknown or not complete."""
     view = located.view(device)
     chosen, store = view.row(trial), located.store(view)
     plan = located.plan("report")
     data = _data(plan, view)
-    details = read_details(located.url, located.name, trial, device)
+    details = read_trial_details(located.url, located.name, trial, device)
     logits = {row.trial: _kept(store, row.sha256, details) for row in (*view.front, chosen, *_teacher(view))}
     labels = None if data is None else data.test.labels
     ends = read_ends(located.url, located.name)
     finalists = [_finalist(row, logits, labels) for row in sorted(view.front, key=lambda row: -(row.latency_ms or 0.0))]
-    return Facts(
+    return ReportData(
         view=view,
         finalists=tuple(finalists),
         chosen=chosen,
         details=details,
-        teacher=read_details(located.url, located.name, 0, device),
+        teacher=read_trial_details(located.url, located.name, 0, device),
         growth=tuple(growth(view.rows, ends, view.objectives, view.constraints, view.reference)),
         importances=explained(view.rows, view.objectives),
         by_label=tuple(_by_label(data, logits.get(0), logits.get(trial))),
@@ -99,7 +99,7 @@ def gather(located: Located, trial: int, device: str | None = None, examples: bo
     )
 
 
-def _teacher(view: StudyView) -> list[Result]:
+def _teacher(view: StudyView) -> list[TrialRow]:
     return [view.teacher] if view.teacher else []
 
 
@@ -112,7 +112,7 @@ def _data(plan: StudyPlan, view: StudyView) -> Any:
         return None
 
 
-def _kept(store: Store, sha256: str | None, details: Details) -> np.ndarray | None:
+def _kept(store: Store, sha256: str | None, details: TrialDetails) -> np.ndarray | None:
     """Logits (rows, labels) of an artifact on the test split, from the device of `details`, where the store still has them."""
     told = details.outcome.measurement.conditions if details.outcome.measurement else {}
     where = {name: told[name] for name in ("cpu", "threads", "batch", "runtime_version") if name in told}
@@ -120,7 +120,7 @@ def _kept(store: Store, sha256: str | None, details: Details) -> np.ndarray | No
     return None if folder is None else np.asarray(np.load(folder / "logits.npy"))
 
 
-def _finalist(row: Result, logits: Mapping[int, np.ndarray | None], labels: np.ndarray | None) -> Finalist:
+def _finalist(row: TrialRow, logits: Mapping[int, np.ndarray | None], labels: np.ndarray | None) -> Finalist:
     own, teachers = logits.get(row.trial), logits.get(0)
     if own is None or teachers is None or labels is None or len(labels) != len(own):
         return Finalist(row=row)

@@ -9,13 +9,13 @@ import jinja2
 import plotly.offline
 
 from autocompress import __version__
-from autocompress.actions.report.facts import Facts
+from autocompress.actions.report.facts import ReportData
 from autocompress.core.formatting import drop_text, duration, megabytes, ms, points, times
-from autocompress.core.measurement import operators_in_words
+from autocompress.core.measurement import describe_operators
 from autocompress.study import plots
 
 
-def render(facts: Facts, metric: str, commands: dict[str, str]) -> str:
+def render(facts: ReportData, metric: str, commands: dict[str, str]) -> str:
     """The page. `commands`: words -> a command to type, for its end."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("autocompress.actions.report", "."),
@@ -47,7 +47,7 @@ def render(facts: Facts, metric: str, commands: dict[str, str]) -> str:
         plotly=plotly.offline.get_plotlyjs(),
         conditions=conditions,
         operators=operators,
-        operators_words=operators_in_words(operators) if operators else "",
+        operators_words=describe_operators(operators) if operators else "",
         versions=facts.teacher.outcome.facts.get("versions", {}),
         shape=_shape(outcome.facts),
         commands=commands,

@@ -16,12 +16,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from autocompress.benchmarking.agent.auth import MOST_BODY, Guard
+from autocompress.benchmarking.agent.auth import MOST_BODY, TokenAuth
 from autocompress.benchmarking.agent.fingerprint import fingerprint
-from autocompress.benchmarking.agent.model_cache import Busy, Full, Shelf, Wrong
-from autocompress.benchmarking.agent.onnx_validation import Refused
-from autocompress.benchmarking.agent.run_queue import Crowded, Job, Line
-from autocompress.benchmarking.agent.runner import Run
+from autocompress.benchmarking.agent.model_cache import ModelCache, OffsetMismatch, QuotaExceeded, UploadInProgress
+from autocompress.benchmarking.agent.onnx_validation import RequestRejected
+from autocompress.benchmarking.agent.run_queue import QueuedRun, QueueFull, RunQueue
+from autocompress.benchmarking.agent.runner import RunRequest
 
 RUN_NAME = re.compile(r"[0-9a-f]{16,64}")
 MOST_WAIT = 30.0  # seconds that a question for a run's state is held open
@@ -31,7 +31,7 @@ BODY_SECONDS = 120.0  # for one request's body to come in
 class Agent:
     """The doors of one device."""
 
-    def __init__(self, shelf: Shelf, line: Line) -> None:
+    def __init__(self, shelf: ModelCache, line: RunQueue) -> None:
         self.shelf, self.line = shelf, line
 
     async def device(self, request: Request) -> Response:
@@ -69,10 +69,10 @@ class Agent:
         name = _run_name(request)
         header, _, ids = (await _body(request)).partition(b"\n")
         try:
-            run = Run.model_validate_json(header)
+            run = RunRequest.model_validate_json(header)
             run.rows(ids)
         except (ValidationError, ValueError) as error:
-            raise Refused(_in_short(error)) from None
+            raise RequestRejected(_in_short(error)) from None
         for model in (run.model, run.reference):
             if model is not None and not self.shelf.holds(model):
                 return JSONResponse({"error": f"the model {model} is not here; send it first"}, 404)
@@ -97,12 +97,12 @@ class Agent:
             return JSONResponse({"error": "there is no such run that is done; ask for its state"}, 404)
         return Response(job.answer, media_type="application/octet-stream")
 
-    def _state(self, job: Job) -> dict[str, object]:
+    def _state(self, job: QueuedRun) -> dict[str, object]:
         said = {"state": job.state, "ahead": self.line.place(job), "fraction": job.fraction, "error": job.reason}
         return said | ({"result": job.header} if job.state == "done" else {})
 
 
-def make_app(shelf: Shelf, line: Line, token: str) -> Guard:
+def make_app(shelf: ModelCache, line: RunQueue, token: str) -> TokenAuth:
     """The agent as an ASGI application."""
     agent = Agent(shelf, line)
 
@@ -124,15 +124,22 @@ def make_app(shelf: Shelf, line: Line, token: str) -> Guard:
         Route("/v1/runs/{name}", agent.state, methods=["GET"]),
         Route("/v1/runs/{name}/answer", agent.answer, methods=["GET"]),
     ]
-    answers = {Refused: 422, Busy: 409, Full: 507, Crowded: 503, Wrong: 409, TimeoutError: 408}
+    answers = {
+        RequestRejected: 422,
+        UploadInProgress: 409,
+        QuotaExceeded: 507,
+        QueueFull: 503,
+        OffsetMismatch: 409,
+        TimeoutError: 408,
+    }
     handlers = {kind: _answering(status) for kind, status in answers.items()}
     limit = Middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BODY)
-    return Guard(Starlette(routes=routes, lifespan=serving, exception_handlers=handlers, middleware=[limit]), token)
+    return TokenAuth(Starlette(routes=routes, lifespan=serving, exception_handlers=handlers, middleware=[limit]), token)
 
 
 def _answering(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(request: Request, error: Exception) -> Response:
-        headers = {"upload-offset": str(error.offset)} if isinstance(error, Wrong) else {}
+        headers = {"upload-offset": str(error.offset)} if isinstance(error, OffsetMismatch) else {}
         if status in (409, 503):
             headers["retry-after"] = "1"
         words = str(error) or "the body came too slowly"
@@ -148,21 +155,21 @@ async def _body(request: Request) -> bytes:
             async for part in request.stream():
                 parts.append(part)
         except ClientDisconnect:
-            raise Refused("the connection was lost") from None
+            raise RequestRejected("the connection was lost") from None
     return b"".join(parts)
 
 
 def _run_name(request: Request) -> str:
     name: str = request.path_params["name"]
     if not RUN_NAME.fullmatch(name):
-        raise Refused("a run is named by 16 to 64 hexadecimal digits")
+        raise RequestRejected("a run is named by 16 to 64 hexadecimal digits")
     return name
 
 
 def _number(source: Request | str, name: str) -> int:
     text = source if isinstance(source, str) else source.headers.get(name, "")
     if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise Refused(f"{name}: a whole number is needed, but got {text[:40]!r}")
+        raise RequestRejected(f"{name}: a whole number is needed, but got {text[:40]!r}")
     return int(text)
 
 

@@ -38,7 +38,7 @@ class Bucket:
         return tokens >= cost
 
 
-class Guard:
+class TokenAuth:
     """An ASGI middleware. Tokens are compared in constant time; whoever guesses soon has to wait."""
 
     def __init__(self, app: App, token: str) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 import httpx2
 import numpy as np
 
-from autocompress.benchmarking import THOROUGH, Effort, Feeds
-from autocompress.benchmarking.agent.runner import Run
+from autocompress.benchmarking import THOROUGH_TIMING, Feeds, TimingBudget
+from autocompress.benchmarking.agent.runner import RunRequest
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
-from autocompress.core.measurement import Interval, Latency, Timed
+from autocompress.core.measurement import Interval, Latency, Timing
 from autocompress.runtimes import USUAL
 from autocompress.storage.artifact_store import file_sha256
 
@@ -70,7 +70,7 @@ class RemoteDevice:
     token: str
     patience: float = 600.0  # seconds without an answer
     ca: Path | None = None  # of TLS: the certificate to trust, where it is one of your own
-    say: Callable[[str], None] = lambda sentence: None
+    notify: Callable[[str], None] = lambda sentence: None
     _http: httpx2.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,7 +126,7 @@ class RemoteDevice:
         found = []
         for start, part in _portions(feeds):
             packed = Packed.of(part)
-            run = Run(kind="logits", model=self.send(model), runtime=runtime, threads=threads, **packed.facts)
+            run = RunRequest(kind="logits", model=self.send(model), runtime=runtime, threads=threads, **packed.facts)
             share = len(part) / len(feeds)
 
             def told(fraction: float, start: int = start, share: float = share) -> None:
@@ -142,25 +142,25 @@ class RemoteDevice:
         reference: Path | None,
         feeds: Feeds,
         threads: int,
-        effort: Effort = THOROUGH,
+        effort: TimingBudget = THOROUGH_TIMING,
         fresh: bool = True,
         runtime: str = USUAL,
-    ) -> Timed:
+    ) -> Timing:
         """Latency in blocks that alternate with the reference's, on the device; `fresh`: and what a fresh process takes."""
         models = [model, *([reference] if reference else [])]
         sent = [self.send(one) for one in models]
         packed = Packed.of(feeds)
-        run = Run(
+        run = RunRequest(
             kind="latency", model=sent[0], reference=sent[1] if reference else None, threads=threads, effort=effort,
             fresh=fresh, runtime=runtime, **packed.facts,
         )  # fmt: skip
         found, _ = self._run(run, packed.body, models)
         interval = Interval(**found["latency"].pop("speedup_interval"))
-        return Timed(**{**found, "latency": Latency(**found["latency"], speedup_interval=interval)})
+        return Timing(**{**found, "latency": Latency(**found["latency"], speedup_interval=interval)})
 
     def _run(
         self,
-        run: Run,
+        run: RunRequest,
         numbers: bytes,
         models: Sequence[Path | bytes],
         progress: Callable[[float], None] = lambda fraction: None,
@@ -179,7 +179,7 @@ class RemoteDevice:
                         raise AutocompressError(f"the device {self.url}: {state['error']}")
                     progress(state["fraction"])
                     if state["state"] == "waiting":
-                        self.say(f"the device is busy; {state['ahead']} runs go before")
+                        self.notify(f"the device is busy; {state['ahead']} runs go before")
             except Missing:
                 for model in models:
                     self.send(model)

@@ -13,24 +13,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from autocompress.benchmarking.agent.onnx_validation import Refused, check_model
+from autocompress.benchmarking.agent.onnx_validation import RequestRejected, check_model
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class Busy(Exception):
+class UploadInProgress(Exception):
     """Another upload of the same model is under way."""
 
 
-class Full(Exception):
+class QuotaExceeded(Exception):
     """There is no room: the quota is used by models in use, or the disk is full."""
 
 
-class Gone(Exception):
+class ModelEvicted(Exception):
     """A model is not there any more."""
 
 
-class Wrong(Exception):
+class OffsetMismatch(Exception):
     """The piece does not go on where the last one ended; `offset` is where that was."""
 
     def __init__(self, offset: int) -> None:
@@ -38,7 +38,7 @@ class Wrong(Exception):
         self.offset = offset
 
 
-class Shelf:
+class ModelCache:
     """`models/SHA/model.onnx` for whole ones, `parts/SHA` for those that are still coming."""
 
     def __init__(self, root: Path, most_bytes: int, most_model_bytes: int) -> None:
@@ -52,7 +52,7 @@ class Shelf:
     def folder(self, sha256: str) -> Path:
         """Where a model lies, whether or not it is there."""
         if not SHA256.fullmatch(sha256):
-            raise Refused("a model is named by 64 hexadecimal digits")
+            raise RequestRejected("a model is named by 64 hexadecimal digits")
         return self.root / "models" / sha256
 
     def holds(self, sha256: str) -> bool:
@@ -71,7 +71,7 @@ class Shelf:
         """One upload of a model at a time."""
         with self._lock:
             if sha256 in self._coming:
-                raise Busy("another upload of this model is under way")
+                raise UploadInProgress("another upload of this model is under way")
             self._coming.add(sha256)
         try:
             yield
@@ -82,14 +82,14 @@ class Shelf:
     def append(self, sha256: str, offset: int, length: int, piece: bytes) -> int:
         """Take a piece of a model that is `length` bytes long; where the next one goes on. Only within `taking`."""
         if not 0 < length <= self.most_model_bytes:
-            raise Refused(f"a model may have at most {self.most_model_bytes} bytes, but this has {length}")
+            raise RequestRejected(f"a model may have at most {self.most_model_bytes} bytes, but this has {length}")
         there = self.offset(sha256)
         if self.holds(sha256):
             return there
         if offset != there:
-            raise Wrong(there)
+            raise OffsetMismatch(there)
         if there + len(piece) > length:
-            raise Refused(f"the model is said to have {length} bytes, but more came")
+            raise RequestRejected(f"the model is said to have {length} bytes, but more came")
         self._make_room(length - there)
         part = self._part(sha256)
         try:
@@ -99,7 +99,7 @@ class Shelf:
             with suppress(OSError):
                 os.truncate(part, there)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Full("the device's disk is full") from None
+                raise QuotaExceeded("the device's disk is full") from None
             raise
         return there + len(piece)
 
@@ -111,7 +111,7 @@ class Shelf:
         try:
             _check_hash(part, sha256)
             check_model(part)
-        except Refused:
+        except RequestRejected:
             part.unlink(missing_ok=True)
             raise
         folder = self.folder(sha256)
@@ -127,7 +127,7 @@ class Shelf:
         with self._lock:
             for sha256 in models:
                 if not self.holds(sha256):
-                    raise Gone(sha256)
+                    raise ModelEvicted(sha256)
             for sha256 in models:
                 self._used[sha256] = self._used.get(sha256, 0) + 1
                 os.utime(self.folder(sha256))
@@ -156,13 +156,15 @@ class Shelf:
                 total -= _size(entry)
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             if total + length > self.most_bytes:
-                raise Full(f"the device keeps at most {self.most_bytes} bytes of models, and those there are in use")
+                raise QuotaExceeded(
+                    f"the device keeps at most {self.most_bytes} bytes of models, and those there are in use"
+                )
 
 
 def _check_hash(part: Path, sha256: str) -> None:
     with part.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise Refused("the bytes that came are not those of the model's hash; send it again")
+            raise RequestRejected("the bytes that came are not those of the model's hash; send it again")
 
 
 def _size(entry: Path) -> int:

@@ -58,52 +58,52 @@ OPERATORS = frozenset(
 CONTRIBUTED = frozenset({"MatMulNBits", "GatherBlockQuantized"})  # of the domain com.microsoft
 
 
-class Refused(UsageError):
+class RequestRejected(UsageError):
     """The file is not a model that may run here; the message says why."""
 
 
 @dataclass
-class Facts:
+class ModelContents:
     """What a model holds."""
 
     operators: Counter[str] = field(default_factory=Counter)
     tensors: int = 0
 
 
-def check_model(path: Path) -> Facts:
+def check_model(path: Path) -> ModelContents:
     """What the file holds; Refused where it may not run."""
     with path.open("rb") as file:
         try:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:
-            raise Refused("the file is empty") from None
+            raise RequestRejected("the file is empty") from None
     return _check(memoryview(data))  # unmapped when nothing looks at it any more
 
 
-def _check(view: memoryview) -> Facts:
-    facts, graphs = Facts(), 0
+def _check(view: memoryview) -> ModelContents:
+    facts, graphs = ModelContents(), 0
     for number, value in _fields(view):
         if number == 7:
             graphs += 1
             _graph(_message(value), facts)
         elif number in (20, 25):
-            raise Refused("the model brings functions or training of its own; export it without")
+            raise RequestRejected("the model brings functions or training of its own; export it without")
     if graphs != 1 or not facts.operators:
-        raise Refused("the file holds no ONNX graph")
+        raise RequestRejected("the file holds no ONNX graph")
     return facts
 
 
-def _graph(view: memoryview, facts: Facts) -> None:
+def _graph(view: memoryview, facts: ModelContents) -> None:
     for number, value in _fields(view):
         if number == 1:
             _node(_message(value), facts)
         elif number == 5:
             _tensor(_message(value), facts)
         elif number == 15:
-            raise Refused("sparse tensors are not run here")
+            raise RequestRejected("sparse tensors are not run here")
 
 
-def _node(view: memoryview, facts: Facts) -> None:
+def _node(view: memoryview, facts: ModelContents) -> None:
     kind = domain = ""
     for number, value in _fields(view):
         if number == 4:
@@ -114,23 +114,23 @@ def _node(view: memoryview, facts: Facts) -> None:
             _attribute(_message(value), facts)
     known = CONTRIBUTED if domain == "com.microsoft" else OPERATORS if domain in ("", "ai.onnx") else frozenset()
     if kind not in known:
-        raise Refused(f"the operator {domain + '.' if domain else ''}{kind or '(none)'} is not run here")
+        raise RequestRejected(f"the operator {domain + '.' if domain else ''}{kind or '(none)'} is not run here")
     facts.operators[kind] += 1
     if facts.operators.total() > MOST_NODES:
-        raise Refused(f"at most {MOST_NODES} operators must hold")
+        raise RequestRejected(f"at most {MOST_NODES} operators must hold")
 
 
-def _attribute(view: memoryview, facts: Facts) -> None:
+def _attribute(view: memoryview, facts: ModelContents) -> None:
     for number, value in _fields(view):
         if number in (5, 10):
             _tensor(_message(value), facts)
         elif number in (6, 11):
-            raise Refused("graphs within graphs are not run here")
+            raise RequestRejected("graphs within graphs are not run here")
         elif number in (22, 23):
-            raise Refused("sparse tensors are not run here")
+            raise RequestRejected("sparse tensors are not run here")
 
 
-def _tensor(view: memoryview, facts: Facts) -> None:
+def _tensor(view: memoryview, facts: ModelContents) -> None:
     """Every number that the shape claims must be in the file."""
     dimensions: list[int] = []
     kind, held = 0, 0
@@ -138,11 +138,11 @@ def _tensor(view: memoryview, facts: Facts) -> None:
         if number == 1:
             dimensions += _varints(value)
             if len(dimensions) > MOST_DIMENSIONS:
-                raise Refused(f"at most {MOST_DIMENSIONS} dimensions of a tensor must hold")
+                raise RequestRejected(f"at most {MOST_DIMENSIONS} dimensions of a tensor must hold")
         elif number == 2:
             kind = int(value) if isinstance(value, int) else 0
         elif number == 13 or (number == 14 and value != 0):
-            raise Refused("a tensor lies in another file; put all data into the model itself")
+            raise RequestRejected("a tensor lies in another file; put all data into the model itself")
         elif number == 9:
             held += 8 * len(_message(value))
         elif number in TYPED:
@@ -151,13 +151,15 @@ def _tensor(view: memoryview, facts: Facts) -> None:
             held += BITS.get(kind, 64) * _count(value)
     facts.tensors += 1
     if facts.tensors > MOST_TENSORS:
-        raise Refused(f"at most {MOST_TENSORS} tensors must hold")
+        raise RequestRejected(f"at most {MOST_TENSORS} tensors must hold")
     if kind not in BITS:
-        raise Refused(f"tensors of the data type {kind} are not run here")
+        raise RequestRejected(f"tensors of the data type {kind} are not run here")
     if any(not 0 <= size < MOST_DIMENSION for size in dimensions):
-        raise Refused(f"a tensor claims the shape {tuple(dimensions)}")
+        raise RequestRejected(f"a tensor claims the shape {tuple(dimensions)}")
     if prod(dimensions) * BITS[kind] > held + 7:
-        raise Refused(f"a tensor claims the shape {tuple(dimensions)}, but the file holds {held // 8} bytes of it")
+        raise RequestRejected(
+            f"a tensor claims the shape {tuple(dimensions)}, but the file holds {held // 8} bytes of it"
+        )
 
 
 # ---- protobuf's wire format ------------------------------------------------------------------------------------------
@@ -178,9 +180,9 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif kind in (FIXED32, FIXED64):
             size = 4 if kind == FIXED32 else 8
         else:
-            raise Refused("the file is no ONNX model")
+            raise RequestRejected("the file is no ONNX model")
         if number == 0 or size > len(view) - place:
-            raise Refused("the file is no ONNX model, or it is cut off")
+            raise RequestRejected("the file is no ONNX model, or it is cut off")
         yield number, view[place : place + size]
         place += size
 
@@ -189,13 +191,13 @@ def _varint(view: memoryview, place: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if place >= len(view):
-            raise Refused("the file is no ONNX model, or it is cut off")
+            raise RequestRejected("the file is no ONNX model, or it is cut off")
         byte = view[place]
         place += 1
         value |= (byte & 127) << shift
         if byte < 128:
             return value if value < 1 << 63 else value - (1 << 64), place
-    raise Refused("the file is no ONNX model")
+    raise RequestRejected("the file is no ONNX model")
 
 
 def _varints(value: int | memoryview) -> list[int]:
@@ -217,12 +219,12 @@ def _count(value: int | memoryview) -> int:
 
 def _message(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
-        raise Refused("the file is no ONNX model")
+        raise RequestRejected("the file is no ONNX model")
     return value
 
 
 def _text(value: int | memoryview) -> str:
     text = _message(value)
     if len(text) > MOST_NAME_BYTES:
-        raise Refused(f"a name has {len(text)} bytes; at most {MOST_NAME_BYTES} must hold")
+        raise RequestRejected(f"a name has {len(text)} bytes; at most {MOST_NAME_BYTES} must hold")
     return bytes(text).decode("utf-8", "replace")

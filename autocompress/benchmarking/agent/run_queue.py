@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autocompress.benchmarking.agent.model_cache import Gone, Shelf
-from autocompress.benchmarking.agent.runner import Run
+from autocompress.benchmarking.agent.model_cache import ModelCache, ModelEvicted
+from autocompress.benchmarking.agent.runner import RunRequest
 
 MOST_WAITING, MOST_WAITING_BYTES = 256, 64_000_000
 MOST_KEPT_BYTES = 64_000_000  # of answers that nobody fetched yet
@@ -26,16 +26,16 @@ MOST_FILE_BYTES = 16_000_000
 KEPT_SECONDS = 600.0
 
 
-class Crowded(Exception):
+class QueueFull(Exception):
     """As many runs wait as may."""
 
 
 @dataclass
-class Job:
+class QueuedRun:
     """A run and what became of it."""
 
     name: str
-    run: Run
+    run: RunRequest
     body: bytes
     state: str = "waiting"  # waiting | running | done | failed | gone: its model went before its turn came
     fraction: float = 0.0
@@ -46,15 +46,15 @@ class Job:
     event: asyncio.Event = field(default_factory=asyncio.Event)  # set at its end
 
 
-class Line:
+class RunQueue:
     """Runs wait here. `serve` works them off."""
 
-    def __init__(self, shelf: Shelf, seconds: float, memory_bytes: int) -> None:
+    def __init__(self, shelf: ModelCache, seconds: float, memory_bytes: int) -> None:
         self.shelf, self.seconds, self.memory_bytes = shelf, seconds, memory_bytes
-        self.jobs: OrderedDict[str, Job] = OrderedDict()
-        self._waiting: asyncio.Queue[Job] = asyncio.Queue()
+        self.jobs: OrderedDict[str, QueuedRun] = OrderedDict()
+        self._waiting: asyncio.Queue[QueuedRun] = asyncio.Queue()
 
-    def join(self, name: str, run: Run, body: bytes) -> Job:
+    def join(self, name: str, run: RunRequest, body: bytes) -> QueuedRun:
         """Wait in line; the job that is there already where one of that name is."""
         self._forget()
         job = self.jobs.get(name)
@@ -62,12 +62,12 @@ class Line:
             return job
         held = sum(len(other.body) for other in self.jobs.values())
         if self._waiting.qsize() >= MOST_WAITING or held + len(body) > MOST_WAITING_BYTES:
-            raise Crowded(f"{self._waiting.qsize()} runs wait already")
-        job = self.jobs[name] = Job(name, run, body)
+            raise QueueFull(f"{self._waiting.qsize()} runs wait already")
+        job = self.jobs[name] = QueuedRun(name, run, body)
         self._waiting.put_nowait(job)
         return job
 
-    def place(self, job: Job) -> int:
+    def place(self, job: QueuedRun) -> int:
         """How many runs go before it."""
         ahead = 0
         for other in self.jobs.values():
@@ -84,7 +84,7 @@ class Line:
             try:
                 await self._do(job)
                 job.state = "done"
-            except Gone:  # to be sent, and asked for, again
+            except ModelEvicted:  # to be sent, and asked for, again
                 job.state = "gone"
                 del self.jobs[job.name]
             except Exception as error:  # whatever it is, it is one failed run
@@ -93,14 +93,14 @@ class Line:
                 job.body, job.ended = b"", time.monotonic()
                 job.event.set()
 
-    async def _do(self, job: Job) -> None:
+    async def _do(self, job: QueuedRun) -> None:
         models = [job.run.model, *([job.run.reference] if job.run.reference else [])]
         with self.shelf.using(*models) as folders, tempfile.TemporaryDirectory() as place:
             output = await self._in_a_process(job, [str(folder) for folder in folders], place)
         header, _, job.answer = output.partition(b"\n")
         job.header = json.loads(header)
 
-    async def _in_a_process(self, job: Job, folders: list[str], place: str) -> bytes:
+    async def _in_a_process(self, job: QueuedRun, folders: list[str], place: str) -> bytes:
         """The output of the process that does it; `place` is the only folder it writes into."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "autocompress.benchmarking.agent.runner",
@@ -163,7 +163,7 @@ async def _read(process: asyncio.subprocess.Process, most: int) -> bytes:
     return b"".join(parts)
 
 
-async def _watch(process: asyncio.subprocess.Process, job: Job, lines: list[str]) -> None:
+async def _watch(process: asyncio.subprocess.Process, job: QueuedRun, lines: list[str]) -> None:
     """Progress, and the last lines of whatever else it says."""
     assert process.stderr is not None
     while line := await process.stderr.readline():

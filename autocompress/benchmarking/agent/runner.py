@@ -19,14 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from autocompress import benchmarking
 from autocompress.core import registry
-from autocompress.core.measurement import Timed
-from autocompress.core.parent_watchdog import end_with
+from autocompress.core.measurement import Timing
+from autocompress.core.parent_watchdog import exit_with_parent
 from autocompress.runtimes import USUAL, data_only
 
 MOST_ROWS, MOST_TOKENS, MOST_THREADS = 200_000, 4_096, 256
 
 
-class Run(BaseModel):
+class RunRequest(BaseModel):
     """A run, as its JSON says; token ids follow it, one int32 after another (little-endian)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,7 +40,7 @@ class Run(BaseModel):
     lengths: tuple[int, ...] = Field(min_length=1, max_length=MOST_ROWS)  # tokens of each row
     types: bool = False  # token types follow the ids, as many
     padding: int = Field(default=0, ge=0)
-    effort: benchmarking.Effort = benchmarking.Effort()
+    effort: benchmarking.TimingBudget = benchmarking.TimingBudget()
     fresh: bool = True  # whether a latency run looks at a fresh process, too
 
     @field_validator("runtime")
@@ -65,10 +65,10 @@ class Run(BaseModel):
 
 def main() -> None:
     """Read a job, do it, write what came out; the last line of stderr is the reason where that was not to be."""
-    end_with(os.getppid())
+    exit_with_parent(os.getppid())
     header = sys.stdin.buffer.readline()
     folders = json.loads(sys.stdin.buffer.readline())
-    run = Run.model_validate_json(header)
+    run = RunRequest.model_validate_json(header)
     runtime = registry.load("runtimes", run.runtime)
     feeds = list(_feeds(run, *run.rows(sys.stdin.buffer.read())))
     openers = [partial(runtime.open_session, Path(folder), run.threads) for folder in folders]
@@ -90,11 +90,11 @@ def main() -> None:
     conditions["pinned_to_cores"] = cores
     if run.fresh:
         conditions["operators"] = [asdict(one) for one in runtime.audit(Path(folders[0]), feeds[0], run.threads)]
-    timed = Timed(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)
+    timed = Timing(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)
     _answer(asdict(timed), b"")
 
 
-def _feeds(run: Run, ids: list[np.ndarray], types: list[np.ndarray]) -> Any:
+def _feeds(run: RunRequest, ids: list[np.ndarray], types: list[np.ndarray]) -> Any:
     """Batches of the model's inputs, each padded to its longest row."""
     for start in range(0, len(ids), run.batch):
         rows = ids[start : start + run.batch]

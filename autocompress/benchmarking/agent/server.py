@@ -11,8 +11,8 @@ from pathlib import Path
 import uvicorn
 
 from autocompress.benchmarking.agent.app import make_app
-from autocompress.benchmarking.agent.model_cache import Shelf
-from autocompress.benchmarking.agent.run_queue import Line, default_root
+from autocompress.benchmarking.agent.model_cache import ModelCache
+from autocompress.benchmarking.agent.run_queue import RunQueue, default_root
 from autocompress.core.errors import UsageError
 
 MOST_CONNECTIONS = 128
@@ -34,15 +34,15 @@ class Settings:
     run_gb: float = 4.0  # of memory that a run may take
 
 
-def serve(settings: Settings, say: Callable[[str], None]) -> None:
+def serve(settings: Settings, notify: Callable[[str], None]) -> None:
     """Serve until interrupted."""
     if (settings.certificate is None) != (settings.key is None):
         raise UsageError("agent: --certificate and --key belong together; give both or neither")
     token = settings.token or secrets.token_urlsafe(24)
     if len(token) < 16:
         raise UsageError(f"agent: the token must have at least 16 characters, but has {len(token)}")
-    shelf = Shelf(settings.folder or default_root(), int(settings.max_gb * 1e9), int(settings.max_model_gb * 1e9))
-    line = Line(shelf, settings.run_seconds, int(settings.run_gb * 1e9))
+    shelf = ModelCache(settings.folder or default_root(), int(settings.max_gb * 1e9), int(settings.max_model_gb * 1e9))
+    line = RunQueue(shelf, settings.run_seconds, int(settings.run_gb * 1e9))
     config = uvicorn.Config(
         make_app(shelf, line, token), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
         limit_concurrency=MOST_CONNECTIONS, timeout_keep_alive=30, timeout_graceful_shutdown=5, ws="none",
@@ -50,11 +50,13 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
     )  # fmt: skip
     with _listening(settings.host, settings.port) as door:
         scheme = "https" if settings.certificate else "http"
-        say(f"agent: {scheme}://{settings.host}:{door.getsockname()[1]}")
+        notify(f"agent: {scheme}://{settings.host}:{door.getsockname()[1]}")
         if settings.token is None:
-            say(f"token: {token}  (on the host: export AUTOCOMPRESS_TOKEN={token})")
+            notify(f"token: {token}  (on the host: export AUTOCOMPRESS_TOKEN={token})")
         if scheme == "http" and not _is_loopback(settings.host):
-            say("anyone on the way can read the token: without TLS (--certificate, --key) use a network that you trust")
+            notify(
+                "anyone on the way can read the token: without TLS (--certificate, --key) use a network that you trust"
+            )
         uvicorn.Server(config).run(sockets=[door])
 
 

@@ -13,7 +13,7 @@ from autocompress.interfaces.cli._app import app, storage_app
 from autocompress.interfaces.terminal import INTERRUPTED, Terminal, command, command_line
 
 if TYPE_CHECKING:
-    from autocompress.actions.locate import Located
+    from autocompress.actions.locate import StudyLocation
     from autocompress.config import StudyPlan
     from autocompress.selection import Picked
     from autocompress.study import StudyView
@@ -31,13 +31,13 @@ def init(
     offline: opt.Offline = False,
 ) -> None:
     """Look at a model and its data, and write a commented study file for them."""
-    from autocompress.actions.study_template import draft
+    from autocompress.actions.study_template import make_study_template
     from autocompress.config import read_plan
     from autocompress.search.supervisor import prepare
 
     if to.exists():
         raise UsageError(f"--to {to}: this file is there already; name another one")
-    found = draft(model, data, to, offline, {"text": text, "pair": pair, "label": label})
+    found = make_study_template(model, data, to, offline, {"text": text, "pair": pair, "label": label})
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(found.text, encoding="utf-8")
     for reason in found.reasons:
@@ -69,7 +69,7 @@ def search(
     overrides = [*(set_ or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
     plan = read_plan(study_file(study), overrides, trust_remote_code=trust_remote_code, storage=storage)
     with display_for(terminal.err, presenters.base_name(plan.task.metric), terminal.quiet, terminal.verbose) as display:
-        display.say(f"study {plan.study}: checking the teacher, the data and the space")
+        display.message(f"study {plan.study}: checking the teacher, the data and the space")
         ending = run_search(plan, display=display, offline=offline)
     terminal.note(f"the search ended: {ending.reason}")
     for line in ending.outlook:
@@ -149,7 +149,9 @@ def compare(terminal: Terminal, a: opt.TrialA, b: opt.TrialB, storage: opt.Stora
 
     if not (_names_trial(a) or _names_trial(b) or b.isdigit()):
         fought = presenters.side_by_side(locate(a, storage).view(), locate(b, storage).view())
-        terminal.result(fought.as_json(), *rendering.contest_sentences(fought), rendering.contest_table(fought))
+        terminal.result(
+            fought.as_json(), *rendering.front_comparison_sentences(fought), rendering.front_comparison_table(fought)
+        )
         return
     study, trial = _trial_of(a)
     other, number = (study, int(b)) if b.isascii() and b.isdigit() else _trial_of(b)
@@ -354,11 +356,11 @@ def _choose(terminal: Terminal, view: StudyView, limits: dict[str, float], prefe
         raise
 
 
-def _as_typed(plan: StudyPlan, study: str, storage: str | None) -> Located:
+def _as_typed(plan: StudyPlan, study: str, storage: str | None) -> StudyLocation:
     """The study under the words that were typed, unless --set moved it."""
-    from autocompress.actions.locate import Located, locate
+    from autocompress.actions.locate import StudyLocation, locate
 
     located = locate(study, storage)
     if (located.url, located.name) == (plan.storage, plan.study):
         return located
-    return Located(typed=plan.study, storage=plan.storage, url=plan.storage, name=plan.study)
+    return StudyLocation(typed=plan.study, storage=plan.storage, url=plan.storage, name=plan.study)

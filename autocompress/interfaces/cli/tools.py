@@ -52,7 +52,7 @@ def measure(
     if device is None:
         terminal.note("measuring; other work on this machine would be measured, too")
     where = _device(device, token_env, ca)
-    figures = measure_folder(folder, reference, threads, batch, tokens, say=terminal.note, device=where)
+    figures = measure_folder(folder, reference, threads, batch, tokens, notify=terminal.note, device=where)
     terminal.result(figures.as_json(), *rendering.figures_sentences(figures))
 
 

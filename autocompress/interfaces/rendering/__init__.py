@@ -13,9 +13,9 @@ from autocompress.interfaces.rendering.front_picture import FrontPicture
 from autocompress.interfaces.rendering.sentences import (
     cleaning_sentences,
     comparison_sentences,
-    contest_sentences,
     figures_sentences,
     finding_lines,
+    front_comparison_sentences,
     front_sentence,
     inventory_lines,
     loosened_json,
@@ -26,7 +26,7 @@ from autocompress.interfaces.rendering.sentences import (
     why_json,
     why_sentences,
 )
-from autocompress.interfaces.rendering.tables import LEGEND, contest_table, front_table, trials_table
+from autocompress.interfaces.rendering.tables import LEGEND, front_comparison_table, front_table, trials_table
 
 __all__ = [
     "LEGEND",
@@ -35,11 +35,11 @@ __all__ = [
     "cleaning_sentences",
     "comparison_sentences",
     "console",
-    "contest_sentences",
-    "contest_table",
     "duration",
     "figures_sentences",
     "finding_lines",
+    "front_comparison_sentences",
+    "front_comparison_table",
     "front_sentence",
     "front_table",
     "inventory_lines",

@@ -8,7 +8,7 @@ from autocompress.core.formatting import duration
 
 
 @dataclass
-class Work:
+class WorkerActivity:
     """What a worker is doing."""
 
     trial: int
@@ -17,14 +17,14 @@ class Work:
     fraction: float
     since: float  # monotonic seconds
 
-    def in_words(self, now: float) -> str:
+    def describe(self, now: float) -> str:
         """`trial 7: recovery 43 % (12 s) · 3 layers · 8-bit`."""
         done = f" {self.fraction:.0%}" if self.fraction > 0 else ""
         return f"trial {self.trial}: {self.stage}{done} ({now - self.since:.0f} s) · {self.words}"
 
 
 @dataclass
-class Budget:
+class BudgetProgress:
     """How much of the budget is used, and when it will be."""
 
     trials: int = 0
@@ -47,7 +47,7 @@ class Budget:
             ways.append(each * (self.of_trials - self.trials))
         return max(0.0, min(ways)) if ways else None
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """`trial 7 of 40 · 3 min of 30 min · about 20 min left`."""
         trials = f"{self.trials} of {self.of_trials} trials" if self.of_trials else f"{self.trials} trials"
         used = duration(self.seconds) + (f" of {duration(self.of_seconds)}" if self.of_seconds else "")

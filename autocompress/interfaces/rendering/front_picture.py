@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from autocompress.core.formatting import megabytes, ms, points
-from autocompress.core.measurement import Result
+from autocompress.core.measurement import TrialRow
 from autocompress.interfaces.rendering.tables import split_of
 
 HEIGHT, MARGIN = 14, 8  # lines of the plot; columns for the numbers beside it
@@ -27,8 +27,8 @@ class FrontPicture:
     where there is room for it: marks and numbers never overlap.
     """
 
-    rows: Sequence[Result]
-    teacher: Result
+    rows: Sequence[TrialRow]
+    teacher: TrialRow
     knee: int | None = None  # the trial that is marked as such
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -37,7 +37,7 @@ class FrontPicture:
             yield Text(picture, no_wrap=True)
 
 
-def front_picture(rows: Sequence[Result], teacher: Result, width: int, knee: int | None = None) -> str | None:
+def front_picture(rows: Sequence[TrialRow], teacher: TrialRow, width: int, knee: int | None = None) -> str | None:
     """See `FrontPicture`."""
     split = split_of([teacher, *rows])
     shown = [row for row in (teacher, *rows) if row.latency_ms and split.numbers(row)[0] is not None]
@@ -102,7 +102,7 @@ class _Axis:
         return self.low + (self.high - self.low) * cell / self.cells
 
 
-def _marks(shown: Sequence[Result]) -> dict[int, str]:
+def _marks(shown: Sequence[TrialRow]) -> dict[int, str]:
     """The mark of each trial's size: thirds of what the models span, in octaves."""
     sizes = {row.trial: log10(row.size_mb or 1.0) for row in shown}
     axis = _Axis.over(list(sizes.values()), len(MARKS))
@@ -110,7 +110,7 @@ def _marks(shown: Sequence[Result]) -> dict[int, str]:
             for trial, size in sizes.items()}  # fmt: skip
 
 
-def _spans(shown: Sequence[Result]) -> list[str]:
+def _spans(shown: Sequence[TrialRow]) -> list[str]:
     """What each mark stands for."""
     marks, found = _marks(shown), []
     for mark in MARKS:

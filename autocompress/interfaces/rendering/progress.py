@@ -19,9 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from autocompress.core.formatting import counted, duration, megabytes, ms, points, times
-from autocompress.core.measurement import Outcome, Result
+from autocompress.core.measurement import Outcome, TrialRow
 from autocompress.core.recipe import Recipe
-from autocompress.interfaces.rendering.budget import Budget, Work
+from autocompress.interfaces.rendering.budget import BudgetProgress, WorkerActivity
 from autocompress.interfaces.rendering.front_picture import FrontPicture
 from autocompress.interfaces.rendering.tables import front_table
 
@@ -42,10 +42,10 @@ class SilentDisplay:
     def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
         """How much of the budget is used."""
 
-    def front(self, rows: Sequence[Result], teacher: Result | None) -> None:
+    def front(self, rows: Sequence[TrialRow], teacher: TrialRow | None) -> None:
         """The front so far."""
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """One line of news."""
 
 
@@ -59,8 +59,8 @@ class PlainDisplay(SilentDisplay):
     line: Callable[[str], None]
     verbose: bool = False
     clock: Callable[[], float] = time.monotonic
-    budget: Budget = field(default_factory=Budget)
-    work: dict[int, Work] = field(default_factory=dict)  # by worker
+    budget: BudgetProgress = field(default_factory=BudgetProgress)
+    work: dict[int, WorkerActivity] = field(default_factory=dict)  # by worker
     last: float = 0.0  # when something was said
     begun: bool = False  # whether anything was said of a stage
 
@@ -72,16 +72,16 @@ class PlainDisplay(SilentDisplay):
         now, before = self.clock(), self.work.get(worker)
         new = before is None or (before.trial, before.stage) != (trial, stage)
         since = now if new or before is None else before.since
-        self.work[worker] = Work(trial, words, stage, fraction, since)
+        self.work[worker] = WorkerActivity(trial, words, stage, fraction, since)
         if new and (self.verbose or not self.begun):
             self.begun = True
-            self.say(self.work[worker].in_words(now))
+            self.message(self.work[worker].describe(now))
         self._break_silence()
 
     def finished(self, trial: int, recipe: Recipe, outcome: Outcome, words: str) -> None:
         """One line: number, state, what it is, what came out, or why nothing did."""
         self.work = {worker: work for worker, work in self.work.items() if work.trial != trial}
-        self.say(finished_line(trial, outcome, words))
+        self.message(finished_line(trial, outcome, words))
 
     def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
         """Remember it; say something if it was quiet for long."""
@@ -89,17 +89,17 @@ class PlainDisplay(SilentDisplay):
         self.budget.update(trials, of_trials, seconds, of_seconds, begun)
         self._break_silence()
 
-    def front(self, rows: Sequence[Result], teacher: Result | None) -> None:
+    def front(self, rows: Sequence[TrialRow], teacher: TrialRow | None) -> None:
         """How many are on it, and the best of each."""
         if rows:
             fastest = max((row.speedup or 0.0) for row in rows)
             smallest = min((row.size_mb or float("inf")) for row in rows)
-            self.say(
+            self.message(
                 f"front: {counted(len(rows), 'model')}, up to {times(fastest)} as fast, down to "
-                f"{megabytes(smallest)} MB · {self.budget.in_words()}"
+                f"{megabytes(smallest)} MB · {self.budget.describe()}"
             )
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """One line, now."""
         self.line(text)
         self.last = self.clock()
@@ -107,9 +107,9 @@ class PlainDisplay(SilentDisplay):
     def _break_silence(self) -> None:
         now = self.clock()
         if now - self.last >= QUIET_SECONDS:
-            doing = [work.in_words(now) for work in self.work.values()] or ["waiting for a worker"]
+            doing = [work.describe(now) for work in self.work.values()] or ["waiting for a worker"]
             for text in doing:
-                self.say(f"{text} · {self.budget.in_words()}")
+                self.message(f"{text} · {self.budget.describe()}")
 
 
 class LiveDisplay(SilentDisplay):
@@ -118,8 +118,8 @@ class LiveDisplay(SilentDisplay):
     def __init__(self, console: Console, metric: str, verbose: bool = False) -> None:
         self._console, self._metric = console, metric
         self._text = PlainDisplay(self._print, verbose)
-        self._front: tuple[Result, ...] = ()
-        self._teacher: Result | None = None
+        self._front: tuple[TrialRow, ...] = ()
+        self._teacher: TrialRow | None = None
         self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> LiveDisplay:
@@ -145,13 +145,13 @@ class LiveDisplay(SilentDisplay):
         self._text.last = self._text.clock()
         self._text.progress(trials, of_trials, seconds, of_seconds)
 
-    def front(self, rows: Sequence[Result], teacher: Result | None) -> None:
+    def front(self, rows: Sequence[TrialRow], teacher: TrialRow | None) -> None:
         """The table in the picture."""
         self._front, self._teacher = tuple(rows), teacher
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """One line above the picture."""
-        self._text.say(text)
+        self._text.message(text)
 
     def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
@@ -166,7 +166,7 @@ class LiveDisplay(SilentDisplay):
             hidden = len(self._front) - len(fastest)
             parts += [Text(f"  and {hidden} slower", style="dim")] if hidden else []
         parts += [_work_line(work, self._text.clock()) for work in list(self._text.work.values())]
-        parts.append(Text(self._text.budget.in_words() + " · Ctrl-C ends cleanly", style="dim"))
+        parts.append(Text(self._text.budget.describe() + " · Ctrl-C ends cleanly", style="dim"))
         return Group(*parts)
 
 
@@ -206,7 +206,7 @@ def _flushed(console: Console, text: str) -> None:
     console.file.flush()
 
 
-def _work_line(work: Work, now: float) -> Table:
+def _work_line(work: WorkerActivity, now: float) -> Table:
     """Trial, stage, bar, seconds; the recipe takes what room is left."""
     grid = Table.grid(padding=(0, 2), expand=True)
     grid.add_column(no_wrap=True)

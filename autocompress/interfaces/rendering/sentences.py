@@ -6,26 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autocompress.core.formatting import counted, drop_text, duration, factor, megabytes, ms, points, room, times
-from autocompress.core.measurement import Result, operators_in_words
+from autocompress.core.measurement import TrialRow, describe_operators
 from autocompress.interfaces.rendering.tables import Split
-from autocompress.selection import WORST, Contest
+from autocompress.selection import WORST, FrontComparison
 
 if TYPE_CHECKING:
     from autocompress.actions.clean import Cleaning
     from autocompress.actions.doctor import Finding
     from autocompress.actions.inventory import Entry
-    from autocompress.actions.measure_folder import Figures
-    from autocompress.actions.verify import Verdict
-    from autocompress.selection import Check, Comparison, Expected, Explanation, Loosened, NoneFits
+    from autocompress.actions.measure_folder import FolderMeasurement
+    from autocompress.actions.verify import Verification
+    from autocompress.selection import Check, Comparison, ExpectedDrop, Explanation, Loosened, NoneFits
     from autocompress.study import StudyView
 
 
 BEST = {"quality": "the one of the highest quality", "latency_ms": "the fastest", "size_mb": "the smallest"}
 
 
-def row_sentences(row: Result, expected: Expected | None, metric: str) -> list[str]:
+def row_sentences(row: TrialRow, expected: ExpectedDrop | None, metric: str) -> list[str]:
     """One trial in a few lines of words."""
-    lines = [f"trial {row.trial}: {row.in_words()}"]
+    lines = [f"trial {row.trial}: {row.describe()}"]
     for split in (Split("test"), Split("validation")):
         quality, drop, interval = split.numbers(row)
         if quality is not None and drop is not None:
@@ -43,7 +43,7 @@ def row_sentences(row: Result, expected: Expected | None, metric: str) -> list[s
     return [*lines, *(f"  {line}" for line in further_figures(row))]
 
 
-def front_sentence(view: StudyView, knee: Result | None = None) -> str:
+def front_sentence(view: StudyView, knee: TrialRow | None = None) -> str:
     """What the front is of, and what `pick` names of it."""
     count = len(view.front)
     counts = f"{count} of {sum(row.trial != 0 for row in view.rows)} trials"
@@ -78,7 +78,7 @@ def why_sentences(why: Explanation, objectives: Sequence[str]) -> list[str]:
     rule = BEST[why.prefer] if why.prefer else f"the knee: nearest to having the best {_and(objectives)} at once"
     lines = [f"why: of {counted(why.complete, 'model')}, {why.holding} hold the constraints; of those this is {rule}"]
     for near in why.neighbours:
-        lines.append(f"  trial {near.row.trial} instead: {near.row.in_words()}")
+        lines.append(f"  trial {near.row.trial} instead: {near.row.describe()}")
         lines.append(f"    {factor(near.faster, 'as fast')}, {factor(near.smaller, 'smaller')}, {_further(near.drop)}")
     for name, loose in why.loosened.items():
         row = loose.row
@@ -105,7 +105,7 @@ def loosened_json(loosened: Mapping[str, Loosened]) -> dict[str, Any]:
     return {name: {"bound": loose.bound, "trial": loose.row.trial} for name, loose in loosened.items()}
 
 
-def verdict_sentence(verdict: Verdict) -> str:
+def verdict_sentence(verdict: Verification) -> str:
     """Whether a folder passed, and what was compared."""
     if verdict.problems:
         return f"{verdict.folder} fails: {'; '.join(verdict.problems)}"
@@ -119,7 +119,7 @@ def verdict_sentence(verdict: Verdict) -> str:
     )
 
 
-def figures_sentences(figures: Figures) -> list[str]:
+def figures_sentences(figures: FolderMeasurement) -> list[str]:
     """Latency, size and memory of a folder, and the conditions."""
     held = figures.conditions
     low_high = figures.speedup_interval
@@ -136,13 +136,13 @@ def figures_sentences(figures: Figures) -> list[str]:
         f"latency {ms(figures.latency_ms)} ms (median), {ms(figures.latency_p95_ms)} ms (95th percentile){faster}",
         f"size {megabytes(figures.size_mb)} MB{smaller}{memory}",
         *further_figures(figures),
-        *([operators_in_words(held["operators"])] if held.get("operators") else []),
+        *([describe_operators(held["operators"])] if held.get("operators") else []),
         f"{held['runtime']} {held['runtime_version']}, {held['threads']} thread(s), batch {held['batch']}, "
         f"{held['tokens']} tokens, {held['cpu']}{noise}",
     ]
 
 
-def further_figures(seen: Figures | Result) -> list[str]:
+def further_figures(seen: FolderMeasurement | TrialRow) -> list[str]:
     """Cold caches, cold start and throughput, in one line; none where they were not taken."""
     if seen.cold_ms is None or seen.start_ms is None or seen.throughput is None:
         return []
@@ -156,7 +156,7 @@ def comparison_sentences(found: Comparison) -> list[str]:
     """Two trials in words, and the second beside the first."""
     studies = ("", "") if found.study_a == found.study_b else (f" of {found.study_a}", f" of {found.study_b}")
     lines = [
-        f"{name}: trial {row.trial}{study}, {row.in_words()}"
+        f"{name}: trial {row.trial}{study}, {row.describe()}"
         for name, row, study in zip("AB", (found.a, found.b), studies, strict=True)
     ]
     surely = "surely" if found.drop_interval[0] > 0 or found.drop_interval[1] < 0 else "not surely"
@@ -173,7 +173,7 @@ def comparison_sentences(found: Comparison) -> list[str]:
     return [*lines, f"{sizes[0]} and {sizes[1]} MB: B is {factor(found.smaller, 'smaller')}"]
 
 
-def contest_sentences(found: Contest) -> list[str]:
+def front_comparison_sentences(found: FrontComparison) -> list[str]:
     """How much two fronts cover."""
     teachers = (
         "the same teacher" if found.same_teacher else "different teachers: drops and factors are against each one's own"
@@ -192,10 +192,10 @@ def contest_sentences(found: Contest) -> list[str]:
     ]
 
 
-def reproduction_sentences(row: Result, checks: Sequence[Check], changed: Sequence[str]) -> list[str]:
+def reproduction_sentences(row: TrialRow, checks: Sequence[Check], changed: Sequence[str]) -> list[str]:
     """What was compared after a trial was done again, and what may be the reason of differences."""
     width = max(len(check.what) for check in checks)
-    lines = [f"trial {row.trial}: {row.in_words()}"]
+    lines = [f"trial {row.trial}: {row.describe()}"]
     for check in checks:
         now = "the same" if check.before == check.now else f"now {check.now}" + ("" if check.agrees else ": another")
         lines.append(f"{'✓' if check.agrees else '!'} {check.what:{width}}  {check.before}, {now}")
@@ -249,7 +249,7 @@ def _further(drop: float) -> str:
     return f"{points(abs(drop))} points {'more' if drop > 0 else 'less'} to be lost, by expectation"
 
 
-def _missed(name: str, row: Result) -> str:
+def _missed(name: str, row: TrialRow) -> str:
     drop = "" if row.drop is None else f"a measured drop of {points(row.drop)} points"
     if row.expected_drop is not None and row.expected_drop_interval is not None:
         low, high = row.expected_drop_interval

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from autocompress.core.formatting import megabytes, ms, points, times, with_spread
-from autocompress.core.measurement import Result
-from autocompress.selection import Contest
+from autocompress.core.measurement import TrialRow
+from autocompress.selection import FrontComparison
 
 MARKS = {"stopped": "[yellow]–[/yellow]", "failed": "[red]×[/red]", "running": "…"}
 KNEE = "[green]◆[/green]"
@@ -24,21 +24,21 @@ class Split:
 
     name: str  # test | validation
 
-    def numbers(self, row: Result) -> tuple[float | None, float | None, tuple[float, float] | None]:
+    def numbers(self, row: TrialRow) -> tuple[float | None, float | None, tuple[float, float] | None]:
         """Quality, drop and its interval."""
         if self.name == "test":
             return row.test_quality, row.test_drop, row.test_drop_interval
         return row.quality, row.drop, row.drop_interval
 
 
-def split_of(rows: Iterable[Result]) -> Split:
+def split_of(rows: Iterable[TrialRow]) -> Split:
     """Test where every complete row was measured on it, else validation: one table never mixes the two."""
     complete = [row for row in rows if row.state == "complete"]
     tested = bool(complete) and all(row.test_quality is not None for row in complete)
     return Split("test" if tested else "validation")
 
 
-def front_table(rows: Sequence[Result], teacher: Result | None, metric: str, knee: int | None = None) -> Table:
+def front_table(rows: Sequence[TrialRow], teacher: TrialRow | None, metric: str, knee: int | None = None) -> Table:
     """The front beside the teacher, from the slowest to the fastest; the trial `knee` is marked."""
     ordered = sorted(rows, key=lambda row: -(row.latency_ms or 0.0))
     shown = [*([teacher] if teacher else []), *ordered]
@@ -57,7 +57,7 @@ def front_table(rows: Sequence[Result], teacher: Result | None, metric: str, kne
     return table
 
 
-def contest_table(found: Contest) -> Table:
+def front_comparison_table(found: FrontComparison) -> Table:
     """What `pick` names in either study."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("best at")
@@ -67,14 +67,14 @@ def contest_table(found: Contest) -> Table:
     for choice in found.choices:
         for name, row in ((found.a.study, choice.a), (found.b.study, choice.b)):
             told = ("–", "nothing holds", "", "", "") if row is None else (
-                str(row.trial), escape(row.in_words()), with_spread(row.drop, row.drop_interval, 100),
+                str(row.trial), escape(row.describe()), with_spread(row.drop, row.drop_interval, 100),
                 with_spread(row.speedup, row.speedup_interval, 1, "×"), times(row.compression),
             )  # fmt: skip
             table.add_row(words[choice.prefer], escape(name), *told)
     return table
 
 
-def trials_table(rows: Sequence[Result], metric: str) -> Table:
+def trials_table(rows: Sequence[TrialRow], metric: str) -> Table:
     """Every trial, with its state, and the reason why it was stopped, failed or not trained further."""
     table = _empty(metric, Split("validation"), drop="drop,\npoints", speedup="speed-up\n")
     for row in rows:
@@ -99,8 +99,8 @@ def _empty(metric: str, split: Split, drop: str, speedup: str) -> Table:
     return table
 
 
-def _cells(row: Result, quality: float | None, drop: str, speedup: str) -> list[str]:
-    words = escape(row.in_words())
+def _cells(row: TrialRow, quality: float | None, drop: str, speedup: str) -> list[str]:
+    words = escape(row.describe())
     teacher = row.trial == 0
     return [
         str(row.trial),

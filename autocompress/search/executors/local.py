@@ -20,13 +20,13 @@ from typing import Any
 
 from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
-from autocompress.core.parent_watchdog import end_with
-from autocompress.search.jobs import Done, Job, Said, Settled
+from autocompress.core.parent_watchdog import exit_with_parent
+from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
 from autocompress.storage.artifact_store import Store, beside
-from autocompress.training.time_fitting import Rates
+from autocompress.training.time_fitting import TrainingRates
 
 TRIALS_PER_CHILD = 50
-SAY_SECONDS = 0.5  # between two words on the progress of one stage
+PROGRESS_SECONDS = 0.5  # between two words on the progress of one stage
 LOG_LINES = 5  # of a crashed trial's log, kept in its reason
 
 
@@ -39,7 +39,7 @@ class Worker:
         self._process: Any = None
         self._pipe: Connection | None = None
         self._done = 0
-        self.settled = Settled()
+        self.settings = RunSettings()
         self.job: Job | None = None
         self.started = 0.0
 
@@ -51,18 +51,18 @@ class Worker:
             self._spawn()
         assert self._pipe is not None  # set by _spawn
         self.job, self.started = job, time.monotonic()
-        self._pipe.send((job, self.settled))
+        self._pipe.send((job, self.settings))
 
-    def poll(self, seconds: float) -> Said | Done | None:
+    def poll(self, seconds: float) -> Progress | JobResult | None:
         """The child's next word within so many seconds; a child that died gives a `Done` with the reason."""
         assert self._pipe is not None, "poll after start"
         try:
             if not self._pipe.poll(seconds):
                 return None
-            said: Said | Done = self._pipe.recv()
+            said: Progress | JobResult = self._pipe.recv()
         except (EOFError, ConnectionResetError):
-            said = Done(error=self._post_mortem())
-        if isinstance(said, Done):
+            said = JobResult(error=self._post_mortem())
+        if isinstance(said, JobResult):
             self.job = None
             self._done += 1
         return said
@@ -141,30 +141,30 @@ def _environment(threads: int, offline: bool) -> Iterator[None]:
 def _child(pipe: Connection, parent: int, plan: StudyPlan, root: Path, threads: int, offline: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with(parent)
+    exit_with_parent(parent)
     store = Store(root, beside(root) if plan.engine.reuse else ())
     pipeline: Any = None
     while True:
         try:
-            job, settled = pipe.recv()
+            job, settings = pipe.recv()
         except EOFError:
             return
         with _logging_to(store.log(job.trial)):
             try:
                 if pipeline is None:
-                    pipe.send(Said("starting the worker", 0.0))
+                    pipe.send(Progress("starting the worker", 0.0))
                     pipeline = _open_pipeline(plan, store, threads, offline)
-                pipeline.settle(settled)
+                pipeline.settle(settings)
                 done = _do(pipeline, job, pipe)
             except UsageError as error:
-                done = Done(error=str(error), usage=True)
+                done = JobResult(error=str(error), usage=True)
             except DeviceLost as error:
-                done = Done(error=str(error), lost=True)
+                done = JobResult(error=str(error), lost=True)
             except (AutocompressError, MemoryError) as error:
-                done = Done(error=str(error) or type(error).__name__)
+                done = JobResult(error=str(error) or type(error).__name__)
             except Exception as error:  # whatever it is, it is one failed trial, and its trace is in the log
                 traceback.print_exc()
-                done = Done(error=f"{type(error).__name__}: {_first_line(error)}")
+                done = JobResult(error=f"{type(error).__name__}: {_first_line(error)}")
         pipe.send(done)
 
 
@@ -172,36 +172,42 @@ def _open_pipeline(plan: StudyPlan, store: Store, threads: int, offline: bool) -
     import torch
     from transformers.utils import logging
 
-    from autocompress.search.trial_pipeline import Pipeline
+    from autocompress.search.trial_pipeline import TrialPipeline
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     torch.set_num_threads(threads)
-    return Pipeline(plan, store, offline)
+    return TrialPipeline(plan, store, offline)
 
 
-def _do(pipeline: Any, job: Job, pipe: Connection) -> Done:
-    last = Said("", 0.0), 0.0
+def _do(pipeline: Any, job: Job, pipe: Connection) -> JobResult:
+    last = Progress("", 0.0), 0.0
 
-    def say(stage: str, fraction: float) -> None:
+    def report_progress(stage: str, fraction: float) -> None:
         nonlocal last
-        said, now = Said(stage, fraction), time.monotonic()
-        if stage != last[0].stage or now - last[1] >= SAY_SECONDS:  # a full pipe would hold the work up
+        said, now = Progress(stage, fraction), time.monotonic()
+        if stage != last[0].stage or now - last[1] >= PROGRESS_SECONDS:  # a full pipe would hold the work up
             last = said, now
             pipe.send(said)
 
     if job.kind in ("teacher", "shared"):
         with _all_threads():  # the other workers have nothing to do yet
-            return Done(outcome=pipeline.run_teacher(say) if job.kind == "teacher" else pipeline.run_shared(say))
+            return JobResult(
+                outcome=pipeline.run_teacher(report_progress)
+                if job.kind == "teacher"
+                else pipeline.run_shared(report_progress)
+            )
     if job.kind == "calibration":
         with _all_threads():
-            label, supernet_step = pipeline.shared_rates(say)
-        return Done(rates=Rates(label=label, supernet_step=supernet_step, **pipeline.own_rates(say)))
+            label, supernet_step = pipeline.shared_rates(report_progress)
+        return JobResult(
+            rates=TrainingRates(label=label, supernet_step=supernet_step, **pipeline.own_rates(report_progress))
+        )
     if job.kind == "test":
-        quality, elsewhere = pipeline.run_test(job.artifacts, say)
-        return Done(quality=quality, elsewhere=elsewhere)
-    if job.kind == "elsewhere":
-        return Done(measured=pipeline.run_elsewhere(job.recipe, job.rung, job.devices, say))
-    return Done(outcome=pipeline.run_trial(job.recipe, job.rung, job.bar, say))
+        quality, other_devices = pipeline.run_test(job.artifacts, report_progress)
+        return JobResult(quality=quality, other_devices=other_devices)
+    if job.kind == "other_devices":
+        return JobResult(measured=pipeline.run_other_devices(job.recipe, job.rung, job.devices, report_progress))
+    return JobResult(outcome=pipeline.run_trial(job.recipe, job.rung, job.bar, report_progress))
 
 
 @contextmanager

@@ -9,14 +9,14 @@ import onnx
 from onnx import helper
 
 from autocompress.core.errors import UsageError
-from autocompress.formats.onnx_graph import Graph, Node
+from autocompress.formats.onnx_graph import Node, OnnxGraph
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, TargetFormat, UnsupportedPrecision
 from autocompress.techniques.quantization._blocks import quantize_blocks
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from autocompress.formats.torch_export import Program
+    from autocompress.formats.torch_export import TorchProgram
 
 VERSION = 1
 VALUES = (32, 8, 4)
@@ -32,7 +32,7 @@ def apply(graph: onnx.ModelProto, value: int, target_format: TargetFormat = ONNX
     """
     if value not in VALUES[1:]:
         raise UsageError(f"embedding_bits: {value} is not one of {', '.join(map(str, VALUES))}")
-    view = Graph(graph)
+    view = OnnxGraph(graph)
     constants = view.constants()
 
     def change(node: Node) -> list[Node] | None:
@@ -44,7 +44,7 @@ def apply(graph: onnx.ModelProto, value: int, target_format: TargetFormat = ONNX
     view.rewrite(change)
 
 
-def apply_program(program: Program, value: int) -> None:
+def apply_program(program: TorchProgram, value: int) -> None:
     """Likewise, of a PyTorch program: 8 bits with one scale a row."""
     if value not in VALUES[1:]:
         raise UsageError(f"embedding_bits: {value} is not one of {', '.join(map(str, VALUES))}")
@@ -68,7 +68,7 @@ def widened_rows(codes: Tensor, scale: Tensor, ids: Tensor) -> Tensor:
     return codes[ids].to(scale.dtype) * scale[ids]
 
 
-def _rows(view: Graph, node: Node, table: np.ndarray, bits: int) -> list[Node]:
+def _rows(view: OnnxGraph, node: Node, table: np.ndarray, bits: int) -> list[Node]:
     """Codes and scale of a row looked up, and multiplied: what is not read is not widened."""
     if bits != 8:
         raise UnsupportedPrecision("standard operators hold no fewer than 8 bits up to opset 20")
@@ -84,7 +84,7 @@ def _rows(view: Graph, node: Node, table: np.ndarray, bits: int) -> list[Node]:
     ]
 
 
-def _gather(view: Graph, node: Node, table: np.ndarray, bits: int) -> Node:
+def _gather(view: OnnxGraph, node: Node, table: np.ndarray, bits: int) -> Node:
     base = node.output[0]
     rows, width = table.shape
     block = max(16, min(BLOCK, 1 << (width - 1).bit_length()))

@@ -10,7 +10,7 @@ import onnx
 from onnx import helper
 
 from autocompress.core.errors import UsageError
-from autocompress.formats.onnx_graph import Graph, Node
+from autocompress.formats.onnx_graph import Node, OnnxGraph
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, Ranges, TargetFormat, UnsupportedPrecision
 from autocompress.techniques.quantization._blocks import quantize_blocks
 
@@ -21,7 +21,7 @@ BLOCK_2_BITS = 32  # four levels need finer scales
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from autocompress.formats.torch_export import Program
+    from autocompress.formats.torch_export import TorchProgram
 
 FEWEST_COLUMNS = (
     16  # a classifier of a few labels is no matrix: nothing to gain, and its rounding goes straight to the logits
@@ -34,7 +34,7 @@ def apply(graph: onnx.ModelProto, value: int, target_format: TargetFormat = ONNX
         raise UsageError(f"weight_bits: {value} is not one of {', '.join(map(str, VALUES))}")
     if value < 8 and not target_format.contrib:
         raise UnsupportedPrecision("standard operators hold no fewer than 8 bits up to opset 20")
-    view = Graph(graph)
+    view = OnnxGraph(graph)
     constants = view.constants()
     eight = _int8 if target_format.ranges is None else _Int8(target_format.ranges)
     steps = {16: _half, 8: eight, 4: _four_bits, 2: _two_bits}
@@ -46,7 +46,7 @@ def apply(graph: onnx.ModelProto, value: int, target_format: TargetFormat = ONNX
     view.rewrite(change)
 
 
-def apply_program(program: Program, value: int) -> None:
+def apply_program(program: TorchProgram, value: int) -> None:
     """Likewise, of a PyTorch program: 16 bits are bfloat16 products, 8 are int8 products with activations quantized by row."""
     steps = {16: _bfloat16, 8: _int8_product}
     if value not in VALUES[1:]:
@@ -70,7 +70,7 @@ def activation_ranges(graph: onnx.ModelProto, rows: Iterable[Mapping[str, np.nda
     import onnxruntime
 
     watched = onnx.ModelProto.FromString(graph.SerializeToString())
-    view = Graph(watched)
+    view = OnnxGraph(watched)
     constants = view.constants()
     names = sorted({node.input[0] for node in view.nodes if _weight_of(node, constants) is not None})
     watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
@@ -103,7 +103,7 @@ def _with_bias(node: Node, product: str, tail: list[Node]) -> list[Node]:
     return tail
 
 
-def _half(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
+def _half(view: OnnxGraph, node: Node, weight: np.ndarray) -> list[Node]:
     """Stored in 16 bits, widened when the session opens (constant folding): half the size, the same speed."""
     name = view.add_constant(f"{node.output[0]}_w16", weight.astype(np.float16))
     wide, product = f"{node.output[0]}_w32", f"{node.output[0]}_product"
@@ -111,7 +111,7 @@ def _half(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
     return _with_bias(node, product, [cast, helper.make_node("MatMul", [node.input[0], wide], [product])])
 
 
-def _int8(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
+def _int8(view: OnnxGraph, node: Node, weight: np.ndarray) -> list[Node]:
     """Activations quantized at each call (one scale a tensor), weights symmetric with one scale a column.
 
     onnxruntime fuses the four operators into one when the session opens.
@@ -129,7 +129,7 @@ def _int8(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
     return _with_bias(node, f"{base}_product", nodes)
 
 
-def _columns(view: Graph, base: str, weight: np.ndarray) -> tuple[str, str, str]:
+def _columns(view: OnnxGraph, base: str, weight: np.ndarray) -> tuple[str, str, str]:
     """The constants of a symmetric int8 matrix with one scale a column: codes, scales, zeros."""
     scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / 127  # (columns,)
     return (
@@ -148,7 +148,7 @@ class _Int8:
         self._ranges = ranges
         self._done: set[str] = set()  # inputs that are quantized already: several matrices may multiply one
 
-    def __call__(self, view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
+    def __call__(self, view: OnnxGraph, node: Node, weight: np.ndarray) -> list[Node]:
         base, source = node.output[0], node.input[0]
         wide, product = f"{base}_w32", f"{base}_product"
         nodes = [] if source in self._done else self._quantized(view, source)
@@ -158,7 +158,7 @@ class _Int8:
         ]
         return _with_bias(node, product, nodes)
 
-    def _quantized(self, view: Graph, source: str) -> list[Node]:
+    def _quantized(self, view: OnnxGraph, source: str) -> list[Node]:
         self._done.add(source)
         scale = max(self._ranges[source] / 127, 1e-9)
         scale_name = view.add_constant(f"{source}_x8_scale", np.array(scale, np.float32))
@@ -169,15 +169,15 @@ class _Int8:
         ]
 
 
-def _four_bits(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
+def _four_bits(view: OnnxGraph, node: Node, weight: np.ndarray) -> list[Node]:
     return _blockwise(view, node, weight, 4, BLOCK)
 
 
-def _two_bits(view: Graph, node: Node, weight: np.ndarray) -> list[Node]:
+def _two_bits(view: OnnxGraph, node: Node, weight: np.ndarray) -> list[Node]:
     return _blockwise(view, node, weight, 2, BLOCK_2_BITS)
 
 
-def _blockwise(view: Graph, node: Node, weight: np.ndarray, bits: int, block: int) -> list[Node]:
+def _blockwise(view: OnnxGraph, node: Node, weight: np.ndarray, bits: int, block: int) -> list[Node]:
     """onnxruntime's MatMulNBits with int8 activations (accuracy_level 4)."""
     base, (rows, columns) = node.output[0], weight.shape
     block = max(16, min(block, 1 << (rows - 1).bit_length()))  # a narrow matrix is not padded to a wide block
