@@ -27,7 +27,7 @@ from autocompress.deployment.deploy import deploy
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.models.slicing import build_candidate
 from autocompress.search.jobs import Job, RunSettings
-from autocompress.search.study_context import StageTimer
+from autocompress.search.stage_timer import StageTimer
 from autocompress.search.trial_pipeline import TrialPipeline
 from autocompress.search.worker_pool import WorkerPool, catching_signals, open_worker_pool
 from autocompress.storage.artifact_store import Store
@@ -72,7 +72,7 @@ def main() -> None:
     layers = len(read_trial_details(located.url, located.name, 0).outcome.facts["kept_layers"])
     with open_worker_pool(plan, SilentDisplay(), False) as pool, catching_signals(pool.interrupt):
         study = Study.open(plan, None)
-        pool.settle(RunSettings(study.artifacts(0), study.fitted_recovery()))
+        pool.apply_settings(RunSettings(study.artifacts(0), study.fitted_recovery()))
         rows = list(measured(pool, Recipe(depth=layers), located.view().row(0).size_mb or 0.0))
         teacher = Path(study.plan.artifacts.path or "") / "models" / study.artifacts(0)[plan.device.runtime]
     rows += by_length(TrialPipeline(plan, Store(teacher.parents[1])), Recipe(depth=layers), teacher)
@@ -111,14 +111,21 @@ def measured(pool: WorkerPool, neutral: Recipe, teacher_mb: float) -> Iterator[d
 def by_length(life: TrialPipeline, neutral: Recipe, teacher: Path) -> Iterator[dict[str, Any]]:
     """A row for each attention and length: how fast it is beside full attention, all else alike and in fp32."""
     clock = StageTimer(lambda stage, done: None)
-    model, worth = life.shared.teacher_model(clock), life.shared.importance(clock)
+    model, worth = life.context.teacher.load(clock), life.context.importance(clock)
     for changes in (LOCAL, LINEAR):
         candidate = build_candidate(model, replace(neutral, **changes), worth)
         with tempfile.TemporaryDirectory() as place:
             runtime = life.plan.device.runtime
-            deploy(candidate, life.shared.tokenizer, False, runtime, Path(place), life.shared.some_inputs)
+            deploy(
+                candidate,
+                life.context.data.tokenizer,
+                False,
+                runtime,
+                Path(place),
+                life.context.data.calibration_inputs,
+            )
             for tokens in LENGTHS:
-                feeds = benchmarking.latency_feeds(len(life.shared.tokenizer), 1, tokens, (), 0)
+                feeds = benchmarking.latency_feeds(len(life.context.data.tokenizer), 1, tokens, (), 0)
                 target = open_backend(life.plan.device.model_copy(update={"tokens": tokens}), "device")
                 found = target.time(Path(place), teacher, feeds, benchmarking.THOROUGH_TIMING, False).latency
                 print(f"{changes}, {tokens} tokens: {found.speedup:.2f} times as fast", flush=True)
@@ -133,7 +140,7 @@ def by_length(life: TrialPipeline, neutral: Recipe, teacher: Path) -> Iterator[d
 
 def one(pool: WorkerPool, recipe: Recipe, rung: int) -> Measurement:
     """A candidate, measured."""
-    done = pool.alone(Job("trial", 0, recipe, rung), recipe.describe())
+    done = pool.run_alone(Job("trial", 0, recipe, rung), recipe.describe())
     assert done is not None and done.outcome is not None and done.outcome.measurement is not None, done
     return done.outcome.measurement
 

@@ -19,7 +19,7 @@ import optuna
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
-from autocompress.search.supervisor import Search
+from autocompress.search.supervisor import Supervisor
 from autocompress.search.worker_pool import open_worker_pool
 from autocompress.study import Study
 from tests.formula import FormulaWorker, open_study, plan_in, space
@@ -41,7 +41,7 @@ def main() -> None:
         with study.lease(), open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
             if given.profile:
                 profile.enable()
-            Search(plan, study, space(), pool).run()
+            Supervisor(plan, study, space(), pool).run()
             profile.disable()
     print(f"sampler {given.sampler}, {len(moments)} trials told; milliseconds a trial, the mean of each quarter")
     print("| trials | engine | proposal |\n|--:|--:|--:|")

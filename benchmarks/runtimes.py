@@ -75,12 +75,12 @@ def main() -> None:
 
 def drop_of(opened: Mapping[str, Any], life: TrialPipeline) -> str:
     """Points that NNCF's int8 loses on test."""
-    test = life.shared.tokens["test"].labels
+    test = life.context.data.tokens["test"].labels
     logits = {
         label: benchmarking.logits_of(
             lambda feeds, label=label: np.concatenate([opened[label].run(feed) for feed in feeds]),  # type: ignore[misc]
-            lambda rows: life.shared.arrays("test", rows),
-            life.shared.lengths("test"),
+            lambda rows: life.context.data.arrays("test", rows),
+            life.context.data.lengths("test"),
             life.plan.device.batch,
         )
         for label in (NNCF, VINO)
@@ -92,7 +92,7 @@ def tell(opened: Mapping[str, Any], quality: Mapping[str, str], life: TrialPipel
     """Blocks of all of them in turn; each one's ratio to two of them, with intervals over the rounds."""
     device = life.plan.device
     feeds = benchmarking.latency_feeds(
-        len(life.shared.tokenizer), device.batch, device.tokens, life.shared.lengths("validation"), 0
+        len(life.context.data.tokenizer), device.batch, device.tokens, life.context.data.lengths("validation"), 0
     )
     calls = {label: block_calls(warm(session, feeds), BLOCK_SECONDS) for label, session in opened.items()}
     times = {label: np.empty(ROUNDS) for label in opened}
@@ -118,7 +118,7 @@ def quantized_by_nncf(life: TrialPipeline, teacher: Path, folder: Path) -> Path:
 
     model = package.Core().read_model(str(teacher / "model.onnx"))
     inputs = [entry.get_any_name() for entry in model.inputs]
-    rows = [life.shared.arrays("train", np.array([row])) for row in range(NNCF_ROWS)]
+    rows = [life.context.data.arrays("train", np.array([row])) for row in range(NNCF_ROWS)]
     data = nncf.Dataset(rows, lambda row: {name: row[name] for name in inputs})
     small = nncf.quantize(model, data, model_type=nncf.ModelType.TRANSFORMER)
     package.save_model(small, folder / "model.xml")

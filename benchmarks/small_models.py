@@ -52,7 +52,7 @@ def main() -> None:
                 candidate.model.config.vocab_size,
                 plan.device.batch,
                 plan.device.tokens,
-                life.shared.lengths("validation"),
+                life.context.data.lengths("validation"),
                 0,
             )
             found = benchmarking.measure_latency(

@@ -38,7 +38,7 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
     from autocompress.config import read_plan
     from autocompress.core.recipe import Recipe
     from autocompress.models import slicing
-    from autocompress.search.study_context import StageTimer
+    from autocompress.search.stage_timer import StageTimer
     from autocompress.search.trial_pipeline import TrialPipeline
     from autocompress.storage.artifact_store import Store
 
@@ -46,8 +46,8 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
     plan = read_plan(study)
     assert plan.artifacts.path is not None  # filled in by read_plan
     pipeline, clock = TrialPipeline(plan, Store(plan.artifacts.path)), StageTimer(lambda stage, fraction: None)
-    teacher, importance = pipeline.shared.teacher_model(clock), pipeline.shared.importance(clock)
-    layers = len(pipeline.shared.family.layers(teacher))
+    teacher, importance = pipeline.context.teacher.load(clock), pipeline.context.importance(clock)
+    layers = len(pipeline.context.teacher.family.layers(teacher))
     print(
         f"{threads} thread(s), batch {plan.recovery.batch}, {STEPS} steps, {rounds} rounds; examples per second (range)"
     )
@@ -66,8 +66,8 @@ def recovery_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
     """Examples per second of our distillation, the teacher's outputs from disk."""
     from autocompress.training.distillation import distil
 
-    shared, settings = pipeline.shared, pipeline.plan.recovery
-    lengths, rows = shared.lengths("lessons"), len(shared.lengths("train"))
+    shared, settings = pipeline.context, pipeline.plan.recovery
+    lengths, rows = shared.distillation_set.lengths, len(shared.data.lengths("train"))
     began = 0.0
 
     def progress(fraction: float) -> None:
@@ -78,7 +78,15 @@ def recovery_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
     counted = 0.0
     epochs = (STEPS + WARM_UP) * settings.batch / rows
     distil(
-        candidate, shared.targets(clock), shared.distillation_batch, lengths, rows, settings, 0, progress, epochs=epochs
+        candidate,
+        shared.targets(clock),
+        shared.distillation_set.batch,
+        lengths,
+        rows,
+        settings,
+        0,
+        progress,
+        epochs=epochs,
     )
     return counted * settings.batch / (time.perf_counter() - began)
 
@@ -88,8 +96,8 @@ def trainer_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
     from datasets import Dataset
     from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 
-    shared, batch = pipeline.shared, pipeline.plan.recovery.batch
-    tokens = shared.tokens["train"]
+    shared, batch = pipeline.context, pipeline.plan.recovery.batch
+    tokens = shared.data.tokens["train"]
     rows = Dataset.from_dict({"input_ids": list(tokens.input_ids), "labels": tokens.labels})
     began = 0.0
 
@@ -106,7 +114,7 @@ def trainer_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
             report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
         )  # fmt: skip
         Trainer(
-            candidate.model, settings, train_dataset=rows, data_collator=DataCollatorWithPadding(shared.tokenizer),
+            candidate.model, settings, train_dataset=rows, data_collator=DataCollatorWithPadding(shared.data.tokenizer),
             callbacks=[Watch()],
         ).train()  # fmt: skip
     return STEPS * batch / (time.perf_counter() - began)

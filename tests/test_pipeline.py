@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from autocompress.config import read_plan
 from autocompress.core.recipe import Recipe
-from autocompress.search.study_context import StageTimer
+from autocompress.search.stage_timer import StageTimer
 from autocompress.search.trial_pipeline import TrialPipeline
 from autocompress.storage.artifact_store import Store
 from tests.tiny import tiny_study
@@ -60,3 +61,22 @@ def test_a_stage_within_a_stage_is_counted_once(monkeypatch: pytest.MonkeyPatch)
                 now[0] += 100
         now[0] += 1000
     assert clock.seconds == {"recovery": 1101, "teacher outputs": 10}
+
+
+def test_trained_weights_leave_out_the_word_table_which_the_teacher_keeps(tmp_path: Path) -> None:
+    plan = read_plan(tiny_study(tmp_path, teacher={"model": "./teacher"}, recovery={"epochs": 1, "copies": 0}))
+    store = Store(tmp_path / "artifacts")
+    recipe = Recipe(depth=1, ffn_sparsity=0.5)
+    pipeline = TrialPipeline(plan, store)
+    trained = pipeline.rebuild(recipe, 2, silent).model.state_dict()
+    table = "bert.embeddings.word_embeddings.weight"
+    files = [
+        path for kind in ("supernet", "recovered") for path in store.root.glob(f"stages/{kind}/*/model.safetensors")
+    ]
+    assert len(files) == 4  # the super-net, and three rungs
+    for path in files:
+        assert table not in load_file(path)
+    assert torch.equal(trained[table], pipeline.context.teacher.model.state_dict()[table])
+    again = TrialPipeline(plan, store).rebuild(recipe, 2, silent).model.state_dict()
+    for name, tensor in trained.items():
+        torch.testing.assert_close(again[name], tensor, msg=name)

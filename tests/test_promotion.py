@@ -14,7 +14,8 @@ from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
 from autocompress.search.budget import BudgetMeter
-from autocompress.search.scheduler import FEWEST_TRIED, KnownTrials, PromotionRequest, Scheduler
+from autocompress.search.known_trials import KnownTrials
+from autocompress.search.scheduler import FEWEST_UNTRAINED, PromotionRequest, Scheduler
 from autocompress.selection import Promotion, Reference, hypervolume, on_front, promotions, standings
 from autocompress.study import StudyView, read_study
 from tests.formula import FormulaWorker, open_study, plan_in, space
@@ -113,7 +114,7 @@ def test_a_rung_that_is_behind_is_fed_from_below_where_nothing_waits_for_it(tmp_
         known = KnownTrials(("quality",), {}, CORNER)
         for one in (row(0, 2, 0.0, 8.0, 80.0, recipe=Recipe(depth=6)), *rows):
             known.add(one)
-        return schedule.next(known, [])
+        return schedule.choose(known, [])
 
     untrained = [row(n, 0, 0.01 * (5 - n), 0.5 * n, recipe=Recipe(depth=n), seconds=5.0) for n in range(1, 5)]
     full = row(9, 2, 0.03, 0.5, recipe=Recipe(depth=1), seconds=5.0)
@@ -143,7 +144,7 @@ def test_what_would_not_end_in_time_is_left_and_a_smaller_one_taken(tmp_path: Pa
     for one in (row(0, 2, 0.0, 8.0, 80.0, recipe=Recipe(depth=6)), large, small, *tried):
         known.add(one)
     assert trials(known.promotions(1))[0] == 1
-    further = Scheduler(plan, space(), meter).next(known, [])
+    further = Scheduler(plan, space(), meter).choose(known, [])
     assert isinstance(further, PromotionRequest)
     assert (further.recipe.depth, further.rung) == (2, 2)
 
@@ -157,7 +158,7 @@ def searched(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -
     plan = plan_in(folder, **changes)
     study = open_study(folder, **changes)
     with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
-        searching.Search(plan, study, space(), pool).run()
+        searching.Supervisor(plan, study, space(), pool).run()
     return read_study(plan.storage, plan.study)
 
 
@@ -188,7 +189,7 @@ def test_good_candidates_are_trained_before_all_starters_were_tried(
     initial_recipes = {f"{recipe.describe()}, untrained" for recipe in space().initial_recipes()} & set(ended)
     first = next(place for place, words in enumerate(ended) if words.endswith("trained shortly"))
     before = [words for words in ended[:first] if words.endswith("untrained")]
-    assert FEWEST_TRIED <= len(before) < len(initial_recipes)
+    assert FEWEST_UNTRAINED <= len(before) < len(initial_recipes)
     assert initial_recipes <= set(ended)
 
 
@@ -219,7 +220,7 @@ def test_a_small_space_is_searched_up_to_its_last_rung(tmp_path: Path, monkeypat
     )
     study = searching.Study.open(plan, tiny)
     with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
-        ending = searching.Search(plan, study, tiny, pool).run()
+        ending = searching.Supervisor(plan, study, tiny, pool).run()
     assert "the space is exhausted" in ending.reason
     rows = read_study(plan.storage, plan.study).rows
     assert {one.recipe.key for one in rows if one.rung == 0 and one.reason is None} == {

@@ -29,7 +29,8 @@ from autocompress.interfaces.cli import main
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.models.slicing import Candidate
 from autocompress.runtimes import name_of, runtime_of
-from autocompress.search.supervisor import prepare, run_search
+from autocompress.search.plan_check import prepare
+from autocompress.search.supervisor import run_search
 from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study
 from autocompress.techniques.quantization import weight_bits

@@ -17,9 +17,12 @@ from autocompress.config import read_plan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Interval, Outcome, Quality, TrialRow
 from autocompress.core.recipe import Recipe
-from autocompress.search.executors.local import Worker, _do, describe_exit
-from autocompress.search.jobs import Job, JobResult, Progress
-from autocompress.search.supervisor import next_bits, prepare, run_search
+from autocompress.search.bit_widths import next_bits
+from autocompress.search.executors.child import run_job
+from autocompress.search.executors.local import Worker, describe_exit
+from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
+from autocompress.search.plan_check import prepare
+from autocompress.search.supervisor import run_search
 from autocompress.space.space import resolve_space
 from autocompress.study import StudyView, read_study
 from tests.tiny import tiny_study, write_rows
@@ -35,6 +38,8 @@ class Quiet:
 
     def stage(self, worker: int, trial: int, words: str, stage: str, fraction: float) -> None:
         self.stages.append(stage)
+
+    def abandoned(self, worker: int) -> None: ...
 
     def finished(self, trial: int, recipe: Recipe, outcome: Outcome, words: str) -> None:
         self.trials.append(trial)
@@ -336,6 +341,8 @@ def test_a_chatty_stage_does_not_fill_the_pipe() -> None:
             said.append(word)
 
     class Chatty:
+        def apply_settings(self, settings: RunSettings) -> None: ...
+
         def run_test(self, sha256: str, say: Any) -> tuple[Quality, dict[str, Quality]]:
             for step in range(10_000):
                 say("teacher outputs", step / 10_000)
@@ -351,7 +358,7 @@ def test_a_chatty_stage_does_not_fill_the_pipe() -> None:
             )
             return quality, {}
 
-    done = _do(Chatty(), Job("test", 1, artifacts={"onnxruntime": "0"}), Pipe())  # type: ignore[arg-type]  # all it does is send
+    done = run_job(Chatty(), Job("test", 1, artifacts={"onnxruntime": "0"}), RunSettings(), Pipe())  # type: ignore[arg-type]  # all it does is send
     assert done.quality is not None
     assert [word.stage for word in said if word.fraction == 0] == ["teacher outputs", "deploying"]
     assert len(said) < 10

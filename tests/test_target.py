@@ -28,7 +28,8 @@ from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
 from autocompress.search.jobs import JobResult, Progress
-from autocompress.search.supervisor import prepare, run_search
+from autocompress.search.plan_check import prepare
+from autocompress.search.supervisor import run_search
 from autocompress.storage.artifact_store import INPUTS
 from autocompress.study import Study, StudyView, read_study
 from autocompress.study.trial_details import read_trial_details
@@ -339,14 +340,14 @@ def test_others_go_on_while_a_device_is_lost(tmp_path: Path, monkeypatch: pytest
             if isinstance(said, JobResult) and said.outcome and said.outcome.sha256 != "0" * 64:
                 type(self).ended += 1
                 if type(self).ended in (3, 4):
-                    return JobResult(error="the device http://pi:7311 could not be used for 120 s", lost=True)
+                    return JobResult(error="the device http://pi:7311 could not be used for 120 s", is_device_lost=True)
             return said
 
     monkeypatch.setattr(crews, "Worker", LosingTwo)
     plan = plan_in(tmp_path, budget={"trials": 8}, engine={"rungs": False})
     study = Study.open(plan, space())
     with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
-        searching.Search(plan, study, space(), pool).run()
+        searching.Supervisor(plan, study, space(), pool).run()
     rows = read_study(plan.storage, plan.study).rows
     lost, ended = [row for row in rows if row.state == "failed"], [row for row in rows if row.state != "failed"]
     assert [row.reason for row in lost] == [f"interrupted; tried again as trial {retry(row, ended)}" for row in lost]
@@ -366,7 +367,7 @@ def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatc
         def poll(self, timeout: float) -> Progress | JobResult | None:
             said = super().poll(timeout)
             if isinstance(said, JobResult) and said.outcome and type(self).lost:
-                return JobResult(error="the device http://pi:7311 could not be used for 600 s", lost=True)
+                return JobResult(error="the device http://pi:7311 could not be used for 600 s", is_device_lost=True)
             return said
 
     device = {"url": "http://pi:7311", "patience": 0.3}
@@ -377,7 +378,7 @@ def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatc
         trials = 3 if not lost else 5
         study = open_study(tmp_path, budget={"trials": trials}, engine={"rungs": False})
         with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
-            search = searching.Search(plan.model_copy(update={"budget": study.plan.budget}), study, space(), pool)
+            search = searching.Supervisor(plan.model_copy(update={"budget": study.plan.budget}), study, space(), pool)
             if lost:
                 with pytest.raises(AutocompressError, match=r"could not be used .* the same command goes on"):
                     search.run()

@@ -78,7 +78,7 @@ def _ratio(a: TrialRow, b: TrialRow) -> tuple[float, float] | None:
 
 def _logits(side: Side, display: Display) -> tuple[np.ndarray, Any, StudyPlan]:
     """Logits (rows, labels) on the test split, its rows, and the plan of the study."""
-    from autocompress.search.study_context import StageTimer
+    from autocompress.search.stage_timer import StageTimer
     from autocompress.search.trial_pipeline import TrialPipeline
 
     view = side.located.view()
@@ -89,4 +89,4 @@ def _logits(side: Side, display: Display) -> tuple[np.ndarray, Any, StudyPlan]:
     artifacts = read_artifacts(side.located.url, side.located.name, side.trial)
     words = row.describe()
     clock = StageTimer(lambda stage, done: display.stage(0, side.trial, words, stage, done))
-    return life.devices.logits(artifacts, "test", clock), life.shared.data.test, plan
+    return life.devices.logits(artifacts, "test", clock), life.context.data.splits.test, plan

@@ -128,10 +128,15 @@ def weights_writer(plan: StudyPlan, row: TrialRow, store: Store, report_progress
         with tempfile.TemporaryDirectory() as place:
             measured = store.artifact(row.sha256)
             deploy.deploy(
-                candidate, life.shared.tokenizer, pairs, name_of(measured), Path(place), life.shared.some_inputs
+                candidate,
+                life.context.data.tokenizer,
+                pairs,
+                name_of(measured),
+                Path(place),
+                life.context.data.calibration_inputs,
             )
             _check_same(Path(place), measured, row.trial)
-        transformers_form.save_candidate(candidate, life.shared.tokenizer, pairs, folder)
+        transformers_form.save_candidate(candidate, life.context.data.tokenizer, pairs, folder)
 
     return write
 

@@ -98,7 +98,7 @@ class _Again:
         first = self._do(Job("teacher", 0), "the teacher")
         assert first.outcome is not None and first.outcome.measurement is not None
         outcome, runtime = first.outcome, self.plan.device.runtime
-        self.pool.settle(RunSettings({runtime: outcome.sha256 or ""}, self.plan.recovery))
+        self.pool.apply_settings(RunSettings({runtime: outcome.sha256 or ""}, self.plan.recovery))
         seconds, words = outcome.seconds, self.row.describe()
         if self.row.trial != 0:
             self._do(Job("shared", 0), "what all trials share")
@@ -118,11 +118,11 @@ class _Again:
         )  # fmt: skip
 
     def _do(self, job: Job, words: str) -> JobResult:
-        done = self.pool.alone(job, words)
+        done = self.pool.run_alone(job, words)
         if done is None:
             raise KeyboardInterrupt
         if done.error is not None:
-            raise (UsageError if done.usage else AutocompressError)(done.error)
+            raise (UsageError if done.is_usage_error else AutocompressError)(done.error)
         return done
 
 

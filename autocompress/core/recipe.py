@@ -47,6 +47,10 @@ class Recipe:
         """The part that recovery trains: one recovery serves every bit-width."""
         return replace(self, **{name: NEUTRAL[name] for name in AFTER_RECOVERY})  # type: ignore[arg-type]  # as in from_dict
 
+    def is_whole(self, layers: int) -> bool:
+        """Whether the structure is that of a teacher of `layers` layers: nothing is removed, and nothing is trained."""
+        return self.structure() == Recipe(depth=layers)
+
     def describe(self) -> str:
         """One short line a person can read, e.g. `3 layers · 67 % fewer heads · int8`."""
         parts = [f"{self.depth} layer{'' if self.depth == 1 else 's'}" if self.depth else "all layers"]

@@ -1,6 +1,7 @@
-"""Results that were cached before keys were composed are linked under the key that they have now, instead of being made again.
+"""Link results that an earlier version cached under the keys that they have now, instead of making them again.
 
-Their `inputs.json` says what they were made from. Code whose version did not stand in a key then counts as today's.
+Keys were not composed then. The `inputs.json` of a result says what it was made from; code whose version was not part of a key
+counts as the present one.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ log = logging.getLogger(__name__)
 
 
 def adopt_stages(store: Store, seed: int, conditions: Conditions) -> int:
-    """Link every result of `store` that has a key of old under its present one; how many there were.
+    """Link every result of `store` that has an old key under its present one; return how many were linked.
 
-    `seed` is the study's. `conditions` tell with which version of a runtime an artifact's outputs were computed; where they do
-    not, the outputs are left to be computed again. The folders of old stay until the cache is cleaned.
+    `seed` is the study's. `conditions` say with which version of a runtime an artifact's outputs were computed; outputs of an
+    unknown version are computed again when they are needed. The old folders stay until the cache is cleaned.
     """
     adopted = 0
     for file in sorted(store.root.glob(f"stages/*/*/{INPUTS}")):
@@ -94,5 +95,5 @@ KEYS: Mapping[str, Callable[[Mapping[str, Any], int, Conditions], Stage | None]]
 def _trained(
     inputs: Mapping[str, Any], recovery: Mapping[str, Any], engine: Mapping[str, Any], domains: Mapping[str, Any]
 ) -> TrainedStages:
-    """The stages of a teacher under the settings of then."""
+    """Return the stages of a teacher under the settings that `inputs` name."""
     return TrainedStages(inputs["teacher"], Recovery(**recovery), Engine(**engine), inputs["seed"], domains)

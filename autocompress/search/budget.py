@@ -10,8 +10,9 @@ from math import log
 from autocompress.config import Budget
 from autocompress.study import BudgetSpent, Study
 
-SAVE_SECONDS = 5.0  # how much of the time used a kill may lose
+SAVE_SECONDS = 5.0  # of the time used, which a kill may lose
 DEFAULT_TRIALS = 40  # where the study file sets no budget
+FITTING_SHARE = 0.8  # of the expected time of a trial must be left for it to start
 
 
 @dataclass
@@ -20,38 +21,41 @@ class BudgetMeter:
 
     budget: Budget
     study: Study
-    durations: dict[int, list[tuple[float, float]]] = field(
-        default_factory=dict
-    )  # rung -> latency in ms and seconds of this run's trials that ended at it
+    # rung -> latency in ms and seconds of this run's trials that ended at it
+    durations: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
     _saved: float = 0.0  # seconds of this run already added to the study
     _spent: BudgetSpent | None = None  # as last read: the supervisor must not compute while workers measure
 
     @property
     def spent(self) -> BudgetSpent:
-        """What the study has used, as far as it is written down."""
+        """What the study has used, as far as it is stored."""
         self._spent = self._spent or self.study.spent()
         return self._spent
 
     @property
     def seconds(self) -> float:
         """All time used, this run's included."""
-        return self.spent.seconds + self._unsaved()
+        return self.spent.seconds + self._unsaved_seconds()
 
-    def changed(self) -> None:
-        """A trial began or ended: count again."""
+    def invalidate(self) -> None:
+        """Count again, since a trial began or ended."""
         self._spent = None
 
+    def add_duration(self, rung: int, latency_ms: float, seconds: float) -> None:
+        """Remember how long a trial of that latency took at a rung."""
+        self.durations.setdefault(rung, []).append((latency_ms, seconds))
+
     def save(self, force: bool = False) -> None:
-        """Write down the time used, now or once in a while."""
-        seconds = self._unsaved()
+        """Store the time used, now (`force`) or once in a while."""
+        seconds = self._unsaved_seconds()
         if force or seconds > SAVE_SECONDS:
             self.study.add_seconds(seconds)
             self._saved += seconds
-            self.changed()
+            self.invalidate()
 
-    def ending(self, running: int) -> str | None:
-        """Why no further trial may start beside those that run, or null. Time alone never ends a study without any trial."""
+    def reason_to_end(self, running: int) -> str | None:
+        """Return why no trial may start beside `running` ones, or null. Time alone never ends a study without a trial."""
         budget, spent = self.budget, self.spent
         trials = budget.trials if budget.trials or budget.time else DEFAULT_TRIALS
         if trials is not None and spent.trials + running >= trials and not spent.retries_waiting:
@@ -63,15 +67,15 @@ class BudgetMeter:
     def fits(self, rung: int, latency_ms: float | None = None) -> bool:
         """Whether a trial that ends at this rung would probably end within the time that is left.
 
-        Training takes time as its model does: where the latency is known, the trial that was most alike tells.
+        Training takes time as its model does: where the latency is known, the most similar trial predicts the time.
         """
         if self.budget.time is None or not (known := self.durations.get(rung)):
             return True
         expected = statistics.median(seconds for _, seconds in known)
         if latency_ms is not None:
-            near, seconds = min(known, key=lambda one: abs(log(one[0] / latency_ms)))
-            expected = seconds * latency_ms / near
-        return self.budget.time - self.seconds >= 0.8 * expected
+            nearest_ms, seconds = min(known, key=lambda entry: abs(log(entry[0] / latency_ms)))
+            expected = seconds * latency_ms / nearest_ms
+        return self.budget.time - self.seconds >= FITTING_SHARE * expected
 
-    def _unsaved(self) -> float:
+    def _unsaved_seconds(self) -> float:
         return time.monotonic() - self._began - self._saved

@@ -15,8 +15,9 @@ from autocompress.benchmarking.backends import Backend, drift_on, open_backend
 from autocompress.core.errors import DeviceLost
 from autocompress.core.measurement import Measurement, Quality, Timing
 from autocompress.runtimes import runtime_of
+from autocompress.search.stage_timer import StageTimer
 from autocompress.search.stages import outputs_stage
-from autocompress.search.study_context import StageTimer, StudyContext
+from autocompress.search.study_context import StudyContext
 from autocompress.storage import device_lock
 
 RuntimeArtifacts = Mapping[str, str]  # of one candidate: runtime -> sha256
@@ -100,14 +101,14 @@ class StudyDevices:
         """Of the validation rows of each label, the fraction that a candidate gets right on the first device, and the
         teacher's; what was scored is kept, and not run again."""
         place, shared = self.devices[0], self.shared
-        labels = shared.tokens["validation"].labels
+        labels = shared.data.tokens["validation"].labels
         own, teachers = (
             self._logits(place, found[place.runtime], "validation", _silently).argmax(-1) == labels
             for found in (artifacts, self.references)
         )
         return {
             name: (float(own[labels == number].mean()), float(teachers[labels == number].mean()))
-            for number, name in enumerate(shared.data.label_names)
+            for number, name in enumerate(shared.data.splits.label_names)
             if (labels == number).any()
         }
 
@@ -161,7 +162,7 @@ class StudyDevices:
     def _time(self, place: StudyDevice, folder: Path, effort: TimingBudget) -> Timing:
         device, shared = place.target.device, self.shared
         feeds = benchmarking.latency_feeds(
-            len(shared.tokenizer), device.batch, device.tokens, shared.lengths("validation"), shared.plan.seed
+            len(shared.data.tokenizer), device.batch, device.tokens, shared.data.lengths("validation"), shared.plan.seed
         )
         sha256 = self.references[place.runtime]
         timed = place.target.time(
@@ -177,7 +178,7 @@ class StudyDevices:
         with clock.stage(place.stage(f"quality on {split}")) as progress, device_lock.computing(self.store.root):
             reference = self._logits(place, self.references[place.runtime], split, progress)
             logits = self._logits(place, artifacts[place.runtime], split, progress)
-        return scoring.score(split, logits, reference, shared.tokens[split].labels, self.metric, shared.plan.seed)
+        return scoring.score(split, logits, reference, shared.data.tokens[split].labels, self.metric, shared.plan.seed)
 
     def _logits(self, place: StudyDevice, sha256: str, split: str, progress: Callable[[float], None]) -> np.ndarray:
         """Logits of an artifact on a split, kept: the rows that a score was taken on can be looked at again."""
@@ -186,13 +187,13 @@ class StudyDevices:
             "threads": device.threads, "batch": device.batch, "cpu": place.target.cpu(), "runtime": device.runtime,
             "runtime_version": place.target.runtime_version(),
         }  # fmt: skip
-        stage = outputs_stage(sha256, shared.data.fingerprint, split, where, shared.plan.task.max_tokens)
+        stage = outputs_stage(sha256, shared.data.splits.fingerprint, split, where, shared.plan.task.max_tokens)
 
         def build(folder: Path) -> None:
             logits = benchmarking.logits_of(
                 lambda feeds: place.target.run(self.store.artifact(sha256), feeds, progress),
-                lambda rows: shared.arrays(split, rows),
-                shared.lengths(split),
+                lambda rows: shared.data.arrays(split, rows),
+                shared.data.lengths(split),
                 device.batch,
             )
             np.save(folder / "logits.npy", logits)

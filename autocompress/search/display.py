@@ -10,19 +10,22 @@ from autocompress.core.recipe import Recipe
 
 
 class Display(Protocol):
-    """Where a search's news go."""
+    """Shows how a search goes."""
 
-    def stage(self, worker: int, trial: int, words: str, stage: str, fraction: float) -> None:
-        """A worker is so far in a stage of a trial."""
+    def stage(self, worker: int, trial: int, label: str, stage: str, fraction: float) -> None:
+        """Show how far a worker is in a stage of a trial."""
 
-    def finished(self, trial: int, recipe: Recipe, outcome: Outcome, words: str) -> None:
-        """A trial ended."""
+    def finished(self, trial: int, recipe: Recipe, outcome: Outcome, label: str) -> None:
+        """Show how a trial ended."""
+
+    def abandoned(self, worker: int) -> None:
+        """Stop showing a worker's trial, which was abandoned."""
 
     def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
-        """How much of the budget is used."""
+        """Show how much of the budget is used."""
 
     def front(self, rows: Sequence[TrialRow], teacher: TrialRow | None) -> None:
-        """The front so far."""
+        """Show the front so far."""
 
     def message(self, text: str) -> None:
-        """One line of news."""
+        """Show one line of news."""

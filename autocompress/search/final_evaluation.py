@@ -1,84 +1,92 @@
-"""What comes after the last trial: what devices have not seen yet, and finalists on the test split."""
+"""What comes after the last trial: measurements that devices still lack, and the finalists on the test split."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.measurement import Measurement, TrialRow
 from autocompress.search.display import Display
-from autocompress.search.jobs import Job, RunSettings
+from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.search.worker_pool import WorkerPool, open_worker_pool
 from autocompress.selection import as_expected, on_front
-from autocompress.study import Study, read_study
+from autocompress.study import Study, StudyView, read_study
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
 class FinalEvaluation:
-    """All of it can be cut short at any moment: what is missing is done when the study goes on."""
+    """Evaluates the finalists of one study. It can be cut short at any moment: the study goes on with what is missing."""
 
     plan: StudyPlan
     study: Study
     pool: WorkerPool
 
-    def play(self) -> None:
+    def evaluate_finalists(self) -> None:
         """Measure what is missing, and bring the dashboard's notes up to date."""
-        self._catch_up()
-        test_rows(self.study, self.pool, self._finalists())
+        self._measure_on_other_devices()
+        test_trials(self.study, self.pool, self._untested_finalists())
         self.study.finish()
 
-    def _catch_up(self) -> None:
-        """Measure what further devices have not seen, since they were out of reach; what they still are is left without."""
-        away: set[str] = set()
-        seen: dict[str | None, dict[str, Measurement]] = {}  # by artifact: twins are not measured twice
-        for row, behind in self._unseen():
-            names = tuple(name for name in behind if name not in away)
+    def _measure_on_other_devices(self) -> None:
+        """Measure complete trials on devices that were unreachable before; skip those that still are."""
+        unreachable: set[str] = set()
+        measured: dict[str | None, dict[str, Measurement]] = {}  # by artifact: duplicates are not measured twice
+        for row, missing in self._incomplete_rows():
+            names = tuple(name for name in missing if name not in unreachable)
             if not names:
                 continue
-            if row.sha256 in seen:
-                self.study.record_other_devices(row.trial, seen[row.sha256])
-                continue
-            rung = LAST_RUNG if row.rung is None else row.rung
-            done = self.pool.alone(
-                Job("other_devices", row.trial, row.recipe, rung, devices=names), row.recipe.describe()
-            )
-            if done is None:
-                return
-            if done.error is not None:
-                self.pool.display.message(
-                    f"trial {row.trial} could not be measured on {', '.join(names)}: {done.error}"
-                )
-                continue
-            seen[row.sha256] = done.measured
-            self.study.record_other_devices(row.trial, done.measured)
-            away |= set(names) - set(done.measured)
-        for name in sorted(away):
-            self.pool.display.message(
-                f"{name} is out of reach; what it has not seen is measured when the same command goes on"
-            )
+            if row.sha256 not in measured:
+                result = self._run_other_devices(row, names)
+                if result is None:
+                    return
+                if result.error is not None:
+                    self._warn(f"trial {row.trial} could not be measured on {', '.join(names)}: {result.error}")
+                    continue
+                measured[row.sha256] = result.measured
+                unreachable |= set(names) - set(result.measured)
+            self.study.record_other_devices(row.trial, measured[row.sha256])
+        for name in sorted(unreachable):
+            self._warn(f"device {name} is unreachable; continue the search to measure what it lacks")
 
-    def _unseen(self) -> list[tuple[TrialRow, list[str]]]:
-        """Complete trials, each with the further devices that have not seen it."""
-        first = read_study(self.plan.storage, self.plan.study)
-        views = {name: read_study(self.plan.storage, self.plan.study, name) for name in self.plan.others}
-        found = []
-        for row in first.rows:
-            behind = [name for name, view in views.items() if view.row(row.trial).quality is None]
-            if row.quality is not None and behind:
-                found.append((row, behind))
-        return found
+    def _run_other_devices(self, row: TrialRow, names: tuple[str, ...]) -> JobResult | None:
+        rung = LAST_RUNG if row.rung is None else row.rung
+        job = Job("other_devices", row.trial, row.recipe, rung, devices=names)
+        return self.pool.run_alone(job, row.recipe.describe())
 
-    def _finalists(self) -> list[TrialRow]:
-        """The teacher, what is on the front of any device, and what `pick` may name, as far as not tested there yet."""
-        views = [read_study(self.plan.storage, self.plan.study, name) for name in (None, *self.plan.others)]
+    def _incomplete_rows(self) -> list[tuple[TrialRow, list[str]]]:
+        """Return complete trials, each with the names of the devices that have not measured it."""
+        main, *others = self._views()
+        incomplete = []
+        for row in main.rows:
+            missing = [str(view.device) for view in others if view.row(row.trial).quality is None]
+            if row.quality is not None and missing:
+                incomplete.append((row, missing))
+        return incomplete
+
+    def _untested_finalists(self) -> list[TrialRow]:
+        """Return the teacher, the front of every device, and what `pick` may name, as far as a test is missing."""
+        views = self._views()
         rows = views[0].rows
         expected = [row if row.expected_drop is None else as_expected(row, row.expected_drop) for row in rows]
-        final = {0} | on_front(expected, self.plan.objectives) | {row.trial for view in views for row in view.front}
+        fronts = {row.trial for view in views for row in view.front}
+        finalists = {0} | on_front(expected, self.plan.objectives) | fronts
         untested = {
             row.trial for view in views for row in view.rows if row.quality is not None and row.test_quality is None
         }
-        return [row for row in rows if row.trial in final & untested]
+        return [row for row in rows if row.trial in finalists & untested]
+
+    def _views(self) -> list[StudyView]:
+        """Return the study as each of its devices sees it; the main device first."""
+        names = (None, *self.plan.others)
+        return [read_study(self.plan.storage, self.plan.study, name) for name in names]
+
+    def _warn(self, text: str) -> None:
+        log.warning(text)
+        self.pool.display.message(text)
 
 
 def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, offline: bool = False) -> None:
@@ -86,16 +94,18 @@ def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, o
     study = Study.open(plan, None)
     with open_worker_pool(plan, display, offline) as pool:
         rows = read_study(plan.storage, plan.study).rows
-        pool.settle(RunSettings(study.artifacts(0), study.fitted_recovery()))
-        test_rows(study, pool, [row for row in rows if row.trial in {0, *trials} and row.test_quality is None])
+        pool.apply_settings(RunSettings(study.artifacts(0), study.fitted_recovery()))
+        test_trials(study, pool, [row for row in rows if row.trial in {0, *trials} and row.test_quality is None])
 
 
-def test_rows(study: Study, pool: WorkerPool, rows: Sequence[TrialRow]) -> None:
-    """Measure finished trials on the test split."""
+def test_trials(study: Study, pool: WorkerPool, rows: Sequence[TrialRow]) -> None:
+    """Measure finished trials on the test split, even after an interruption."""
     for row in rows:
         job = Job("test", row.trial, row.recipe, artifacts=study.artifacts(row.trial))
-        done = pool.alone(job, row.recipe.describe(), stoppable=False)
-        if done is not None and done.quality is not None:
-            study.record_quality(row.trial, done.quality, done.other_devices)
-        elif done is not None:
-            pool.display.message(f"trial {row.trial} could not be measured on the test split: {done.error}")
+        result = pool.run_alone(job, row.recipe.describe(), interruptible=False)
+        if result is not None and result.quality is not None:
+            study.record_quality(row.trial, result.quality, result.other_devices)
+        elif result is not None:
+            text = f"trial {row.trial} could not be measured on the test split: {result.error}"
+            log.warning(text)
+            pool.display.message(text)

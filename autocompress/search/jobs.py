@@ -1,4 +1,4 @@
-"""What supervisor and workers say to each other. No torch, so that the supervisor stays light."""
+"""What the supervisor and its workers send to each other. No torch, so that the supervisor stays light."""
 
 from __future__ import annotations
 
@@ -14,41 +14,42 @@ from autocompress.training.time_fitting import TrainingRates
 
 @dataclass(frozen=True)
 class AdmissionLimits:
-    """What a candidate's price must pass before it is built, or trained."""
+    """Limits that a candidate's latency and size must pass before it is built, or trained."""
 
     max_latency_ms: float | None = None
     max_size_mb: float | None = None
     teacher_latency_ms: float | None = None
     unbeaten: tuple[tuple[float, float], ...] = ()  # (speedup, size_mb) of complete trials that lost no quality
-    table: LatencyTable | None = None  # predicts the latency of what is not built yet
-    measured: bool = False  # whether the untrained candidate is measured, too
+    latency_model: LatencyTable | None = None  # predicts the latency of candidates that are not built yet
+    measure_untrained: bool = False  # whether the untrained candidate is measured, too
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a child is asked to do: the teacher (trial 0), what a training step costs, what all trials share, a trial; for a
-    finished one the test split, or devices that were out of reach."""
+    """One piece of work for a worker."""
 
-    kind: str  # teacher | calibration | shared | trial | test | elsewhere
+    # teacher: trial 0 | calibration: what a training step costs | shared: what all trials need | trial | of a finished trial:
+    # test: the test split | other_devices: devices that were unreachable
+    kind: str
     trial: int
     recipe: Recipe | None = None
     rung: int = 0
-    bar: AdmissionLimits | None = None
-    artifacts: Mapping[str, str] = field(default_factory=dict)  # runtime -> sha256, of what is to be tested
-    devices: tuple[str, ...] = ()  # names of the further ones that it is to be measured on
+    limits: AdmissionLimits | None = None
+    artifacts: Mapping[str, str] = field(default_factory=dict)  # runtime -> sha256; of a test
+    devices: tuple[str, ...] = ()  # names of the devices that were unreachable
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What holds for all jobs once the search has begun."""
+    """Settings of all jobs once the teacher is measured."""
 
     references: Mapping[str, str] = field(default_factory=dict)  # runtime -> sha256 of the teacher's artifact
-    recovery: Recovery | None = None  # where amounts were fitted to the budget
+    recovery: Recovery | None = None  # amounts of training that were fitted to the time budget
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress: the stage a child is in and the fraction of it that is done."""
+    """The stage that a worker is in, and the fraction of it that is done."""
 
     stage: str
     fraction: float
@@ -56,13 +57,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class JobResult:
-    """A job's end: an outcome, a quality (test), measurements (elsewhere), rates (calibration), or the error that ended it."""
+    """What a job gave, or the error that ended it."""
 
-    outcome: Outcome | None = None
-    quality: Quality | None = None
-    other_devices: dict[str, Quality] = field(default_factory=dict)  # likewise, on further devices
-    measured: dict[str, Measurement] = field(default_factory=dict)  # on further devices, by name
-    rates: TrainingRates | None = None
+    outcome: Outcome | None = None  # of teacher and trial
+    quality: Quality | None = None  # of test
+    other_devices: dict[str, Quality] = field(default_factory=dict)  # of test, by device
+    measured: dict[str, Measurement] = field(default_factory=dict)  # of other_devices, by device
+    rates: TrainingRates | None = None  # of calibration
     error: str | None = None
-    lost: bool = False  # the device is out of reach: no fault of the trial
-    usage: bool = False  # the error lies in the study file or the data: exit code 2
+    is_device_lost: bool = False  # the device is unreachable: no fault of the trial
+    is_usage_error: bool = False  # the study file or the data are wrong: exit code 2

@@ -1,7 +1,8 @@
-"""What comes before the first trial: the teacher, how long to train, what all trials share."""
+"""What comes before the first trial: the teacher, the amounts of training, what all trials share."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from autocompress.config import StudyPlan
@@ -14,10 +15,13 @@ from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.training.time_fitting import fit_training_time
 
+INTERRUPTED = "interrupted"
+log = logging.getLogger(__name__)
+
 
 @dataclass
 class Preparation:
-    """Whatever of it an earlier run has done is found, not done again."""
+    """Prepares one study. Whatever an earlier run has done is read, not done again."""
 
     plan: StudyPlan
     study: Study
@@ -25,58 +29,61 @@ class Preparation:
     meter: BudgetMeter
     pool: WorkerPool
 
-    def lay(self) -> str | None:
-        """All of it; a reason to end the search where that was not to be, or null."""
-        return self._teacher() or self._effort() or self._shared()
+    def prepare_study(self) -> str | None:
+        """Do all of it; return a reason to end the search, or null."""
+        return self._measure_teacher() or self._fit_amounts() or self._compute_shared()
 
-    def _teacher(self) -> str | None:
-        """Trial 0, complete before anything is asked."""
+    def _measure_teacher(self) -> str | None:
+        """Complete trial 0 before anything is asked."""
         if self.study.teacher() is None:
-            done = self.pool.alone(Job("teacher", 0), "the teacher")
-            if done is None:
-                return "interrupted"
-            if done.outcome is None or done.outcome.state != "complete":
-                raise _error(done, "the teacher could not be measured")
-            self.study.record_teacher(done.outcome)
-            self.pool.display.finished(0, Recipe(), done.outcome, "teacher, fp32")
-        self.pool.settle(RunSettings(self.study.artifacts(0), self.study.fitted_recovery()))
+            result = self.pool.run_alone(Job("teacher", 0), "the teacher")
+            if result is None:
+                return INTERRUPTED
+            if result.outcome is None or result.outcome.state != "complete":
+                raise _error_of(result, "the teacher could not be measured")
+            self.study.record_teacher(result.outcome)
+            self.pool.display.finished(0, Recipe(), result.outcome, "teacher, fp32")
+            log.info("trial 0: the teacher is measured in %.0f s", result.outcome.seconds)
+        self.pool.apply_settings(RunSettings(self.study.artifacts(0), self.study.fitted_recovery()))
         return None
 
-    def _effort(self) -> str | None:
+    def _fit_amounts(self) -> str | None:
         """Choose how long to train, where the study file leaves that to the time budget."""
         plan, time_budget = self.plan, self.plan.budget.time
-        if time_budget is None or self.study.fitted_recovery() is not None or self.meter.ending(0) is not None:
+        if time_budget is None or self.study.fitted_recovery() is not None or self.meter.reason_to_end(0) is not None:
             return None
         if all(name in AFTER_RECOVERY for name in self.space.free):
             return None  # nothing is trained
         if self.meter.spent.trials:  # begun before amounts were fitted: its trials were trained as the file says
             return None
-        done = self.pool.alone(Job("calibration", 0), "calibration")
-        if done is None:
-            return "interrupted"
-        if done.rates is None:
-            raise AutocompressError(f"what training costs could not be measured: {done.error}")
-        left = max(0.0, time_budget - self.meter.seconds)
-        recovery = fit_training_time(plan.recovery, plan.given_recovery, left, plan.workers, done.rates)
+        result = self.pool.run_alone(Job("calibration", 0), "calibration")
+        if result is None:
+            return INTERRUPTED
+        if result.rates is None:
+            raise AutocompressError(f"the cost of training could not be measured: {result.error}")
+        seconds_left = max(0.0, time_budget - self.meter.seconds)
+        recovery = fit_training_time(plan.recovery, plan.given_recovery, seconds_left, plan.workers, result.rates)
         self.study.record_recovery(recovery)
-        self.pool.settle(RunSettings(self.pool.workers[0].settings.references, recovery))
-        there = recovery.supernet_epochs == done.rates.trained.get("supernet_epochs")
-        self.pool.display.message(
+        self.pool.apply_settings(RunSettings(self.pool.workers[0].settings.references, recovery))
+        is_trained = recovery.supernet_epochs == result.rates.trained.get("supernet_epochs")
+        amounts = (
             f"fitted to the time left: super-net {recovery.supernet_epochs:.1f} epochs"
-            f"{' (trained already)' if there else ''}, short training {recovery.short_epochs:.2f},"
+            f"{' (trained already)' if is_trained else ''}, short training {recovery.short_epochs:.2f},"
             f" full training {recovery.epochs:.1f}, {recovery.copies} copies of each row"
         )
+        log.info("%s (%s)", amounts, result.rates)
+        self.pool.display.message(amounts)
         return None
 
-    def _shared(self) -> str | None:
-        """What all trials share, on all cores."""
-        if self.meter.ending(0) is not None:
+    def _compute_shared(self) -> str | None:
+        """Compute what all trials share, on all cores."""
+        if self.meter.reason_to_end(0) is not None:
             return None
-        done = self.pool.alone(Job("shared", 0), "what all trials share")
-        if done is not None and done.error is not None:
-            raise _error(done, done.error)
-        return "interrupted" if done is None else None
+        result = self.pool.run_alone(Job("shared", 0), "what all trials share")
+        if result is not None and result.error is not None:
+            raise _error_of(result, result.error)
+        return INTERRUPTED if result is None else None
 
 
-def _error(done: JobResult, words: str) -> AutocompressError:
-    return (UsageError if done.usage else AutocompressError)(done.error or words)
+def _error_of(result: JobResult, default: str) -> AutocompressError:
+    return (UsageError if result.is_usage_error else AutocompressError)(result.error or default)

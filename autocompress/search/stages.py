@@ -1,4 +1,4 @@
-"""What each cached result of a study is made from. The versions stand beside the code that they are versions of.
+"""What each cached result of a study is made from. Each version stands beside the code that it is the version of.
 
 teacher ─┬─► importance ─► structure ─┬──────────────────► recovered (at a rung; made from the rung below, too)
          └─► distillation_set ─► targets ─► supernet ─────┘
@@ -44,7 +44,7 @@ class TrainedStages:
 
     @property
     def importance(self) -> Stage:
-        """The ranking of heads, neurons and layers."""
+        """The importance of heads, neurons and layers."""
         return importance_stage(self.teacher, self.seed)
 
     @property
@@ -65,7 +65,7 @@ class TrainedStages:
         )
 
     def weights(self, recipe: Recipe, rung: int) -> Stage:
-        """The weights of a candidate, trained as far as a rung."""
+        """Return the stage of a candidate's weights at a rung."""
         first = rung == 0 or not self.engine.rungs
         bits = None if self.engine.reuse else [recipe.weight_bits, recipe.embedding_bits]
         settings = {
@@ -79,14 +79,14 @@ class TrainedStages:
         return Stage("recovered", distillation.VERSION, settings, upstream(structure, self.targets, net, fitted, lower))
 
     def with_amounts(self, amounts: Amounts) -> TrainedStages:
-        """The same with a super-net that was trained for other amounts."""
+        """Return the same stages with a super-net that was trained for other amounts."""
         update = {"copies": amounts.copies, "supernet_epochs": amounts.supernet_epochs}
         recovery = self.recovery.model_copy(update=update)
         return TrainedStages(self.teacher, recovery, self.engine, self.seed, self.domains)
 
 
 def teacher_stage(plan: StudyPlan, model: Mapping[str, str], data: str) -> Stage:
-    """The fine-tuned teacher; `model`: sha256 of each of its files, `data`: the fingerprint of the rows."""
+    """Return the stage of the fine-tuned teacher. `model`: sha256 of each of its files; `data`: the fingerprint of the rows."""
     tuned = plan.teacher.fine_tune
     settings = {
         "model": dict(model), "fine_tune": tuned.model_dump() if tuned else None, "data": data,
@@ -96,18 +96,18 @@ def teacher_stage(plan: StudyPlan, model: Mapping[str, str], data: str) -> Stage
 
 
 def importance_stage(teacher_key: str, seed: int) -> Stage:
-    """The ranking of a teacher's heads, neurons and layers; the seed draws the calibration rows."""
+    """Return the stage of the importance of a teacher's parts; the seed draws the calibration rows."""
     return Stage("importance", importance.VERSION, {"seed": seed}, {"teacher": teacher_key})
 
 
 def targets_stage(teacher_key: str, copies: int, seed: int) -> Stage:
-    """A teacher's outputs on its training rows, further texts, and varied copies of both."""
+    """Return the stage of a teacher's outputs on the distillation set: training rows, further texts, varied copies of both."""
     rows = Stage("distillation_set", augmentation.VERSION, {"copies": copies, "seed": seed}, {"teacher": teacher_key})
     return Stage("targets", distillation.TARGETS_VERSION, made_from=upstream(rows))
 
 
 def structure_stage(ranking: Stage, recipe: Recipe) -> Stage:
-    """Which layers, heads and neurons a recipe keeps, and how they attend."""
+    """Return the stage of a recipe's structure: the layers, heads and neurons that it keeps, and their attention."""
     decisions = [
         technique_stage(name, value)
         for name, value in recipe.as_dict().items()
@@ -117,18 +117,18 @@ def structure_stage(ranking: Stage, recipe: Recipe) -> Stage:
 
 
 def technique_stage(name: str, value: Any) -> Stage:
-    """One decision: its value (or values), and the version of the technique that applies it."""
+    """Return the stage of one decision: its value (or values), and the version of the technique that applies it."""
     return Stage(name, registry.load("techniques", name).VERSION, {"value": value})
 
 
 def outputs_stage(artifact: str, data: str, split: str, device: Mapping[str, Any], max_tokens: int) -> Stage:
-    """An artifact's outputs on a split; `device`: threads, batch, cpu, runtime and runtime_version."""
+    """Return the stage of an artifact's outputs on a split. `device`: threads, batch, cpu, runtime and runtime_version."""
     settings = {"artifact": artifact, "data": data, "split": split, "max_tokens": max_tokens, **device}
     return Stage("outputs", OUTPUTS_VERSION, settings)
 
 
 def free_structures(domains: Domains) -> dict[str, Sequence[Scalar]]:
-    """The domains of structural decisions, without those that are pinned to neutral: a new decision changes no key."""
+    """Return the domains of structural decisions without those pinned to neutral, so that a new decision changes no key."""
     return {
         name: choices
         for name, choices in domains.items()

@@ -10,7 +10,8 @@ from types import FrameType
 
 from autocompress.config import StudyPlan
 from autocompress.search.display import Display
-from autocompress.search.executors.local import Worker, cores
+from autocompress.search.executors.child import count_cores
+from autocompress.search.executors.local import Worker
 from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
 
 POLL_SECONDS = 0.5
@@ -18,14 +19,14 @@ POLL_SECONDS = 0.5
 
 @dataclass
 class InterruptFlag:
-    """Set by Ctrl-C or SIGTERM; a second one ends the program at once."""
+    """A signal handler. The first Ctrl-C or SIGTERM sets it; a second one ends the program at once."""
 
-    asked: bool = False
+    is_set: bool = False
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.is_set:
             raise KeyboardInterrupt
-        self.asked = True
+        self.is_set = True
 
 
 @dataclass
@@ -35,47 +36,51 @@ class WorkerPool:
     workers: list[Worker]
     display: Display
     interrupt: InterruptFlag = field(default_factory=InterruptFlag)
-    tick: Callable[[], None] = lambda: None  # called while a job is waited for
+    tick: Callable[[], None] = lambda: None  # called while `run_alone` waits
 
     @property
     def idle(self) -> list[Worker]:
-        """Those without a job."""
+        """Workers without a job."""
         return [worker for worker in self.workers if worker.job is None]
 
     @property
     def busy(self) -> list[Worker]:
-        """Those with one."""
+        """Workers with a job."""
         return [worker for worker in self.workers if worker.job is not None]
 
-    def settle(self, settings: RunSettings) -> None:
-        """Tell all of them what holds from now on."""
+    def apply_settings(self, settings: RunSettings) -> None:
+        """Send these settings with every job from now on."""
         for worker in self.workers:
             worker.settings = settings
 
-    def alone(self, job: Job, words: str, stoppable: bool = True) -> JobResult | None:
-        """Run one job to its end on the first worker; null when interrupted."""
+    def run_alone(self, job: Job, label: str, interruptible: bool = True) -> JobResult | None:
+        """Run one job to its end on the first worker; return null when interrupted. `label` describes it in the display."""
         worker = self.workers[0]
         worker.start(job)
-        while not (stoppable and self.interrupt.asked):
-            said = worker.poll(POLL_SECONDS)
-            if isinstance(said, Progress):
-                self.display.stage(0, job.trial, words, said.stage, said.fraction)
-            elif said is not None:
-                return said
+        while not (interruptible and self.interrupt.is_set):
+            message = worker.poll(POLL_SECONDS)
+            if isinstance(message, Progress):
+                self.display.stage(0, job.trial, label, message.stage, message.fraction)
+            elif message is not None:
+                return message
             self.tick()
-        worker.close()
+        self._abandon(worker)
         return None
 
     def abandon_jobs(self) -> None:
-        """End every job that runs: its trial is tried again when the study goes on."""
+        """End every running job: its trial is tried again when the study goes on."""
         for worker in self.busy:
-            worker.close()
+            self._abandon(worker)
+
+    def _abandon(self, worker: Worker) -> None:
+        worker.close()
+        self.display.abandoned(self.workers.index(worker))
 
 
 @contextmanager
 def open_worker_pool(plan: StudyPlan, display: Display, offline: bool) -> Iterator[WorkerPool]:
-    """The workers of a plan; ended at the end, whatever happens."""
-    threads = max(1, cores() // plan.workers)
+    """Open the workers of a plan; end them at the end, whatever happens."""
+    threads = max(1, count_cores() // plan.workers)
     root = plan.artifacts.path
     assert root is not None  # filled in by read_plan
     pool = WorkerPool([Worker(plan, root, threads, offline) for _ in range(plan.workers)], display)
@@ -88,7 +93,7 @@ def open_worker_pool(plan: StudyPlan, display: Display, offline: bool) -> Iterat
 
 @contextmanager
 def catching_signals(interrupt: InterruptFlag) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask the search to end instead of breaking it."""
+    """Let Ctrl-C and SIGTERM set the flag instead of ending the program."""
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

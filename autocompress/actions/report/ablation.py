@@ -57,7 +57,7 @@ def ablate(
             catching_signals(pool.interrupt),
         ):
             recovery = None if view.recovery is None else type(plan.recovery).model_validate(view.recovery)
-            pool.settle(RunSettings(read_artifacts(located.url, located.name, 0), recovery))
+            pool.apply_settings(RunSettings(read_artifacts(located.url, located.name, 0), recovery))
             shares = [asdict(share) for share in _shares(_Bench(pool, trial, further), row.recipe, layers)]
         (folder / "shares.json").write_text(json.dumps(shares), encoding="utf-8")
 
@@ -112,7 +112,7 @@ class _Bench:
     device: str | None  # a further one; null: the first
 
     def measure(self, recipe: Recipe) -> Measurement:
-        done = self.pool.alone(Job("trial", self.trial, recipe, 0), recipe.describe())
+        done = self.pool.run_alone(Job("trial", self.trial, recipe, 0), recipe.describe())
         if done is None:
             raise KeyboardInterrupt
         outcome = done.outcome

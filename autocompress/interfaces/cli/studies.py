@@ -33,7 +33,7 @@ def init(
     """Look at a model and its data, and write a commented study file for them."""
     from autocompress.actions.study_template import make_study_template
     from autocompress.config import read_plan
-    from autocompress.search.supervisor import prepare
+    from autocompress.search.plan_check import prepare
 
     if to.exists():
         raise UsageError(f"--to {to}: this file is there already; name another one")

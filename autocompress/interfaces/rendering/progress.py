@@ -39,6 +39,9 @@ class SilentDisplay:
     def finished(self, trial: int, recipe: Recipe, outcome: Outcome, words: str) -> None:
         """A trial ended."""
 
+    def abandoned(self, worker: int) -> None:
+        """A worker's trial was abandoned."""
+
     def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
         """How much of the budget is used."""
 
@@ -82,6 +85,10 @@ class PlainDisplay(SilentDisplay):
         """One line: number, state, what it is, what came out, or why nothing did."""
         self.work = {worker: work for worker, work in self.work.items() if work.trial != trial}
         self.message(finished_line(trial, outcome, words))
+
+    def abandoned(self, worker: int) -> None:
+        """Show the worker's trial no more."""
+        self.work.pop(worker, None)
 
     def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
         """Remember it; say something if it was quiet for long."""
@@ -139,6 +146,10 @@ class LiveDisplay(SilentDisplay):
     def finished(self, trial: int, recipe: Recipe, outcome: Outcome, words: str) -> None:
         """One line above the picture."""
         self._text.finished(trial, recipe, outcome, words)
+
+    def abandoned(self, worker: int) -> None:
+        """The worker's line goes out of the picture."""
+        self._text.abandoned(worker)
 
     def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
         """The first line of the picture."""

@@ -1,0 +1,122 @@
+"""The weights of a candidate: cut from the super-net or fitted by least squares, then distilled as far as its rung."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from autocompress.models import slicing
+from autocompress.models.slicing import Candidate
+from autocompress.search.stage_timer import StageTimer
+from autocompress.search.study_context import StudyContext
+from autocompress.search.weights import load_weights, save_weights
+from autocompress.storage import device_lock
+from autocompress.training import distillation, least_squares
+
+LEAST_SQUARES_SHARE = 0.1  # of a training's time, for its progress display
+Report = Callable[[float], None]  # fraction done
+
+
+class CandidateTraining:
+    """Trains the structures of one study. One training serves every bit-width, and each rung goes on from the one below."""
+
+    def __init__(self, context: StudyContext) -> None:
+        self._context = context
+
+    def bring_to_rung(self, candidate: Candidate, rung: int, timer: StageTimer) -> bool:
+        """Give a candidate its weights at a rung, from the cache or by training; return whether it was trained now.
+
+        A candidate with the teacher's whole structure keeps the teacher's weights.
+        """
+        context, was_trained = self._context, False
+        if candidate.recipe.is_whole(context.teacher.layer_count):
+            return False
+
+        def train(folder: Path) -> None:
+            nonlocal was_trained
+            self._train(candidate, rung, folder, progress, timer)
+            was_trained = True
+
+        with timer.stage("recovery") as progress:
+            folder = context.store.stage(context.stages.weights(candidate.recipe, rung), train)
+        load_weights(candidate.model, context.teacher, folder)
+        return was_trained
+
+    def _is_first(self, rung: int) -> bool:
+        """Whether a rung starts from what all candidates share, and not from the weights of the rung below."""
+        return rung == 0 or not self._context.plan.engine.rungs
+
+    def _prepare(self, candidate: Candidate, rung: int, timer: StageTimer) -> distillation.Targets | None:
+        """Make what a rung's training starts from: stages of their own, with their own progress."""
+        context, is_first = self._context, self._is_first(rung)
+        if not is_first:
+            self.bring_to_rung(candidate, rung - 1, timer)
+        elif context.plan.engine.supernet:
+            context.supernet(timer)
+        is_distilled = context.plan.recovery.epochs_at(rung) > 0
+        return context.targets(timer) if is_distilled or (is_first and context.plan.engine.supernet) else None
+
+    def _train(self, candidate: Candidate, rung: int, folder: Path, progress: Report, timer: StageTimer) -> None:
+        """Train a candidate in place and save its weights."""
+        context, targets = self._context, self._prepare(candidate, rung, timer)
+        plan, epochs = context.plan, context.plan.recovery.epochs_at(rung)
+        is_first = self._is_first(rung)
+        share = (
+            0.0 if not is_first else LEAST_SQUARES_SHARE if epochs > 0 else 1.0
+        )  # of the progress, before distillation
+        torch.manual_seed(plan.seed)
+        with device_lock.training(context.store.root) as pause:
+            report = pause(progress)
+            if is_first:
+                self._start(candidate, targets, lambda done: report(share * done), timer)
+            if targets is not None and epochs > 0:
+                rows = context.distillation_set
+                distillation.distil(
+                    candidate,
+                    targets,
+                    rows.batch,
+                    rows.lengths,
+                    len(context.data.lengths("train")),
+                    plan.recovery,
+                    plan.seed + rung,  # each rung sees the rows in another order
+                    lambda done: report(share + (1 - share) * done),
+                    epochs=epochs,
+                )
+        save_weights(candidate.model, context.teacher, folder)
+
+    def _start(
+        self, candidate: Candidate, targets: distillation.Targets | None, progress: Report, timer: StageTimer
+    ) -> None:
+        """Set the weights that distillation starts from: cut from the super-net, or the teacher's fitted by least squares.
+
+        Where no layer is removed, or attention is not full, both are tried and those nearer to the teacher are taken. With
+        fewer layers the super-net's were always nearer.
+        """
+        context, engine = self._context, self._context.plan.engine
+        cut = None
+        if engine.supernet and targets is not None:
+            cut = slicing.build_candidate(context.supernet(timer), candidate.recipe, context.importance(timer))
+        has_every_layer = len(candidate.kept_layers) == context.teacher.layer_count
+        is_fitted = engine.refit and (cut is None or has_every_layer or candidate.recipe.attention != "full")
+        if is_fitted and not self._fit(candidate, cut, targets, progress):
+            return
+        if cut is not None:
+            candidate.model.load_state_dict(cut.model.state_dict())
+
+    def _fit(
+        self, candidate: Candidate, cut: Candidate | None, targets: distillation.Targets | None, progress: Report
+    ) -> bool:
+        """Fit a candidate by least squares; return whether the one that was cut from the super-net is nearer to the teacher."""
+        rows = self._context.distillation_set
+        numbers = rows.fitting_batches()
+        batches = [rows.batch(part) for part in numbers]
+        least_squares.refit(candidate, self._context.teacher.forward, batches, progress)
+        if cut is None or targets is None:
+            return cut is not None
+        temperature = self._context.plan.recovery.temperature
+        fitted, shared = (
+            distillation.divergence(model, targets, batches, numbers, temperature) for model in (candidate, cut)
+        )
+        return shared < fitted

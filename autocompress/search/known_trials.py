@@ -1,0 +1,82 @@
+"""The rows of a study in the supervisor's memory: reading thousands of them again for each trial would take longer than the
+smallest trials do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from autocompress.config import LAST_RUNG
+from autocompress.core.measurement import TrialRow
+from autocompress.selection import Promotion, Reference, Rungs, hypervolume, on_front
+from autocompress.study import StudyView
+
+
+@dataclass
+class KnownTrials:
+    """The rows of a study, kept up to date with what its supervisor records."""
+
+    objectives: tuple[str, ...]
+    constraints: Mapping[str, float | None]
+    reference: Reference | None
+    rows: dict[int, TrialRow] = field(default_factory=dict)
+    reuse: bool = True  # whether one training serves all bit-widths of a structure
+    seconds: list[float] = field(default_factory=lambda: [0.0] * (LAST_RUNG + 1))  # of the trainings of each rung
+    untrained: int = 0  # trials that ended at rung 0
+    _trained: set[tuple[str, int]] = field(default_factory=set)  # key of trained weights, rung
+    _front: frozenset[int] = frozenset()
+    _rungs: Rungs | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rungs = Rungs(self.reference, self.constraints) if self.reference else None
+
+    @classmethod
+    def of(cls, view: StudyView, reuse: bool = True) -> KnownTrials:
+        """Return all that a study holds."""
+        known = cls(view.objectives, view.constraints, view.reference, reuse=reuse)
+        for row in view.rows:
+            known.add(row)
+        return known
+
+    def add(self, row: TrialRow) -> None:
+        """Take in a trial that began or ended."""
+        self.rows[row.trial] = row
+        if self._rungs is not None:
+            self._rungs.add(row)
+        self.untrained += row.rung == 0 and row.state != "running"
+        if row.rung is not None and row.state != "running" and self._has_new_weights(row, row.rung):
+            self.seconds[row.rung] += row.seconds or 0.0
+        if row.state == "complete":  # a dominated row stays so: only the front and the new row matter
+            candidates = [self.rows[trial] for trial in {0, row.trial} | self._front if trial in self.rows]
+            self._front = frozenset(on_front(candidates, self.objectives, self.constraints))
+
+    def _has_new_weights(self, row: TrialRow, rung: int) -> bool:
+        """Whether the row's weights were new at that rung. Other bits of known weights take seconds, and count for no rung."""
+        weights = row.recipe.structure() if self.reuse else row.recipe
+        if row.recipe.is_whole(self.rows[0].recipe.depth or 0) or (weights.key, rung) in self._trained:
+            return False
+        self._trained.add((weights.key, rung))
+        return True
+
+    @property
+    def teacher(self) -> TrialRow:
+        """Trial 0."""
+        return self.rows[0]
+
+    @property
+    def front(self) -> list[TrialRow]:
+        """The rows on the front, by number."""
+        return [replace(self.rows[trial], on_front=True) for trial in sorted(self._front)]
+
+    def promotions(self, rung: int) -> list[Promotion]:
+        """Return the candidates at a rung that promise most from more training (see `selection.promotions`)."""
+        return self._rungs.promotions(rung) if self._rungs is not None else []
+
+    def largest_promised_gain(self) -> float:
+        """Return the most hypervolume that the front would probably gain from training one candidate further."""
+        return max((best.gain for rung in range(LAST_RUNG) for best in self.promotions(rung)[:1]), default=0.0)
+
+    @property
+    def hypervolume(self) -> float:
+        """The hypervolume of the front; 0 before the teacher is measured."""
+        return hypervolume([self.rows[trial] for trial in self._front], self.reference) if self.reference else 0.0

@@ -1,0 +1,53 @@
+"""Everything that can be wrong is checked before any work: storage, teacher, space, runtimes, data. No torch."""
+
+from __future__ import annotations
+
+from autocompress.benchmarking.backends import open_backend
+from autocompress.config import StudyPlan, check_storage
+from autocompress.core import registry
+from autocompress.core.errors import DeviceLost, UsageError
+from autocompress.models.model_config import read_config
+from autocompress.space.space import Space, resolve_space
+from autocompress.study import Study
+from autocompress.study.trial_details import read_trial_details
+
+
+def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | None]:
+    """Return the space that a plan means, the fingerprint of its rows, and the error of an unreachable secondary device.
+
+    UsageError for whatever cannot work; DeviceLost where the main device is unreachable.
+    """
+    config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
+    assert isinstance(plan.space, dict)  # read_plan has read it
+    lost: DeviceLost | None = None
+    for key_path, device in plan.by_key_path.items():  # what is proposed must run on all of them
+        backend = open_backend(device, plan.place(key_path))
+        try:
+            supported = backend.supported()
+        except DeviceLost as error:
+            if device == plan.device:
+                raise
+            lost = error
+            continue
+        runner = device.runtime + (f" on {key_path.partition('.')[2]}" if plan.devices else "")
+        space = resolve_space(plan.space, config.layers, supported, plan.place("space"), runner)
+    if plan.task.max_tokens > config.positions:
+        raise UsageError(
+            f"{plan.place('task.max_tokens')}: got {plan.task.max_tokens}, but the model reads at most {config.positions}"
+            " tokens; lower it"
+        )
+    check_storage(plan.storage)
+    data = registry.load("tasks", plan.task.kind.replace("-", "_")).read(plan, config.id2label)
+    return space, data.fingerprint, lost
+
+
+def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
+    """Raise UsageError where the rows are not those that the study was begun with, whatever their files are called by now."""
+    if study.teacher() is None:
+        return
+    known = read_trial_details(plan.storage, plan.study, 0).outcome.facts.get("data")
+    if known not in (None, fingerprint):
+        raise UsageError(
+            f"{plan.place('task.data')}: the rows are not those that study {plan.study!r} was begun with; restore the data,"
+            " or give the study another name"
+        )

@@ -1,0 +1,122 @@
+"""The rows of a study as text, token ids and batches, and the rows that candidates are distilled on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from autocompress.config import StudyPlan
+from autocompress.core import registry
+from autocompress.data.augmentation import UNLABELLED, Specials, augment
+from autocompress.models.model_config import read_config
+from autocompress.models.teacher import load_tokenizer
+from autocompress.training.loop import ordered_batches
+
+SPLITS = ("train", "validation", "test")
+RANGE_ROWS = 128  # that an artifact's activation ranges are taken from
+FITTING_ROWS, FITTING_TOKENS = 1500, 25_000  # at most; more cost seconds and memory, and fit no better
+
+
+class StudyData:
+    """The splits of a study, read and tokenized when they are first needed."""
+
+    def __init__(self, plan: StudyPlan, offline: bool) -> None:
+        self._plan, self._offline = plan, offline
+        self.task: ModuleType = registry.load("tasks", plan.task.kind.replace("-", "_"))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The teacher's tokenizer."""
+        return load_tokenizer(self._plan.teacher.model, self._offline)
+
+    @cached_property
+    def splits(self) -> Any:
+        """The splits and further texts as text, checked."""
+        config = read_config(self._plan.teacher.model, self._plan.place("teacher.model"), self._offline)
+        return self.task.read(self._plan, config.id2label)
+
+    @cached_property
+    def tokens(self) -> dict[str, Any]:
+        """Split -> its rows as token ids. From then on the tokenizer cuts texts at `max_tokens`."""
+        return {split: self._tokenize(getattr(self.splits, split)) for split in SPLITS}
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether rows are pairs of texts."""
+        return self._plan.task.columns.text_pair is not None
+
+    def lengths(self, split: str) -> list[int]:
+        """Return the number of tokens of each row of a split."""
+        return [len(ids) for ids in self.tokens[split].input_ids]
+
+    def arrays(self, split: str, rows: np.ndarray, multiple: int = 1) -> dict[str, np.ndarray]:
+        """Return the model's inputs for some rows of a split, padded to the longest."""
+        return self.pad(self.tokens[split], rows, multiple)
+
+    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return a batch of training rows: inputs and labels."""
+        return self.training_batch(self.tokens["train"], rows)
+
+    def calibration_inputs(self) -> list[dict[str, np.ndarray]]:
+        """Return the inputs of some training rows, one row each, from which activation ranges are taken."""
+        rows = self.shuffled(len(self.tokens["train"].labels))[:RANGE_ROWS]
+        return [self.arrays("train", rows[index : index + 1]) for index in range(len(rows))]
+
+    def pad(self, tokens: Any, rows: np.ndarray, multiple: int) -> dict[str, np.ndarray]:
+        """Return the model's inputs for some tokenized rows."""
+        inputs: dict[str, np.ndarray] = self.task.pad(tokens, rows, self.tokenizer.pad_token_id or 0, multiple)
+        return inputs
+
+    def training_batch(self, tokens: Any, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return inputs and labels of some tokenized rows as tensors."""
+        arrays = self.pad(tokens, rows, multiple=8) | {"labels": tokens.labels[rows]}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def shuffled(self, count: int) -> np.ndarray:
+        """Return the numbers 0 … count − 1 in an order that the study's seed draws."""
+        return np.random.default_rng(self._plan.seed).permutation(count)
+
+    def augmented(self, copies: int) -> Any:
+        """Return the training rows with further texts and `copies` varied copies of each row, which only the teacher labels."""
+        train, further = self.tokens["train"], self._tokenize(self.splits.unlabelled)
+        paired = train.token_type_ids is not None
+        ids = (*train.input_ids, *further.input_ids)
+        types = (*train.token_type_ids, *further.token_type_ids) if paired else None
+        specials = Specials(frozenset(self.tokenizer.all_special_ids), self.tokenizer.mask_token_id)
+        count = copies * len(train)
+        copied_ids, copied_types = augment(ids, types, count, specials, self._plan.seed)
+        unlabelled = np.full(len(further) + count, UNLABELLED, np.int64)
+        return replace(
+            train,
+            input_ids=(*ids, *copied_ids),
+            token_type_ids=None if types is None or copied_types is None else (*types, *copied_types),
+            labels=np.concatenate((train.labels, unlabelled)),
+        )
+
+    def _tokenize(self, rows: Any) -> Any:
+        return self.task.tokenize(rows, self.tokenizer, self._plan.task.max_tokens)
+
+
+class DistillationSet:
+    """The rows that candidates learn from: training rows, further texts, and varied copies of both."""
+
+    def __init__(self, data: StudyData, copies: int) -> None:
+        self._data, self.tokens = data, data.augmented(copies)
+        self.lengths = [len(ids) for ids in self.tokens.input_ids]
+
+    def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return a batch: inputs, and labels where a row has one."""
+        return self._data.training_batch(self.tokens, rows)
+
+    def fitting_batches(self) -> list[np.ndarray]:
+        """Return the numbers of some rows, in batches, that a candidate's matrices are fitted and judged on."""
+        lengths = np.asarray(self.lengths)
+        chosen = self._data.shuffled(len(lengths))[:FITTING_ROWS]
+        within = int(np.searchsorted(np.cumsum(lengths[chosen]), FITTING_TOKENS, side="right"))
+        chosen = chosen[: max(1, within)]
+        return [chosen[part] for part in ordered_batches(list(lengths[chosen]), 64)]

@@ -1,0 +1,81 @@
+"""The teacher of a study: loaded once, fine-tuned first where the study file asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from autocompress.config import FineTune, StudyPlan
+from autocompress.core.stage import Stage
+from autocompress.models.families import family_of
+from autocompress.models.forward import Forward
+from autocompress.models.teacher import load_teacher, model_fingerprint, save_teacher
+from autocompress.search.stage_timer import StageTimer
+from autocompress.search.stages import teacher_stage
+from autocompress.search.study_data import StudyData
+from autocompress.storage import device_lock
+from autocompress.storage.artifact_store import Store
+from autocompress.training.fine_tuning import fine_tune
+
+
+class TeacherProvider:
+    """Gives the teacher's model, and all that is read off it."""
+
+    def __init__(self, plan: StudyPlan, data: StudyData, store: Store, offline: bool) -> None:
+        self._plan, self._data, self._store, self._offline = plan, data, store, offline
+        self._model: Any = None
+
+    @cached_property
+    def stage(self) -> Stage:
+        """What the teacher is made from: its key is in the key of all that follows."""
+        files = model_fingerprint(self._plan.teacher.model)
+        return teacher_stage(self._plan, files, self._data.splits.fingerprint)
+
+    def load(self, timer: StageTimer) -> Any:
+        """Return the teacher's model; the first call loads it, fine-tuned where the plan asks for it."""
+        if self._model is None:
+            settings = self._plan.teacher.fine_tune
+            source = self._plan.teacher.model if settings is None else str(self._fine_tuned(settings, timer))
+            self._model = self._load(source, new_head=False, offline=self._offline or settings is not None)
+        return self._model
+
+    @property
+    def model(self) -> Any:
+        """The model, which `load` must have loaded."""
+        if self._model is None:
+            raise RuntimeError("the teacher is not loaded yet: call `load` first")
+        return self._model
+
+    @property
+    def family(self) -> ModuleType:
+        """The family of the model."""
+        return family_of(self.model.config.model_type)
+
+    @property
+    def layer_count(self) -> int:
+        """Number of layers."""
+        return len(self.family.layers(self.model))
+
+    @property
+    def forward(self) -> Forward:
+        """The forward pass of the model."""
+        return Forward(self.model, self.family)
+
+    def _fine_tuned(self, settings: FineTune, timer: StageTimer) -> Path:
+        """Return the folder of the fine-tuned model."""
+        is_cached = self._store.has_stage(self.stage)
+        with timer.stage("loading the teacher" if is_cached else "fine-tuning the teacher") as progress:
+            return self._store.stage(self.stage, lambda folder: self._fine_tune(settings, folder, progress))
+
+    def _fine_tune(self, settings: FineTune, folder: Path, progress: Callable[[float], None]) -> None:
+        model = self._load(self._plan.teacher.model, new_head=True, offline=self._offline)
+        family, lengths = family_of(model.config.model_type), self._data.lengths("train")
+        with device_lock.training(self._store.root) as pause:
+            fine_tune(model, family, self._data.batch, lengths, settings, self._plan.seed, pause(progress))
+        save_teacher(model, self._data.tokenizer, folder)
+
+    def _load(self, source: str, new_head: bool, offline: bool) -> Any:
+        return load_teacher(source, self._data.splits.label_names, new_head, self._plan.seed, offline)
