@@ -31,7 +31,7 @@ TRIAL_NOTE = "document.body && document.body.innerText.includes('Get this model'
 
 @contextmanager
 def open_browser() -> Iterator[Callable[[str, str, Path], float]]:
-    """Start a browser. Yield a function that opens an address, waits for a condition, takes a picture and returns the seconds."""
+    """Start a browser. Yield a function that opens an address, waits for a condition, takes a picture, returns the seconds."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [*BROWSER, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -56,7 +56,7 @@ def compare_logits(host: SecondHost) -> tuple[str, bool]:
     from autocompress.runtimes import onnxruntime
 
     host.start()
-    model = write_model(host.folder / "fine")
+    model = write_model(host.folder / "small")
     with host.connect() as device:
         remote = device.logits(model, feeds(1), 1)
         timed = device.latency(model, None, feeds(1)[:1], 1)
@@ -70,7 +70,7 @@ def compare_logits(host: SecondHost) -> tuple[str, bool]:
 def inspect_agent(host: SecondHost) -> tuple[str, bool]:
     """Check that the agent's process loads no heavy package, and measure its memory."""
     host.start()
-    model = write_model(host.folder / "fine")
+    model = write_model(host.folder / "small")
     with host.connect() as device:
         device.logits(model, feeds(1), 1)
     loaded = [name for name in ("libtorch", "transformers", "onnxruntime") if name in host.memory_map()]
@@ -215,7 +215,7 @@ def send_deep_nesting(host: SecondHost) -> tuple[str, bool]:
 def serve_many_clients(host: SecondHost) -> tuple[str, bool]:
     """Serve 32 clients at once, each with its own run."""
     host.start()
-    model = write_model(host.folder / "fine")
+    model = write_model(host.folder / "small")
 
     def request(_: int) -> float:
         start = time.monotonic()

@@ -27,10 +27,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    os.environ |= {
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OMP_NUM_THREADS": str(options.threads),
-    }  # as in the workers of a search
+    # as in the workers of a search
+    os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(options.threads)}
     compare_loops(options.study, options.threads, options.rounds)
 
 
@@ -88,7 +86,7 @@ def distillation_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
 
 
 def trainer_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
-    """Return examples per second of `transformers.Trainer` in fp32: AdamW, random order, rows padded to the longest of a batch."""
+    """Return examples per second of `transformers.Trainer` in fp32: AdamW, random order, rows padded per batch."""
     from datasets import Dataset
     from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 

@@ -1,7 +1,8 @@
 """Trials per hour of one worker on one core, one worker on all cores, and one worker per core.
 
 `python benchmarks/workers.py STUDY.yaml`. Every search runs the same random recipes, each with a short training, none reused.
-Teacher and teacher outputs are computed once and copied, so that only trials are timed. The process's affinity limits the cores.
+Teacher and teacher outputs are computed once and copied, so that only trials are timed. The process's
+affinity limits the cores.
 """
 
 from __future__ import annotations
