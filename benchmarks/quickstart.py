@@ -1,8 +1,8 @@
-"""What a newcomer gets: `python -m benchmarks.quickstart [--keep DIR] [--docs]`.
+"""Run the quickstart as a new user: `python -m benchmarks.quickstart [--keep DIR] [--docs]`.
 
-Clones this repository anew, types `make quickstart`, then every command that it prints, a report, and the code of the exported
-model's card. Prints how long it took and what the exported model is; ends with 1 where anything failed. With `--docs` all of it
-is written to docs/pages/quickstart.md, with pictures of dashboard and report. Needs the extra `benchmarks`, and chromium.
+Clones this repository, runs `make quickstart`, every command that it prints, a report, and the code of the exported model's
+card. Prints the time and the exported model; the exit code is 1 if anything fails. `--docs` writes the output to
+docs/pages/quickstart.md, with pictures of dashboard and report. Needs the extra `benchmarks` and chromium.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.browsing import NOTE, PLOTS, browser
+from benchmarks.browsing import PLOTS, TRIAL_NOTE, open_browser
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "pages"
 STUDY = "studies/quickstart.yaml"
-ENDED = "the search ended"  # from here on its output is the result
+ENDED = "the search ended"  # the result starts with this line
 
 
 @dataclass
-class Newcomer:
-    """Types commands in a clone, and remembers what they printed."""
+class Terminal:
+    """Runs commands in a clone, and records their output."""
 
     clone: Path
-    told: list[tuple[str, str]] = field(default_factory=list)  # command, output
+    records: list[tuple[str, str]] = field(default_factory=list)  # command, output
 
-    def types(self, *command: str, show: bool = False) -> str:
-        """What a command prints; where it fails, that is the end."""
+    def run(self, *command: str, show: bool = False) -> str:
+        """Run a command and return its output; exit if it fails."""
         print("$", *command, flush=True)
         process = subprocess.Popen(command, cwd=self.clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert process.stdout is not None
@@ -46,65 +46,70 @@ class Newcomer:
                 print(line, end="", flush=True)
         if process.wait():
             sys.exit(f"{' '.join(command)} ended with {process.returncode}\n{''.join(lines)}")
-        self.told.append((" ".join(command), "".join(lines)))
+        self.records.append((" ".join(command), "".join(lines)))
         return "".join(lines)
 
     @contextmanager
     def dashboard(self, *command: str) -> Iterator[str]:
-        """The dashboard's address, while it serves."""
+        """Run the dashboard, and yield its address."""
         print("$", *command, flush=True)
         process = subprocess.Popen([*command, "--port", "0"], cwd=self.clone, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         address = re.search(r"http://\S+", process.stdout.readline())
-        assert address is not None, "the dashboard says where it is"
+        assert address is not None, "the dashboard printed no address"
         yield address[0]
         process.terminate()
         process.wait()
 
 
 def main(keep: Path | None, docs: bool) -> None:
-    """In a folder that is gone afterwards, unless it is to be kept."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, browser() as look:
-        pictures = PAGES / "screens" if docs else Path(place)
+    """Run the quickstart in a temporary clone, or in the folder `keep`."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, open_browser() as open_page:
+        pictures = PAGES / "screens" if docs else Path(folder)
         pictures.mkdir(exist_ok=True)
-        clone = keep or Path(place) / "autocompress"
+        clone = keep or Path(folder) / "autocompress"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
-        newcomer = Newcomer(clone)
-        begun = time.monotonic()
-        out = newcomer.types("make", "quickstart", show=True)
-        minutes, seconds = divmod(round(time.monotonic() - begun), 60)
-        newcomer.told = [("make quickstart", out[out.index(ENDED) :])]
-        commands = [line.split() for line in out.partition("next:")[2].splitlines() if line.startswith("  ")]
+        terminal = Terminal(clone)
+        start = time.monotonic()
+        output = terminal.run("make", "quickstart", show=True)
+        minutes, seconds = divmod(round(time.monotonic() - start), 60)
+        terminal.records = [("make quickstart", output[output.index(ENDED) :])]
+        commands = [line.split() for line in output.partition("next:")[2].splitlines() if line.startswith("  ")]
         export = next(command for command in commands if "export" in command)
+        trial = export[export.index("--trial") + 1]
         for command in commands:
             if "dashboard" not in command:
-                newcomer.types(*command)
+                terminal.run(*command)
                 continue
-            with newcomer.dashboard(*command) as address:
-                look(address, PLOTS, pictures / "dashboard.png")
-                trial = export[export.index("--trial") + 1]
-                look(f"{address}/trials?numbers={trial}", NOTE, pictures / "trial.png")
-        newcomer.types(".venv/bin/autocompress", "report", STUDY)
-        look((clone / "studies/quickstart/report.html").resolve().as_uri(), PLOTS, pictures / "report.png")
-        folder = clone / export[export.index("--to") + 1]
-        code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-        assert code is not None, "the card says how to run the model"
-        python = [str((clone / ".venv/bin/python").absolute()), "-c", code[1]]
-        answer = subprocess.run(python, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-        row = json.loads((folder / "measurement.json").read_text(encoding="utf-8"))["row"]
+            with terminal.dashboard(*command) as address:
+                open_page(address, PLOTS, pictures / "dashboard.png")
+                open_page(f"{address}/trials?numbers={trial}", TRIAL_NOTE, pictures / "trial.png")
+        terminal.run(".venv/bin/autocompress", "report", STUDY)
+        open_page((clone / "studies/quickstart/report.html").resolve().as_uri(), PLOTS, pictures / "report.png")
+        exported = clone / export[export.index("--to") + 1]
+        code, answer = run_card(exported, (clone / ".venv/bin/python").absolute())
+        row = json.loads((exported / "measurement.json").read_text(encoding="utf-8"))["row"]
     summary = (
         f"`make quickstart` took {minutes} min {seconds} s, installation included. The exported model, trial {row['trial']}, "
         f"is {row['speedup']:.1f} times as fast and {row['compression']:.1f} times smaller than its teacher, and loses "
-        f"{100 * row['test_drop']:.1f} points on test; the code of its card answers {answer!r}."
+        f"{100 * row['test_drop']:.1f} points on test. The code of its model card prints {answer!r}."
     )
     print(summary)
     if docs:
-        (PAGES / "quickstart.md").write_text(page(summary, newcomer.told, code[1]), encoding="utf-8")
+        (PAGES / "quickstart.md").write_text(render_page(summary, terminal.records, code), encoding="utf-8")
 
 
-def page(summary: str, told: list[tuple[str, str]], code: str) -> str:
-    """All that was typed, and what came of it."""
-    after = {
+def run_card(folder: Path, python: Path) -> tuple[str, str]:
+    """Run the code of an exported model's card in its folder; return the code and its output."""
+    code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None, "the model card contains no code"
+    command = [str(python), "-c", code[1]]
+    return code[1], subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def render_page(summary: str, records: list[tuple[str, str]], code: str) -> str:
+    """Render all commands with their output as Markdown."""
+    pictures_of = {
         "make": [
             "![The study in the dashboard](screens/dashboard.png)",
             "![A trial in the dashboard](screens/trial.png)",
@@ -112,20 +117,20 @@ def page(summary: str, told: list[tuple[str, str]], code: str) -> str:
         "report": ["![The report](screens/report.png)"],
     }
     parts = [
-        "# The quickstart, as it went",
-        f"Written by `python -m benchmarks.quickstart --docs` in a clone that was made for it. {summary}",
+        "# The quickstart, a recorded run",
+        f"Written by `python -m benchmarks.quickstart --docs` in a fresh clone. {summary}",
     ]
-    for command, out in told:
-        text = "\n".join(line.rstrip() for line in out.strip("\n").splitlines())
+    for command, output in records:
+        text = "\n".join(line.rstrip() for line in output.strip("\n").splitlines())
         parts.append(f"```text\n$ {command}\n{text}\n```")
-        parts += next((pictures for word, pictures in after.items() if word in command.split()), [])
-    parts.append(f"The code of the exported model's card, which was run in its folder:\n\n```text\n{code.strip()}\n```")
+        parts += next((pictures for word, pictures in pictures_of.items() if word in command.split()), [])
+    parts.append(f"The code of the exported model's card, run in its folder:\n\n```text\n{code.strip()}\n```")
     return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--keep", type=Path, default=None, help="where the clone stays")
+    parser.add_argument("--keep", type=Path, default=None, help="keep the clone in this folder")
     parser.add_argument("--docs", action="store_true", help="write docs/pages/quickstart.md")
     arguments = parser.parse_args()
     main(arguments.keep, arguments.docs)

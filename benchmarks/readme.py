@@ -1,6 +1,6 @@
-"""Write the README's table and picture of a front from a study's database: `python benchmarks/readme.py STUDY.yaml`.
+"""Write the table and the picture of a front in the README from a study's database: `python benchmarks/readme.py STUDY.yaml`.
 
-Numbers in the README are never typed. Needs the extra `benchmarks` (matplotlib).
+Nobody types a number of the README by hand. Needs the extra `benchmarks` (matplotlib).
 """
 
 from __future__ import annotations
@@ -17,28 +17,34 @@ from autocompress.study import StudyView, read_study
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- front: begin (written by benchmarks/readme.py) -->", "<!-- front: end -->"
 CHOICES = ((0.01, "latency_ms"), (0.01, "size_mb"))
-MOST_DRAWN = 100
-FRONT, TEACHER, OTHER = "#0072B2", "#D55E00", "#BBBBBB"  # Okabe and Ito: safe for colour-blind readers
+MAX_VECTOR_MARKS = 100
+FRONT_COLOUR, TEACHER_COLOUR, OTHER_COLOUR = (
+    "#0072B2",
+    "#D55E00",
+    "#BBBBBB",
+)  # Okabe and Ito: readable for colour-blind people
 
 
 def main(study: str) -> None:
     """Rewrite README.md and docs/front.svg."""
     stored = storage_of(study)
     view = read_study(stored.url, stored.study)
-    draw(view, ROOT / "docs" / "front.svg")
+    draw_front(view, ROOT / "docs" / "front.svg")
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{table(view)}\n{END}{after}", encoding="utf-8")
+    readme.write_text(f"{before}{BEGIN}\n{render_table(view)}\n{END}{after}", encoding="utf-8")
 
 
-def table(view: StudyView) -> str:
-    """The teacher and the front, fastest last, as Markdown."""
+def render_table(view: StudyView) -> str:
+    """Render the teacher and the front, fastest last, as Markdown."""
     rows = [view.rows[0], *sorted((row for row in view.rows if row.on_front), key=lambda row: row.speedup or 0)]
-    tried = {row.sha256 for row in view.rows if row.trial and row.state == "complete"}  # twins are told, not measured
+    measured = {
+        row.sha256 for row in view.rows if row.trial and row.state == "complete"
+    }  # duplicates are not measured again
     lines = [
-        f"Study `{view.name}`: {len(tried)} models measured in {view.seconds / 60:.0f} minutes, teacher included.",
+        f"Study `{view.name}`: {len(measured)} models measured in {view.seconds / 60:.0f} minutes, teacher included.",
         "",
         "| trial | model | test accuracy | drop, points (95 %) | latency, ms | speed-up (95 %) | size, MB | times smaller |",
         "|---|---|---|---|---|---|---|---|",
@@ -47,7 +53,7 @@ def table(view: StudyView) -> str:
 
 
 def _choice(view: StudyView, max_drop: float, prefer: str) -> str:
-    """What `pick` names, and how it did on rows that it never saw."""
+    """Render the trial that `pick` names, with its drop on validation and on test."""
     row = choose(view, {"max_drop": max_drop}, prefer).row
     return (
         f"- `pick --max-drop {max_drop:g} --prefer {prefer}` names trial {row.trial}: {row.speedup:.1f}× as fast and"
@@ -73,8 +79,8 @@ def _span(interval: tuple[float, float] | None, factor: float, digits: int) -> s
     return "" if interval is None else f"{factor * interval[0]:.{digits}f} … {factor * interval[1]:.{digits}f}"
 
 
-def draw(view: StudyView, path: Path) -> None:
-    """Quality against latency; the area of a mark is the size of the file."""
+def draw_front(view: StudyView, path: Path) -> None:
+    """Draw quality against latency; the area of a mark is the file size."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -84,13 +90,13 @@ def draw(view: StudyView, path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     measured = [row for row in view.rows if row.quality is not None]
     front = [row for row in measured if row.on_front]
-    others = [row for row in measured if not row.on_front and row.trial]
+    off_front = [row for row in measured if not row.on_front and row.trial]
     for rows, colour, label in (
-        (others, OTHER, "other trials"),
-        (front, FRONT, "on the front"),
-        ([view.rows[0]], TEACHER, "teacher, fp32"),
+        (off_front, OTHER_COLOUR, "other trials"),
+        (front, FRONT_COLOUR, "on the front"),
+        ([view.rows[0]], TEACHER_COLOUR, "teacher, fp32"),
     ):
-        _marks(axes, rows, colour, label)
+        _draw_marks(axes, rows, colour, label)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("latency, ms (batch 1, one thread; log scale)")
@@ -105,7 +111,7 @@ def draw(view: StudyView, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def _marks(axes: object, rows: Sequence[TrialRow], colour: str, label: str) -> None:
+def _draw_marks(axes: object, rows: Sequence[TrialRow], colour: str, label: str) -> None:
     axes.scatter(  # type: ignore[attr-defined]  # matplotlib's Axes
         [row.latency_ms for row in rows],
         [100 * (row.quality or 0) for row in rows],
@@ -115,7 +121,7 @@ def _marks(axes: object, rows: Sequence[TrialRow], colour: str, label: str) -> N
         edgecolor="white",
         linewidth=0.8,
         label=label,
-        rasterized=len(rows) > MOST_DRAWN,  # hundreds of vector marks would make a heavy file
+        rasterized=len(rows) > MAX_VECTOR_MARKS,  # hundreds of vector marks would make a heavy file
     )
 
 

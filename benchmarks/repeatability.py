@@ -1,10 +1,10 @@
-"""Do measurements agree with each other as well as they say? `python -m benchmarks.repeatability STUDY.yaml [--times 10]`.
+"""Check whether repeated measurements agree: `python -m benchmarks.repeatability STUDY.yaml [--times 10]`.
 
-Ten models of a study's front, from the slowest to the fastest, are measured again and again, each time in a fresh process, in
-an order of its own, while another process computes on one core for half of the time. A pair of measurements of one model
-agrees where the interval of the ratio of their speed-ups, made of both stated ones, holds 1. Of the relations "this is
-faster than that" that one round calls significant (the interval of their ratio lies beyond 1) those are counted that the next
-round shows, too.
+Ten models of a study's front, from the slowest to the fastest, are measured in each round, each in a fresh process and in a
+random order, while another process computes on one core for half of the time. Two measurements of one model agree if the
+interval of the ratio of their speed-ups, computed from both stated intervals, contains 1. A relation "A is faster than B" is
+significant if the interval of their ratio does not contain 1; the benchmark counts the significant relations that the next
+round confirms.
 """
 
 from __future__ import annotations
@@ -31,106 +31,109 @@ from autocompress.config import Device
 from autocompress.storage.artifact_store import Store
 
 MODELS = 10
-LOAD_SECONDS = 2.0  # mean length of the times with and without a load
+LOAD_SECONDS = 2.0  # mean length of the phases with and without load
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A speed-up on a logarithmic scale, and half of its stated 95 % interval."""
+    """A speed-up on a logarithmic scale, with the half-width of its stated 95 % interval."""
 
     log: float
     half: float
 
     def minus(self, other: Ratio) -> Ratio:
-        """How much one is faster than another."""
+        """Return the ratio of two speed-ups."""
         return Ratio(self.log - other.log, math.hypot(self.half, other.half))
 
     @property
-    def significant(self) -> bool:
-        """Whether it is surely not 1."""
+    def is_significant(self) -> bool:
+        """Whether the interval excludes 1."""
         return abs(self.log) > self.half
 
 
 def main() -> None:
-    """Measure, and print what came out."""
+    """Measure all rounds, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("study")
     parser.add_argument("--times", type=int, default=10)
-    parser.add_argument("--one", nargs=2, metavar=("MODEL", "REFERENCE"), help="used by the program itself")
+    parser.add_argument("--one", nargs=2, metavar=("MODEL", "REFERENCE"), help="measure one model (for internal use)")
     arguments = parser.parse_args()
     located = locate(arguments.study, None)
     view = located.view()
     device = Device.model_validate(view.plan["device"])
     if arguments.one:
-        one(located.store(view), *arguments.one, device)
+        print_interval(located.store(view), *arguments.one, device)
         return
     rows = sorted(view.front, key=lambda row: row.latency_ms or 0.0)
-    chosen = [rows[round(place * (len(rows) - 1) / (MODELS - 1))] for place in range(MODELS)]
+    chosen = [rows[round(index * (len(rows) - 1) / (MODELS - 1))] for index in range(MODELS)]
     assert view.teacher is not None and view.teacher.sha256 is not None
     reference, models = view.teacher.sha256, {row.trial: row.sha256 for row in chosen if row.sha256}
     rounds: list[dict[int, Ratio]] = []
-    with load():
+    with background_load():
         for number in range(arguments.times):
             order = random.Random(number).sample(sorted(models), len(models))
-            rounds.append({trial: measured(arguments.study, models[trial], reference) for trial in order})
-            agreed = [one for trial in models for one in agreements(rounds, trial)]
-            so_far = f": {100 * np.mean(agreed):.1f} % of {len(agreed)} pairs agree" if agreed else ""
-            print(f"round {number + 1} of {arguments.times}{so_far}", file=sys.stderr, flush=True)
-    tell(rounds)
+            rounds.append({trial: measure(arguments.study, models[trial], reference) for trial in order})
+            agreed = [agrees for trial in models for agrees in agreements(rounds, trial)]
+            progress = f": {100 * np.mean(agreed):.1f} % of {len(agreed)} pairs agree" if agreed else ""
+            print(f"round {number + 1} of {arguments.times}{progress}", file=sys.stderr, flush=True)
+    print_tables(rounds)
 
 
 def agreements(rounds: list[dict[int, Ratio]], trial: int) -> list[bool]:
-    """Of each pair of measurements of a model, whether they agree."""
-    return [not one[trial].minus(other[trial]).significant for one, other in itertools.combinations(rounds, 2)]
+    """Return for each pair of measurements of a model whether they agree."""
+    return [not first[trial].minus(second[trial]).is_significant for first, second in itertools.combinations(rounds, 2)]
 
 
-def tell(rounds: list[dict[int, Ratio]]) -> None:
-    """The tables."""
+def print_tables(rounds: list[dict[int, Ratio]]) -> None:
+    """Print the table of the models, and the summary."""
     print(
         "\n| trial | speed-up, median | stated ± | spread over rounds, 95 % ± | pairs that agree |\n|--:|--:|--:|--:|--:|"
     )
     agreed: list[bool] = []
     for trial in rounds[0]:
-        found = [one[trial] for one in rounds]
+        ratios = [measurements[trial] for measurements in rounds]
         pairs = agreements(rounds, trial)
         agreed += pairs
-        median, stated = math.exp(np.median([one.log for one in found])), np.median([one.half for one in found])
-        spread = 1.96 * float(np.std([one.log for one in found], ddof=1))
+        median, stated = (
+            math.exp(np.median([ratio.log for ratio in ratios])),
+            np.median([ratio.half for ratio in ratios]),
+        )
+        spread = 1.96 * float(np.std([ratio.log for ratio in ratios], ddof=1))
         print(
             f"| {trial} | {median:.2f}× | {100 * stated:.1f} % | {100 * spread:.1f} % | {100 * np.mean(pairs):.0f} % |"
         )
-    kept = []
+    confirmed = []
     for before, after in itertools.pairwise(rounds):
-        for mine, other in itertools.combinations(before, 2):
-            told, seen = before[mine].minus(before[other]), after[mine].minus(after[other])
-            if told.significant:
-                kept.append(told.log * seen.log > 0)
-    print(f"\nPairs of one model that agree: {100 * np.mean(agreed):.1f} % of {len(agreed)}.")
-    print(f"Relations called significant that the next round shows: {100 * np.mean(kept):.1f} % of {len(kept)}.")
+        for first, second in itertools.combinations(before, 2):
+            relation, repeated = before[first].minus(before[second]), after[first].minus(after[second])
+            if relation.is_significant:
+                confirmed.append(relation.log * repeated.log > 0)
+    print(f"\nPairs of measurements of one model that agree: {100 * np.mean(agreed):.1f} % of {len(agreed)}.")
+    print(f"Significant relations that the next round confirms: {100 * np.mean(confirmed):.1f} % of {len(confirmed)}.")
 
 
-def measured(study: str, model: str, reference: str) -> Ratio:
-    """One measurement, in a process of its own."""
+def measure(study: str, model: str, reference: str) -> Ratio:
+    """Measure one model in a separate process."""
     command = [sys.executable, "-m", "benchmarks.repeatability", study, "--one", model, reference]
     low, high = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return Ratio((math.log(low) + math.log(high)) / 2, (math.log(high) - math.log(low)) / 2)
 
 
-def one(store: Store, sha256: str, reference: str, device: Device) -> None:
-    """Measure one model as a search would, and print the ends of its interval."""
+def print_interval(store: Store, sha256: str, reference: str, device: Device) -> None:
+    """Measure one model as a search would, and print its interval as JSON."""
     model = store.artifact(sha256)
     vocabulary = int(json.loads((model / "config.json").read_text(encoding="utf-8"))["vocab_size"])
     feeds = benchmarking.latency_feeds(vocabulary, device.batch, device.tokens, (), 0)
-    target = open_backend(device, "device")
-    latency = target.time(model, store.artifact(reference), feeds, benchmarking.THOROUGH_TIMING, False).latency
-    spread = drift_on(store, reference, target).note(latency.reference_p50_ms)
+    backend = open_backend(device, "device")
+    latency = backend.time(model, store.artifact(reference), feeds, benchmarking.THOROUGH_TIMING, False).latency
+    spread = drift_on(store, reference, backend).note(latency.reference_p50_ms)
     interval = benchmarking.with_drift(latency, spread).speedup_interval
     print(json.dumps([interval.low, interval.high]))
 
 
 @contextmanager
-def load() -> Iterator[None]:
-    """Another process that computes on a core for half of the time."""
+def background_load() -> Iterator[None]:
+    """Run another process that computes on one core for half of the time."""
     process = multiprocessing.Process(target=_compute, daemon=True)
     process.start()
     try:

@@ -1,7 +1,7 @@
-"""Report and dashboard with 3, 50 and 500 trials, looked at: `python -m benchmarks.screens DIR` writes a picture of each.
+"""Time report and dashboard with 3, 50 and 500 trials: `python -m benchmarks.screens DIR` writes a picture of each.
 
-A formula stands in for training and measuring; database, report, dashboard and browser are real. Prints the seconds from asking
-the browser for a page until all of its plots are drawn. Needs chromium and the extra `benchmarks` (websockets).
+A formula replaces training and measuring; database, report, dashboard and browser are real. Prints the seconds from the request
+of a page until all of its plots are drawn. Needs chromium and the extra `benchmarks` (websockets).
 """
 
 from __future__ import annotations
@@ -17,37 +17,50 @@ from autocompress.config import read_plan
 from autocompress.interfaces.dashboard import open_server
 from autocompress.space.space import resolve_space
 from autocompress.study import Study, read_study
-from benchmarks.browsing import NOTE, PLOTS, browser
+from benchmarks.browsing import PLOTS, TRIAL_NOTE, open_browser
 from tests.formula import SPACE, quality, search
 from tests.tiny import tiny_study, tiny_teacher
 
 TRIALS = (3, 50, 500)
 
 
-def main(to: Path) -> None:
-    """Make the studies, look at each."""
-    to.mkdir(parents=True, exist_ok=True)
+def main(folder: Path) -> None:
+    """Create a study of each size, and open its pages."""
+    folder.mkdir(parents=True, exist_ok=True)
     for trials in TRIALS:
-        with tempfile.TemporaryDirectory() as place, browser() as look:
-            file = study_of(trials, Path(place))
-            begun = time.perf_counter()
-            page = to / f"report-{trials}.html"
-            told = [sys.executable, "-m", "autocompress", "report", str(file), "--no-ablation", "--to", str(page), "-q"]
-            subprocess.run(told, check=True, stdout=subprocess.DEVNULL)
-            made = time.perf_counter() - begun
-            seen = look(page.resolve().as_uri(), PLOTS, to / f"report-{trials}.png")
+        with tempfile.TemporaryDirectory() as study_folder, open_browser() as open_page:
+            file = create_study(trials, Path(study_folder))
+            start = time.perf_counter()
+            page = folder / f"report-{trials}.html"
+            command = [
+                sys.executable,
+                "-m",
+                "autocompress",
+                "report",
+                str(file),
+                "--no-ablation",
+                "--to",
+                str(page),
+                "-q",
+            ]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            write_seconds = time.perf_counter() - start
+            seconds = open_page(page.resolve().as_uri(), PLOTS, folder / f"report-{trials}.png")
             size = page.stat().st_size / 1e6
-            print(f"{trials} trials: report made in {made:.1f} s, {size:.1f} MB, opened in {seen:.2f} s")
+            print(f"{trials} trials: report written in {write_seconds:.1f} s, {size:.1f} MB, opened in {seconds:.2f} s")
             with open_server(read_plan(file).storage, file.stem, "127.0.0.1", 0, read_only=True) as server:
                 threading.Thread(target=server.serve_forever, daemon=True).start()
-                seen = look(server.address, PLOTS, to / f"dashboard-{trials}.png")
-                one = look(f"{server.address}/trials?numbers=1", NOTE, to / f"trial-{trials}.png")
+                study_seconds = open_page(server.address, PLOTS, folder / f"dashboard-{trials}.png")
+                trial_page = f"{server.address}/trials?numbers=1"
+                trial_seconds = open_page(trial_page, TRIAL_NOTE, folder / f"trial-{trials}.png")
                 server.shutdown()
-            print(f"{trials} trials: dashboard opened in {seen:.2f} s, a trial's page in {one:.2f} s", flush=True)
+            print(
+                f"{trials} trials: dashboard opened in {study_seconds:.2f} s, a trial's page in {trial_seconds:.2f} s"
+            )
 
 
-def study_of(trials: int, folder: Path) -> Path:
-    """A study file with so many trials in its database, the front measured on test."""
+def create_study(trials: int, folder: Path) -> Path:
+    """Create a study with this number of trials and its front measured on test; return the study file."""
     tiny_teacher(folder / "teacher", layers=6)
     file = tiny_study(
         folder,

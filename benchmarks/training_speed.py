@@ -1,7 +1,7 @@
-"""Recovery against a plain fp32 `transformers.Trainer` on the same candidates and rows: examples per second, side by side.
+"""Our distillation against a plain fp32 `transformers.Trainer` on the same candidates and rows: examples per second.
 
-`python benchmarks/training_speed.py STUDY.yaml [--threads 1] [--rounds 3]`, on a study that was searched (its teacher and the
-teacher's outputs are taken from its store). Needs the extra `benchmarks` (accelerate). Let nothing else run meanwhile.
+`python benchmarks/training_speed.py STUDY.yaml [--threads 1] [--rounds 3]`, on a finished study: its store provides the teacher
+and the teacher's outputs. Needs the extra `benchmarks` (accelerate). Run nothing else at the same time.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ STEPS, WARM_UP = 60, 5
 
 def main() -> None:
     """Alternate the two loops, and print the median rates, their range, and the ratio of each pair."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("study")
-    arguments.add_argument("--threads", type=int, default=1)
-    arguments.add_argument("--rounds", type=int, default=3)
-    options = arguments.parse_args()
-    os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(options.threads)}  # as workers are started
-    side_by_side(options.study, options.threads, options.rounds)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("study")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    # as in the workers of a search
+    os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(options.threads)}
+    compare_loops(options.study, options.threads, options.rounds)
 
 
-def side_by_side(study: str, threads: int, rounds: int) -> None:
-    """Both loops on each recipe, in turn."""
+def compare_loops(study: str, threads: int, rounds: int) -> None:
+    """Alternate both loops on each recipe."""
     import torch
 
     from autocompress.config import read_plan
@@ -53,59 +54,52 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
     )
     for shape in RECIPES:
         recipe = Recipe(**{**shape, "depth": round(shape["depth"] * layers)})
-        rates: dict[str, list[float]] = {"recovery": [], "Trainer": []}
+        rates: dict[str, list[float]] = {"distillation": [], "Trainer": []}
         for _ in range(rounds):
-            for name, loop in (("recovery", recovery_rate), ("Trainer", trainer_rate)):
+            for name, loop in (("distillation", distillation_rate), ("Trainer", trainer_rate)):
                 rates[name].append(loop(pipeline, slicing.build_candidate(teacher, recipe, importance), clock))
         ratios = [a / b for a, b in zip(*rates.values(), strict=True)]
-        told = "; ".join(f"{name} {statistics.median(r):.0f} ({min(r):.0f}…{max(r):.0f})" for name, r in rates.items())
-        print(f"{recipe.describe()}: {told}; {statistics.median(ratios):.2f}× ({min(ratios):.2f}…{max(ratios):.2f})")
+        summary = "; ".join(
+            f"{name} {statistics.median(r):.0f} ({min(r):.0f}…{max(r):.0f})" for name, r in rates.items()
+        )
+        print(f"{recipe.describe()}: {summary}; {statistics.median(ratios):.2f}× ({min(ratios):.2f}…{max(ratios):.2f})")
 
 
-def recovery_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
-    """Examples per second of our distillation, the teacher's outputs from disk."""
+def distillation_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
+    """Return examples per second of our distillation, with the teacher's outputs from disk."""
     from autocompress.training.distillation import distil
 
     shared, settings = pipeline.context, pipeline.plan.recovery
     lengths, rows = shared.distillation_set.lengths, len(shared.data.lengths("train"))
-    began = 0.0
+    start = counted_steps = 0.0
 
     def progress(fraction: float) -> None:
-        nonlocal began, counted
-        if not began and fraction * (STEPS + WARM_UP) >= WARM_UP:
-            began, counted = time.perf_counter(), (1 - fraction) * (STEPS + WARM_UP)
+        nonlocal start, counted_steps
+        if not start and fraction * (STEPS + WARM_UP) >= WARM_UP:
+            start, counted_steps = time.perf_counter(), (1 - fraction) * (STEPS + WARM_UP)
 
-    counted = 0.0
     epochs = (STEPS + WARM_UP) * settings.batch / rows
     distil(
-        candidate,
-        shared.targets(clock),
-        shared.distillation_set.batch,
-        lengths,
-        rows,
-        settings,
-        0,
-        progress,
-        epochs=epochs,
+        candidate, shared.targets(clock), shared.distillation_set.batch, lengths, rows, settings, 0, progress, epochs=epochs
     )
-    return counted * settings.batch / (time.perf_counter() - began)
+    return counted_steps * settings.batch / (time.perf_counter() - start)
 
 
 def trainer_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
-    """Examples per second of `transformers.Trainer` in fp32: AdamW, rows in random order, padded to the longest of a batch."""
+    """Return examples per second of `transformers.Trainer` in fp32: AdamW, random order, rows padded per batch."""
     from datasets import Dataset
     from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 
     shared, batch = pipeline.context, pipeline.plan.recovery.batch
     tokens = shared.data.tokens["train"]
     rows = Dataset.from_dict({"input_ids": list(tokens.input_ids), "labels": tokens.labels})
-    began = 0.0
+    start = 0.0
 
-    class Watch(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-            nonlocal began
+    class StartClock(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+            nonlocal start
             if state.global_step == WARM_UP:
-                began = time.perf_counter()
+                start = time.perf_counter()
 
     candidate.model.set_attn_implementation("sdpa")  # transformers' own default
     with tempfile.TemporaryDirectory() as folder:
@@ -115,9 +109,9 @@ def trainer_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
         )  # fmt: skip
         Trainer(
             candidate.model, settings, train_dataset=rows, data_collator=DataCollatorWithPadding(shared.data.tokenizer),
-            callbacks=[Watch()],
+            callbacks=[StartClock()],
         ).train()  # fmt: skip
-    return STEPS * batch / (time.perf_counter() - began)
+    return STEPS * batch / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What mkdocs asks for while it builds: reference pages made from the code, and measured tables inside of the others."""
+"""The hooks of mkdocs: add the reference pages that are generated from the code, and the measured table of each decision."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import reference
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the generated pages."""
-    for name, text in reference.pages().items():
+    for name, text in reference.build_pages().items():
         files.append(File.generated(config, name, content=text))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Put what was measured of a decision in the place of its mark."""
+    """Replace the marker of a decision's page by the table that was measured for it."""
     decision = Path(page.file.src_uri).stem
-    return markdown.replace(reference.EFFECT_MARK, reference.effect(decision))
+    return markdown.replace(reference.EFFECT_MARKER, reference.render_effect(decision))

@@ -1,4 +1,4 @@
-"""README and docs: every block is run as it stands, every command, option and key is told, and the site builds."""
+"""README and docs: every block runs as written, every command, option and key is documented, and the site builds."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ from tests.tiny import tiny_rows, write_rows
 
 DOCS = ROOT / "docs"
 TUTORIAL, README = DOCS / "pages" / "tutorial.md", ROOT / "README.md"
-OTHERS = sorted({*(DOCS / "pages").rglob("*.md")} - {TUTORIAL})
-PAGES = [TUTORIAL, *OTHERS, README]  # the tutorial makes what the others go on with
-TOKEN = "a token for the documentation's agent"
-ELSEWHERE = "<!-- run by "  # before a block that a benchmark runs
-BACKGROUND = "<!-- in the background -->"  # before a block that serves until it is stopped
-FASTER = "sed -i 's/learning_rate: 5.0e-5/learning_rate: 1.0e-3/' my_study.yaml; "  # what the tiny model needs
-LONG, SHORT = "search my_study.yaml", " --time 20s"  # which would take half an hour; what is typed behind it
+OTHER_PAGES = sorted({*(DOCS / "pages").rglob("*.md")} - {TUTORIAL})
+PAGES = [TUTORIAL, *OTHER_PAGES, README]  # the tutorial creates the files that the other pages use
+TOKEN = "a token for the agent of the docs"
+RUN_BY = "<!-- run by "  # marks a block that a benchmark runs
+BACKGROUND = "<!-- in the background -->"  # marks a block that serves until it is stopped
+RAISE_LEARNING_RATE = "sed -i 's/learning_rate: 5.0e-5/learning_rate: 1.0e-3/' my_study.yaml; "  # for the tiny model
+SEARCH, SHORT_BUDGET = "search my_study.yaml", " --time 20s"  # as written, the search would take half an hour
 
 
 @dataclass(frozen=True)
 class Block:
     """A fenced block of a page."""
 
-    place: str  # page and line
+    location: str  # page and line
     language: str
     text: str
-    mark: str  # the comment before it
+    marker: str  # the comment before it
 
 
-def blocks(page: Path) -> Iterator[Block]:
-    """All of a page, in order."""
+def read_blocks(page: Path) -> Iterator[Block]:
+    """Yield all blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
-    for found in re.finditer(r"(<!--[^\n]*-->\n)?^```(\w*)[^\n]*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-        line = text[: found.start()].count("\n") + 1
-        yield Block(f"{page.relative_to(ROOT)}:{line}", found[2], found[3], (found[1] or "").strip())
+    for match in re.finditer(r"(<!--[^\n]*-->\n)?^```(\w*)[^\n]*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        line = text[: match.start()].count("\n") + 1
+        yield Block(f"{page.relative_to(ROOT)}:{line}", match[2], match[3], (match[1] or "").strip())
 
 
 class Workspace:
-    """Where a reader types: what the pages speak of is there, and what they serve is served."""
+    """A folder with the files that the pages name; servers that a page starts run until the end of the test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, 7311
@@ -62,55 +62,61 @@ class Workspace:
         for name in ("train", "dev", "test", "more_texts"):
             write_rows(folder / "data" / f"{name}.csv", rows)
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "AUTOCOMPRESS_TOKEN": TOKEN, "COLUMNS": "120"}
-        self.served = ExitStack()
+        self.servers = ExitStack()
 
     def run(self, block: Block) -> None:
-        """As a reader would; whatever fails says where it stands."""
-        if block.mark.startswith(ELSEWHERE) or block.language == "text":
+        """Run a block as a reader would; a failure names its page and line."""
+        if block.marker.startswith(RUN_BY) or block.language == "text":
             return
-        text = self.here(block.text)
+        text = self.adapt(block.text)
         if block.language == "yaml":
-            self._read(text, block.place)
-        elif block.mark == BACKGROUND:
-            self._serve(text.strip(), block.place)
+            self._read_study(text, block.location)
+        elif block.marker == BACKGROUND:
+            self._serve(text.strip(), block.location)
         else:
             command = {"bash": ["bash", "-e", "-c", text], "python": [sys.executable, "-c", text]}[block.language]
             done = subprocess.run(
                 command, check=False, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300
             )
-            assert done.returncode == 0, f"{block.place} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == 0, f"{block.location} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
 
-    def here(self, text: str) -> str:
-        """What a page says of a machine called pi is about this one; a search of half an hour takes 20 s."""
+    def adapt(self, text: str) -> str:
+        """Replace the machine `pi` by this one, and give the search of half an hour 20 s."""
         text = text.replace("https://pi:7311", f"https://localhost:{self.port}")
         text = text.replace("DNS:pi", "DNS:localhost,IP:127.0.0.1")
-        return re.sub(rf"^.*{re.escape(LONG)}$", rf"{FASTER}\g<0>{SHORT}", text, flags=re.MULTILINE)
+        return re.sub(
+            rf"^.*{re.escape(SEARCH)}$", rf"{RAISE_LEARNING_RATE}\g<0>{SHORT_BUDGET}", text, flags=re.MULTILINE
+        )
 
-    def _read(self, text: str, place: str) -> None:
-        """A study file, or a part of one, read as a search would read it."""
+    def _read_study(self, text: str, location: str) -> None:
+        """Read a study file, or a part of one, as a search would."""
         values = yaml.safe_load(text)
         if "teacher" not in values:
-            own = yaml.safe_load((self.folder / "my_study.yaml").read_text(encoding="utf-8"))
-            values = {**{key: own[key] for key in own if key != "device" or "devices" not in values}, **values}
+            base = yaml.safe_load((self.folder / "my_study.yaml").read_text(encoding="utf-8"))
+            values = {**{key: base[key] for key in base if key != "device" or "devices" not in values}, **values}
         file = self.folder / "a_block.yaml"
         file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-        assert read_plan(file).teacher.model, place
+        assert read_plan(file).teacher.model, location
 
-    def _serve(self, command: str, place: str) -> None:
+    def _serve(self, command: str, location: str) -> None:
         if " agent " in command:
             command += " --port 0 --folder agent"
-        log = self.folder / "served.txt"
-        process = self.served.enter_context(_started(command, self.folder, self.environment, log))
+        log = self.folder / "server.txt"
+        process = self.servers.enter_context(_run_in_background(command, self.folder, self.environment, log))
         deadline = time.monotonic() + 60
         while not (address := re.search(r"https?://[\w.]+:(\d+)", log.read_text(encoding="utf-8"))):
-            assert process.poll() is None and time.monotonic() < deadline, f"{place}: {log.read_text(encoding='utf-8')}"
+            assert process.poll() is None and time.monotonic() < deadline, (
+                f"{location}: {log.read_text(encoding='utf-8')}"
+            )
             time.sleep(0.1)
         if " agent " in command:
             self.port = int(address[1])
 
 
 @contextmanager
-def _started(command: str, cwd: Path, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[str]]:
+def _run_in_background(
+    command: str, cwd: Path, environment: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[str]]:
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(
             ["bash", "-c", f"exec {command}"], cwd=cwd, env=environment, stdout=out, stderr=out, text=True
@@ -122,29 +128,29 @@ def _started(command: str, cwd: Path, environment: dict[str, str], log: Path) ->
         process.wait(timeout=30)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not there to make a certificate")
-def test_every_block_of_the_docs_does_what_it_says(tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl, which makes the certificate, is not installed")
+def test_docs_blocks_run(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    with workspace.served:
-        for page in (TUTORIAL, *OTHERS):
-            for block in blocks(page):
+    with workspace.servers:
+        for page in (TUTORIAL, *OTHER_PAGES):
+            for block in read_blocks(page):
                 workspace.run(block)
 
 
-def test_every_block_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
+def test_readme_blocks_run(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    workspace.run(next(blocks(TUTORIAL)))  # its reader begins with a model and data of his own
-    for block in blocks(README):
+    workspace.run(next(read_blocks(TUTORIAL)))  # the README expects a model and data
+    for block in read_blocks(README):
         workspace.run(block)
 
 
-def test_what_is_not_run_says_why() -> None:
-    found = [block for page in PAGES for block in blocks(page)]
-    assert {block.language for block in found} <= {"bash", "python", "yaml", "text"}
-    for block in found:
-        if block.mark.startswith(ELSEWHERE):
-            benchmark = block.mark.removeprefix(ELSEWHERE).removesuffix(" -->")
-            assert (ROOT / benchmark).is_file(), f"{block.place}: {benchmark}"
+def test_skipped_blocks_name_an_existing_benchmark() -> None:
+    blocks = [block for page in PAGES for block in read_blocks(page)]
+    assert {block.language for block in blocks} <= {"bash", "python", "yaml", "text"}
+    for block in blocks:
+        if block.marker.startswith(RUN_BY):
+            benchmark = block.marker.removeprefix(RUN_BY).removesuffix(" -->")
+            assert (ROOT / benchmark).is_file(), f"{block.location}: {benchmark}"
 
 
 @pytest.fixture(scope="module")
@@ -156,40 +162,40 @@ def reference() -> ModuleType:
     return module
 
 
-def test_every_command_and_option_is_told(reference: ModuleType) -> None:
-    page = reference.commands_page()
-    for name, command in reference.commands().items():
+def test_commands_page_lists_every_command_and_option(reference: ModuleType) -> None:
+    page = reference.render_commands()
+    for name, command in reference.list_commands().items():
         assert f"\n## {name}\n" in page and command.help
-        for one in command.params:
-            assert one.help, f"{name}: {one.name} says nothing of itself"
-            assert all(f"`{option}" in page for option in one.opts if option.startswith("-"))
+        for parameter in command.params:
+            assert parameter.help, f"{name}: {parameter.name} has no help text"
+            assert all(f"`{option}" in page for option in parameter.opts if option.startswith("-"))
 
 
-def test_every_key_is_told(reference: ModuleType) -> None:
-    told = list(reference.keys())
-    page = reference.study_file_page()
-    assert {path.split(".")[0] for path, *_ in told} == set(reference.schema.StudyPlan.model_fields)
-    for path, kind, _, meaning in told:
-        assert meaning, f"{path} says nothing of itself"
+def test_study_file_page_lists_every_key(reference: ModuleType) -> None:
+    keys = list(reference.list_keys())
+    page = reference.render_study_file()
+    assert {path.split(".")[0] for path, *_ in keys} == set(reference.schema.StudyPlan.model_fields)
+    for path, kind, _, meaning in keys:
+        assert meaning, f"{path} has no description"
         assert kind and f"| `{path}` |" in page
 
 
-def test_every_decision_has_a_page_in_the_site() -> None:
+def test_every_decision_has_a_page() -> None:
     nav = (DOCS / "mkdocs.yml").read_text(encoding="utf-8")
     for decision in registry.names("techniques"):
         page = (DOCS / "pages" / "decisions" / f"{decision}.md").read_text(encoding="utf-8")
         assert f"decisions/{decision}.md" in nav
         assert "**How.**" in page and "**What it gives.**" in page and "**What it costs.**" in page
-        assert re.search(r"(19|20)\d\d", page), "its paper has a year"
+        assert re.search(r"(19|20)\d\d", page), "the page cites no paper with its year"
 
 
-def test_every_result_is_told(reference: ModuleType) -> None:
-    page = reference.results_page()
+def test_results_page_lists_every_field(reference: ModuleType) -> None:
+    page = reference.render_results()
     for name in reference.TrialRow.__dataclass_fields__:
-        assert re.search(rf"\| `{name}` \| \S", page), f"{name} says nothing of itself"
+        assert re.search(rf"\| `{name}` \| \S", page), f"{name} has no description"
 
 
-def test_the_site_builds_and_every_link_in_it_leads_somewhere(tmp_path: Path) -> None:
+def test_site_builds_without_broken_links(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -206,9 +212,16 @@ def test_the_site_builds_and_every_link_in_it_leads_somewhere(tmp_path: Path) ->
         command, check=False, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for page in ("index", "tutorial", "reference/commands", "reference/study-file", "decisions/depth"):
+    for page in (
+        "index",
+        "tutorial",
+        "reference/commands",
+        "reference/study-file",
+        "decisions/depth",
+        "how-it-works/house",
+    ):
         assert (tmp_path / f"{page}.html").is_file()
     loaded = re.findall(
         r'(?:src|href)="(https?://[^"]+\.(?:js|css|woff2?))"', (tmp_path / "index.html").read_text(encoding="utf-8")
     )
-    assert not loaded  # it needs no network
+    assert not loaded, "the page loads files from the network"

@@ -1,4 +1,4 @@
-"""The built wheel, away from the repository: search spaces and metrics travel in it."""
+"""The built wheel contains search spaces and metrics, and works outside the repository."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.tiny import tiny_study
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_wheel_searches_outside_the_repository(tmp_path: Path) -> None:
+def test_wheel_searches_outside_the_repository(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    built = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
-    subprocess.run([*pip, *built], check=True)
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run([*pip, *build], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "autocompress/search_spaces/encoder.yaml" in names
@@ -28,11 +28,11 @@ def test_the_wheel_searches_outside_the_repository(tmp_path: Path) -> None:
         "metric": "f1",
         "max_tokens": 32,
     }
-    file = tiny_study(tmp_path / "elsewhere", space="bits", task=task, budget={"trials": 2})
+    file = tiny_study(tmp_path / "outside", space="bits", task=task, budget={"trials": 2})
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    where = [sys.executable, "-c", "import autocompress; print(autocompress.__file__)"]
-    found = subprocess.run(where, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert found.stdout.startswith(str(site))
+    print_path = [sys.executable, "-c", "import autocompress; print(autocompress.__file__)"]
+    imported = subprocess.run(print_path, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert imported.stdout.startswith(str(site))
     search = [sys.executable, "-m", "autocompress", "search", file.name, "--offline"]
     done = subprocess.run(search, env=environment, cwd=file.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
