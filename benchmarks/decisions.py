@@ -25,7 +25,7 @@ from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.deployment.deploy import deploy
 from autocompress.interfaces.rendering.progress import SilentDisplay
-from autocompress.models.slicing import build_candidate
+from autocompress.models.candidate import build_candidate
 from autocompress.search.jobs import Job, RunSettings
 from autocompress.search.study_context import StageTimer
 from autocompress.search.trial_pipeline import TrialPipeline

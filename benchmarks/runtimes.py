@@ -22,7 +22,7 @@ from autocompress.actions.locate import locate
 from autocompress.benchmarking.latency import block, block_calls, half_width, warm
 from autocompress.benchmarking.scoring import score
 from autocompress.core import registry
-from autocompress.runtimes import runtime_of
+from autocompress.runtimes import load_runtime_of
 from autocompress.runtimes.openvino import OpenvinoSession
 from autocompress.runtimes.openvino_static import StaticSession
 from autocompress.search.trial_pipeline import TrialPipeline
@@ -63,7 +63,7 @@ def main() -> None:
                 continue
             folder = located.store(view).artifact(row.sha256 or "")
             label = words if row.trial == 0 else f"{words}: trial {row.trial}, {row.describe()}"
-            opened[label] = runtime_of(folder).open_session(folder, threads)
+            opened[label] = load_runtime_of(folder).open_session(folder, threads)
             quality[label] = "" if row.test_drop is None else f"{100 * row.test_drop:.2f}"
     teacher = located.store(views[names["openvino"]]).artifact(views[names["openvino"]].teacher.sha256 or "")  # type: ignore[union-attr]
     session = StaticSession if "openvino_static" in runtimes else OpenvinoSession

@@ -37,7 +37,7 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
 
     from autocompress.config import read_plan
     from autocompress.core.recipe import Recipe
-    from autocompress.models import slicing
+    from autocompress.models.candidate import build_candidate
     from autocompress.search.study_context import StageTimer
     from autocompress.search.trial_pipeline import TrialPipeline
     from autocompress.storage.artifact_store import Store
@@ -56,7 +56,7 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
         rates: dict[str, list[float]] = {"recovery": [], "Trainer": []}
         for _ in range(rounds):
             for name, loop in (("recovery", recovery_rate), ("Trainer", trainer_rate)):
-                rates[name].append(loop(pipeline, slicing.build_candidate(teacher, recipe, importance), clock))
+                rates[name].append(loop(pipeline, build_candidate(teacher, recipe, importance), clock))
         ratios = [a / b for a, b in zip(*rates.values(), strict=True)]
         told = "; ".join(f"{name} {statistics.median(r):.0f} ({min(r):.0f}…{max(r):.0f})" for name, r in rates.items())
         print(f"{recipe.describe()}: {told}; {statistics.median(ratios):.2f}× ({min(ratios):.2f}…{max(ratios):.2f})")

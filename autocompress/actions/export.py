@@ -19,7 +19,7 @@ from autocompress.actions.model_card import CardData
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import TrialRow
 from autocompress.core.stage import digest
-from autocompress.runtimes import name_of
+from autocompress.runtimes import read_runtime_name
 from autocompress.selection import WORST
 from autocompress.storage.artifact_store import Store, manifest
 from autocompress.study.trial_details import read_trial_details
@@ -128,7 +128,12 @@ def weights_writer(plan: StudyPlan, row: TrialRow, store: Store, report_progress
         with tempfile.TemporaryDirectory() as place:
             measured = store.artifact(row.sha256)
             deploy.deploy(
-                candidate, life.shared.tokenizer, pairs, name_of(measured), Path(place), life.shared.some_inputs
+                candidate,
+                life.shared.tokenizer,
+                pairs,
+                read_runtime_name(measured),
+                Path(place),
+                life.shared.some_inputs,
             )
             _check_same(Path(place), measured, row.trial)
         transformers_form.save_candidate(candidate, life.shared.tokenizer, pairs, folder)

@@ -19,9 +19,11 @@ from autocompress.config import StudyPlan
 from autocompress.core import registry
 from autocompress.core.stage import Stage
 from autocompress.data.augmentation import UNLABELLED, Specials, augment
-from autocompress.models import importance, slicing, teacher
-from autocompress.models.families import family_of
+from autocompress.models import importance, teacher
+from autocompress.models.candidate import Candidate
+from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
+from autocompress.models.importance import Importance
 from autocompress.models.model_config import read_config
 from autocompress.search.stages import Amounts, TrainedStages, importance_stage, targets_stage, teacher_stage
 from autocompress.space.space import Space, resolve_space
@@ -148,13 +150,13 @@ class StudyContext:
                 with clock.stage("loading the teacher" if there else "fine-tuning the teacher") as progress:
                     folder = self.store.stage(self.teacher_stage, lambda place: self._fine_tune(place, progress))
                 self.teacher = teacher.load_teacher(str(folder), names, False, self.plan.seed, offline=True)
-            self.family = family_of(self.teacher.config.model_type)
+            self.family = load_family(self.teacher.config.model_type)
         return self.teacher
 
     def _fine_tune(self, folder: Path, progress: Callable[[float], None]) -> None:
         plan = self.plan
         model = teacher.load_teacher(plan.teacher.model, self.data.label_names, True, plan.seed, self.offline)
-        family = family_of(model.config.model_type)
+        family = load_family(model.config.model_type)
         assert plan.teacher.fine_tune is not None  # only called where it is set
         with device_lock.training(self.store.root) as pause:
             fine_tuning.fine_tune(
@@ -162,13 +164,13 @@ class StudyContext:
             )
         teacher.save_teacher(model, self.tokenizer, folder)
 
-    def importance(self, clock: StageTimer) -> slicing.Importance:
+    def importance(self, clock: StageTimer) -> Importance:
         """What heads, neurons and layers are worth, on 512 training rows."""
         with clock.stage("importance"):
             folder = self.store.stage(
                 importance_stage(self.teacher_stage.key, self.plan.seed), self._measure_importance
             )
-        return importance.load(folder / "importance.npz")
+        return importance.load_importance(folder / "importance.npz")
 
     @property
     def forward(self) -> Forward:
@@ -190,7 +192,7 @@ class StudyContext:
         batches = [self.batch(rows[part]) for part in ordered_batches(list(lengths), 32)]
         with device_lock.computing(self.store.root):
             found = importance.measure_importance(self.forward, batches)
-        importance.save(found, folder / "importance.npz")
+        importance.save_importance(found, folder / "importance.npz")
 
     def targets(self, clock: StageTimer) -> distillation.Targets:
         """The teacher's outputs on the training rows."""
@@ -201,7 +203,7 @@ class StudyContext:
 
     def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
         with device_lock.training(self.store.root) as pause:
-            found = distillation.teacher_targets(
+            found = distillation.compute_targets(
                 self.forward, self.distillation_batch, self.lengths("distillation"), pause(progress)
             )
         np.save(folder / "logits.npy", found.logits)
@@ -225,10 +227,10 @@ class StudyContext:
         rows = np.random.default_rng(self.plan.seed).permutation(len(lengths))[:256]
         chosen = [lengths[row] for row in rows]
         start = time.perf_counter()
-        distillation.teacher_targets(self.forward, lambda part: self.batch(rows[part]), chosen, lambda fraction: None)
+        distillation.compute_targets(self.forward, lambda part: self.batch(rows[part]), chosen, lambda fraction: None)
         return (time.perf_counter() - start) / len(rows)
 
-    def supernet_step_seconds(self, worth: slicing.Importance) -> float:
+    def supernet_step_seconds(self, worth: Importance) -> float:
         """Seconds of one step of the super-net's training."""
         net = supernet.SuperNet(self.teacher, self.family, worth)
 
@@ -240,7 +242,7 @@ class StudyContext:
 
         return self._seconds_a_step(train)
 
-    def step_seconds(self, candidate: slicing.Candidate) -> float:
+    def step_seconds(self, candidate: Candidate) -> float:
         """Seconds of one step of a candidate's training."""
         lengths = self.lengths("train")
 
@@ -289,7 +291,7 @@ class StudyContext:
 
     def _train_supernet(
         self,
-        worth: slicing.Importance,
+        worth: Importance,
         targets: distillation.Targets,
         folder: Path,
         progress: Callable[[float], None],
@@ -310,5 +312,5 @@ class StudyContext:
                 seed=self.plan.seed,
                 progress=pause(progress),
             )
-        weights = {name: tensor.contiguous() for name, tensor in net.restored().state_dict().items()}
+        weights = {name: tensor.contiguous() for name, tensor in net.restore_teacher_order().state_dict().items()}
         save_file(weights, folder / "model.safetensors")

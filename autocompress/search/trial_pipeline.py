@@ -20,8 +20,8 @@ from autocompress.core.errors import AutocompressError, TrialStopped
 from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.deployment import deploy
-from autocompress.models import slicing
-from autocompress.runtimes import runtime_of
+from autocompress.models.candidate import Candidate, build_candidate
+from autocompress.runtimes import load_runtime_of
 from autocompress.search.adoption import adopt_stages
 from autocompress.search.device_measurement import RuntimeArtifacts, StudyDevices
 from autocompress.search.jobs import AdmissionLimits, RunSettings
@@ -57,7 +57,7 @@ class TrialPipeline:
             self.shared.tokens  # noqa: B018  # read and tokenized here, so that its errors come first
         model = self.shared.teacher_model(clock)
         recipe = Recipe(depth=len(self.shared.family.layers(model)))
-        candidate = slicing.Candidate(recipe, model, self.shared.family, tuple(range(recipe.depth or 0)))
+        candidate = Candidate(recipe, model, self.shared.family, tuple(range(recipe.depth or 0)))
         self.devices.references = self._deploy(candidate, clock)
         outcome = self._measured(candidate, self.devices.references, clock, start, all_of_them=True)
         return replace(
@@ -79,7 +79,7 @@ class TrialPipeline:
         teacher, worth = self.shared.teacher_model(clock), self.shared.importance(clock)
         layers = len(self.shared.family.layers(teacher))
         recipe = Recipe(depth=-(-2 * layers // 3), head_sparsity=0.5, ffn_sparsity=0.5)
-        candidate = slicing.build_candidate(teacher, recipe, worth)
+        candidate = build_candidate(teacher, recipe, worth)
         with clock.stage("calibrating"), device_lock.computing(self.store.root):
             step = self.shared.step_seconds(candidate)
         data = self.shared.data
@@ -106,7 +106,7 @@ class TrialPipeline:
         start, clock = time.perf_counter(), StageTimer(report_progress)
         teacher, worth = self.shared.teacher_model(clock), self.shared.importance(clock)
         with clock.stage("building"):
-            candidate = slicing.build_candidate(teacher, recipe, worth)
+            candidate = build_candidate(teacher, recipe, worth)
         try:
             if bar is not None:
                 _predict_price(candidate, bar)
@@ -123,11 +123,11 @@ class TrialPipeline:
         thorough = rung == LAST_RUNG and (trained or self._whole(recipe))
         return self._measured(candidate, artifacts, clock, start, thorough)
 
-    def rebuild(self, recipe: Recipe, rung: int | None, report_progress: ReportProgress) -> slicing.Candidate:
+    def rebuild(self, recipe: Recipe, rung: int | None, report_progress: ReportProgress) -> Candidate:
         """The candidate of a finished trial with its recovered weights; trains again where the store dropped them."""
         clock = StageTimer(report_progress)
         self.shared.tokens  # noqa: B018  # as in a trial: from now on the tokenizer cuts texts at max_tokens
-        candidate = slicing.build_candidate(self.shared.teacher_model(clock), recipe, self.shared.importance(clock))
+        candidate = build_candidate(self.shared.teacher_model(clock), recipe, self.shared.importance(clock))
         self._recover(candidate, LAST_RUNG if rung is None else rung, clock)
         return candidate
 
@@ -152,13 +152,13 @@ class TrialPipeline:
         """Whether the recipe leaves the teacher's weights as they are."""
         return recipe.structure() == Recipe(depth=len(self.shared.family.layers(self.shared.teacher)))
 
-    def _price(self, candidate: slicing.Candidate, bar: AdmissionLimits, clock: StageTimer) -> None:
+    def _price(self, candidate: Candidate, bar: AdmissionLimits, clock: StageTimer) -> None:
         """Latency and size of the untrained artifact: they depend on shapes and bits, hardly on weights."""
         with clock.stage("pricing"), tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             with device_lock.computing(self.store.root):
                 self._fill(candidate, place, self.plan.device.runtime)
-            size = benchmarking.size_mb(runtime_of(place), place)
+            size = benchmarking.size_mb(load_runtime_of(place), place)
             if bar.max_size_mb is not None and size > bar.max_size_mb:
                 raise TrialStopped(f"size {size:.1f} MB is over max_size_mb {bar.max_size_mb:g}; not trained")
             latency = self.devices.time(place, benchmarking.QUICK_TIMING).latency
@@ -175,7 +175,7 @@ class TrialPipeline:
                     f" {speedup:.1f}× and {other_size:.1f} MB without losing quality; not trained"
                 )
 
-    def _recover(self, candidate: slicing.Candidate, rung: int, clock: StageTimer) -> bool:
+    def _recover(self, candidate: Candidate, rung: int, clock: StageTimer) -> bool:
         """Train the candidate's structure as far as its rung, or load it where it was trained before: one recovery serves
         every bit-width, and each rung goes on from the weights of the one below. Whether it was trained now."""
         if self._whole(candidate.recipe):
@@ -196,7 +196,7 @@ class TrialPipeline:
         """Whether a rung starts from what all candidates share, and not from the weights of the rung below."""
         return rung == 0 or not self.plan.engine.rungs
 
-    def _prepare(self, candidate: slicing.Candidate, rung: int, clock: StageTimer) -> distillation.Targets | None:
+    def _prepare(self, candidate: Candidate, rung: int, clock: StageTimer) -> distillation.Targets | None:
         """What a rung's training starts from: stages of their own, with their own progress."""
         first, engine = self._is_first(rung), self.plan.engine
         if not first:
@@ -208,7 +208,7 @@ class TrialPipeline:
 
     def _train(
         self,
-        candidate: slicing.Candidate,
+        candidate: Candidate,
         rung: int,
         folder: Path,
         progress: Callable[[float], None],
@@ -240,7 +240,7 @@ class TrialPipeline:
 
     def _start(
         self,
-        candidate: slicing.Candidate,
+        candidate: Candidate,
         targets: distillation.Targets | None,
         progress: Callable[[float], None],
         clock: StageTimer,
@@ -254,12 +254,12 @@ class TrialPipeline:
         cut = None
         if engine.supernet and targets is not None:
             net, worth = self.shared.supernet(clock), self.shared.importance(clock)
-            cut = slicing.build_candidate(net, candidate.recipe, worth)
+            cut = build_candidate(net, candidate.recipe, worth)
         every_layer = len(candidate.kept_layers) == len(self.shared.family.layers(self.shared.teacher))
         if engine.refit and (cut is None or every_layer or candidate.recipe.attention != "full"):
             rows = self.shared.sample_of_distillation_set()
             batches = [self.shared.distillation_batch(part) for part in rows]
-            least_squares.refit(candidate, self.shared.forward, batches, progress)
+            least_squares.fit_least_squares(candidate, self.shared.forward, batches, progress)
             if cut is not None and targets is not None:
                 heat = self.plan.recovery.temperature
                 mine, others = (distillation.divergence(one, targets, batches, rows, heat) for one in (candidate, cut))
@@ -267,7 +267,7 @@ class TrialPipeline:
         if cut is not None:
             candidate.model.load_state_dict(cut.model.state_dict())
 
-    def _deploy(self, candidate: slicing.Candidate, clock: StageTimer) -> dict[str, str]:
+    def _deploy(self, candidate: Candidate, clock: StageTimer) -> dict[str, str]:
         """One artifact for each runtime of the study's devices: runtime -> sha256."""
         with clock.stage("deploying"), device_lock.computing(self.store.root):
             return {
@@ -275,13 +275,13 @@ class TrialPipeline:
                 for runtime in self.devices.runtimes
             }
 
-    def _fill(self, candidate: slicing.Candidate, folder: Path, runtime: str) -> None:
+    def _fill(self, candidate: Candidate, folder: Path, runtime: str) -> None:
         pairs = self.plan.task.columns.text_pair is not None
         deploy.deploy(candidate, self.shared.tokenizer, pairs, runtime, folder, self.shared.some_inputs)
 
     def _measured(
         self,
-        candidate: slicing.Candidate,
+        candidate: Candidate,
         artifacts: RuntimeArtifacts,
         clock: StageTimer,
         start: float,
@@ -306,7 +306,7 @@ def _conditions(plan: StudyPlan) -> Mapping[str, Any]:
         return {}
 
 
-def _predict_price(candidate: slicing.Candidate, bar: AdmissionLimits) -> None:
+def _predict_price(candidate: Candidate, bar: AdmissionLimits) -> None:
     """Stop a candidate that is surely too slow, by what the device has shown so far."""
     if bar.max_latency_ms is None or bar.table is None:
         return
@@ -318,7 +318,7 @@ def _predict_price(candidate: slicing.Candidate, bar: AdmissionLimits) -> None:
         )
 
 
-def facts(candidate: slicing.Candidate) -> dict[str, Any]:
+def facts(candidate: Candidate) -> dict[str, Any]:
     """What a recipe became: parameters, kept layers, heads and neurons of each."""
     return {
         "parameters": candidate.parameters,
