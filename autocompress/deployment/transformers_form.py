@@ -57,7 +57,7 @@ def _find_module_name(module: nn.Module, within: nn.Module) -> str:
 
 
 def _write_code(base: str, attention: str, folder: Path) -> None:
-    """Write the class that config.json names, and copies of the files that it imports; `full` attention is transformers' own."""
+    """Write the class that config.json names and copies of the files it imports; `full` attention is transformers' own."""
     from transformers.dynamic_module_utils import get_relative_import_files
 
     from autocompress.models import compressed

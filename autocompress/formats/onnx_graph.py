@@ -53,7 +53,7 @@ class OnnxGraph:
             self.model.opset_import.append(helper.make_opsetid(domain, version))
 
     def rewrite(self, change: Callable[[Node], list[Node] | None]) -> None:
-        """Replace each node by the nodes that `change` returns; None keeps it. Then remove nodes and initializers without readers."""
+        """Replace each node by the nodes that `change` returns, or keep it for None; then remove what nothing reads."""
         nodes: list[Node] = []
         for node in self.nodes:
             replacement = change(node)

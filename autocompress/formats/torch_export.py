@@ -126,7 +126,7 @@ class TorchProgram:
 
 
 def _anonymize(package: Path, folders: Sequence[str]) -> None:
-    """Remove what names this machine's folders from a package.
+    """Remove the names of this machine's folders from a package.
 
     Its source files contain the compiler's command line, and its native code contains paths for error messages.
     """

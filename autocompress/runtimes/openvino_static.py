@@ -1,7 +1,7 @@
 """OpenVINO on the CPU, compiled for each input length: small models take about a third less time than with dynamic lengths.
 
-It reads the files that `openvino` reads. A text is padded to the next of a few lengths: 8, 16, 24, 32, 48, 64, 96, … tokens. The
-first text of each length waits some tenths of a second until the model is compiled, and each length takes memory of its own.
+It reads the files that `openvino` reads. A text is padded to the next of a few lengths: 8, 16, 24, 32, 48, 64, 96, … tokens.
+The first text of each length waits some tenths of a second until the model is compiled, and each length takes its own memory.
 """
 
 from __future__ import annotations

@@ -95,9 +95,7 @@ def _look_up_blocks(view: OnnxGraph, node: Node, table: np.ndarray, bits: int) -
     rows, width = table.shape
     block = max(16, min(BLOCK, 1 << (width - 1).bit_length()))
     blocks = quantize_blocks(table, bits, block)
-    packed = blocks.packed.reshape(rows, -1)[
-        :, : -(-width * bits // 8)
-    ]  # the operator wants no padding of the last block
+    packed = blocks.packed.reshape(rows, -1)[:, : -(-width * bits // 8)]  # without the padding of the last block
     view.declare_domain("com.microsoft")
     inputs = [
         view.add_constant(f"{base}_t{bits}", packed),
