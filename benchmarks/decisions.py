@@ -25,7 +25,7 @@ from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.deployment.deploy import deploy
 from autocompress.interfaces.rendering.progress import SilentDisplay
-from autocompress.models.slicing import build_candidate
+from autocompress.models.candidate import build_candidate
 from autocompress.search.jobs import Job, RunSettings
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.trial_pipeline import TrialPipeline
@@ -116,7 +116,14 @@ def time_attentions(pipeline: TrialPipeline, neutral: Recipe, teacher: Path) -> 
         candidate = build_candidate(model, replace(neutral, **changes), importance)
         with tempfile.TemporaryDirectory() as folder:
             runtime = pipeline.plan.device.runtime
-            deploy(candidate, pipeline.context.data.tokenizer, False, runtime, Path(folder), pipeline.context.data.calibration_inputs)
+            deploy(
+                candidate,
+                pipeline.context.data.tokenizer,
+                False,
+                runtime,
+                Path(folder),
+                pipeline.context.data.calibration_inputs,
+            )
             for tokens in LENGTHS:
                 feeds = benchmarking.latency_feeds(len(pipeline.context.data.tokenizer), 1, tokens, (), 0)
                 backend = open_backend(pipeline.plan.device.model_copy(update={"tokens": tokens}), "device")

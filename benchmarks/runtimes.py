@@ -23,7 +23,7 @@ from autocompress.benchmarking.latency import block, block_calls, half_width, wa
 from autocompress.benchmarking.scoring import score
 from autocompress.core import registry
 from autocompress.core.measurement import TrialRow
-from autocompress.runtimes import runtime_of
+from autocompress.runtimes import load_runtime_of
 from autocompress.runtimes.openvino import OpenvinoSession
 from autocompress.runtimes.openvino_static import StaticSession
 from autocompress.search.trial_pipeline import TrialPipeline
@@ -50,7 +50,7 @@ def main() -> None:
     for runtime, view in sorted(views_by_package.items()):
         for label, row in select_models(runtime, view).items():
             folder = located.store(view).artifact(row.sha256 or "")
-            sessions[label] = runtime_of(folder).open_session(folder, plan.device.threads)
+            sessions[label] = load_runtime_of(folder).open_session(folder, plan.device.threads)
             drops[label] = "" if row.test_drop is None else f"{100 * row.test_drop:.2f}"
     view = views_by_package["openvino"]
     assert view.teacher is not None
@@ -101,7 +101,11 @@ def print_table(sessions: Mapping[str, Any], drops: Mapping[str, str], pipeline:
     """Alternate blocks of all models; print the ratio of each to both baselines, with intervals over the rounds."""
     device = pipeline.plan.device
     feeds = benchmarking.latency_feeds(
-        len(pipeline.context.data.tokenizer), device.batch, device.tokens, pipeline.context.data.lengths("validation"), 0
+        len(pipeline.context.data.tokenizer),
+        device.batch,
+        device.tokens,
+        pipeline.context.data.lengths("validation"),
+        0,
     )
     calls = {label: block_calls(warm(session, feeds), BLOCK_SECONDS) for label, session in sessions.items()}
     times = {label: np.empty(ROUNDS) for label in sessions}

@@ -38,7 +38,7 @@ def compare_loops(study: str, threads: int, rounds: int) -> None:
 
     from autocompress.config import read_plan
     from autocompress.core.recipe import Recipe
-    from autocompress.models import slicing
+    from autocompress.models.candidate import build_candidate
     from autocompress.search.stage_timer import StageTimer
     from autocompress.search.trial_pipeline import TrialPipeline
     from autocompress.storage.artifact_store import Store
@@ -57,7 +57,7 @@ def compare_loops(study: str, threads: int, rounds: int) -> None:
         rates: dict[str, list[float]] = {"distillation": [], "Trainer": []}
         for _ in range(rounds):
             for name, loop in (("distillation", distillation_rate), ("Trainer", trainer_rate)):
-                rates[name].append(loop(pipeline, slicing.build_candidate(teacher, recipe, importance), clock))
+                rates[name].append(loop(pipeline, build_candidate(teacher, recipe, importance), clock))
         ratios = [a / b for a, b in zip(*rates.values(), strict=True)]
         summary = "; ".join(
             f"{name} {statistics.median(r):.0f} ({min(r):.0f}…{max(r):.0f})" for name, r in rates.items()
@@ -80,7 +80,15 @@ def distillation_rate(pipeline: Any, candidate: Any, clock: Any) -> float:
 
     epochs = (STEPS + WARM_UP) * settings.batch / rows
     distil(
-        candidate, shared.targets(clock), shared.distillation_set.batch, lengths, rows, settings, 0, progress, epochs=epochs
+        candidate,
+        shared.targets(clock),
+        shared.distillation_set.batch,
+        lengths,
+        rows,
+        settings,
+        0,
+        progress,
+        epochs=epochs,
     )
     return counted_steps * settings.batch / (time.perf_counter() - start)
 

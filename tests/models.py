@@ -1,4 +1,4 @@
-"""Tiny candidates and batches for the tests of the numerics."""
+"""Tiny models, batches and candidates for tests of models, training and deployment."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import torch
 
 from autocompress.core.recipe import Recipe
 from autocompress.models import attentions
-from autocompress.models.families import family_of
+from autocompress.models.candidate import Candidate, build_candidate
+from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
-from autocompress.models.importance import measure_importance
-from autocompress.models.slicing import Candidate, Importance, build_candidate
+from autocompress.models.importance import Importance, measure_importance
 from tests.tiny import tiny_config, tiny_tokenizer
 
 
 def tiny_model(family: str, **sizes: Any) -> Any:
-    """A random classifier whose weights are large enough to tell rows apart."""
+    """Build a random classifier whose weights are large enough to distinguish rows."""
     from transformers import AutoModelForSequenceClassification
 
-    attentions.register()
+    attentions.register_attentions()
     torch.manual_seed(0)
     config = tiny_config(family, **{"spread": 0.2, **sizes})
     model = AutoModelForSequenceClassification.from_config(
-        config, attn_implementation=attentions.implementation("full")
+        config, attn_implementation=attentions.implementation_name("full")
     )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -37,7 +37,7 @@ def tiny_model(family: str, **sizes: Any) -> Any:
 def tiny_batch(
     family: str, rows: int = 4, length: int = 12, seed: int = 0, pairs: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Random ids with padding on the right: rows get shorter one by one."""
+    """Draw random ids; row i ends with i tokens of padding."""
     rng = np.random.default_rng(seed)
     tokenizer = tiny_tokenizer(family)
     ids = torch.from_numpy(rng.integers(5, len(tokenizer), (rows, length)))
@@ -50,19 +50,19 @@ def tiny_batch(
 
 
 def tiny_importance(model: Any, family: str) -> Importance:
-    """Importance on two random batches."""
+    """Measure importance on two random batches."""
     batches = [{**tiny_batch(family, seed=seed), "labels": torch.tensor([0, 1, 0, 1])} for seed in range(2)]
-    return measure_importance(Forward(model, family_of(model.config.model_type)), batches)
+    return measure_importance(Forward(model, load_family(model.config.model_type)), batches)
 
 
 def tiny_candidate(family: str = "bert", **decisions: Any) -> Candidate:
-    """The candidate of a recipe cut from a random teacher of three layers."""
+    """Build the candidate of a recipe from a random teacher of three layers."""
     model = tiny_model(family)
     return build_candidate(model, Recipe(**{"depth": 3, **decisions}), tiny_importance(model, family))
 
 
 def deployed(candidate: Candidate, folder: Path, family: str = "bert", pairs: bool = False) -> Path:
-    """The candidate's artifact for onnxruntime."""
+    """Write the candidate's artifact for onnxruntime to a folder, and return the folder."""
     from autocompress.deployment.deploy import deploy
 
     folder.mkdir(parents=True, exist_ok=True)

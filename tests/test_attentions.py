@@ -1,4 +1,4 @@
-"""The contract of every attention variant, and each variant against a plain twin that is too slow to ship."""
+"""The contract of every attention variant, and each variant against a plain reference that is too slow to ship."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from transformers import AttentionInterface, AutoModelForSequenceClassification,
 
 import autocompress
 from autocompress.core import registry
-from autocompress.models.attentions import implementation, register
+from autocompress.models.attentions import implementation_name, register_attentions
 
-HEADS, HEAD_DIM = 3, 8  # no head count of any config: variants read it from the tensors
+HEADS, HEAD_DIM = 3, 8  # unlike any config: variants read the number of heads from the tensors
 NAMES = registry.names("attentions")
 WINDOWED = [name for name in NAMES if registry.load("attentions", name).NEEDS_WINDOW]
 each_variant = pytest.mark.parametrize("name", NAMES)
@@ -36,10 +36,10 @@ each_variant = pytest.mark.parametrize("name", NAMES)
 
 
 @each_variant
-def test_padding_is_ignored(name: str) -> None:
+def test_attend_ignores_padding(name: str) -> None:
     query, key, value = states(batch=2, length=40)
     keep = torch.arange(40) < torch.tensor([[40], [23]])
-    key[1, :, 23:] *= 50.0  # loud rubbish in the padding
+    key[1, :, 23:] *= 50.0  # large values in the padding
     value[1, :, 23:] = 1e3
     padded = attend(name, query, key, value, keep, window=6)
     short = attend(name, query[1:, :, :23], key[1:, :, :23], value[1:, :, :23], None, window=6)
@@ -48,14 +48,14 @@ def test_padding_is_ignored(name: str) -> None:
 
 
 @each_variant
-def test_a_mask_of_ones_is_no_mask(name: str) -> None:
+def test_mask_of_ones_equals_no_mask(name: str) -> None:
     query, key, value = states(batch=2, length=21)
     masked = attend(name, query, key, value, torch.ones(2, 21, dtype=torch.bool), window=4)
     torch.testing.assert_close(masked, attend(name, query, key, value, None, window=4), atol=1e-6, rtol=1e-5)
 
 
 @each_variant
-def test_a_single_query_is_the_first_row(name: str) -> None:
+def test_single_query_equals_the_first_row(name: str) -> None:
     query, key, value = states(batch=2, length=50)
     keep = torch.arange(50) < torch.tensor([[50], [31]])
     row = attend(name, query[:, :, :1], key, value, keep, window=4)
@@ -64,12 +64,12 @@ def test_a_single_query_is_the_first_row(name: str) -> None:
 
 
 @each_variant
-def test_the_scale_may_be_folded_into_the_query(name: str) -> None:
+def test_scale_can_be_folded_into_the_query(name: str) -> None:
     query, key, value = states(batch=1, length=20)
-    given_scale = attend(name, query, key, value, None, scaling=0.3)
-    torch.testing.assert_close(given_scale, attend(name, query * 0.3, key, value, None, scaling=1.0))
-    by_default = attend(name, query, key, value, None, scaling=None)
-    torch.testing.assert_close(by_default, attend(name, query, key, value, None, scaling=1 / math.sqrt(HEAD_DIM)))
+    explicit = attend(name, query, key, value, None, scaling=0.3)
+    torch.testing.assert_close(explicit, attend(name, query * 0.3, key, value, None, scaling=1.0))
+    default = attend(name, query, key, value, None, scaling=None)
+    torch.testing.assert_close(default, attend(name, query, key, value, None, scaling=1 / math.sqrt(HEAD_DIM)))
 
 
 @each_variant
@@ -77,7 +77,7 @@ def test_the_scale_may_be_folded_into_the_query(name: str) -> None:
 def test_gradients_are_finite_under_bf16_autocast(name: str, dropout: float) -> None:
     leaves = [tensor.clone().requires_grad_() for tensor in states(batch=3, length=37, spread=10.0)]
     query, key, value = leaves
-    keep = torch.arange(37) < torch.tensor([[37], [1], [0]])  # full, [CLS] alone, nothing at all
+    keep = torch.arange(37) < torch.tensor([[37], [1], [0]])  # all tokens, [CLS] alone, none
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = attend(name, query, key, value, keep, window=4, dropout=dropout)
     torch.autograd.backward(output.float().square().mean())
@@ -111,7 +111,7 @@ def test_export_is_dynamic_in_batch_and_length(name: str, opset: int, tmp_path: 
 
 
 @each_variant
-def test_a_bert_gives_padded_text_its_unpadded_logits(name: str) -> None:
+def test_bert_returns_the_same_logits_with_padding(name: str) -> None:
     model = tiny_bert(name, window=6)
     ids, keep = tokens(2, 40)
     length = int(keep[-1].sum())
@@ -119,14 +119,14 @@ def test_a_bert_gives_padded_text_its_unpadded_logits(name: str) -> None:
     with torch.no_grad():
         padded = model(input_ids=ids, attention_mask=keep).logits[-1:]
         torch.testing.assert_close(padded, model(input_ids=ids[-1:, :length]).logits, atol=1e-5, rtol=1e-4)
-        other_rubbish = ids.masked_fill(keep == 0, 7)
-        torch.testing.assert_close(padded, model(input_ids=other_rubbish, attention_mask=keep).logits[-1:])
+        other_padding = ids.masked_fill(keep == 0, 7)
+        torch.testing.assert_close(padded, model(input_ids=other_padding, attention_mask=keep).logits[-1:])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "full"])
 def test_cost_is_linear_in_length(name: str) -> None:
-    """Counted, not timed: products, and the largest tensor that exists on the way."""
-    short, long = cost(name, 512), cost(name, 2048)
+    """Count operations of products and the elements of the largest intermediate tensor, instead of measuring time."""
+    short, long = measure_cost(name, 512), measure_cost(name, 2048)
     assert long.products / short.products == pytest.approx(4, rel=0.05)
     assert long.largest / short.largest == pytest.approx(4, rel=0.05)
     all_pairs = 2 * 2 * HEADS * HEAD_DIM * 2048**2  # scores and weighted sum, a multiplication and an addition each
@@ -134,7 +134,7 @@ def test_cost_is_linear_in_length(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WINDOWED)
-def test_a_window_over_everything_is_full_attention(name: str) -> None:
+def test_window_over_all_tokens_equals_full_attention(name: str) -> None:
     query, key, value = states(batch=2, length=33)
     keep = torch.arange(33) < torch.tensor([[33], [20]])
     local = attend(name, query, key, value, keep, window=66)
@@ -145,7 +145,7 @@ def test_a_window_over_everything_is_full_attention(name: str) -> None:
 
 @pytest.mark.parametrize("name", WINDOWED)
 @pytest.mark.parametrize("window", [None, 1, 2.5])
-def test_a_missing_window_is_named(name: str, window: Any) -> None:
+def test_attend_names_a_missing_window(name: str, window: Any) -> None:
     query, key, value = states(batch=1, length=5)
     with pytest.raises(ValueError, match="attention_window"):
         attend(name, query, key, value, None, window=window)
@@ -154,18 +154,18 @@ def test_a_missing_window_is_named(name: str, window: Any) -> None:
 # The registry ---------------------------------------------------------------------------------------------------------
 
 
-def test_registering_twice_reaches_both_interfaces_and_changes_nothing() -> None:
+def test_register_attentions_fills_both_interfaces_and_is_idempotent() -> None:
     from transformers import AttentionMaskInterface
 
-    register()
-    before = [AttentionInterface()[implementation(name)] for name in NAMES]
-    register()
-    assert [AttentionInterface()[implementation(name)] for name in NAMES] == before
-    assert all(implementation(name) in AttentionMaskInterface() for name in NAMES)
-    assert implementation("full") == "autocompress_full"
+    register_attentions()
+    before = [AttentionInterface()[implementation_name(name)] for name in NAMES]
+    register_attentions()
+    assert [AttentionInterface()[implementation_name(name)] for name in NAMES] == before
+    assert all(implementation_name(name) in AttentionMaskInterface() for name in NAMES)
+    assert implementation_name("full") == "autocompress_full"
 
 
-def test_importing_the_registry_imports_no_torch() -> None:
+def test_attentions_package_imports_no_torch() -> None:
     program = "import sys, autocompress.models.attentions; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     root = Path(autocompress.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
@@ -175,7 +175,7 @@ def test_importing_the_registry_imports_no_torch() -> None:
 # full -----------------------------------------------------------------------------------------------------------------
 
 
-def test_full_gives_the_same_by_the_fused_kernel_and_by_plain_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_returns_the_same_with_the_fused_kernel_and_plain_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     query, key, value = (torch.randn(2, 3, 12, 8) for _ in range(3))
     keep = torch.arange(12) < torch.tensor([[12], [5]])
     plain = attend("full", query, key, value, keep)
@@ -183,20 +183,20 @@ def test_full_gives_the_same_by_the_fused_kernel_and_by_plain_operators(monkeypa
     torch.testing.assert_close(attend("full", query, key, value, keep), plain, atol=1e-5, rtol=1e-5)
 
 
-def test_full_gives_the_logits_of_transformers_own_attention() -> None:
+def test_full_returns_the_logits_of_transformers_attention() -> None:
     model = tiny_bert("full")
     ids, keep = tokens(3, 30)
     with torch.no_grad():
-        ours = model(input_ids=ids, attention_mask=keep).logits
+        logits = model(input_ids=ids, attention_mask=keep).logits
         model.set_attn_implementation("eager")
-        torch.testing.assert_close(ours, model(input_ids=ids, attention_mask=keep).logits, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(logits, model(input_ids=ids, attention_mask=keep).logits, atol=1e-5, rtol=1e-4)
 
 
-def test_full_exports_no_operator_too_many(tmp_path: Path) -> None:
+def test_full_exports_only_the_needed_operators(tmp_path: Path) -> None:
     core = {"MatMul": 2, "Softmax": 1, "Transpose": 2}
-    assert operators("full", tmp_path, scaling=1.0, masked=True) == {**core, "Add": 1}
-    assert operators("full", tmp_path, scaling=1.0, masked=False) == core
-    assert operators("full", tmp_path, scaling=0.5, masked=True) == {**core, "Add": 1, "Mul": 1}
+    assert count_operators("full", tmp_path, scaling=1.0, masked=True) == {**core, "Add": 1}
+    assert count_operators("full", tmp_path, scaling=1.0, masked=False) == core
+    assert count_operators("full", tmp_path, scaling=0.5, masked=True) == {**core, "Add": 1, "Mul": 1}
 
 
 # local ----------------------------------------------------------------------------------------------------------------
@@ -204,26 +204,26 @@ def test_full_exports_no_operator_too_many(tmp_path: Path) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(length=st.integers(1, 140), window=st.integers(2, 50), padding=st.integers(0, 60), seed=st.integers(0, 9))
-def test_local_equals_its_quadratic_twin(length: int, window: int, padding: int, seed: int) -> None:
+def test_local_equals_its_quadratic_reference(length: int, window: int, padding: int, seed: int) -> None:
     query, key, value = states(batch=2, length=length + padding, seed=seed)
     keep = torch.arange(length + padding) < torch.tensor([[length + padding], [length]])
     actual = attend("local", query, key, value, keep, window=window)
-    expected = local_twin(query, key, value, keep, window)
+    expected = local_reference(query, key, value, keep, window)
     torch.testing.assert_close(actual[0], expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(actual[1, :length], expected[1, :length], atol=1e-5, rtol=1e-5)
     assert actual.isfinite().all()
 
 
-def local_twin(query: Tensor, key: Tensor, value: Tensor, keep: Tensor, window: int) -> Tensor:
-    """All pairs of scores, most of them thrown away."""
-    at = torch.arange(query.shape[2])
-    near = (at[:, None] - at).abs() <= window // 2
-    seen = (near | (at == 0) | (at[:, None] == 0)) & keep[:, None, None]  # (batch, 1, queries, keys)
+def local_reference(query: Tensor, key: Tensor, value: Tensor, keep: Tensor, window: int) -> Tensor:
+    """Compute the scores of all pairs and mask those outside the band."""
+    positions = torch.arange(query.shape[2])
+    near = (positions[:, None] - positions).abs() <= window // 2
+    visible = (near | (positions == 0) | (positions[:, None] == 0)) & keep[:, None, None]  # (batch, 1, queries, keys)
     scores = query @ key.transpose(2, 3) / math.sqrt(HEAD_DIM)
-    return (scores.masked_fill(~seen, -1e9).softmax(-1) @ value).transpose(1, 2)
+    return (scores.masked_fill(~visible, -1e9).softmax(-1) @ value).transpose(1, 2)
 
 
-def test_the_band_is_computed_once_for_all_layers(tmp_path: Path) -> None:
+def test_local_computes_the_band_once_for_all_layers(tmp_path: Path) -> None:
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -237,7 +237,7 @@ def test_the_band_is_computed_once_for_all_layers(tmp_path: Path) -> None:
 # linear ---------------------------------------------------------------------------------------------------------------
 
 
-def test_linear_equals_its_quadratic_twin() -> None:
+def test_linear_equals_its_quadratic_reference() -> None:
     query, key, value = states(batch=2, length=30)
     keep = torch.arange(30) < torch.tensor([[30], [12]])
     features = [nn.functional.elu(states) + 1 for states in (query / math.sqrt(HEAD_DIM), key)]
@@ -250,7 +250,7 @@ def test_linear_equals_its_quadratic_twin() -> None:
 
 
 def states(batch: int, length: int, spread: float = 1.0, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Random query, key and value, each `(batch, HEADS, length, HEAD_DIM)`."""
+    """Draw random query, key and value, each `(batch, HEADS, length, HEAD_DIM)`."""
     generator = torch.Generator().manual_seed(seed)
     query, key, value = (torch.randn(3, batch, HEADS, length, HEAD_DIM, generator=generator) * spread).unbind()
     return query, key, value
@@ -267,20 +267,22 @@ def attend(
     scaling: float | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """The variant as a model calls it: its own mask of the keep-mask `(batch, keys)`, then its attention."""
+    """Call a variant as a model does: convert the keep-mask `(batch, keys)` by its `mask`, then `attend`."""
     variant = registry.load("attentions", name)
     batch, _, queries, _ = query.shape
     keys = key.shape[2]
     mask = variant.mask(batch_size=batch, q_length=queries, kv_length=keys, attention_mask=keep, dtype=torch.float32)
     module = SimpleNamespace(config=SimpleNamespace(attention_window=window), training=dropout > 0)
-    output, nothing = variant.attend(module, query, key, value, mask, scaling=scaling, dropout=dropout, is_causal=False)
-    assert nothing is None
+    output, attention_weights = variant.attend(
+        module, query, key, value, mask, scaling=scaling, dropout=dropout, is_causal=False
+    )
+    assert attention_weights is None
     assert output.shape == (batch, queries, value.shape[1], value.shape[3])
     return output  # type: ignore[no-any-return]  # the variant is loaded by name
 
 
 class Attention(nn.Module):
-    """One attention as a graph of its own."""
+    """A module that only computes attention, for export."""
 
     def __init__(self, name: str, scaling: float) -> None:
         super().__init__()
@@ -291,8 +293,8 @@ class Attention(nn.Module):
         return output  # type: ignore[no-any-return]  # the variant is loaded by name
 
 
-def operators(name: str, folder: Path, scaling: float, masked: bool) -> dict[str, int]:
-    """How often each operator occurs in the exported attention."""
+def count_operators(name: str, folder: Path, scaling: float, masked: bool) -> dict[str, int]:
+    """Count each operator of the exported attention."""
     inputs = (*states(batch=2, length=7), *([torch.zeros(2, 1, 1, 7)] if masked else []))
     file = str(folder / "attention.onnx")
     names = ["query", "key", "value", "mask"][: len(inputs)]
@@ -303,13 +305,13 @@ def operators(name: str, folder: Path, scaling: float, masked: bool) -> dict[str
         dynamo=False,
         opset_version=17,
         input_names=names,
-        dynamic_axes={each: {0: "batch", 2: "length"} for each in names[:3]},
+        dynamic_axes={tensor: {0: "batch", 2: "length"} for tensor in names[:3]},
     )
     return dict(Counter(node.op_type for node in onnx.load(file).graph.node if node.op_type != "Constant"))
 
 
 class Logits(nn.Module):
-    """A classifier as the exporter wants it: tensors in, tensor out."""
+    """A classifier with tensors as inputs and output, as the exporter needs it."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -321,8 +323,8 @@ class Logits(nn.Module):
 
 
 def tiny_bert(name: str, window: int | None = None, layers: int = 2) -> Any:
-    """A random BERT whose weights are large enough for its logits to feel every token."""
-    register()
+    """Build a random BERT whose weights are large enough for every token to change its logits."""
+    register_attentions()
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=60,
@@ -334,11 +336,11 @@ def tiny_bert(name: str, window: int | None = None, layers: int = 2) -> Any:
         initializer_range=0.4,
     )
     config.attention_window = window
-    return AutoModelForSequenceClassification.from_config(config, attn_implementation=implementation(name)).eval()
+    return AutoModelForSequenceClassification.from_config(config, attn_implementation=implementation_name(name)).eval()
 
 
 def tokens(batch: int, length: int) -> tuple[Tensor, Tensor]:
-    """Token ids and keep-mask `(batch, length)`; the last row is padded by half."""
+    """Draw token ids and a keep-mask `(batch, length)`; half of the last row is padding."""
     ids = torch.randint(0, 60, (batch, length), generator=torch.Generator().manual_seed(length))
     keep = torch.ones_like(ids)
     keep[-1, (length + 1) // 2 :] = 0
@@ -346,8 +348,8 @@ def tokens(batch: int, length: int) -> tuple[Tensor, Tensor]:
 
 
 def export(model: nn.Module, file: Path, opset: int = 17) -> str:
-    """The classifier traced at (2, 13), batch and length free."""
-    both = {0: "batch", 1: "length"}
+    """Export the classifier, traced at (2, 13), with dynamic batch and length."""
+    dynamic = {0: "batch", 1: "length"}
     torch.onnx.export(
         model.eval(),
         tokens(2, 13),
@@ -356,13 +358,13 @@ def export(model: nn.Module, file: Path, opset: int = 17) -> str:
         opset_version=opset,
         input_names=["ids", "keep"],
         output_names=["logits"],
-        dynamic_axes={"ids": both, "keep": both, "logits": {0: "batch"}},
+        dynamic_axes={"ids": dynamic, "keep": dynamic, "logits": {0: "batch"}},
     )
     return str(file)
 
 
 class Largest(TorchDispatchMode):
-    """Keeps the size of the largest tensor that any operator returns."""
+    """Record the size of the largest tensor that any operator returns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -375,8 +377,8 @@ class Largest(TorchDispatchMode):
         return result
 
 
-def cost(name: str, length: int) -> SimpleNamespace:
-    """`products` (floating-point operations of matrix products) and `largest` (elements) of one attention."""
+def measure_cost(name: str, length: int) -> SimpleNamespace:
+    """Return `products` (floating-point operations of matrix products) and `largest` (elements) of one attention."""
     query, key, value = states(batch=1, length=length)
     keep = torch.ones(1, length, dtype=torch.bool)
     with FlopCounterMode(display=False) as counter, Largest() as largest:

@@ -461,7 +461,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_other_folders_are_no_model(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such folder"):
         autocompress.load_model(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match="it is the form of a runtime; export again with --form transformers"):
+    with pytest.raises(UsageError, match="the folder holds a runtime's model; export again with --form transformers"):
         autocompress.load_model(exported)
     save_candidate(tiny_candidate("bert"), tiny_tokenizer("bert"), False, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""One contract for every way to run an artifact."""
+"""The contract of every runtime."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL
 from autocompress.core.stage import Stage
-from autocompress.deployment.deploy import deploy, export_program
+from autocompress.deployment.deploy import deploy
+from autocompress.deployment.model_export import export_program
 from autocompress.interfaces.cli import main
 from autocompress.interfaces.rendering.progress import SilentDisplay
-from autocompress.models.slicing import Candidate
-from autocompress.runtimes import name_of, runtime_of
+from autocompress.models.candidate import Candidate
+from autocompress.runtimes import load_runtime_of, read_runtime_name
 from autocompress.search.plan_check import prepare
 from autocompress.search.supervisor import run_search
 from autocompress.storage.artifact_store import Store
@@ -44,17 +45,17 @@ ROUNDING = {
     "openvino_static": 0.05,
     "torch": 1e-4,
     "torch_cuda": 5e-3,
-}  # of logits that differ by about 1; OpenVINO computes in bf16 where it can
+}  # of logits that differ by about 1; OpenVINO computes in bf16 where the CPU supports it
 SMALLER = {"depth": 2, "head_sparsity": 0.5, "ffn_sparsity": 0.5}
 NARROW = {"depth": 1, "weight_bits": 8, "embedding_bits": 8}
 
 
 @pytest.fixture(params=registry.names("runtimes"))
 def runtime(request: pytest.FixtureRequest) -> ModuleType:
-    """Each that can run here."""
+    """Return each runtime that can run on this machine."""
     module = registry.load("runtimes", request.param)
     if module.available() is None:
-        pytest.skip(f"{request.param} is not installed here, or has no device")
+        pytest.skip(f"{request.param} is not installed, or has no device")
     return module
 
 
@@ -62,14 +63,14 @@ def short_name(runtime: ModuleType) -> str:
     return runtime.__name__.rpartition(".")[2]
 
 
-def inputs(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """A batch for a tiny BERT, some of it padding."""
+def draw_inputs(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Draw a batch for a tiny BERT, with some padding."""
     return {name: tensor.numpy() for name, tensor in tiny_batch("bert", rows, length, seed=seed).items()}
 
 
 @pytest.fixture
 def artifacts(together: Store) -> Callable[..., Path]:
-    """The artifact of a tiny candidate for a runtime, made once: some are compiled for half a minute."""
+    """Return a function that makes the artifact of a tiny candidate once: compiling takes some runtimes half a minute."""
 
     def artifact(runtime: ModuleType, **decisions: Any) -> Path:
         def build(folder: Path) -> None:
@@ -82,13 +83,13 @@ def artifacts(together: Store) -> Callable[..., Path]:
     return artifact
 
 
-def logits(
+def compute_logits(
     runtime: ModuleType, artifacts: Callable[..., Path], feed: dict[str, np.ndarray], **decisions: Any
 ) -> np.ndarray:
-    """Of a tiny candidate in a runtime; of a program without its being compiled, which takes half a minute."""
+    """Return the logits of a tiny candidate; a PyTorch program is not compiled, which would take half a minute."""
     if not runtime.TARGET_FORMAT.program:
-        found: np.ndarray = runtime.open_session(artifacts(runtime, **decisions), 1).run(feed)
-        return found
+        logits: np.ndarray = runtime.open_session(artifacts(runtime, **decisions), 1).run(feed)
+        return logits
     candidate = tiny_candidate(**decisions)
     program = export_program(candidate, False)
     for decision in AFTER_RECOVERY:
@@ -98,98 +99,101 @@ def logits(
 
 
 def deployed(candidate: Candidate, runtime: ModuleType, folder: Path) -> Path:
-    """The candidate's artifact for a runtime."""
+    """Write the candidate's artifact for a runtime to a folder, and return the folder."""
     folder.mkdir(parents=True)
-    rows = [inputs(4, 20, seed) for seed in range(8)]
+    rows = [draw_inputs(4, 20, seed) for seed in range(8)]
     deploy(candidate, tiny_tokenizer("bert"), False, short_name(runtime), folder, lambda: rows)
     return folder
 
 
-def test_a_runtime_gives_the_logits_of_torch_at_every_shape(
+def test_runtime_returns_the_logits_of_torch_at_every_shape(
     runtime: ModuleType, artifacts: Callable[..., Path]
 ) -> None:
     candidate = tiny_candidate(**SMALLER)
     session = runtime.open_session(artifacts(runtime, **SMALLER), 1)
     for rows, length in ((1, 5), (3, 17), (1, 9), (5, 40)):
-        feed = inputs(rows, length)
+        feed = draw_inputs(rows, length)
         with torch.no_grad():
             expected = candidate.model(**{name: torch.from_numpy(array) for name, array in feed.items()}).logits.numpy()
         np.testing.assert_allclose(session.run(feed), expected, atol=ROUNDING[short_name(runtime)])
 
 
 @pytest.mark.parametrize(("attention", "window"), [("local", 4), ("linear", None)])
-def test_what_a_runtime_says_of_attentions_holds(
+def test_runtime_runs_the_attentions_it_supports(
     runtime: ModuleType, attention: str, window: int | None, artifacts: Callable[..., Path]
 ) -> None:
     if attention not in runtime.supported()["attention"]:
-        pytest.skip(f"{short_name(runtime)} says that it does not run {attention} attention")
+        pytest.skip(f"{short_name(runtime)} does not support {attention} attention")
     decisions = {"attention": attention, "attention_window": window}
     candidate = tiny_candidate(**decisions)
-    feed = inputs(2, 9)
+    feed = draw_inputs(2, 9)
     with torch.no_grad():
         expected = candidate.model(**{name: torch.from_numpy(array) for name, array in feed.items()}).logits.numpy()
-    found = logits(runtime, artifacts, feed, **decisions)
-    np.testing.assert_allclose(found, expected, atol=ROUNDING[short_name(runtime)])
+    logits = compute_logits(runtime, artifacts, feed, **decisions)
+    np.testing.assert_allclose(logits, expected, atol=ROUNDING[short_name(runtime)])
 
 
 @pytest.mark.parametrize(
-    ("decision", "bits", "off"),
-    [("weight_bits", bits, off) for bits, off in {16: 0.05, 8: 0.2, 4: 1.0, 2: 4.0}.items()]
-    + [("embedding_bits", bits, off) for bits, off in {8: 0.1, 4: 1.0}.items()],
+    ("decision", "bits", "tolerance"),
+    [("weight_bits", bits, tolerance) for bits, tolerance in {16: 0.05, 8: 0.2, 4: 1.0, 2: 4.0}.items()]
+    + [("embedding_bits", bits, tolerance) for bits, tolerance in {8: 0.1, 4: 1.0}.items()],
 )
-def test_what_a_runtime_says_of_bits_holds(
-    runtime: ModuleType, decision: str, bits: int, off: float, artifacts: Callable[..., Path]
+def test_runtime_runs_the_bits_it_supports(
+    runtime: ModuleType, decision: str, bits: int, tolerance: float, artifacts: Callable[..., Path]
 ) -> None:
     if bits not in runtime.supported()[decision]:
         pytest.skip(f"{short_name(runtime)} has no kernels for {decision} {bits}")
-    exact, rough = (logits(runtime, artifacts, inputs(4, 20), **told) for told in ({}, {decision: bits}))
-    assert 0 < np.abs(rough - exact).max() < off
-    if not runtime.TARGET_FORMAT.program:  # of so small a program most is code
+    feed = draw_inputs(4, 20)
+    exact, rough = (compute_logits(runtime, artifacts, feed, **values) for values in ({}, {decision: bits}))
+    assert 0 < np.abs(rough - exact).max() < tolerance
+    if not runtime.TARGET_FORMAT.program:  # most of so small a program is code
         folders = artifacts(runtime), artifacts(runtime, **{decision: bits})
         sizes = [benchmarking.size_mb(runtime, folder) for folder in folders]
         assert sizes[1] < 0.95 * sizes[0]
 
 
-def test_an_audit_tells_what_ran_in_which_precision(runtime: ModuleType, artifacts: Callable[..., Path]) -> None:
-    found = {}
+def test_audit_lists_operators_with_their_precision(runtime: ModuleType, artifacts: Callable[..., Path]) -> None:
+    operators = {}
     for bits, decisions in ((32, SMALLER), (8, NARROW)):
-        found[bits] = runtime.audit(artifacts(runtime, **decisions), inputs(1, 9), 1)
-        assert sum(one.share for one in found[bits]) == pytest.approx(1, abs=0.01)
-        assert all(one.count >= 1 for one in found[bits])
-    narrow = {bits: sum(one.count for one in ran if "8" in one.precision) for bits, ran in found.items()}
+        operators[bits] = runtime.audit(artifacts(runtime, **decisions), draw_inputs(1, 9), 1)
+        assert sum(operator.share for operator in operators[bits]) == pytest.approx(1, abs=0.01)
+        assert all(operator.count >= 1 for operator in operators[bits])
+    narrow = {
+        bits: sum(operator.count for operator in ran if "8" in operator.precision) for bits, ran in operators.items()
+    }
     assert narrow[8] >= 4 + narrow[32]  # matrices of a layer
     quantized = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "FullyConnectedQuantizedLegacy", "_int_mm_out"}
     matrices = {"MatMul", "FullyConnected"} | quantized
-    assert any(one.name in matrices and "8" in one.precision for one in found[8])
-    assert not any(one.name in matrices and "8" in one.precision for one in found[32])
+    assert any(operator.name in matrices and "8" in operator.precision for operator in operators[8])
+    assert not any(operator.name in matrices and "8" in operator.precision for operator in operators[32])
 
 
-def test_an_artifact_says_which_runtime_it_is_for(
+def test_read_runtime_name_returns_the_runtime_of_an_artifact(
     runtime: ModuleType, artifacts: Callable[..., Path], tmp_path: Path
 ) -> None:
-    made = artifacts(runtime, **NARROW)
-    folder = Path(shutil.copytree(made, tmp_path / "a"))
-    assert name_of(folder) == short_name(runtime)
-    assert runtime_of(folder) is runtime
+    artifact = artifacts(runtime, **NARROW)
+    folder = Path(shutil.copytree(artifact, tmp_path / "a"))
+    assert read_runtime_name(folder) == short_name(runtime)
+    assert load_runtime_of(folder) is runtime
     (folder / "recipe.json").write_text("{}")
-    assert name_of(folder) == "onnxruntime"  # of those that were made before there was another
+    assert read_runtime_name(folder) == "onnxruntime"  # the runtime of artifacts from before there was another
 
 
-def test_a_card_says_how_every_runtime_opens_a_model() -> None:
+def test_model_card_has_code_for_every_runtime() -> None:
     assert set(OPENING) == set(registry.names("runtimes"))
 
 
-def test_a_technique_that_breaks_is_not_taken_for_one_that_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supported_raises_the_error_of_a_broken_technique(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
-        raise KeyError("a mistake of ours")
+        raise KeyError("a bug in the technique")
 
     monkeypatch.setattr(weight_bits, "apply", broken)
     runtime = registry.load("runtimes", "onnxruntime")
-    with pytest.raises(KeyError, match="a mistake of ours"):
+    with pytest.raises(KeyError, match="a bug in the technique"):
         runtime.supported(lambda model, feeds: runtime.OnnxSession(model, 1).run(feeds))
 
 
-def test_ranges_are_of_what_the_matrices_multiply() -> None:
+def test_measure_activation_ranges_covers_the_inputs_of_matrices() -> None:
     rows = [{"x": np.array([[1.0, -2.0]], np.float32)}, {"x": np.array([[0.5, 3.0]], np.float32)}]
     weight = onnx.numpy_helper.from_array(np.eye(2, 16, dtype=np.float32), "w")
     graph = onnx.helper.make_graph(
@@ -200,16 +204,16 @@ def test_ranges_are_of_what_the_matrices_multiply() -> None:
         [weight],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
-    assert weight_bits.activation_ranges(model, rows) == {"y": 3.0}
-    with pytest.raises(ValueError, match="some rows are needed"):
-        weight_bits.activation_ranges(model, [])
+    assert weight_bits.measure_activation_ranges(model, rows) == {"y": 3.0}
+    with pytest.raises(ValueError, match="need at least one row"):
+        weight_bits.measure_activation_ranges(model, [])
 
 
-def test_a_session_on_the_gpu_does_not_run_on_the_cpu_instead(tmp_path: Path) -> None:
-    """onnxruntime itself would, with a warning."""
+def test_cuda_session_does_not_fall_back_to_the_cpu(tmp_path: Path) -> None:
+    """onnxruntime itself would fall back with a warning."""
     cuda = registry.load("runtimes", "onnxruntime_cuda")
     if cuda.available() is not None:
-        pytest.skip("there is a GPU here")
+        pytest.skip("this machine has a GPU")
     folder = deployed(tiny_candidate(depth=1), registry.load("runtimes", "onnxruntime"), tmp_path / "a")
     with (
         pytest.warns(UserWarning, match="CUDAExecutionProvider"),
@@ -219,35 +223,35 @@ def test_a_session_on_the_gpu_does_not_run_on_the_cpu_instead(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("length", [1, 8, 9, 31, 32, 33, 64, 65, 100, 129, 512])
-def test_static_sizes_hold_a_text_with_little_padding(length: int) -> None:
+def test_padded_length_adds_little_padding(length: int) -> None:
     static = registry.load("runtimes", "openvino_static")
-    size = static.size_of(length)
-    assert length <= size <= max(length + 7, 1.5 * length)
-    wide = static.padded(
+    padded = static.padded_length(length)
+    assert length <= padded <= max(length + 7, 1.5 * length)
+    feeds = static.pad_inputs(
         {"input_ids": np.ones((2, length), np.int64), "attention_mask": np.ones((2, length), np.int64)}
     )
-    assert {value.shape for value in wide.values()} == {(2, size)}
-    assert (wide["attention_mask"].sum(axis=1) == length).all()
-    assert len({static.size_of(shorter) for shorter in range(1, 513)}) <= static.KEPT
+    assert {value.shape for value in feeds.values()} == {(2, padded)}
+    assert (feeds["attention_mask"].sum(axis=1) == length).all()
+    assert len({static.padded_length(shorter) for shorter in range(1, 513)}) <= static.MOST_COMPILED
 
 
-def test_a_text_is_not_padded_beyond_the_positions(artifacts: Callable[..., Path]) -> None:
+def test_static_session_does_not_pad_beyond_the_positions(artifacts: Callable[..., Path]) -> None:
     static = registry.load("runtimes", "openvino_static")
     if static.available() is None:
-        pytest.skip("openvino is not installed here")
-    feed = inputs(1, POSITIONS + 1)  # of the two more that the table holds
-    assert static.size_of(POSITIONS + 1) > POSITIONS + 2
-    found = static.open_session(artifacts(static, **SMALLER), 1).run(feed)
+        pytest.skip("openvino is not installed")
+    feed = draw_inputs(1, POSITIONS + 1)  # the table has two positions more
+    assert static.padded_length(POSITIONS + 1) > POSITIONS + 2
+    logits = static.open_session(artifacts(static, **SMALLER), 1).run(feed)
     model = tiny_candidate(**SMALLER).model
     with torch.no_grad():
         expected = model(**{name: torch.from_numpy(array) for name, array in feed.items()}).logits.numpy()
-    np.testing.assert_allclose(found, expected, atol=ROUNDING["openvino_static"])
+    np.testing.assert_allclose(logits, expected, atol=ROUNDING["openvino_static"])
 
 
-def test_openvino_tells_nobody() -> None:
-    """It comes with a package that tells its makers of every import; that one must not be loaded."""
+def test_openvino_loads_no_telemetry() -> None:
+    """Its telemetry package would report every import."""
     if registry.load("runtimes", "openvino").available() is None:
-        pytest.skip("openvino is not installed here")
+        pytest.skip("openvino is not installed")
     code = (
         "import sys; from autocompress.runtimes import openvino; openvino.supported()"
         "; assert 'openvino' in sys.modules; assert not any('openvino_telemetry' in name and module"
@@ -256,28 +260,28 @@ def test_openvino_tells_nobody() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
-def test_a_package_for_torch_names_no_folder_of_this_machine(artifacts: Callable[..., Path]) -> None:
-    made = artifacts(registry.load("runtimes", "torch"), **NARROW)
-    content = (made / "model.pt2").read_bytes()
-    for word in (
+def test_torch_package_names_no_local_folder(artifacts: Callable[..., Path]) -> None:
+    artifact = artifacts(registry.load("runtimes", "torch"), **NARROW)
+    content = (artifact / "model.pt2").read_bytes()
+    for folder in (
         Path(torch.__file__).parents[1],
         Path(__file__).parents[1],
         Path(sys.prefix),
         Path.home(),
         Path(tempfile.gettempdir()),
     ):
-        assert f"{word}/".encode() not in content, word
+        assert f"{folder}/".encode() not in content, folder
 
 
-def test_torch_runs_here_only(tmp_path: Path) -> None:
+def test_prepare_rejects_torch_on_an_agent(tmp_path: Path) -> None:
     device = {"runtime": "torch", "url": "http://pi:7311"}
     with pytest.raises(UsageError, match=r"device: the runtime torch runs on this machine only"):
         prepare(read_plan(tiny_study(tmp_path, device=device)), offline=True)
 
 
-def test_one_candidate_has_an_artifact_for_each_runtime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_search_makes_an_artifact_for_each_runtime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if registry.load("runtimes", "openvino").available() is None:
-        pytest.skip("openvino is not installed here")
+        pytest.skip("openvino is not installed")
     runtimes = {"plain": "onnxruntime", "vino": "openvino", "sized": "openvino_static", "compiled": "torch"}
     devices = {name: {"runtime": runtime, "tokens": 8} for name, runtime in runtimes.items()}
     space = {"depth": 1, "weight_bits": 8, "embedding_bits": [8]}
@@ -288,7 +292,7 @@ def test_one_candidate_has_an_artifact_for_each_runtime(tmp_path: Path, capsys: 
     store, views = Store(plan.artifacts.path), [read_study(plan.storage, plan.study, name) for name in devices]
     for trial in (0, 1):
         artifacts = [view.row(trial).sha256 for view in views]
-        assert [name_of(store.artifact(sha256 or "")) for sha256 in artifacts] == list(runtimes.values())
+        assert [read_runtime_name(store.artifact(sha256 or "")) for sha256 in artifacts] == list(runtimes.values())
     for view in views:
         assert all(row.quality is not None and row.latency_ms for row in view.rows)
         assert all(row.test_quality is not None for row in view.front)

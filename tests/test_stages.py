@@ -15,7 +15,7 @@ from autocompress.core.recipe import NEUTRAL, Recipe
 from autocompress.core.stage import Stage, upstream
 from autocompress.data import augmentation
 from autocompress.deployment import deploy
-from autocompress.models import importance, slicing
+from autocompress.models import candidate, importance
 from autocompress.search import stages
 from autocompress.search.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage
 from autocompress.training import distillation, fine_tuning, supernet
@@ -61,7 +61,7 @@ UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
     ),
     "structure": (
         lambda: structure_stage(trained().importance, RECIPE).key,
-        [(slicing, "VERSION"), (importance, "VERSION"), (technique("attention"), "VERSION")],
+        [(candidate, "VERSION"), (importance, "VERSION"), (technique("attention"), "VERSION")],
     ),
     "recovered": (
         weights,
@@ -70,7 +70,7 @@ UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
             (distillation, "TARGETS_VERSION"),
             (augmentation, "VERSION"),
             (importance, "VERSION"),
-            (slicing, "VERSION"),
+            (candidate, "VERSION"),
             (supernet, "VERSION"),
             (stages, "LEAST_SQUARES_VERSION"),
             (technique("attention_window"), "VERSION"),

@@ -69,9 +69,9 @@ def test_weights_of_finished_trials_are_loaded_and_not_trained_again(
 ) -> None:
     for module, name in (
         (distillation, "distil"),
-        (least_squares, "refit"),
+        (least_squares, "fit_least_squares"),
         (supernet, "train_supernet"),
-        (distillation, "teacher_targets"),
+        (distillation, "compute_targets"),
         (fine_tuning, "fine_tune"),
     ):
         monkeypatch.setattr(module, name, refuse)

@@ -1,4 +1,4 @@
-"""The super-net: a sub-net is exactly the candidate cut from it, and one training makes all of them better."""
+"""The super-net: its sub-nets equal candidates, and its training brings all of them closer to the teacher."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
-from autocompress.models.families import family_of
+from autocompress.models.candidate import build_candidate
+from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
-from autocompress.models.slicing import build_candidate
-from autocompress.training.distillation import teacher_targets
+from autocompress.training.distillation import compute_targets
 from autocompress.training.supernet import SuperNet, train_supernet
 from tests.models import tiny_batch, tiny_importance, tiny_model
 from tests.tiny import FAMILIES
@@ -25,22 +25,22 @@ RECIPES = [
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_sub_net_is_the_candidate_that_is_cut_from_it(family: str) -> None:
+def test_subnet_equals_the_candidate_cut_from_the_supernet(family: str) -> None:
     model, batch = tiny_model(family), tiny_batch(family)
     importance = tiny_importance(model, family)
-    net = SuperNet(model, family_of(family), importance)
+    net = SuperNet(model, load_family(family), importance)
     with torch.no_grad():
         for recipe in [Recipe(depth=3), *RECIPES]:
-            candidate = build_candidate(net.restored(), recipe, importance)
-            cut = net.cut(recipe).batch(batch).logits
-            torch.testing.assert_close(Forward(candidate.model, candidate.family).batch(batch).logits, cut)
-        whole = Forward(model, family_of(family)).batch(batch).logits
-        torch.testing.assert_close(net.cut(Recipe(depth=3)).batch(batch).logits, whole, atol=1e-5, rtol=1e-4)
+            candidate = build_candidate(net.restore_teacher_order(), recipe, importance)
+            cut = net.cut(recipe).run_batch(batch).logits
+            torch.testing.assert_close(Forward(candidate.model, candidate.family).run_batch(batch).logits, cut)
+        whole = Forward(model, load_family(family)).run_batch(batch).logits
+        torch.testing.assert_close(net.cut(Recipe(depth=3)).run_batch(batch).logits, whole, atol=1e-5, rtol=1e-4)
 
 
 @pytest.fixture
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """So many threads for torch, during the test."""
+    """Set torch's number of threads during the test."""
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param
@@ -48,31 +48,31 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
-def test_one_training_brings_all_candidates_nearer_to_the_teacher(threads: int) -> None:
+def test_train_supernet_brings_all_candidates_closer_to_the_teacher(threads: int) -> None:
     rows = 64
     model = tiny_model("bert")
-    teacher = Forward(model, family_of("bert"))
+    teacher = Forward(model, load_family("bert"))
     parts = [tiny_batch("bert", rows=1, length=10, seed=seed) for seed in range(rows)]
 
-    def batch_of(numbers: np.ndarray) -> dict[str, torch.Tensor]:
-        batch = {name: torch.cat([parts[int(n)][name] for n in numbers]) for name in parts[0]}
-        return batch | {"labels": torch.from_numpy(numbers % 2)}
+    def batch_of(indices: np.ndarray) -> dict[str, torch.Tensor]:
+        batch = {name: torch.cat([parts[int(index)][name] for index in indices]) for name in parts[0]}
+        return batch | {"labels": torch.from_numpy(indices % 2)}
 
-    targets = teacher_targets(teacher, batch_of, [10] * rows, lambda fraction: None)
-    net = SuperNet(model, family_of("bert"), tiny_importance(model, "bert"))
+    targets = compute_targets(teacher, batch_of, [10] * rows, lambda fraction: None)
+    net = SuperNet(model, load_family("bert"), tiny_importance(model, "bert"))
 
     def distance(recipe: Recipe) -> float:
         with torch.no_grad():
-            logits = net.cut(recipe).batch(batch_of(np.arange(rows))).logits
+            logits = net.cut(recipe).run_batch(batch_of(np.arange(rows))).logits
         return float((logits - torch.from_numpy(targets.logits)).square().mean())
 
     before = [distance(recipe) for recipe in RECIPES]
-    seen: list[float] = []
+    fractions: list[float] = []
     train_supernet(
         net, RECIPES[-1], lambda rng: RECIPES[int(rng.integers(3))], targets, batch_of, [10] * rows,
-        Recovery(batch=16, learning_rate=1e-3), epochs=12, seed=0, progress=seen.append,
+        Recovery(batch=16, learning_rate=1e-3), epochs=12, seed=0, progress=fractions.append,
     )  # fmt: skip
     after = [distance(recipe) for recipe in RECIPES]
-    assert all(now < 0.75 * was for now, was in zip(after, before, strict=True)), (before, after)
-    assert seen[-1] == 1.0
+    assert all(new < 0.75 * old for new, old in zip(after, before, strict=True)), (before, after)
+    assert fractions[-1] == 1.0
     assert torch.get_num_threads() == threads

@@ -19,7 +19,7 @@ from autocompress.actions.model_card import CardData
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import TrialRow
 from autocompress.core.stage import digest
-from autocompress.runtimes import name_of
+from autocompress.runtimes import read_runtime_name
 from autocompress.selection import WORST
 from autocompress.storage.artifact_store import Store, manifest
 from autocompress.study.trial_details import read_trial_details
@@ -131,7 +131,7 @@ def weights_writer(plan: StudyPlan, row: TrialRow, store: Store, report_progress
                 candidate,
                 life.context.data.tokenizer,
                 pairs,
-                name_of(measured),
+                read_runtime_name(measured),
                 Path(place),
                 life.context.data.calibration_inputs,
             )

@@ -11,7 +11,7 @@ from autocompress import benchmarking
 from autocompress.benchmarking.backends import Notify, open_backend
 from autocompress.config import Device
 from autocompress.core.errors import UsageError
-from autocompress.runtimes import name_of, runtime_of
+from autocompress.runtimes import load_runtime_of, read_runtime_name
 
 EFFORT = benchmarking.THOROUGH_TIMING
 USUAL = {"threads": 1, "batch": 1, "tokens": 32}  # where neither an option nor the folder says
@@ -60,10 +60,10 @@ def measure_folder(
     asked = {"threads": threads, "batch": batch, "tokens": tokens}
     held = {**USUAL, **_held(folder), **{name: value for name, value in asked.items() if value is not None}}
     feeds = benchmarking.latency_feeds(_vocabulary(folder, reference), held["batch"], held["tokens"], (), seed)
-    update = {**held, "runtime": name_of(folder)}
+    update = {**held, "runtime": read_runtime_name(folder)}
     target = open_backend((device or Device()).model_copy(update=update), "measure --device", seed=seed, notify=notify)
     timed = target.time(folder, reference, feeds, EFFORT, fresh=True)
-    latency, size = timed.latency, benchmarking.size_mb(runtime_of(folder), folder)
+    latency, size = timed.latency, benchmarking.size_mb(load_runtime_of(folder), folder)
     found = FolderMeasurement(
         latency_ms=latency.p50_ms,
         latency_p95_ms=latency.p95_ms,
@@ -78,7 +78,7 @@ def measure_folder(
         found.conditions.pop("blocks_alternate_with")
         return found
     found.conditions["blocks_alternate_with"] = reference.resolve().name
-    size_beside = benchmarking.size_mb(runtime_of(reference), reference)
+    size_beside = benchmarking.size_mb(load_runtime_of(reference), reference)
     interval = (latency.speedup_interval.low, latency.speedup_interval.high)
     return FolderMeasurement(
         **{
@@ -95,7 +95,7 @@ def measure_folder(
 def _check(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder")
-    for name in (*runtime_of(folder).MODEL_FILES, "config.json"):
+    for name in (*load_runtime_of(folder).MODEL_FILES, "config.json"):
         if not (folder / name).is_file():
             raise UsageError(
                 f"{folder}: there is no {name}; name a folder that export wrote, not in the transformers form"

@@ -13,7 +13,7 @@ from typing import Any
 
 from autocompress import __version__
 from autocompress.core.measurement import Measurement, Quality, TrialRow, describe_operators
-from autocompress.runtimes import name_of
+from autocompress.runtimes import read_runtime_name
 from autocompress.study import StudyView
 from autocompress.study.trial_details import TrialDetails
 
@@ -281,7 +281,7 @@ def _usage(about: CardData, folder: Path) -> str:
         return f"{told}\n\n{TRANSFORMERS_USAGE.format(texts=texts)}"
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     types = ', "token_type_ids": [encoded.type_ids]' if "token_type_ids" in settings["model_input_names"] else ""
-    threads, runtime = about.measurement.conditions["threads"], name_of(folder)
+    threads, runtime = about.measurement.conditions["threads"], read_runtime_name(folder)
     imports, opening, call = OPENING[runtime]
     usage = ONNX_USAGE.format(
         texts=texts,

@@ -14,7 +14,7 @@ import numpy as np
 
 from autocompress.core.errors import UsageError
 from autocompress.core.stage import digest
-from autocompress.runtimes import name_of, runtime_of
+from autocompress.runtimes import load_runtime_of, read_runtime_name
 from autocompress.storage.artifact_store import manifest
 
 SUMS = "SHA256SUMS"
@@ -57,7 +57,7 @@ def verify_folder(folder: Path) -> Verification:
         raise UsageError(f"{folder}: there is no such folder")
     problems = wrong_files(folder)
     files = len(manifest(folder)) - (folder / SUMS).is_file()
-    if problems or not all((folder / name).is_file() for name in runtime_of(folder).MODEL_FILES):
+    if problems or not all((folder / name).is_file() for name in load_runtime_of(folder).MODEL_FILES):
         return Verification(folder=folder.name, problems=tuple(problems), files=files)
     return _compared(folder, files)
 
@@ -107,9 +107,11 @@ def _measured(folder: Path) -> dict[str, Any]:
 
 def _compared(folder: Path, files: int) -> Verification:
     """Run check.npz in a default session with 1 thread, as when it was recorded."""
-    runtime = runtime_of(folder)
+    runtime = load_runtime_of(folder)
     if runtime.available() is None:
-        raise UsageError(f"{folder}: the model runs in {name_of(folder)}, which is not installed; pip install it")
+        raise UsageError(
+            f"{folder}: the model runs in {read_runtime_name(folder)}, which is not installed; pip install it"
+        )
     session = runtime.open_session(folder, threads=1)
     differences, changed, rows = [0.0], 0, 0
     with np.load(folder / "check.npz") as check:
@@ -155,4 +157,4 @@ def _same_machine(folder: Path) -> bool:
 
     conditions = _measured(folder).get("measurement", {}).get("conditions", {})
     conditions |= conditions.get("outputs_recorded_on", {})  # where the measurement was taken on another device
-    return all(conditions.get(key) == value for key, value in benchmarking.machine(name_of(folder)).items())
+    return all(conditions.get(key) == value for key, value in benchmarking.machine(read_runtime_name(folder)).items())

@@ -24,7 +24,7 @@ from autocompress.core import registry
 from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Timing
 from autocompress.core.recipe import Scalar
-from autocompress.runtimes import data_only
+from autocompress.runtimes import portable_runtimes
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
 
@@ -71,10 +71,10 @@ def open_backend(
     """
     if device.url is None:
         return LocalBackend(device, place, root, seed)
-    if device.runtime not in data_only():
+    if device.runtime not in portable_runtimes():
         raise UsageError(
             f"{place}: the runtime {device.runtime} runs on this machine only, since its models are native code, which no"
-            f" agent takes; available: {', '.join(data_only())}"
+            f" agent takes; available: {', '.join(portable_runtimes())}"
         )
     return RemoteBackend(device, place, root, seed, notify)
 

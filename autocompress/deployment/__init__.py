@@ -1,1 +1,1 @@
-"""From a trained candidate to an artifact: a folder that runs by itself."""
+"""Export a trained candidate: as an artifact for a runtime, or in the transformers form."""

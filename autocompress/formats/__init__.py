@@ -1,1 +1,1 @@
-"""What a model is exported as: ONNX graphs, PyTorch programs, what a runtime can express. Importing this brings no torch."""
+"""Export formats: ONNX graphs, PyTorch programs, and what each runtime can express. This file imports no torch."""

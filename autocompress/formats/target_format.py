@@ -1,4 +1,4 @@
-"""What a runtime can express: how it takes fewer bits, and whether it runs ONNX graphs or PyTorch programs."""
+"""What a runtime can express: its encoding of quantization, and whether it runs ONNX graphs or PyTorch programs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class UnsupportedPrecision(Exception):
 class TargetFormat:
     """How quantization is encoded for a runtime."""
 
-    contrib: bool = True  # by onnxruntime's own operators; else by standard ones
-    static: bool = False  # activations quantized by ranges that were measured beforehand; else by those of each call
-    ranges: Ranges | None = None  # of what matrices multiply, where they are static
-    program: str | None = None  # a PyTorch program for that device, cpu or cuda, instead of an ONNX graph
+    contrib: bool = True  # onnxruntime's own (contrib) operators; else standard ONNX operators
+    static: bool = False  # activations are quantized by ranges measured beforehand; else by the ranges of each call
+    ranges: Ranges | None = None  # of the activations that matrices multiply, where they are static
+    program: str | None = None  # a PyTorch program for this device, cpu or cuda; null: an ONNX graph
 
 
 ONNXRUNTIME_FORMAT = TargetFormat()

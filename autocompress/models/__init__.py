@@ -1,1 +1,1 @@
-"""Models: families, attentions, the forward pass, importance, slicing, the teacher. Importing this package brings no torch."""
+"""Families, attentions, the forward pass, importance, slicing, candidates, the teacher. This file imports no torch."""

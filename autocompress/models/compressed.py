@@ -1,9 +1,9 @@
 """A transformers model whose layers keep different numbers of heads and neurons.
 
-transformers gives every layer the same shapes. This mixin, put before one of its classes, builds that class's model and then
-gives each layer the shapes that config.json lists under `autocompress`. A folder that `export --form transformers` wrote holds
-a copy of this file, so that transformers loads it without autocompress (`trust_remote_code=True`); hence torch and transformers
-are all it imports.
+transformers gives every layer the same shapes. This mixin stands before one of its classes, builds the model of that class, and
+then gives each layer the shapes that config.json lists under `autocompress`. A folder that `export --form transformers` wrote
+holds a copy of this file, so that transformers loads the model without autocompress (`trust_remote_code=True`). The file
+therefore imports only torch and transformers.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from typing import Any
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
-ROWS = ("query", "key", "value")  # of which a head is rows; of "output" it is columns
+ROWS = ("query", "key", "value")  # a head is rows of these matrices and columns of "output"
 
 
 class Compressed:
-    """Put it before a class of transformers: `class Small(Compressed, BertForSequenceClassification)`.
+    """A mixin for a class of transformers: `class Small(Compressed, BertForSequenceClassification)`.
 
-    `config.autocompress`: `heads` and `neurons`, a number for each layer; `head_size`; `modules`, the names of the list of
-    layers (`layers`) and, within a layer, of the linear maps `query`, `key`, `value`, `output`, `ffn_in` and `ffn_out`.
+    `config.autocompress`: `heads` and `neurons`, one number per layer; `head_size`; `modules`, the names of the list of
+    layers (`layers`) and, within a layer, of the linear modules `query`, `key`, `value`, `output`, `ffn_in` and `ffn_out`.
     """
 
-    attention: tuple[str, Callable[..., Any], Callable[..., Any]] | None = (
-        None  # name, attend, mask; null: transformers' own
-    )
+    # name, attend, mask; None: transformers' own attention
+    attention: tuple[str, Callable[..., Any], Callable[..., Any]] | None = None
 
     def __init__(self, config: Any, *inputs: Any, **kwargs: Any) -> None:
         if self.attention is not None:
@@ -34,22 +33,22 @@ class Compressed:
             AttentionInterface.register(name, attend)
             AttentionMaskInterface.register(name, mask)
             config._attn_implementation = name
-        super().__init__(config, *inputs, **kwargs)  # type: ignore[call-arg]  # of the class beside this one
+        super().__init__(config, *inputs, **kwargs)  # type: ignore[call-arg]  # of the next class
         shapes = config.autocompress
         names = shapes["modules"]
-        layers: Any = self.get_submodule(names["layers"])  # type: ignore[attr-defined]  # likewise
+        layers: Any = self.get_submodule(names["layers"])  # type: ignore[attr-defined]  # of the next class
         for layer, heads, neurons in zip(layers, shapes["heads"], shapes["neurons"], strict=True):
             width = heads * shapes["head_size"]
             for part in ROWS:
-                _replace(layer, names[part], outputs=width)
-            _replace(layer, names["output"], inputs=width)
-            _replace(layer, names["ffn_in"], outputs=neurons)
-            _replace(layer, names["ffn_out"], inputs=neurons)
+                _replace_linear(layer, names[part], outputs=width)
+            _replace_linear(layer, names["output"], inputs=width)
+            _replace_linear(layer, names["ffn_in"], outputs=neurons)
+            _replace_linear(layer, names["ffn_out"], inputs=neurons)
 
 
-def _replace(layer: nn.Module, name: str, inputs: int | None = None, outputs: int | None = None) -> None:
-    """Put a linear map of other shapes in the place of one; its values come from the file."""
-    parent, _, own = name.rpartition(".")
+def _replace_linear(layer: nn.Module, name: str, inputs: int | None = None, outputs: int | None = None) -> None:
+    """Replace a linear module of a layer by one of another shape; the state dict fills it later."""
+    parent, _, attribute = name.rpartition(".")
     old: Any = layer.get_submodule(name)
     new = nn.Linear(inputs or old.in_features, outputs or old.out_features, bias=old.bias is not None)
-    setattr(layer.get_submodule(parent), own, new.to(old.weight.device, old.weight.dtype))
+    setattr(layer.get_submodule(parent), attribute, new.to(old.weight.device, old.weight.dtype))

@@ -1,8 +1,8 @@
-"""One lean forward pass for every family: what training, importance and export run.
+"""One forward pass for every family, used by training, importance and export.
 
-It gives the logits of the transformers model (a test holds them together) with less work: query, key and value in one
-product, one mask per batch, and in the last layer only position 0, the only one a classifier
-reads: most of a third of a three-layer model.
+It returns the logits of the transformers model (a test compares them) with less work: one product computes query, key and
+value, a batch has one mask, and the last layer computes only position 0, because a classifier reads no other. The last saves
+almost a third of a three-layer model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from autocompress.models.families import Affine, LayerParts
 
 @dataclass
 class Gates:
-    """Factors on heads and neurons, one per example: `heads[i]` (batch, heads), `neurons[i]` (batch, neurons).
+    """Factors on the heads and neurons of layer i for each example: `heads[i]` (batch, heads), `neurons[i]` (batch, neurons).
 
     Their gradients are the importance of heads and neurons (Michel et al. 2019).
     """
@@ -34,21 +34,21 @@ class Gates:
 
 @dataclass(frozen=True)
 class Output:
-    """Logits (batch, labels) and the hidden states behind the embeddings and behind each layer that ran."""
+    """Logits (batch, labels) and the hidden states after the embeddings and after each layer that ran."""
 
     logits: Tensor
     hidden: tuple[Tensor, ...]  # each (batch, sequence, hidden); the last one (batch, 1, hidden)
 
 
 class Forward:
-    """The forward pass of one classifier; holds the model, owns no weights."""
+    """The forward pass of one classifier. It refers to the model's weights and has none of its own."""
 
     def __init__(self, model: Any, family: ModuleType, dropout: float = 0.0) -> None:
         self.model, self.family, self.dropout = model, family, dropout
         self.layers: Sequence[nn.Module] = list(family.layers(model))
         self.parts: list[LayerParts] = [family.parts(layer) for layer in self.layers]
         self.embeddings = family.embeddings(model)
-        self.attention = registry.load("attentions", attention_of(model.config))
+        self.attention = registry.load("attentions", read_attention_name(model.config))
 
     def __call__(
         self,
@@ -64,29 +64,29 @@ class Forward:
         states = [hidden]
         running = [index for index in range(len(self.parts)) if index not in skip]
         for index in running:
-            hidden = self._layer(index, hidden, mask, gates, first_only=index == running[-1])
+            hidden = self._run_layer(index, hidden, mask, gates, first_only=index == running[-1])
             states.append(hidden)
         return Output(self.family.classify(self.model, hidden), tuple(states))
 
-    def batch(
+    def run_batch(
         self, batch: Mapping[str, Tensor], gates: Gates | None = None, skip: frozenset[int] = frozenset()
     ) -> Output:
-        """The pass of a batch of tensors by name; labels among them are not read."""
+        """Run a batch of tensors by name; labels among them are not read."""
         return self(batch["input_ids"], batch["attention_mask"], batch.get("token_type_ids"), gates=gates, skip=skip)
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        """First hidden states (batch, sequence, hidden)."""
+        """Return the first hidden states (batch, sequence, hidden)."""
         tables = self.embeddings
         start = tables.first_position
         hidden = tables.word(input_ids) + tables.position.weight[start : start + input_ids.shape[1]]
         if tables.token_type is not None:
-            kinds = tables.token_type.weight[0] if token_type_ids is None else tables.token_type(token_type_ids)
-            hidden = hidden + kinds
+            types = tables.token_type.weight[0] if token_type_ids is None else tables.token_type(token_type_ids)
+            hidden = hidden + types
         hidden = tables.norm(hidden)
         return cast(Tensor, hidden if tables.projection is None else tables.projection(hidden))
 
     def mask(self, attention_mask: Tensor, hidden: Tensor) -> Tensor | None:
-        """The attention variant's own form of a keep-mask (batch, sequence), for hidden states of that type."""
+        """Convert a keep-mask (batch, sequence) to the form that the attention variant reads, in the type of `hidden`."""
         batch, length = attention_mask.shape
         mask: Tensor | None = self.attention.mask(
             batch_size=batch,
@@ -97,7 +97,9 @@ class Forward:
         )
         return mask
 
-    def _layer(self, index: int, hidden: Tensor, mask: Tensor | None, gates: Gates | None, first_only: bool) -> Tensor:
+    def _run_layer(
+        self, index: int, hidden: Tensor, mask: Tensor | None, gates: Gates | None, first_only: bool
+    ) -> Tensor:
         parts = self.parts[index]
         context = self.attend(index, hidden, mask, first_only)  # (batch, queries, heads × head size)
         if gates is not None:
@@ -110,7 +112,7 @@ class Forward:
         return cast(Tensor, parts.ffn_norm(hidden + self._dropout(parts.ffn_out(inner))))
 
     def attend(self, index: int, hidden: Tensor, mask: Tensor | None, first_only: bool = False) -> Tensor:
-        """What the heads of a layer read: (batch, queries, heads × head size), the input of its output matrix."""
+        """Return the context vectors (batch, queries, heads × head size) of a layer: the input of its output matrix."""
         parts = self.parts[index]
         heads = [
             x.view(hidden.shape[0], -1, parts.heads, parts.head_size).transpose(1, 2)
@@ -120,28 +122,29 @@ class Forward:
         return cast(Tensor, context.flatten(2))
 
     def scaling(self, index: int) -> float:
-        """What the attention scores of a layer are multiplied by."""
+        """Return the factor of the attention scores of a layer."""
         return float(self.parts[index].head_size ** -0.5)
 
     def project(self, index: int, hidden: Tensor, first_only: bool) -> tuple[Tensor, ...]:
-        """Query, key and value of a layer, each (batch, sequence, heads × head size)."""
+        """Return query, key and value of a layer, each (batch, sequence, heads × head size)."""
         parts = self.parts[index]
         if first_only:
-            return (parts.query(hidden[:, :1]), *_joint(hidden, (parts.key, parts.value)))
-        return _joint(hidden, (parts.query, parts.key, parts.value))
+            return (parts.query(hidden[:, :1]), *_project_jointly(hidden, (parts.key, parts.value)))
+        return _project_jointly(hidden, (parts.query, parts.key, parts.value))
 
     def _dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout) if self.dropout else x
 
 
-def attention_of(config: Any) -> str:
-    """Name of the attention variant that a config names; transformers' own implementations are all `full`."""
-    named = getattr(config, "_attn_implementation", None)
-    return next((name for name in registry.names("attentions") if attentions.implementation(name) == named), "full")
+def read_attention_name(config: Any) -> str:
+    """Return the name of the attention variant of a model; transformers' own implementations all count as `full`."""
+    configured = getattr(config, "_attn_implementation", None)
+    names = registry.names("attentions")
+    return next((name for name in names if attentions.implementation_name(name) == configured), "full")
 
 
-def _joint(hidden: Tensor, linears: Sequence[Affine]) -> tuple[Tensor, ...]:
-    """Several linear maps of the same input as one product."""
+def _project_jointly(hidden: Tensor, linears: Sequence[Affine]) -> tuple[Tensor, ...]:
+    """Apply several linear maps to the same input as one product."""
     weight = torch.cat([linear.weight for linear in linears])
     bias = torch.cat([linear.bias for linear in linears])
     return torch.split(F.linear(hidden, weight, bias), [linear.out_features for linear in linears], dim=-1)

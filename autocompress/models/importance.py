@@ -1,8 +1,9 @@
-"""What each head, neuron and layer of the teacher is worth, measured on calibration rows."""
+"""Measure the importance of each head, neuron and layer of the teacher on calibration rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,82 +12,97 @@ from torch.nn import functional as F
 
 from autocompress.models.forward import Forward, Gates
 from autocompress.models.precision import autocast
-from autocompress.models.slicing import Importance
 
 VERSION = 1
 CALIBRATION_ROWS = 512
 
 
+@dataclass(frozen=True)
+class Importance:
+    """The importance of the teacher's parts on calibration rows; higher = keep."""
+
+    heads: np.ndarray  # (layers, heads)
+    neurons: np.ndarray  # (layers, neurons)
+    removal: tuple[int, ...]  # layer indices in the order of removal: the least important layer first
+
+
 def measure_importance(forward: Forward, batches: Sequence[dict[str, torch.Tensor]]) -> Importance:
-    """Importance of all heads and neurons, and the order in which layers are best given up.
+    """Measure the importance of all heads and neurons, and the order in which to remove layers.
 
     `batches` hold input_ids, attention_mask, labels (and token_type_ids) of at least a few hundred rows in all.
     """
-    heads, neurons = _fisher(forward, batches)
-    return Importance(heads, neurons, removal_order(forward, batches))
+    heads, neurons = _measure_fisher(forward, batches)
+    return Importance(heads, neurons, order_layer_removal(forward, batches))
 
 
-def _fisher(forward: Forward, batches: Sequence[dict[str, torch.Tensor]]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean squared gradient of the loss by a gate on every head and neuron: (layers, heads), (layers, neurons).
+def _measure_fisher(forward: Forward, batches: Sequence[dict[str, torch.Tensor]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Fisher information of the heads (layers, heads) and of the neurons (layers, neurons).
 
-    The diagonal Fisher information of the gates (Kwon et al. 2022, eq. 8): to second order, what switching one off costs.
+    It is the mean squared gradient of the loss with respect to a gate on each head and neuron (Kwon et al. 2022, eq. 8):
+    to second order, the increase of the loss when the gate closes.
     """
     sums: list[torch.Tensor] = []
     rows = 0
     for batch in batches:
-        size = len(batch["labels"])
-        gates = Gates(
-            [torch.ones(size, parts.heads, requires_grad=True) for parts in forward.parts],
-            [torch.ones(size, parts.neurons, requires_grad=True) for parts in forward.parts],
-        )
-        with autocast():
-            logits = forward.batch(batch, gates=gates).logits
-        loss = F.cross_entropy(logits.float(), batch["labels"], reduction="sum")
-        gradients = torch.autograd.grad(loss, gates.heads + gates.neurons)
-        squares = [gradient.double().square().sum(0) for gradient in gradients]
+        squares = _sum_squared_gradients(forward, batch)
         sums = [a + b for a, b in zip(sums, squares, strict=True)] if sums else squares
-        rows += size
+        rows += len(batch["labels"])
     means = [total.numpy() / rows for total in sums]
     layers = len(forward.parts)
     return np.stack(means[:layers]), np.stack(means[layers:])
 
 
-@torch.no_grad()
-def removal_order(forward: Forward, batches: Sequence[dict[str, torch.Tensor]]) -> tuple[int, ...]:
-    """Layers, the first one the best to give up: at each step the one without which the logits change least.
+def _sum_squared_gradients(forward: Forward, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Sum the squared gradients of each gate over a batch: (heads,) of each layer, then (neurons,) of each layer."""
+    size = len(batch["labels"])
+    gates = Gates(
+        [torch.ones(size, parts.heads, requires_grad=True) for parts in forward.parts],
+        [torch.ones(size, parts.neurons, requires_grad=True) for parts in forward.parts],
+    )
+    with autocast():
+        logits = forward.run_batch(batch, gates=gates).logits
+    loss = F.cross_entropy(logits.float(), batch["labels"], reduction="sum")
+    gradients = torch.autograd.grad(loss, gates.heads + gates.neurons)
+    return [gradient.double().square().sum(0) for gradient in gradients]
 
-    Change = KL divergence from the full model's predictions to those without the layers given up so far. Greedy; the
-    sets are nested, so that a shallower candidate is a part of a deeper one.
+
+@torch.no_grad()
+def order_layer_removal(forward: Forward, batches: Sequence[dict[str, torch.Tensor]]) -> tuple[int, ...]:
+    """Order the layers for removal: each step removes the layer whose removal changes the predictions least.
+
+    The change is the KL divergence from the full model's predictions to those without the layers removed before. The
+    search is greedy and the sets are nested, so that a shallower candidate is a part of a deeper one.
     """
     layers = len(forward.parts)
-    full = [_predictions(forward, batch, frozenset()) for batch in batches]
+    full = [_predict(forward, batch, frozenset()) for batch in batches]
 
-    def cost(skip: frozenset[int]) -> float:
-        parts = [_predictions(forward, batch, skip) for batch in batches]
+    def measure_change(skip: frozenset[int]) -> float:
+        reduced = [_predict(forward, batch, skip) for batch in batches]
         return sum(
-            float(F.kl_div(part, target, reduction="sum", log_target=True))
-            for part, target in zip(parts, full, strict=True)
+            float(F.kl_div(prediction, target, reduction="sum", log_target=True))
+            for prediction, target in zip(reduced, full, strict=True)
         )
 
     order: list[int] = []
     while len(order) < layers - 1:
-        left = [layer for layer in range(layers) if layer not in order]
-        order.append(min(left, key=lambda layer: cost(frozenset([*order, layer]))))
+        remaining = [layer for layer in range(layers) if layer not in order]
+        order.append(min(remaining, key=lambda layer: measure_change(frozenset([*order, layer]))))
     return (*order, *(layer for layer in range(layers) if layer not in order))
 
 
-def _predictions(forward: Forward, batch: dict[str, torch.Tensor], skip: frozenset[int]) -> torch.Tensor:
+def _predict(forward: Forward, batch: dict[str, torch.Tensor], skip: frozenset[int]) -> torch.Tensor:
+    """Return the log-probabilities (batch, labels) of a pass without the layers in `skip`."""
     with autocast():
-        logits = forward.batch(batch, skip=skip).logits
+        logits = forward.run_batch(batch, skip=skip).logits
     return F.log_softmax(logits.float(), dim=-1)
 
 
-def save(importance: Importance, path: Path) -> None:
-    """Write as .npz."""
+def save_importance(importance: Importance, path: Path) -> None:
+    """Write the importance as .npz."""
     np.savez(path, heads=importance.heads, neurons=importance.neurons, removal=np.array(importance.removal))
 
 
-def load(path: Path) -> Importance:
-    """Read what `save` wrote."""
+def load_importance(path: Path) -> Importance:
+    """Read a file that `save_importance` wrote."""
     with np.load(path) as file:
         return Importance(file["heads"], file["neurons"], tuple(int(layer) for layer in file["removal"]))

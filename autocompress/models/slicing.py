@@ -1,73 +1,16 @@
-"""Build a candidate: the teacher's model with the recipe's heads, neurons and layers really sliced out."""
+"""Slice the weights of one layer: keep some of its heads or some of its feed-forward neurons."""
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autocompress.core import registry
-from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
-from autocompress.models.families import family_of
-
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class Importance:
-    """What the teacher's parts are worth on calibration rows; higher = keep."""
-
-    heads: np.ndarray  # (layers, heads)
-    neurons: np.ndarray  # (layers, neurons)
-    removal: tuple[int, ...]  # layers in the order in which they are best given up
-
-
-@dataclass
-class Candidate:
-    """A recipe and the torch model it gives; lives in memory for one trial."""
-
-    recipe: Recipe
-    model: Any  # a transformers model for sequence classification
-    family: ModuleType
-    kept_layers: tuple[int, ...]  # the teacher's layer numbers
-
-    @property
-    def heads(self) -> tuple[int, ...]:
-        """Heads of each kept layer."""
-        return tuple(self.family.parts(layer).heads for layer in self.family.layers(self.model))
-
-    @property
-    def neurons(self) -> tuple[int, ...]:
-        """FFN neurons of each kept layer."""
-        return tuple(self.family.parts(layer).neurons for layer in self.family.layers(self.model))
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
-
-
-def build_candidate(teacher: Any, recipe: Recipe, importance: Importance) -> Candidate:
-    """The candidate of a recipe, its weights the teacher's own. `teacher` stays as it is.
-
-    Decisions are applied in the order of the fields of `Recipe`; those of `AFTER_RECOVERY` wait until deployment.
-    """
-    model = copy.deepcopy(teacher).eval()
-    family = family_of(model.config.model_type)
-    candidate = Candidate(recipe, model, family, tuple(range(len(family.layers(model)))))
-    for decision, value in recipe.as_dict().items():
-        if decision not in AFTER_RECOVERY and value != NEUTRAL[decision]:
-            registry.load("techniques", decision).apply(candidate, value, importance)
-    return candidate
-
 
 def keep_heads(family: ModuleType, layer: nn.Module, heads: np.ndarray) -> None:
-    """Slice a layer down to the heads whose (sorted) numbers are given."""
+    """Keep only these heads of a layer, in place; `heads` holds their sorted indices."""
     parts = family.parts(layer)
     rows = torch.as_tensor(np.concatenate([np.arange(h * parts.head_size, (h + 1) * parts.head_size) for h in heads]))
     for linear in (parts.query, parts.key, parts.value):
@@ -76,7 +19,7 @@ def keep_heads(family: ModuleType, layer: nn.Module, heads: np.ndarray) -> None:
 
 
 def keep_neurons(family: ModuleType, layer: nn.Module, neurons: np.ndarray) -> None:
-    """Slice a layer's FFN down to the neurons whose (sorted) numbers are given."""
+    """Keep only these feed-forward neurons of a layer, in place; `neurons` holds their sorted indices."""
     parts = family.parts(layer)
     rows = torch.as_tensor(neurons)
     _keep_rows(parts.ffn_in, rows)

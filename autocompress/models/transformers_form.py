@@ -1,6 +1,6 @@
-"""Load the transformers form of a candidate.
+"""Load a candidate that was exported in the transformers form.
 
-Layers keep different numbers of heads and neurons, which no class of transformers knows; `compressed.py` shapes them.
+No class of transformers supports layers with different numbers of heads and neurons; `compressed.py` adds that.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from autocompress.core.errors import UsageError
 from autocompress.models import attentions
 
 WEIGHTS = "model.safetensors"
-KEY = "autocompress"  # of config.json: shapes of each layer, names of its parts, and the attention
+CONFIG_KEY = "autocompress"  # key of config.json: shapes of each layer, names of its modules, and the attention
 
 
 def load_model(folder: str | Path) -> Any:
-    """The transformers model in a folder that `export --form transformers` wrote, ready to run (`eval`).
+    """Load the transformers model of a folder that `export --form transformers` wrote, in `eval` mode.
 
-    Shapes come from config.json; every weight must fit, and none may be missing (RuntimeError). It gives the very logits that
-    the candidate gave. UsageError where the folder holds no such model.
+    It returns exactly the candidate's logits. config.json gives the shapes. RuntimeError where a weight is missing or does
+    not fit; UsageError where the folder holds no such model.
     """
     import transformers
     from safetensors.torch import load_file
@@ -28,34 +28,34 @@ def load_model(folder: str | Path) -> Any:
     from autocompress.models.compressed import Compressed
 
     folder = Path(folder)
-    _check(folder)
+    _check_folder(folder)
     config: Any = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    kept = getattr(config, KEY, None)
-    if not isinstance(kept, dict) or "modules" not in kept:
+    shapes = getattr(config, CONFIG_KEY, None)
+    if not isinstance(shapes, dict) or "modules" not in shapes:
         raise UsageError(
-            f"{folder / 'config.json'}: there is no key {KEY!r} with modules; load_model reads what export wrote"
+            f"{folder / 'config.json'}: no key {CONFIG_KEY!r} with `modules`; name a folder that export wrote"
         )
-    variant = registry.load("attentions", kept["attention"])
+    variant = registry.load("attentions", shapes["attention"])
     name = next(iter(config.architectures or ()), "")
     base = getattr(transformers, name.removeprefix("Compressed"), None)
     if not (isinstance(base, type) and issubclass(base, transformers.PreTrainedModel)):
         raise UsageError(
-            f"{folder / 'config.json'}: architectures: {name!r} is no model of transformers, compressed or not"
+            f"{folder / 'config.json'}: architectures: {name!r} is no model of transformers; name a folder that export wrote"
         )
-    attention = (attentions.implementation(kept["attention"]), variant.attend, variant.mask)
+    attention = (attentions.implementation_name(shapes["attention"]), variant.attend, variant.mask)
     model: Any = type(name, (Compressed, base), {"attention": attention})(config)
     model.load_state_dict(load_file(folder / WEIGHTS), strict=True)
     return model.eval()
 
 
-def _check(folder: Path) -> None:
+def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder")
     if not (folder / WEIGHTS).is_file():
-        other = any((folder / name).is_file() for name in ("model.onnx", "model.pt2"))
+        has_artifact = any((folder / name).is_file() for name in ("model.onnx", "model.pt2"))
         remedy = (
-            "it is the form of a runtime; export again with --form transformers"
-            if other
-            else "name a folder export wrote"
+            "the folder holds a runtime's model; export again with --form transformers"
+            if has_artifact
+            else "name a folder that export wrote"
         )
-        raise UsageError(f"{folder}: there is no {WEIGHTS}; {remedy}")
+        raise UsageError(f"{folder}: no file {WEIGHTS}; {remedy}")

@@ -1,4 +1,4 @@
-"""onnxruntime on the CPU, in a default session: no option set but the number of threads."""
+"""onnxruntime on the CPU, in a default session: only the number of threads is set."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ import numpy as np
 from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT
-from autocompress.runtimes import summed
-from autocompress.runtimes._probing import RunModel, probed
+from autocompress.runtimes._operators import OperatorKind, count_operators
+from autocompress.runtimes._probing import RunModel, probe_graphs
 
 PROVIDERS = ("CPUExecutionProvider",)
-PASSES = 5  # of an audit
-PACKAGES = ("onnxruntime", "onnxruntime-gpu")  # either brings the module
+AUDIT_PASSES = 5
+PACKAGES = ("onnxruntime", "onnxruntime-gpu")  # either contains the module
 MODEL_FILES = ("model.onnx",)
 TARGET_FORMAT = ONNXRUNTIME_FORMAT
 
 
 def available() -> str | None:
-    """The runtime's version, or null where it is not installed."""
+    """Return the runtime's version; None where it is not installed."""
     if util.find_spec("onnxruntime") is None:
         return None
-    known = {one.name: one.version for name in PACKAGES for one in metadata.distributions(name=name)}
-    return next((known[name] for name in PACKAGES if name in known), None)
+    versions = {package.name: package.version for name in PACKAGES for package in metadata.distributions(name=name)}
+    return next((versions[name] for name in PACKAGES if name in versions), None)
 
 
 def load() -> Any:
-    """The package."""
+    """Import the package."""
     import onnxruntime
 
     return onnxruntime
@@ -56,11 +56,11 @@ class OnnxSession:
         self.inputs = tuple(entry.name for entry in self._session.get_inputs())
 
     def end_profiling(self) -> str:
-        """The file with the profile, where one was asked for."""
+        """Return the path of the profile of a session that was opened with one."""
         return str(self._session.end_profiling())
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Logits (batch, labels)."""
+        """Return logits (batch, labels)."""
         outputs = self._session.run(None, {name: feeds[name] for name in self.inputs})
         return np.asarray(outputs[0])
 
@@ -71,32 +71,37 @@ def open_session(folder: Path, threads: int) -> OnnxSession:
 
 
 def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Operator]:
-    """The operators of a forward pass, from the runtime's own profile."""
-    return profiled(folder, feed, threads, PROVIDERS)
+    """Return the operators of a forward pass, from the runtime's own profile."""
+    return profile_operators(folder, feed, threads, PROVIDERS)
 
 
-def profiled(folder: Path, feed: Mapping[str, np.ndarray], threads: int, providers: Sequence[str]) -> list[Operator]:
-    """See `audit`; the first provider is the wanted one."""
-    with tempfile.TemporaryDirectory() as place:
-        session = OnnxSession(str(folder / "model.onnx"), threads, providers, f"{place}/profile")
-        for _ in range(PASSES):
+def profile_operators(
+    folder: Path, feed: Mapping[str, np.ndarray], threads: int, providers: Sequence[str]
+) -> list[Operator]:
+    """Return the operators of a forward pass; those that the first provider did not run are fallbacks."""
+    with tempfile.TemporaryDirectory() as profile_folder:
+        session = OnnxSession(str(folder / "model.onnx"), threads, providers, f"{profile_folder}/profile")
+        for _ in range(AUDIT_PASSES):
             session.run(feed)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    told = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
-    return summed(((_kind(event["args"], providers[0]), event["dur"] / 1e6) for event in told), PASSES)
+    calls = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
+    return count_operators(
+        ((_read_kind(event["args"], providers[0]), event["dur"] / 1e6) for event in calls), AUDIT_PASSES
+    )
 
 
-def _kind(told: Mapping[str, Any], wanted: str) -> tuple[str, str, str, bool]:
-    types = {name for entry in told["input_type_shape"] for name in entry}
+def _read_kind(arguments: Mapping[str, Any], intended_provider: str) -> OperatorKind:
+    """Return the kind of a call, from the arguments of its event."""
+    types = {name for entry in arguments["input_type_shape"] for name in entry}
     numbers = types & {"int8", "uint8"} or types & {"float16", "float"} or types
-    provider = told["provider"]
-    return told["op_name"], " ".join(sorted(numbers)), provider, provider != wanted
+    provider = arguments["provider"]
+    return OperatorKind(arguments["op_name"], " ".join(sorted(numbers)), provider, provider != intended_provider)
 
 
 def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
-    """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
-    return probed(run or _run_here, TARGET_FORMAT)
+    """Return the values of each decision that run a small graph, on this machine or on the device of `run`."""
+    return probe_graphs(run or _run_locally, TARGET_FORMAT)
 
 
-def _run_here(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+def _run_locally(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
     return OnnxSession(model, 1).run(feeds)

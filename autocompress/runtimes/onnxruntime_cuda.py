@@ -1,7 +1,7 @@
 """onnxruntime on an NVIDIA GPU (the package onnxruntime-gpu), in a default session with the CUDA provider.
 
-What the provider has no kernel for runs on the CPU, and is told as a fallback by the audit. A call is timed with its copies to
-and from the GPU, as a user sees it.
+Operators without a CUDA kernel run on the CPU, and the audit lists them as fallbacks. The time of a call includes its copies
+to and from the GPU, which a user waits for, too.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT
 from autocompress.runtimes import onnxruntime
-from autocompress.runtimes._probing import RunModel, probed
+from autocompress.runtimes._probing import RunModel, probe_graphs
 
 PACKAGE = "onnxruntime-gpu"
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-DEVICES = ("/dev/nvidia0", "/dev/dxg")  # of Linux, and of Linux inside Windows
+DEVICES = ("/dev/nvidia0", "/dev/dxg")  # on Linux, and on Linux inside Windows
 GPUS = Path("/proc/driver/nvidia/gpus")
 MODEL_FILES = onnxruntime.MODEL_FILES
 TARGET_FORMAT = ONNXRUNTIME_FORMAT
@@ -29,17 +29,17 @@ load = onnxruntime.load
 
 
 def available() -> str | None:
-    """The package's version, or null where it is not installed or there is no GPU. Nothing is imported for it."""
+    """Return the package's version; None where it is not installed or there is no GPU. This imports nothing."""
     try:
         version = metadata.version(PACKAGE)
     except metadata.PackageNotFoundError:
         return None
-    there = util.find_spec("onnxruntime") and any(Path(device).exists() for device in DEVICES)
-    return version if there else None
+    can_run = util.find_spec("onnxruntime") and any(Path(device).exists() for device in DEVICES)
+    return version if can_run else None
 
 
 def accelerator() -> str | None:
-    """The GPU's name, where the driver tells it."""
+    """Return the GPU's name; None where the driver lists none."""
     for path in sorted(GPUS.glob("*/information")):
         lines = (line.partition(":") for line in path.read_text(encoding="utf-8").splitlines())
         return next((value.strip() for key, _, value in lines if key.strip() == "Model"), None)
@@ -47,30 +47,32 @@ def accelerator() -> str | None:
 
 
 def open_session(folder: Path, threads: int) -> onnxruntime.OnnxSession:
-    """Open an artifact's model.onnx on the GPU. AutocompressError where the provider does not load: onnxruntime alone would
-    go on, on the CPU, with a warning."""
-    return _on_gpu(str(folder / "model.onnx"), threads)
+    """Open an artifact's model.onnx on the GPU.
+
+    AutocompressError where the provider does not load: onnxruntime would only warn and run on the CPU.
+    """
+    return _open_on_gpu(str(folder / "model.onnx"), threads)
 
 
 def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Operator]:
-    """The operators of a forward pass, from the runtime's own profile."""
-    return onnxruntime.profiled(folder, feed, threads, PROVIDERS)
+    """Return the operators of a forward pass, from the runtime's own profile."""
+    return onnxruntime.profile_operators(folder, feed, threads, PROVIDERS)
 
 
 def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
-    """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
-    return probed(run or _run_here, TARGET_FORMAT)
+    """Return the values of each decision that run a small graph, on this machine or on the device of `run`."""
+    return probe_graphs(run or _run_locally, TARGET_FORMAT)
 
 
-def _run_here(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-    return _on_gpu(model, 1).run(feeds)
+def _run_locally(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+    return _open_on_gpu(model, 1).run(feeds)
 
 
-def _on_gpu(model: str | bytes, threads: int) -> onnxruntime.OnnxSession:
+def _open_on_gpu(model: str | bytes, threads: int) -> onnxruntime.OnnxSession:
     session = onnxruntime.OnnxSession(model, threads, PROVIDERS)
     if session.providers[0] != PROVIDERS[0]:
         raise AutocompressError(
-            f"onnxruntime could not load {PROVIDERS[0]}, and would run on the CPU; install onnxruntime-gpu with the CUDA and "
-            "cuDNN versions that its release notes name, or use runtime: onnxruntime"
+            f"onnxruntime could not load {PROVIDERS[0]} and would run on the CPU; install onnxruntime-gpu with the CUDA and "
+            "cuDNN versions that its release notes name, or use `runtime: onnxruntime`"
         )
     return session

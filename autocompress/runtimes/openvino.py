@@ -1,8 +1,9 @@
-"""OpenVINO on the CPU, compiled with its defaults but for the number of threads: fp32 files run in bf16 where the CPU has it.
+"""OpenVINO on the CPU, with its defaults except for the number of threads: fp32 files run in bf16 where the CPU supports it.
 
-It reads the same ONNX files. 8-bit matrices want fixed activation scales (quantize–dequantize pairs), which it runs about as
-fast and as well as NNCF's graphs; scales taken at each call it runs several times slower (studies/LOG.md). Of onnxruntime's own
-operators it reads some and dies of others (2-bit MatMulNBits: a segmentation fault), so that none are said to it.
+It reads the same ONNX files. 8-bit matrices need fixed activation scales (quantize–dequantize pairs), which it runs about as
+fast and as accurately as NNCF's graphs; with scales that are computed at each call it is several times slower (studies/LOG.md).
+It reads some of onnxruntime's own operators and crashes on others (2-bit MatMulNBits: a segmentation fault), so that its graphs
+contain none of them.
 """
 
 from __future__ import annotations
@@ -20,45 +21,45 @@ import numpy as np
 from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import TargetFormat
-from autocompress.runtimes import summed
-from autocompress.runtimes._probing import RunModel, probed
+from autocompress.runtimes._operators import OperatorKind, count_operators
+from autocompress.runtimes._probing import RunModel, probe_graphs
 
-PASSES = 3  # of an audit: the last one counts
+AUDIT_PASSES = 3  # the last one counts
 MODEL_FILES = ("model.onnx",)
 TARGET_FORMAT = TargetFormat(contrib=False, static=True)
 
 
 def available() -> str | None:
-    """The runtime's version, or null where it is not installed."""
+    """Return the runtime's version; None where it is not installed."""
     return metadata.version("openvino") if util.find_spec("openvino") else None
 
 
 def load() -> Any:
-    """The package, without the one beside it that tells its makers of every import."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # "not to be found"; it has a stub for that
+    """Import the package without its telemetry package, which would report every import."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: the import fails, and openvino uses a stub
     import openvino
 
     return openvino
 
 
 class OpenvinoSession:
-    """A default `openvino.CompiledModel`; `shape`: of inputs of that size (batch, sequence) alone."""
+    """A default `openvino.CompiledModel`; with `shape`, one for inputs of that shape (batch, sequence) only."""
 
     def __init__(self, model: Path, threads: int, profile: bool = False, shape: tuple[int, ...] | None = None) -> None:
-        read = _core().read_model(str(model))
-        self.inputs = tuple(entry.get_any_name() for entry in read.inputs)
+        network = _open_core().read_model(str(model))
+        self.inputs = tuple(entry.get_any_name() for entry in network.inputs)
         if shape is not None:
-            read.reshape({name: list(shape) for name in self.inputs})
+            network.reshape({name: list(shape) for name in self.inputs})
         options = {"INFERENCE_NUM_THREADS": threads, **({"PERF_COUNT": True} if profile else {})}
-        self._compiled = _core().compile_model(read, "CPU", options)
+        self._compiled = _open_core().compile_model(network, "CPU", options)
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Logits (batch, labels)."""
+        """Return logits (batch, labels)."""
         return np.asarray(self._compiled({name: feeds[name] for name in self.inputs})[0])
 
-    def counters(self) -> list[Any]:
-        """Of the last run, where a profile was asked for."""
-        return list(self._compiled._infer_request.profiling_info)  # the request that a plain call makes and keeps
+    def read_counters(self) -> list[Any]:
+        """Return the counters of the last run of a session that was opened with a profile."""
+        return list(self._compiled._infer_request.profiling_info)  # of the request that a plain call creates and keeps
 
 
 def open_session(folder: Path, threads: int) -> OpenvinoSession:
@@ -67,35 +68,36 @@ def open_session(folder: Path, threads: int) -> OpenvinoSession:
 
 
 def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Operator]:
-    """The operators of a forward pass, from the runtime's own counters; what it fused into others does not run."""
-    return audited(OpenvinoSession(folder / "model.onnx", threads, profile=True), feed)
+    """Return the operators of a forward pass, from the runtime's own counters, without those that are fused into others."""
+    return audit_session(OpenvinoSession(folder / "model.onnx", threads, profile=True), feed)
 
 
-def audited(session: OpenvinoSession, feed: Mapping[str, np.ndarray]) -> list[Operator]:
-    """Likewise, of a session that was opened with a profile."""
-    for _ in range(PASSES):
+def audit_session(session: OpenvinoSession, feed: Mapping[str, np.ndarray]) -> list[Operator]:
+    """Return the operators of a forward pass of a session that was opened with a profile."""
+    for _ in range(AUDIT_PASSES):
         session.run(feed)
-    told = [one for one in session.counters() if str(one.status).endswith(".EXECUTED")]
-    return summed(((_kind(one), one.real_time.total_seconds()) for one in told), 1)
+    calls = [counter for counter in session.read_counters() if str(counter.status).endswith(".EXECUTED")]
+    return count_operators(((_read_kind(call), call.real_time.total_seconds()) for call in calls), 1)
 
 
-def _kind(told: Any) -> tuple[str, str, str, bool]:
-    kernel, _, precision = told.exec_type.rpartition("_")
-    return told.node_type, precision.lower(), kernel, kernel.startswith("ref")
+def _read_kind(counter: Any) -> OperatorKind:
+    """Return the kind of a call, from its counter; a reference kernel is a fallback."""
+    kernel, _, precision = counter.exec_type.rpartition("_")
+    return OperatorKind(counter.node_type, precision.lower(), kernel, kernel.startswith("ref"))
 
 
 def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
-    """Values of each decision that really run, found by running a small graph of each; here, or wherever `run` runs it."""
-    return probed(run or _run_here, TARGET_FORMAT)
+    """Return the values of each decision that run a small graph, on this machine or on the device of `run`."""
+    return probe_graphs(run or _run_locally, TARGET_FORMAT)
 
 
-def _run_here(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-    with tempfile.TemporaryDirectory() as place:
-        (Path(place) / "model.onnx").write_bytes(model)
-        return open_session(Path(place), 1).run(feeds)
+def _run_locally(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "model.onnx").write_bytes(model)
+        return open_session(Path(folder), 1).run(feeds)
 
 
 @cache
-def _core() -> Any:
-    """One for the process, as its documentation wants."""
+def _open_core() -> Any:
+    """Return the core of this process; OpenVINO's documentation asks for a single one."""
     return load().Core()

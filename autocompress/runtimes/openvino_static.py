@@ -1,8 +1,7 @@
-"""OpenVINO on the CPU, compiled anew for each size of input: small models take about a third less time than with free sizes.
+"""OpenVINO on the CPU, compiled for each input length: small models take about a third less time than with dynamic lengths.
 
-It reads the files that `openvino` reads. A text is padded to the next of a few sizes, two to an octave (8, 16, 24, 32, 48, 64,
-96, … tokens), the first of each size waits until the model is compiled for it (some tenths of a second), and each size takes
-memory of its own.
+It reads the files that `openvino` reads. A text is padded to the next of a few lengths: 8, 16, 24, 32, 48, 64, 96, … tokens.
+The first text of each length waits some tenths of a second until the model is compiled, and each length takes its own memory.
 """
 
 from __future__ import annotations
@@ -16,53 +15,55 @@ import numpy as np
 from autocompress.core.measurement import Operator
 from autocompress.runtimes import openvino
 
-KEPT = 12  # sizes that stay compiled: two to an octave, up to 512 tokens
+MOST_COMPILED = 12  # shapes that stay compiled; up to 512 tokens there are 12 lengths
 MODEL_FILES, TARGET_FORMAT = openvino.MODEL_FILES, openvino.TARGET_FORMAT
 available, load, supported = openvino.available, openvino.load, openvino.supported
 
 
 class StaticSession:
-    """A compiled model for each of the last sizes it met."""
+    """A compiled model for each of the last shapes of inputs."""
 
     def __init__(self, model: Path, threads: int, profile: bool = False) -> None:
-        self._of = lru_cache(KEPT)(lambda shape: openvino.OpenvinoSession(model, threads, profile, shape))
-        self._too_long = float("inf")  # the least size that is known to be longer than the model's table of positions
+        self._compile = lru_cache(MOST_COMPILED)(lambda shape: openvino.OpenvinoSession(model, threads, profile, shape))
+        self._too_long = float("inf")  # the smallest length that is known to exceed the model's positions
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Logits (batch, labels)."""
-        session, wide = self.fitting(feeds)
-        return session.run(wide)
+        """Return logits (batch, labels)."""
+        session, padded = self.select_session(feeds)
+        return session.run(padded)
 
-    def fitting(self, feeds: Mapping[str, np.ndarray]) -> tuple[openvino.OpenvinoSession, Mapping[str, np.ndarray]]:
-        """The model of the size that holds these texts, and the texts at that size; at their own where that is too long."""
-        wide = padded(feeds)
-        shape = wide["input_ids"].shape
+    def select_session(
+        self, feeds: Mapping[str, np.ndarray]
+    ) -> tuple[openvino.OpenvinoSession, Mapping[str, np.ndarray]]:
+        """Return the model for the padded length and the padded texts; without padding where that length is too long."""
+        padded = pad_inputs(feeds)
+        shape = padded["input_ids"].shape
         if shape[1] < self._too_long:
             try:
-                return self._of(shape), wide
-            except RuntimeError:  # of OpenVINO, which cannot add the positions
+                return self._compile(shape), padded
+            except RuntimeError:  # OpenVINO cannot add so many positions
                 self._too_long = shape[1]
-        return self._of(feeds["input_ids"].shape), feeds
+        return self._compile(feeds["input_ids"].shape), feeds
 
 
 def open_session(folder: Path, threads: int) -> StaticSession:
-    """Open an artifact's model.onnx; it is compiled when its first input comes."""
+    """Open an artifact's model.onnx; the first input starts its compilation."""
     return StaticSession(folder / "model.onnx", threads)
 
 
 def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Operator]:
-    """The operators of a forward pass at the size of `feed`, as of `openvino`."""
-    return openvino.audited(*StaticSession(folder / "model.onnx", threads, profile=True).fitting(feed))
+    """Return the operators of a forward pass at the padded length of `feed`."""
+    return openvino.audit_session(*StaticSession(folder / "model.onnx", threads, profile=True).select_session(feed))
 
 
-def padded(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """The same texts at the next size, masked where there is none."""
+def pad_inputs(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Pad the texts to the next length; the mask of the padding is 0."""
     length = feeds["input_ids"].shape[1]
-    more = size_of(length) - length
-    return {name: np.pad(value, ((0, 0), (0, more))) for name, value in feeds.items()} if more else feeds
+    padding = padded_length(length) - length
+    return {name: np.pad(value, ((0, 0), (0, padding))) for name, value in feeds.items()} if padding else feeds
 
 
-def size_of(length: int) -> int:
-    """The least of 8, 16, 24, 32, 48, 64, 96, … that holds so many tokens."""
+def padded_length(length: int) -> int:
+    """Return the smallest of 8, 16, 24, 32, 48, 64, 96, … that is at least `length`."""
     step = max(8, 1 << max(0, (length - 1).bit_length() - 2))
     return -(-length // step) * step

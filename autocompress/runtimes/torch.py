@@ -1,7 +1,7 @@
-"""PyTorch on the CPU: a program that AOTInductor compiled ahead of time for this kind of processor; opening compiles nothing.
+"""PyTorch on the CPU: a program that AOTInductor compiled ahead of time for this kind of processor.
 
 8-bit matrices run as int8 products with activations quantized at each call (`aten._int_mm`), 16 bits as bfloat16 products.
-The package holds native code, so that no agent takes it.
+The package contains native code, so that no agent accepts it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy as np
 from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import TargetFormat
-from autocompress.runtimes import summed
-from autocompress.runtimes._probing import RunModel, probed_program
+from autocompress.runtimes._operators import OperatorKind, count_operators
+from autocompress.runtimes._probing import RunModel, probe_programs
 
-PASSES = 5  # of an audit
+AUDIT_PASSES = 5
 MODEL_FILES = ("model.pt2",)
 TARGET_FORMAT = TargetFormat(program="cpu")
 KERNELS = ("aoti_torch_cpu_", "aoti_torch_cuda_", "aoti_torch_", "cpp_fused_", "graph_0_cpp_fused_", "triton_")
@@ -31,12 +31,12 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def available() -> str | None:
-    """The package's version, or null where it is not installed."""
+    """Return the package's version; None where it is not installed."""
     return metadata.version("torch") if util.find_spec("torch") else None
 
 
 def load() -> Any:
-    """The package, whose profiler would say on the terminal when it begins and ends."""
+    """Import the package; its profiler must not print to the terminal when it starts and ends."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")
     import torch
 
@@ -44,7 +44,7 @@ def load() -> Any:
 
 
 class TorchSession:
-    """A package of AOTInductor, opened as its documentation says."""
+    """A package of AOTInductor, opened in the documented way."""
 
     def __init__(self, model: Path, threads: int, device: str = "cpu") -> None:
         self._torch, self._threads, self._device = load(), threads, device
@@ -53,15 +53,15 @@ class TorchSession:
         self._inputs = INPUTS[: len(arguments["children_spec"])]
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Logits (batch, labels)."""
+        """Return logits (batch, labels)."""
         torch = self._torch
-        before = torch.get_num_threads()  # of the process: it trains, perhaps, with others
+        before = torch.get_num_threads()  # of the process, which may also train
         if before != self._threads:
             torch.set_num_threads(self._threads)
         try:
             with torch.inference_mode():
-                given = [torch.from_numpy(feeds[name]).to(self._device) for name in self._inputs]
-                return np.asarray(self._run(*given).cpu().numpy())
+                tensors = [torch.from_numpy(feeds[name]).to(self._device) for name in self._inputs]
+                return np.asarray(self._run(*tensors).cpu().numpy())
         finally:
             if before != self._threads:
                 torch.set_num_threads(before)
@@ -73,50 +73,52 @@ def open_session(folder: Path, threads: int) -> TorchSession:
 
 
 def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Operator]:
-    """The kernels of a forward pass, from PyTorch's own profile."""
-    return profiled(open_session(folder, threads), folder, feed, "cpu")
+    """Return the kernels of a forward pass, from PyTorch's own profile."""
+    return profile_kernels(open_session(folder, threads), folder, feed, "cpu")
 
 
-def profiled(session: TorchSession, folder: Path, feed: Mapping[str, np.ndarray], device: str) -> list[Operator]:
-    """See `audit`. The profile tells no types: what a product computes in follows from its name and the recipe."""
+def profile_kernels(session: TorchSession, folder: Path, feed: Mapping[str, np.ndarray], device: str) -> list[Operator]:
+    """Return the kernels of a forward pass. The profile lists no types: the name and the recipe give those of a product."""
     torch = load()
     session.run(feed)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        for _ in range(PASSES):
+        for _ in range(AUDIT_PASSES):
             session.run(feed)
-    with tempfile.TemporaryDirectory() as place:
-        profile.export_chrome_trace(f"{place}/trace.json")
-        events = json.loads(Path(place, "trace.json").read_text(encoding="utf-8"))["traceEvents"]
+    with tempfile.TemporaryDirectory() as trace_folder:
+        profile.export_chrome_trace(f"{trace_folder}/trace.json")
+        events = json.loads(Path(trace_folder, "trace.json").read_text(encoding="utf-8"))["traceEvents"]
     bits = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"]["weight_bits"]
-    called = _outermost([event for event in events if event.get("cat") == "cpu_op" and _is_kernel(event["name"])])
-    return summed(((_kind(event["name"], bits, device), event["dur"] / 1e6) for event in called), PASSES)
+    kernels = [event for event in events if event.get("cat") == "cpu_op" and _is_kernel(event["name"])]
+    calls = ((_read_kind(event["name"], bits, device), event["dur"] / 1e6) for event in _select_outermost(kernels))
+    return count_operators(calls, AUDIT_PASSES)
 
 
 def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
-    """Values of each decision that really run here, found by running a small program of each."""
-    assert run is None, "no agent takes it: target_of refuses that"
-    return probed_program()
+    """Return the values of each decision that run a small program on this machine."""
+    assert run is None, "open_backend refuses this runtime for agents"
+    return probe_programs()
 
 
-def _outermost(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Operators that no other one called."""
-    found: list[dict[str, Any]] = []
+def _select_outermost(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the events of operators that no other operator called."""
+    outermost: list[dict[str, Any]] = []
     end = float("-inf")
     for event in sorted(events, key=lambda event: (event["ts"], -event["dur"])):
         if event["ts"] >= end:
-            found.append(event)
+            outermost.append(event)
             end = event["ts"] + event["dur"]
-    return found
+    return outermost
 
 
 def _is_kernel(name: str) -> bool:
-    """Of the package; the rest are copies of inputs and outputs."""
+    """Return whether a kernel is one of the package; the others copy inputs and outputs."""
     return name.startswith(KERNELS)
 
 
-def _kind(name: str, bits: int, device: str) -> tuple[str, str, str, bool]:
-    words = re.sub("|".join(KERNELS), "", name)
-    if "_int_mm" in name:
-        return words, "int8", device, False
-    product = "mm" in name or "linear" in name
-    return words, "bfloat16 or float" if product and bits == 16 else "float", device, False
+def _read_kind(kernel: str, bits: int, device: str) -> OperatorKind:
+    """Return the kind of a call, from the kernel's name and the recipe's weight_bits."""
+    name = re.sub("|".join(KERNELS), "", kernel)
+    if "_int_mm" in kernel:
+        return OperatorKind(name, "int8", device, False)
+    is_product = "mm" in kernel or "linear" in kernel
+    return OperatorKind(name, "bfloat16 or float" if is_product and bits == 16 else "float", device, False)

@@ -1,6 +1,6 @@
 """PyTorch on an NVIDIA GPU: a program compiled ahead of time by AOTInductor, for this kind of GPU.
 
-A call is timed with its copies to and from the GPU, as a user sees it.
+The time of a call includes its copies to and from the GPU, which a user waits for, too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ accelerator = onnxruntime_cuda.accelerator
 
 
 def available() -> str | None:
-    """The package's version, or null where it is not installed or there is no GPU. Nothing is imported for it."""
+    """Return the package's version; None where it is not installed or there is no GPU. This imports nothing."""
     return torch.available() if any(Path(device).exists() for device in onnxruntime_cuda.DEVICES) else None
 
 
@@ -33,10 +33,10 @@ def open_session(folder: Path, threads: int) -> torch.TorchSession:
 
 
 def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Operator]:
-    """What a forward pass calls, from PyTorch's own profile of the host: the time of a call is that of giving it out."""
-    return torch.profiled(open_session(folder, threads), folder, feed, "cuda")
+    """Return the calls of a forward pass, from PyTorch's profile of the host: the time of a call is that of its launch."""
+    return torch.profile_kernels(open_session(folder, threads), folder, feed, "cuda")
 
 
 def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
-    """Values of each decision that really run here."""
+    """Return the values of each decision that run on this machine."""
     return torch.supported(run)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from autocompress.models import slicing
-from autocompress.models.slicing import Candidate
+from autocompress.models.candidate import Candidate, build_candidate
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_context import StudyContext
 from autocompress.search.weights import load_weights, save_weights
@@ -97,7 +96,7 @@ class CandidateTraining:
         context, engine = self._context, self._context.plan.engine
         cut = None
         if engine.supernet and targets is not None:
-            cut = slicing.build_candidate(context.supernet(timer), candidate.recipe, context.importance(timer))
+            cut = build_candidate(context.supernet(timer), candidate.recipe, context.importance(timer))
         has_every_layer = len(candidate.kept_layers) == context.teacher.layer_count
         is_fitted = engine.refit and (cut is None or has_every_layer or candidate.recipe.attention != "full")
         if is_fitted and not self._fit(candidate, cut, targets, progress):
@@ -112,7 +111,7 @@ class CandidateTraining:
         rows = self._context.distillation_set
         numbers = rows.fitting_batches()
         batches = [rows.batch(part) for part in numbers]
-        least_squares.refit(candidate, self._context.teacher.forward, batches, progress)
+        least_squares.fit_least_squares(candidate, self._context.teacher.forward, batches, progress)
         if cut is None or targets is None:
             return cut is not None
         temperature = self._context.plan.recovery.temperature

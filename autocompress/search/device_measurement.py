@@ -14,7 +14,7 @@ from autocompress.benchmarking import TimingBudget, scoring
 from autocompress.benchmarking.backends import Backend, drift_on, open_backend
 from autocompress.core.errors import DeviceLost
 from autocompress.core.measurement import Measurement, Quality, Timing
-from autocompress.runtimes import runtime_of
+from autocompress.runtimes import load_runtime_of
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.stages import outputs_stage
 from autocompress.search.study_context import StudyContext
@@ -152,7 +152,7 @@ class StudyDevices:
         return Measurement(
             quality=self._score(place, artifacts, "validation", clock),
             latency=timed.latency,
-            size_mb=benchmarking.size_mb(runtime_of(folder), folder),
+            size_mb=benchmarking.size_mb(load_runtime_of(folder), folder),
             memory_mb=timed.memory_mb,
             start_ms=timed.start_ms,
             sha256=sha256,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autocompress.core.errors import TrialStopped
 from autocompress.core.measurement import Latency
-from autocompress.models.slicing import Candidate
+from autocompress.models.candidate import Candidate
 from autocompress.search.jobs import AdmissionLimits
 from autocompress.selection.latency_model import Shape
 

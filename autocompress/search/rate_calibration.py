@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from autocompress.config import Recovery
-from autocompress.models.slicing import Candidate, Importance
+from autocompress.models.candidate import Candidate
+from autocompress.models.importance import Importance
 from autocompress.search.study_data import StudyData
 from autocompress.search.teacher_provider import TeacherProvider
 from autocompress.space.space import Space
@@ -30,7 +31,7 @@ class RateCalibration:
         rows = self._data.shuffled(len(self._lengths))[:LABELLED_ROWS]
         lengths = [self._lengths[row] for row in rows]
         start = time.perf_counter()
-        distillation.teacher_targets(
+        distillation.compute_targets(
             self._teacher.forward, lambda part: self._data.batch(rows[part]), lengths, lambda fraction: None
         )
         return (time.perf_counter() - start) / len(rows)

@@ -15,7 +15,7 @@ from autocompress.core import registry
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe, Scalar
 from autocompress.core.stage import Stage, upstream
 from autocompress.data import augmentation
-from autocompress.models import importance, slicing
+from autocompress.models import candidate, importance
 from autocompress.training import distillation, fine_tuning, supernet
 from autocompress.training.least_squares import VERSION as LEAST_SQUARES_VERSION
 
@@ -113,7 +113,7 @@ def structure_stage(ranking: Stage, recipe: Recipe) -> Stage:
         for name, value in recipe.as_dict().items()
         if name not in AFTER_RECOVERY and value != NEUTRAL[name]
     ]
-    return Stage("structure", slicing.VERSION, made_from=upstream(ranking, *decisions))
+    return Stage("structure", candidate.VERSION, made_from=upstream(ranking, *decisions))
 
 
 def technique_stage(name: str, value: Any) -> Stage:

@@ -13,7 +13,7 @@ import numpy as np
 
 from autocompress.config import Recovery, StudyPlan
 from autocompress.models import importance
-from autocompress.models.slicing import Importance
+from autocompress.models.importance import Importance
 from autocompress.search.rate_calibration import RateCalibration
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.stages import Amounts, TrainedStages, importance_stage, targets_stage
@@ -72,7 +72,7 @@ class StudyContext:
         with timer.stage("importance"):
             stage = importance_stage(self.teacher.stage.key, self.plan.seed)
             folder = self.store.stage(stage, self._measure_importance)
-        return importance.load(folder / "importance.npz")
+        return importance.load_importance(folder / "importance.npz")
 
     def _measure_importance(self, folder: Path) -> None:
         lengths = np.asarray(self.data.lengths("train"))
@@ -80,7 +80,7 @@ class StudyContext:
         batches = [self.data.batch(rows[part]) for part in ordered_batches(list(lengths[rows]), 32)]
         with device_lock.computing(self.store.root):
             measured = importance.measure_importance(self.teacher.forward, batches)
-        importance.save(measured, folder / "importance.npz")
+        importance.save_importance(measured, folder / "importance.npz")
 
     # ---- targets -----------------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class StudyContext:
     def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
         rows = self.distillation_set
         with device_lock.training(self.store.root) as pause:
-            targets = distillation.teacher_targets(self.teacher.forward, rows.batch, rows.lengths, pause(progress))
+            targets = distillation.compute_targets(self.teacher.forward, rows.batch, rows.lengths, pause(progress))
         np.save(folder / "logits.npy", targets.logits)
         np.save(folder / "hidden.npy", targets.hidden)
 
@@ -135,7 +135,7 @@ class StudyContext:
                 seed=self.plan.seed,
                 progress=pause(progress),
             )
-        save_weights(net.restored(), self.teacher, folder)
+        save_weights(net.restore_teacher_order(), self.teacher, folder)
 
     def trained_supernet(self) -> dict[str, float]:
         """Return the amounts of the longest training of this very super-net that is cached, by an earlier study for example."""

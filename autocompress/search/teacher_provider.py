@@ -10,7 +10,7 @@ from typing import Any
 
 from autocompress.config import FineTune, StudyPlan
 from autocompress.core.stage import Stage
-from autocompress.models.families import family_of
+from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
 from autocompress.models.teacher import load_teacher, model_fingerprint, save_teacher
 from autocompress.search.stage_timer import StageTimer
@@ -52,7 +52,7 @@ class TeacherProvider:
     @property
     def family(self) -> ModuleType:
         """The family of the model."""
-        return family_of(self.model.config.model_type)
+        return load_family(self.model.config.model_type)
 
     @property
     def layer_count(self) -> int:
@@ -72,7 +72,7 @@ class TeacherProvider:
 
     def _fine_tune(self, settings: FineTune, folder: Path, progress: Callable[[float], None]) -> None:
         model = self._load(self._plan.teacher.model, new_head=True, offline=self._offline)
-        family, lengths = family_of(model.config.model_type), self._data.lengths("train")
+        family, lengths = load_family(model.config.model_type), self._data.lengths("train")
         with device_lock.training(self._store.root) as pause:
             fine_tune(model, family, self._data.batch, lengths, settings, self._plan.seed, pause(progress))
         save_teacher(model, self._data.tokenizer, folder)

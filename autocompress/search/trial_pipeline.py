@@ -17,8 +17,8 @@ from autocompress.core.errors import AutocompressError, TrialStopped
 from autocompress.core.measurement import Measurement, Outcome, Quality
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
 from autocompress.deployment.deploy import deploy
-from autocompress.models.slicing import Candidate, build_candidate
-from autocompress.runtimes import runtime_of
+from autocompress.models.candidate import Candidate, build_candidate
+from autocompress.runtimes import load_runtime_of
 from autocompress.search.adoption import adopt_stages
 from autocompress.search.candidate_training import CandidateTraining
 from autocompress.search.device_measurement import RuntimeArtifacts, StudyDevices
@@ -157,7 +157,7 @@ class TrialPipeline:
             folder = Path(name)
             with device_lock.computing(self.store.root):
                 self.write_artifact(candidate, folder, self.plan.device.runtime)
-            size = benchmarking.size_mb(runtime_of(folder), folder)
+            size = benchmarking.size_mb(load_runtime_of(folder), folder)
             check_size(size, limits)
             latency = self.devices.time(folder, benchmarking.QUICK_TIMING).latency
         check_latency(latency, size, limits)

@@ -1,1 +1,1 @@
-"""Training: the loop, distillation, the super-net, least squares, fine-tuning, time fitting. Importing this brings no torch."""
+"""The training loop, distillation, the super-net, least squares, fine-tuning, time fitting. This file imports no torch."""

@@ -1,4 +1,4 @@
-"""A pretrained model learns the labels of the task, and so becomes the teacher."""
+"""Fine-tune a pretrained model on the labels of the task, so that it becomes the teacher."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from autocompress.config import FineTune
 from autocompress.models.forward import Forward
-from autocompress.training.loop import Progress, backward, fit
+from autocompress.training.loop import Progress, make_backward_step, minimize_loss
 
-VERSION = 1  # of the teacher
+VERSION = 1  # of the stage `teacher`
 
 
 def fine_tune(
@@ -31,13 +31,13 @@ def fine_tune(
     rate = getattr(model.config, "hidden_dropout_prob", getattr(model.config, "dropout", 0.1))
     forward = Forward(model.train(), family, dropout=rate)
 
-    def loss_of(rows: np.ndarray) -> torch.Tensor:
+    def compute_loss(rows: np.ndarray) -> torch.Tensor:
         batch = batch_of(rows)
-        return F.cross_entropy(forward.batch(batch).logits.float(), batch["labels"])
+        return F.cross_entropy(forward.run_batch(batch).logits.float(), batch["labels"])
 
-    fit(
+    minimize_loss(
         model.parameters(),
-        backward(loss_of),
+        make_backward_step(compute_loss),
         lengths,
         epochs=settings.epochs,
         batch=settings.batch,

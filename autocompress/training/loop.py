@@ -1,4 +1,4 @@
-"""The training loop of fine-tuning and recovery: bf16 where the CPU has it, length-bucketed batches, one schedule."""
+"""The training loop of fine-tuning, distillation and the super-net: length-bucketed batches and one learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from torch import Tensor
 from autocompress.models.precision import autocast
 
 Progress = Callable[[float], None]  # called with the fraction done, 0..1
-Gradients = Callable[[np.ndarray], Tensor]  # row numbers -> their loss; sets `grad` of the parameters
+BackwardStep = Callable[[np.ndarray], Tensor]  # row indices -> their loss; sets `grad` of the parameters
+WARMUP, WEIGHT_DECAY = 0.06, 0.01  # warm-up as a fraction of the steps; decay of matrices, not of biases and norms
 
 
-def fit(
+def minimize_loss(
     parameters: Iterable[torch.nn.Parameter],
-    gradients_of: Gradients,
+    backward_step: BackwardStep,
     lengths: Sequence[int],
     *,
     epochs: float,
@@ -25,30 +26,21 @@ def fit(
     seed: int,
     progress: Progress = lambda fraction: None,
 ) -> float:
-    """Minimise the loss of `gradients_of` over batches of row numbers; mean loss of the last tenth of the steps.
+    """Minimize a loss over batches of rows; return the mean loss of the last tenth of the steps.
 
     AdamW, linear warm-up over 6 % of the steps, then linear to zero (Devlin et al. 2019); gradients clipped at norm 1.
-    Raises FloatingPointError when the loss is no longer finite.
+    FloatingPointError where the loss is not finite.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     steps = max(1, round(epochs * len(lengths) / batch))
-    decayed = [p for p in trained if p.ndim > 1]
-    groups = [
-        {"params": decayed, "weight_decay": 0.01},
-        {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
-    warmup = max(1, round(0.06 * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, max(0.0, (steps - step) / max(1, steps - warmup)))
-    )
+    optimizer, scheduler = _build_optimizer(trained, learning_rate, steps)
     losses = []
     for step, rows in zip(range(steps), endless_batches(lengths, batch, seed), strict=False):
         optimizer.zero_grad(set_to_none=True)
-        losses.append(gradients_of(rows).detach())
+        losses.append(backward_step(rows).detach())
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
-        schedule.step()
+        scheduler.step()
         if step % 10 == 9 or step == steps - 1:
             if not torch.isfinite(losses[-1]):
                 raise FloatingPointError(f"the loss is {losses[-1].item()} at step {step + 1} of {steps}")
@@ -56,20 +48,36 @@ def fit(
     return float(torch.stack(losses[-max(1, steps // 10) :]).mean())
 
 
-def backward(loss_of: Callable[[np.ndarray], Tensor]) -> Gradients:
-    """The gradients of a plain loss."""
+def _build_optimizer(
+    trained: list[torch.nn.Parameter], learning_rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Build the optimizer and its learning-rate schedule."""
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+    warmup = max(1, round(WARMUP * steps))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warmup, max(0.0, (steps - step) / max(1, steps - warmup)))
+    )
+    return optimizer, scheduler
 
-    def gradients_of(rows: np.ndarray) -> Tensor:
+
+def make_backward_step(compute_loss: Callable[[np.ndarray], Tensor]) -> BackwardStep:
+    """Return a step that computes a loss under autocast and backpropagates it."""
+
+    def backward_step(rows: np.ndarray) -> Tensor:
         with autocast():
-            loss = loss_of(rows)
+            loss = compute_loss(rows)
         loss.backward()  # type: ignore[no-untyped-call]  # torch declares no types for it
         return loss
 
-    return gradients_of
+    return backward_step
 
 
 def endless_batches(lengths: Sequence[int], batch: int, seed: int) -> Iterator[np.ndarray]:
-    """Row numbers of one batch after another; every row once per epoch, rows of like length together.
+    """Yield the row indices of batches without end: every row once per epoch, rows of similar length together.
 
     Each epoch is shuffled, cut into pools of 32 batches, sorted by length within a pool, and the batches are shuffled.
     """
@@ -84,6 +92,6 @@ def endless_batches(lengths: Sequence[int], batch: int, seed: int) -> Iterator[n
 
 
 def ordered_batches(lengths: Sequence[int], batch: int) -> list[np.ndarray]:
-    """All rows once, sorted by length: for passes that only read."""
+    """Return batches of all rows, sorted by length, for passes without training."""
     order = np.argsort(np.asarray(lengths), kind="stable")
     return [order[i : i + batch] for i in range(0, len(order), batch)]

@@ -1,8 +1,8 @@
-"""One training for all candidates: a super-net, from which every recipe of a space is cut with weights that already work.
+"""Train all candidates at once: a super-net, from which every recipe of a space is cut with weights that already work.
 
-Heads and neurons of each layer are sorted by importance, so that what a recipe keeps is the first part of each matrix; each
-step trains the smallest sub-net of the space and some drawn ones on the teacher's outputs (the sandwich rule of Yu and
-Huang 2019, without its largest net, which is the teacher itself). After Hou et al., "DynaBERT" (2020).
+Heads and neurons of each layer are sorted by importance, so that a recipe keeps the first part of each matrix. Each step
+trains the smallest sub-net of the space and some random ones on the teacher's outputs: the sandwich rule of Yu and Huang
+2019, without its largest net, which is the teacher itself. After Hou et al., "DynaBERT" (2020).
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ from torch.nn import functional as F
 
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
+from autocompress.models.candidate import build_candidate
 from autocompress.models.families import Affine, LayerParts
 from autocompress.models.forward import Forward
+from autocompress.models.importance import Importance
 from autocompress.models.precision import autocast
-from autocompress.models.slicing import Importance, build_candidate, keep_heads, keep_neurons
+from autocompress.models.slicing import keep_heads, keep_neurons
 from autocompress.training.distillation import Batch, Targets, distillation_loss
-from autocompress.training.loop import Progress, fit
+from autocompress.training.loop import Progress, minimize_loss
 
 VERSION = 2
-DRAWN = 2  # sub-nets a step besides the smallest
+RANDOM_SUBNETS = 2  # per step, besides the smallest sub-net
 
 
 @dataclass(frozen=True)
-class _First:
-    """The first rows and columns of a linear map, whose weights they share."""
+class LinearSlice:
+    """The first rows and columns of a linear module, whose weights it shares."""
 
     whole: Affine
     rows: int | None = None  # None: all
@@ -57,13 +59,22 @@ class _First:
         return F.linear(x, self.weight, self.bias)
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """The layers that a recipe keeps, and the numbers of heads and neurons of each."""
+
+    kept_layers: tuple[int, ...]
+    heads: tuple[int, ...]
+    neurons: tuple[int, ...]
+
+
 class SuperNet:
     """A copy of the teacher whose heads and neurons are sorted, the most important first."""
 
     def __init__(self, teacher: Any, family: ModuleType, importance: Importance) -> None:
         self.model, self.family = copy.deepcopy(teacher), family
-        self._importance, self._shapeless = importance, copy.deepcopy(teacher).to("meta")
-        self._cuts: dict[Recipe, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
+        self._importance, self._meta_model = importance, copy.deepcopy(teacher).to("meta")
+        self._shapes: dict[Recipe, _Shape] = {}
         self._orders = [
             (np.argsort(-heads, kind="stable"), np.argsort(-neurons, kind="stable"))
             for heads, neurons in zip(importance.heads, importance.neurons, strict=True)
@@ -71,25 +82,25 @@ class SuperNet:
         self._reorder(self.model, self._orders)
 
     def cut(self, recipe: Recipe) -> Forward:
-        """The forward pass of a recipe's sub-net; its weights are parts of this model's."""
+        """Return the forward pass of a recipe's sub-net, whose weights are parts of this model's weights."""
         forward = Forward(self.model, self.family)
-        kept, heads, neurons = self._shape(recipe)
-        wholes = [forward.parts[layer] for layer in kept]
-        forward.parts = [_first(*shape) for shape in zip(wholes, heads, neurons, strict=True)]
+        shape = self._find_shape(recipe)
+        kept = [forward.parts[layer] for layer in shape.kept_layers]
+        forward.parts = [_slice_layer(*sizes) for sizes in zip(kept, shape.heads, shape.neurons, strict=True)]
         return forward
 
-    def restored(self) -> Any:
-        """A copy of the model with heads and neurons in the teacher's order: candidates are cut from it as from the teacher."""
+    def restore_teacher_order(self) -> Any:
+        """Return a copy of the model with heads and neurons in the teacher's order, to cut candidates from."""
         model = copy.deepcopy(self.model)
         self._reorder(model, [(np.argsort(heads), np.argsort(neurons)) for heads, neurons in self._orders])
         return model.eval()
 
-    def _shape(self, recipe: Recipe) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """Kept layers, and heads and neurons of each."""
-        if recipe not in self._cuts:
-            candidate = build_candidate(self._shapeless, recipe, self._importance)
-            self._cuts[recipe] = (candidate.kept_layers, candidate.heads, candidate.neurons)
-        return self._cuts[recipe]
+    def _find_shape(self, recipe: Recipe) -> _Shape:
+        """Return the shape of a recipe's candidate, which is built without weights and only once."""
+        if recipe not in self._shapes:
+            candidate = build_candidate(self._meta_model, recipe, self._importance)
+            self._shapes[recipe] = _Shape(candidate.kept_layers, candidate.heads, candidate.neurons)
+        return self._shapes[recipe]
 
     def _reorder(self, model: Any, orders: list[tuple[np.ndarray, np.ndarray]]) -> None:
         for layer, (heads, neurons) in zip(self.family.layers(model), orders, strict=True):
@@ -97,16 +108,17 @@ class SuperNet:
             keep_neurons(self.family, layer, neurons)
 
 
-def _first(parts: LayerParts, heads: int, neurons: int) -> LayerParts:
+def _slice_layer(parts: LayerParts, heads: int, neurons: int) -> LayerParts:
+    """Return a view of the first heads and neurons of a layer."""
     width = heads * parts.head_size
     return replace(
         parts,
-        query=_First(parts.query, width),
-        key=_First(parts.key, width),
-        value=_First(parts.value, width),
-        output=_First(parts.output, None, width),
-        ffn_in=_First(parts.ffn_in, neurons),
-        ffn_out=_First(parts.ffn_out, None, neurons),
+        query=LinearSlice(parts.query, width),
+        key=LinearSlice(parts.key, width),
+        value=LinearSlice(parts.value, width),
+        output=LinearSlice(parts.output, None, width),
+        ffn_in=LinearSlice(parts.ffn_in, neurons),
+        ffn_out=LinearSlice(parts.ffn_out, None, neurons),
     )
 
 
@@ -123,42 +135,48 @@ def train_supernet(
     seed: int,
     progress: Progress = lambda fraction: None,
 ) -> float:
-    """Train in place; the loss it ended at. An epoch is all rows of `lengths`; sub-nets of a step run side by side, one a core.
+    """Train in place; return the final loss. An epoch is all rows of `lengths`.
 
-    The loss of a sub-net is that of distillation without hidden states. The word table stays the teacher's.
+    The sub-nets of a step run in parallel, one per core. Their loss is that of distillation without hidden states. The word
+    embeddings stay the teacher's.
     """
     rng = np.random.default_rng(seed)
-    table = net.family.embeddings(net.model).word.weight.requires_grad_(False)
+    word_embeddings = net.family.embeddings(net.model).word.weight.requires_grad_(False)
     trained = [parameter for parameter in net.model.eval().parameters() if parameter.requires_grad]  # without dropout
 
-    def gradients_of(recipe: Recipe, batch: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Any]:
+    def compute_gradients(recipe: Recipe, batch: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Any]:
         with autocast():
-            output = net.cut(recipe).batch(batch)
+            output = net.cut(recipe).run_batch(batch)
         loss = distillation_loss(output, target, batch["labels"], settings)
         return loss.detach(), torch.autograd.grad(loss, trained, allow_unused=True)
 
-    with _one_core_each() as side_by_side:
+    with _one_core_each() as parallel_map:
 
-        def step(rows: np.ndarray) -> Tensor:
+        def backward_step(rows: np.ndarray) -> Tensor:
             batch, target = batch_of(rows), torch.from_numpy(targets.logits[rows])
-            recipes = [smallest, *(draw(rng) for _ in range(DRAWN))]
-            results = list(side_by_side(lambda recipe: gradients_of(recipe, batch, target), recipes))
-            for parameter, *gradients in zip(trained, *(found for _, found in results), strict=True):
-                present = [gradient for gradient in gradients if gradient is not None]
-                parameter.grad = sum(present[1:], start=present[0]) / len(recipes) if present else None
+            recipes = [smallest, *(draw(rng) for _ in range(RANDOM_SUBNETS))]
+            results = list(parallel_map(lambda recipe: compute_gradients(recipe, batch, target), recipes))
+            _average_gradients(trained, [gradients for _, gradients in results])
             return torch.stack([loss for loss, _ in results]).mean()
 
-        loss = fit(
-            trained, step, lengths, epochs=epochs, batch=settings.batch, learning_rate=settings.supernet_learning_rate,
-            seed=seed, progress=progress,
+        loss = minimize_loss(
+            trained, backward_step, lengths, epochs=epochs, batch=settings.batch,
+            learning_rate=settings.supernet_learning_rate, seed=seed, progress=progress,
         )  # fmt: skip
-    table.requires_grad_(True)
+    word_embeddings.requires_grad_(True)
     return loss
+
+
+def _average_gradients(trained: list[torch.nn.Parameter], gradients_by_subnet: list[tuple[Tensor | None, ...]]) -> None:
+    """Set `grad` of each parameter to the mean over the sub-nets; a sub-net without the parameter counts as 0."""
+    for parameter, *gradients in zip(trained, *gradients_by_subnet, strict=True):
+        present = [gradient for gradient in gradients if gradient is not None]
+        parameter.grad = sum(present[1:], start=present[0]) / len(gradients_by_subnet) if present else None
 
 
 @contextmanager
 def _one_core_each() -> Iterator[Callable[..., Any]]:
-    """A `map` that runs on as many threads as torch has, each computing on one core."""
+    """Provide a `map` that runs on as many threads as torch has, each computing on one core."""
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as pool:
         try:

@@ -1,4 +1,4 @@
-"""How long to train: chosen so that a time budget is well spent, from what a step costs on this machine."""
+"""Choose how long to train: amounts of training that fit a time budget, from the measured time of a step on this machine."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 from autocompress.config import Recovery
 
-LABELS, SUPERNET, FULL = 0.06, 0.18, 0.4  # of the time left: teacher outputs, super-net, trials trained in full
-LONG_ENOUGH = 0.5  # of what would be fitted: a super-net trained so long is taken as it is
-FULL_TRIALS = (5, 16)  # fewest, most to be trained in full; with their bit-widths they are most of a front
-SHORT = 1 / 8  # of a full training
+# Shares of the remaining time: the teacher's outputs, the super-net, the trials that are trained in full.
+TARGETS_SHARE, SUPERNET_SHARE, FULL_SHARE = 0.06, 0.18, 0.4
+REUSABLE_FRACTION = (
+    0.5  # an existing super-net is used where it was trained for at least this part of the fitted epochs
+)
+FULL_TRIALS = (5, 16)  # fewest and most trials trained in full; with their bit-widths they are most of a front
+SHORT_FRACTION = 1 / 8  # of a full training
 MOST_COPIES = 6
 SUPERNET_STEPS, FULL_STEPS, SHORT_STEPS = (150, 2000), (150, 6000), (40, 800)  # fewest, most
 
@@ -21,37 +24,46 @@ class TrainingRates:
 
     label: float  # the teacher's outputs on one row, on all cores
     supernet_step: float  # one step of the super-net's training, on all cores
-    step: float  # one step of training a middling candidate in one worker, beside the others
-    rows: int  # of train
+    step: float  # one step of training a candidate of medium size in one worker, while the other workers run
+    rows: int  # of the train split
     further: int  # unlabelled rows
-    trained: Mapping[str, float] = field(default_factory=dict)  # amounts of the super-net that is there already
+    trained: Mapping[str, float] = field(default_factory=dict)  # amounts of the existing super-net; empty: none
 
 
 def fit_training_time(
-    recovery: Recovery, given: Collection[str], seconds: float, workers: int, rates: TrainingRates
+    recovery: Recovery, fixed: Collection[str], seconds: float, workers: int, rates: TrainingRates
 ) -> Recovery:
-    """The recovery, its amounts fitted to the seconds that are left where the study file does not give them.
+    """Fit `copies`, `supernet_epochs`, `short_epochs` and `epochs` to the remaining seconds.
 
-    Amounts: `copies`, `supernet_epochs`, `short_epochs`, `epochs`. What was given stays as it is. Where a super-net is
-    there already and was trained at least half as long, it is the one: its time goes to the trials.
+    The amounts in `fixed`, which the study file sets, do not change. An existing super-net is used where it was trained for at
+    least half the fitted epochs; its time goes to the trials.
     """
-    per_step = recovery.batch / rates.rows  # epochs
-    labelled = LABELS * seconds / rates.label
-    shared = {
-        "copies": int(_between((labelled - rates.further) / rates.rows - 1, (0, MOST_COPIES))),
-        "supernet_epochs": per_step * _between(SUPERNET * seconds / rates.supernet_step, SUPERNET_STEPS),
-    }
-    shared |= {name: getattr(recovery, name) for name in shared if name in given}
-    if rates.trained.get("supernet_epochs", 0.0) >= LONG_ENOUGH * shared["supernet_epochs"]:
+    epochs_per_step = recovery.batch / rates.rows
+    shared = _fit_shared_amounts(recovery, fixed, seconds, rates, epochs_per_step)
+    if rates.trained.get("supernet_epochs", 0.0) >= REUSABLE_FRACTION * shared["supernet_epochs"]:
         shared = {"copies": int(rates.trained["copies"]), "supernet_epochs": rates.trained["supernet_epochs"]}
-        seconds /= 1 - LABELS - SUPERNET
-    trials = _between(2 * (seconds / 60) ** 0.5, FULL_TRIALS)  # in little time, few trained long
-    full = _between(FULL * seconds * workers / trials / rates.step, FULL_STEPS)
-    if "epochs" in given:
-        full = recovery.epochs / per_step
-    amounts = shared | {"short_epochs": per_step * _between(full * SHORT, SHORT_STEPS), "epochs": per_step * full}
-    return recovery.model_copy(update={name: amount for name, amount in amounts.items() if name not in given})
+        seconds /= 1 - TARGETS_SHARE - SUPERNET_SHARE
+    trials = _clip(2 * (seconds / 60) ** 0.5, FULL_TRIALS)  # a short budget trains few trials in full
+    full_steps = _clip(FULL_SHARE * seconds * workers / trials / rates.step, FULL_STEPS)
+    if "epochs" in fixed:
+        full_steps = recovery.epochs / epochs_per_step
+    short_steps = _clip(full_steps * SHORT_FRACTION, SHORT_STEPS)
+    amounts = shared | {"short_epochs": epochs_per_step * short_steps, "epochs": epochs_per_step * full_steps}
+    return recovery.model_copy(update={name: amount for name, amount in amounts.items() if name not in fixed})
 
 
-def _between(value: float, bounds: tuple[float, float]) -> float:
+def _fit_shared_amounts(
+    recovery: Recovery, fixed: Collection[str], seconds: float, rates: TrainingRates, epochs_per_step: float
+) -> dict[str, float]:
+    """Fit the amounts of the work that all trials share."""
+    rows = TARGETS_SHARE * seconds / rates.label
+    supernet_steps = _clip(SUPERNET_SHARE * seconds / rates.supernet_step, SUPERNET_STEPS)
+    amounts = {
+        "copies": int(_clip((rows - rates.further) / rates.rows - 1, (0, MOST_COPIES))),
+        "supernet_epochs": epochs_per_step * supernet_steps,
+    }
+    return amounts | {name: getattr(recovery, name) for name in amounts if name in fixed}
+
+
+def _clip(value: float, bounds: tuple[float, float]) -> float:
     return min(max(value, bounds[0]), bounds[1])

@@ -72,13 +72,13 @@ def ablation_stage(
 ) -> Stage:
     """What the shares of a recipe depend on; `teacher`: the sha256 of its artifact, whose content stands for all before it."""
     from autocompress.deployment import deploy
-    from autocompress.models import importance, slicing
+    from autocompress.models import candidate, importance
     from autocompress.training import distillation, supernet
     from autocompress.training.least_squares import VERSION as LEAST_SQUARES_VERSION
 
     decisions = {name: value for name, value in recipe.as_dict().items() if value != NEUTRAL[name]}
     versions = {
-        "importance": importance.VERSION, "structure": slicing.VERSION, "supernet": supernet.VERSION,
+        "importance": importance.VERSION, "structure": candidate.VERSION, "supernet": supernet.VERSION,
         "least_squares": LEAST_SQUARES_VERSION, "recovered": distillation.VERSION, "artifact": deploy.VERSION,
         **{name: registry.load("techniques", name).VERSION for name in decisions},
     }  # fmt: skip

@@ -21,7 +21,7 @@ from autocompress.benchmarking import THOROUGH_TIMING, Feeds, TimingBudget
 from autocompress.benchmarking.agent.runner import RunRequest
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.measurement import Interval, Latency, Timing
-from autocompress.runtimes import USUAL
+from autocompress.runtimes import DEFAULT_RUNTIME
 from autocompress.storage.artifact_store import file_sha256
 
 PIECE = 4 << 20  # bytes of a model in one request
@@ -120,7 +120,7 @@ class RemoteDevice:
         feeds: Feeds,
         threads: int,
         progress: Callable[[float], None] = lambda fraction: None,
-        runtime: str = USUAL,
+        runtime: str = DEFAULT_RUNTIME,
     ) -> np.ndarray:
         """Logits (rows, labels) of batches of inputs, one after another."""
         found = []
@@ -144,7 +144,7 @@ class RemoteDevice:
         threads: int,
         effort: TimingBudget = THOROUGH_TIMING,
         fresh: bool = True,
-        runtime: str = USUAL,
+        runtime: str = DEFAULT_RUNTIME,
     ) -> Timing:
         """Latency in blocks that alternate with the reference's, on the device; `fresh`: and what a fresh process takes."""
         models = [model, *([reference] if reference else [])]

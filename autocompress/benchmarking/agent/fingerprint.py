@@ -11,12 +11,12 @@ import psutil
 
 from autocompress import __version__, benchmarking
 from autocompress.core import registry
-from autocompress.runtimes import data_only
+from autocompress.runtimes import portable_runtimes
 
 
 def fingerprint() -> dict[str, Any]:
     """CPU, memory and runtimes: what tells one device from another. No name of host or user."""
-    runtimes = {name: registry.load("runtimes", name).available() for name in data_only()}
+    runtimes = {name: registry.load("runtimes", name).available() for name in portable_runtimes()}
     return {
         "agent": __version__,
         "architecture": platform.machine(),

@@ -21,7 +21,7 @@ from autocompress import benchmarking
 from autocompress.core import registry
 from autocompress.core.measurement import Timing
 from autocompress.core.parent_watchdog import exit_with_parent
-from autocompress.runtimes import USUAL, data_only
+from autocompress.runtimes import DEFAULT_RUNTIME, portable_runtimes
 
 MOST_ROWS, MOST_TOKENS, MOST_THREADS = 200_000, 4_096, 256
 
@@ -34,7 +34,7 @@ class RunRequest(BaseModel):
     kind: Literal["logits", "latency"]
     model: str = Field(pattern=r"^[0-9a-f]{64}$")
     reference: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")  # what blocks alternate with
-    runtime: str = USUAL
+    runtime: str = DEFAULT_RUNTIME
     threads: int = Field(default=1, ge=1, le=MOST_THREADS)
     batch: int = Field(default=1, ge=1, le=1024)
     lengths: tuple[int, ...] = Field(min_length=1, max_length=MOST_ROWS)  # tokens of each row
@@ -46,7 +46,7 @@ class RunRequest(BaseModel):
     @field_validator("runtime")
     @classmethod
     def _installed(cls, value: str) -> str:
-        if value not in data_only() or registry.load("runtimes", value).available() is None:
+        if value not in portable_runtimes() or registry.load("runtimes", value).available() is None:
             raise ValueError(f"the runtime {value[:40]!r} is not installed on this device")
         return value
 

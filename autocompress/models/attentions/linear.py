@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._scaling import scaled
+from ._scaling import scale_query
 
 NEEDS_WINDOW = False
-FREE_SIZES = True
+DYNAMIC_LENGTH = True
 
-# Least sum of weights to divide by: met only where every key is padding or every feature has underflowed.
+# The smallest divisor: the sum of weights falls below it only where every key is padding or every feature has underflowed.
 LEAST_WEIGHT = 1e-6
 
 
@@ -32,15 +32,14 @@ def attend(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """φ(query) · Σ φ(key) valueᵀ ÷ φ(query) · Σ φ(key), sums over the kept keys.
+    """Compute φ(query) · Σ φ(key) valueᵀ ÷ φ(query) · Σ φ(key); the sums go over the unmasked keys.
 
-    `attention_mask` is what `mask` gives: `(batch, 1, keys, 1)`, 1 keeps a key. The paper does not scale; here the
-    query is scaled before φ all the same, since q·s is what the teacher's softmax compared with k, and since a scale
-    folded into the query weights must mean the same in every variant. `dropout` is not applied: it drops entries of
-    the table of weights, which never exists here.
+    `attention_mask` is `(batch, 1, keys, 1)`, as `mask` returns it; 1 keeps a key. The paper does not scale the query.
+    This variant does: the teacher's softmax compared q·s with k, and a scale folded into the query weights must have the
+    same effect in every variant. `dropout` is not applied, because there is no matrix of attention weights to drop from.
     """
-    query_features = _features(scaled(query, scaling))
-    key_features = _features(key)
+    query_features = _map_features(scale_query(query, scaling))
+    key_features = _map_features(key)
     if attention_mask is not None:
         key_features = key_features * attention_mask
     summary = key_features.transpose(2, 3) @ value.to(key_features.dtype)  # (batch, heads, head_dim, head_dim)
@@ -58,10 +57,10 @@ def mask(
     dtype: torch.dtype = torch.float32,
     **kwargs: Any,
 ) -> Tensor | None:
-    """From the keep-mask `(batch, keys)`, a factor `(batch, 1, keys, 1)`: 1 for a token, 0 for padding."""
+    """Convert the keep-mask `(batch, keys)` to a factor `(batch, 1, keys, 1)`: 1 for tokens, 0 for padding."""
     return None if attention_mask is None else attention_mask.to(dtype).unsqueeze(1).unsqueeze(3)
 
 
-def _features(states: Tensor) -> Tensor:
-    """φ(x) = elu(x) + 1 > 0, in float32: in bfloat16 the sum cancels to 0 below about -6, and the weights with it."""
+def _map_features(states: Tensor) -> Tensor:
+    """Compute φ(x) = elu(x) + 1 > 0 in float32: in bfloat16 the sum is 0 below about -6, and so are the weights."""
     return F.elu(states.float()) + 1.0

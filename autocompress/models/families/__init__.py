@@ -1,6 +1,6 @@
-"""One file per model family: where its layers, heads, neurons, embeddings and classification head live.
+"""One file per model family: it locates layers, heads, neurons, embeddings and the classification head.
 
-A family file offers `MODEL_TYPES` (transformers' `model_type` values), `layers(model)`, `parts(layer)`,
+A family file defines `MODEL_TYPES` (transformers' `model_type` values), `layers(model)`, `parts(layer)`,
 `embeddings(model)` and `classify(model, hidden)`. All families here share one layer form, the post-norm encoder:
 attention, add, norm, feed-forward, add, norm (Vaswani et al. 2017; Devlin et al. 2019).
 """
@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from autocompress.core import registry
-from autocompress.models.model_config import check_family
+from autocompress.models.model_config import find_family_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,8 +33,10 @@ class Affine(Protocol):
 
 @dataclass(frozen=True)
 class LayerParts:
-    """The modules of one encoder layer. Heads and neurons are rows of query, key, value and ffn_in, columns of output
-    and ffn_out."""
+    """The modules of one encoder layer.
+
+    A head is rows of query, key and value, and columns of output. A neuron is a row of ffn_in and a column of ffn_out.
+    """
 
     query: Affine  # (heads × head size, hidden)
     key: Affine
@@ -49,18 +51,18 @@ class LayerParts:
 
     @property
     def heads(self) -> int:
-        """Heads left in this layer."""
+        """Return the number of heads of this layer."""
         return self.query.out_features // self.head_size
 
     @property
     def neurons(self) -> int:
-        """FFN neurons left in this layer."""
+        """Return the number of feed-forward neurons of this layer."""
         return self.ffn_in.out_features
 
 
 @dataclass(frozen=True)
 class EmbeddingParts:
-    """The tables that turn token ids into the first hidden states: word + position (+ type), norm (, projection)."""
+    """The modules that turn token ids into the first hidden states: word + position (+ type), norm (, projection)."""
 
     word: nn.Embedding  # (vocabulary, embedding size)
     position: nn.Embedding  # (positions, embedding size)
@@ -70,6 +72,6 @@ class EmbeddingParts:
     projection: nn.Linear | None  # to the hidden size, where the tables are narrower
 
 
-def family_of(model_type: str, place: str = "teacher.model") -> ModuleType:
-    """The family file that knows this `model_type`; an unsupported one is an error that lists what there is."""
-    return registry.load("families", check_family(model_type, place))
+def load_family(model_type: str, key_path: str = "teacher.model") -> ModuleType:
+    """Load the family file of a `model_type`; UsageError lists the available types where it is not supported."""
+    return registry.load("families", find_family_name(model_type, key_path))

@@ -1,4 +1,4 @@
-"""The anatomy that BERT, RoBERTa and ELECTRA share: same modules, under another base name."""
+"""The modules of BERT, RoBERTa and ELECTRA, which have the same names within different base models."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from autocompress.models.families import EmbeddingParts, LayerParts
 
 
 def layers(base: Any) -> nn.ModuleList:
-    """The encoder layers of a base model, first to last."""
+    """Return the encoder layers of a base model, first to last."""
     return cast(nn.ModuleList, base.encoder.layer)
 
 
 def parts(layer: Any) -> LayerParts:
-    """The modules of one layer."""
+    """Return the modules of one layer."""
     attention = layer.attention
     return LayerParts(
         query=attention.self.query,
@@ -32,7 +32,7 @@ def parts(layer: Any) -> LayerParts:
 
 
 def embeddings(base: Any, first_position: int = 0) -> EmbeddingParts:
-    """The tables of a base model."""
+    """Return the embedding modules of a base model."""
     tables = base.embeddings
     return EmbeddingParts(
         word=tables.word_embeddings,

@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019) and what is built like it: MiniLM, TinyBERT, BGE and E5 encoders."""
+"""BERT (Devlin et al. 2019) and models of the same architecture: MiniLM, TinyBERT, BGE and E5 encoders."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ MODEL_TYPES = ("bert",)
 
 
 def layers(model: Any) -> nn.ModuleList:
-    """The encoder layers, first to last."""
+    """Return the encoder layers, first to last."""
     return _post_norm.layers(model.bert)
 
 
 def parts(layer: Any) -> LayerParts:
-    """The modules of one layer."""
+    """Return the modules of one layer."""
     return _post_norm.parts(layer)
 
 
 def embeddings(model: Any) -> EmbeddingParts:
-    """The embedding tables."""
+    """Return the embedding modules."""
     return _post_norm.embeddings(model.bert)
 
 
 def classify(model: Any, hidden: Tensor) -> Tensor:
-    """Logits (batch, labels) from the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
+    """Return logits (batch, labels) of the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
     return cast(Tensor, model.classifier(model.dropout(model.bert.pooler(hidden))))

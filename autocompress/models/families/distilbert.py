@@ -1,4 +1,4 @@
-"""DistilBERT (Sanh et al. 2019): no token types, a classification head of its own."""
+"""DistilBERT (Sanh et al. 2019): it has no token types and another classification head."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MODEL_TYPES = ("distilbert",)
 
 
 def layers(model: Any) -> nn.ModuleList:
-    """The encoder layers, first to last."""
+    """Return the encoder layers, first to last."""
     return cast(nn.ModuleList, model.distilbert.transformer.layer)
 
 
 def parts(layer: Any) -> LayerParts:
-    """The modules of one layer."""
+    """Return the modules of one layer."""
     return LayerParts(
         query=layer.attention.q_lin,
         key=layer.attention.k_lin,
@@ -34,7 +34,7 @@ def parts(layer: Any) -> LayerParts:
 
 
 def embeddings(model: Any) -> EmbeddingParts:
-    """The embedding tables."""
+    """Return the embedding modules."""
     tables = model.distilbert.embeddings
     return EmbeddingParts(
         word=tables.word_embeddings,
@@ -47,6 +47,6 @@ def embeddings(model: Any) -> EmbeddingParts:
 
 
 def classify(model: Any, hidden: Tensor) -> Tensor:
-    """Logits (batch, labels) from the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
+    """Return logits (batch, labels) of the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
     first = torch.relu(model.pre_classifier(hidden[:, 0]))
     return cast(Tensor, model.classifier(model.dropout(first)))

@@ -1,4 +1,4 @@
-"""ELECTRA (Clark et al. 2020): embedding tables narrower than the hidden states, joined by a projection."""
+"""ELECTRA (Clark et al. 2020): a projection widens its narrower embeddings to the hidden size."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ MODEL_TYPES = ("electra",)
 
 
 def layers(model: Any) -> nn.ModuleList:
-    """The encoder layers, first to last."""
+    """Return the encoder layers, first to last."""
     return _post_norm.layers(model.electra)
 
 
 def parts(layer: Any) -> LayerParts:
-    """The modules of one layer."""
+    """Return the modules of one layer."""
     return _post_norm.parts(layer)
 
 
 def embeddings(model: Any) -> EmbeddingParts:
-    """The embedding tables and, where there is one, the projection behind them."""
+    """Return the embedding modules, with the projection where the model has one."""
     return _post_norm.embeddings(model.electra)
 
 
 def classify(model: Any, hidden: Tensor) -> Tensor:
-    """Logits (batch, labels) from the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
+    """Return logits (batch, labels) of the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
     return cast(Tensor, model.classifier(hidden))

@@ -1,4 +1,4 @@
-"""RoBERTa (Liu et al. 2019) and XLM-RoBERTa: positions start behind the padding index."""
+"""RoBERTa (Liu et al. 2019) and XLM-RoBERTa: positions start after the padding index."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ MODEL_TYPES = ("roberta", "xlm-roberta")
 
 
 def layers(model: Any) -> nn.ModuleList:
-    """The encoder layers, first to last."""
+    """Return the encoder layers, first to last."""
     return _post_norm.layers(model.roberta)
 
 
 def parts(layer: Any) -> LayerParts:
-    """The modules of one layer."""
+    """Return the modules of one layer."""
     return _post_norm.parts(layer)
 
 
 def embeddings(model: Any) -> EmbeddingParts:
-    """The embedding tables; with padding on the right, token i stands at position `pad_token_id + 1 + i`."""
+    """Return the embedding modules; with padding on the right, token i has position `pad_token_id + 1 + i`."""
     return _post_norm.embeddings(model.roberta, first_position=model.config.pad_token_id + 1)
 
 
 def classify(model: Any, hidden: Tensor) -> Tensor:
-    """Logits (batch, labels) from the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
+    """Return logits (batch, labels) of the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
     return cast(Tensor, model.classifier(hidden))

@@ -1,1 +1,1 @@
-"""Which attention layers compute, one decision a file."""
+"""Decisions about the attention that layers compute, one per file."""

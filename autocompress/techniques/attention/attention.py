@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from autocompress.models import attentions
-from autocompress.models.slicing import Candidate, Importance
+from autocompress.models.candidate import Candidate
+from autocompress.models.importance import Importance
 
 VERSION = 1
 
 
 def apply(candidate: Candidate, value: str, importance: Importance) -> None:
-    """Let every layer attend by the variant `value`, a file in autocompress/attentions/."""
-    attentions.register()
-    candidate.model.set_attn_implementation(attentions.implementation(value))
+    """Make every layer use the attention variant `value`, a file in autocompress/models/attentions."""
+    attentions.register_attentions()
+    candidate.model.set_attn_implementation(attentions.implementation_name(value))

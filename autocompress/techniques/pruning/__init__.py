@@ -1,1 +1,1 @@
-"""Fewer layers, heads and neurons, one decision a file."""
+"""Decisions about the number of layers, heads and neurons, one per file."""

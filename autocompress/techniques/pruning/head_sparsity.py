@@ -1,18 +1,20 @@
-"""Remove the least important attention heads of the whole model by slicing q, k, v and o (Michel et al. 2019)."""
+"""Remove the least important attention heads, ranked over the whole model (Michel et al. 2019)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from autocompress.models.slicing import Candidate, Importance, keep_heads
-from autocompress.techniques.pruning._rank import keep_best
+from autocompress.models.candidate import Candidate
+from autocompress.models.importance import Importance
+from autocompress.models.slicing import keep_heads
+from autocompress.techniques.pruning._ranking import select_best
 
 VERSION = 1
 
 
 def apply(candidate: Candidate, value: float, importance: Importance) -> None:
-    """Remove the fraction `value` of the kept layers' heads, ranked over the whole model; each layer keeps one."""
+    """Remove the fraction `value` of the kept layers' heads; each layer keeps at least one."""
     scores = importance.heads[list(candidate.kept_layers)]  # (layers, heads)
     layers = candidate.family.layers(candidate.model)
-    for layer, kept in zip(layers, keep_best(scores, 1 - value), strict=True):
+    for layer, kept in zip(layers, select_best(scores, 1 - value), strict=True):
         keep_heads(candidate.family, layer, np.flatnonzero(kept))

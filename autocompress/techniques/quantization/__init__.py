@@ -1,1 +1,1 @@
-"""Fewer bits for weights and tables, one decision a file."""
+"""Decisions about the number of bits of weight matrices and embedding tables, one per file."""

@@ -1,4 +1,4 @@
-"""Store the embedding tables in fewer bits: each looked-up row is widened on its way in."""
+"""Store the embedding tables in fewer bits; only the rows that are looked up are dequantized."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from autocompress.techniques.quantization._blocks import quantize_blocks
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from autocompress.formats.torch_export import TorchProgram
+    from autocompress.formats.torch_export import Replacement, TorchProgram
 
 VERSION = 1
 VALUES = (32, 8, 4)
-BLOCK = 128  # values of a row that share one scale; blocks of 32 would make a 4-bit table a fifth larger
-FEWEST_ROWS = 16  # the two rows of a token-type table are not worth an operator
+BLOCK = 128  # values of a row that share one scale; with blocks of 32, a 4-bit table would be a fifth larger
+FEWEST_ROWS = 16  # a token-type table of two rows is not worth an operator
 
 
 def apply(graph: onnx.ModelProto, value: int, target_format: TargetFormat = ONNXRUNTIME_FORMAT) -> None:
-    """Quantize every looked-up table (rows, width) of the graph in place, block-wise along the width.
+    """Quantize every embedding table (rows, width) of the graph in place.
 
-    onnxruntime's GatherBlockQuantized; block-wise scales keep 4 bits harmless (Dettmers et al. 2022). In standard operators
-    8 bits with one scale a row.
+    For onnxruntime, GatherBlockQuantized has block-wise scales along the width, with which 4 bits lose little (Dettmers
+    et al. 2022). With standard operators, 8 bits have one scale per row.
     """
-    if value not in VALUES[1:]:
-        raise UsageError(f"embedding_bits: {value} is not one of {', '.join(map(str, VALUES))}")
+    _check_value(value)
     view = OnnxGraph(graph)
-    constants = view.constants()
+    constants = view.read_constants()
 
     def change(node: Node) -> list[Node] | None:
         table = constants.get(node.input[0]) if node.op_type == "Gather" else None
         if table is None or table.ndim != 2 or table.dtype != np.float32 or len(table) < FEWEST_ROWS:
             return None
-        return [_gather(view, node, table, value)] if target_format.contrib else _rows(view, node, table, value)
+        if target_format.contrib:
+            return [_look_up_blocks(view, node, table, value)]
+        return _look_up_rows(view, node, table, value)
 
     view.rewrite(change)
 
 
 def apply_program(program: TorchProgram, value: int) -> None:
-    """Likewise, of a PyTorch program: 8 bits with one scale a row."""
-    if value not in VALUES[1:]:
-        raise UsageError(f"embedding_bits: {value} is not one of {', '.join(map(str, VALUES))}")
+    """Quantize every embedding table of a PyTorch program in place: 8 bits with one scale per row."""
+    _check_value(value)
     if value != 8:
-        raise UnsupportedPrecision("a PyTorch tensor holds no fewer than 8 bits an element")
+        raise UnsupportedPrecision(f"embedding_bits: {value}: elements of a PyTorch tensor have at least 8 bits")
     import torch
 
-    def change(node: Any) -> tuple[Any, tuple[Any, ...]] | None:
-        look_up = node.target is torch.ops.aten.embedding.default
-        table = program.constant(node.args[0]) if look_up else None
+    def change(node: Any) -> Replacement | None:
+        is_look_up = node.target is torch.ops.aten.embedding.default
+        table = program.read_constant(node.args[0]) if is_look_up else None
         if table is None or len(table) < FEWEST_ROWS:
             return None
         scale = table.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127  # (rows, 1)
@@ -64,14 +64,19 @@ def apply_program(program: TorchProgram, value: int) -> None:
 
 
 def widened_rows(codes: Tensor, scale: Tensor, ids: Tensor) -> Tensor:
-    """Rows of a table codes (rows, width) × scale (rows, 1); what is not read is not widened."""
+    """Look up and dequantize rows of a table codes (rows, width) × scale (rows, 1)."""
     return codes[ids].to(scale.dtype) * scale[ids]
 
 
-def _rows(view: OnnxGraph, node: Node, table: np.ndarray, bits: int) -> list[Node]:
-    """Codes and scale of a row looked up, and multiplied: what is not read is not widened."""
+def _check_value(value: int) -> None:
+    if value not in VALUES[1:]:
+        raise UsageError(f"embedding_bits: {value} is not one of {', '.join(map(str, VALUES))}")
+
+
+def _look_up_rows(view: OnnxGraph, node: Node, table: np.ndarray, bits: int) -> list[Node]:
+    """Look up the codes and the scale of each row and multiply them."""
     if bits != 8:
-        raise UnsupportedPrecision("standard operators hold no fewer than 8 bits up to opset 20")
+        raise UnsupportedPrecision(f"embedding_bits: {bits}: standard operators have at least 8 bits up to opset 20")
     base = node.output[0]
     scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), 1e-12) / 127  # (rows, 1)
     codes = view.add_constant(f"{base}_t8", np.clip(np.round(table / scale), -127, 127).astype(np.int8))
@@ -84,13 +89,14 @@ def _rows(view: OnnxGraph, node: Node, table: np.ndarray, bits: int) -> list[Nod
     ]
 
 
-def _gather(view: OnnxGraph, node: Node, table: np.ndarray, bits: int) -> Node:
+def _look_up_blocks(view: OnnxGraph, node: Node, table: np.ndarray, bits: int) -> Node:
+    """Look up rows by onnxruntime's GatherBlockQuantized."""
     base = node.output[0]
     rows, width = table.shape
     block = max(16, min(BLOCK, 1 << (width - 1).bit_length()))
     blocks = quantize_blocks(table, bits, block)
-    packed = blocks.packed.reshape(rows, -1)[:, : -(-width * bits // 8)]  # the last block may be short, not padded
-    view.need_domain("com.microsoft")
+    packed = blocks.packed.reshape(rows, -1)[:, : -(-width * bits // 8)]  # without the padding of the last block
+    view.declare_domain("com.microsoft")
     inputs = [
         view.add_constant(f"{base}_t{bits}", packed),
         node.input[1],
