@@ -226,4 +226,4 @@ class RemoteBackend:
 
 def _alone(root: Path | None) -> AbstractContextManager[float | None]:
     """Nobody else computes meanwhile; gives the seconds that it took, or null where there is nobody."""
-    return nullcontext() if root is None else device_lock.measuring(root)
+    return nullcontext() if root is None else device_lock.hold_exclusively(root)

@@ -134,7 +134,7 @@ class StudyDevices:
     def logits(self, artifacts: RuntimeArtifacts, split: str, clock: StageTimer) -> np.ndarray:
         """(rows, labels) of a candidate on a split, on the first device."""
         first = self.devices[0]
-        with clock.stage(f"quality on {split}") as progress, device_lock.computing(self.store.root):
+        with clock.stage(f"quality on {split}") as progress, device_lock.share(self.store.root):
             return self._logits(first, artifacts[first.runtime], split, progress)
 
     def time(self, folder: Path, effort: TimingBudget) -> Timing:
@@ -174,7 +174,7 @@ class StudyDevices:
 
     def _score(self, place: StudyDevice, artifacts: RuntimeArtifacts, split: str, clock: StageTimer) -> Quality:
         shared = self.shared
-        with clock.stage(place.stage(f"quality on {split}")) as progress, device_lock.computing(self.store.root):
+        with clock.stage(place.stage(f"quality on {split}")) as progress, device_lock.share(self.store.root):
             reference = self._logits(place, self.references[place.runtime], split, progress)
             logits = self._logits(place, artifacts[place.runtime], split, progress)
         return scoring.score(split, logits, reference, shared.tokens[split].labels, self.metric, shared.plan.seed)

@@ -156,7 +156,7 @@ class StudyContext:
         model = teacher.load_teacher(plan.teacher.model, self.data.label_names, True, plan.seed, self.offline)
         family = family_of(model.config.model_type)
         assert plan.teacher.fine_tune is not None  # only called where it is set
-        with device_lock.training(self.store.root) as pause:
+        with device_lock.share_with_pauses(self.store.root) as pause:
             fine_tuning.fine_tune(
                 model, family, self.batch, self.lengths("train"), plan.teacher.fine_tune, plan.seed, pause(progress)
             )
@@ -188,7 +188,7 @@ class StudyContext:
         ]
         lengths = np.asarray(self.lengths("train"))[rows]
         batches = [self.batch(rows[part]) for part in ordered_batches(list(lengths), 32)]
-        with device_lock.computing(self.store.root):
+        with device_lock.share(self.store.root):
             found = importance.measure_importance(self.forward, batches)
         importance.save(found, folder / "importance.npz")
 
@@ -200,7 +200,7 @@ class StudyContext:
         return distillation.Targets(np.load(folder / "logits.npy"), np.load(folder / "hidden.npy", mmap_mode="r"))
 
     def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
-        with device_lock.training(self.store.root) as pause:
+        with device_lock.share_with_pauses(self.store.root) as pause:
             found = distillation.teacher_targets(
                 self.forward, self.distillation_batch, self.lengths("distillation"), pause(progress)
             )
@@ -297,7 +297,7 @@ class StudyContext:
         net = supernet.SuperNet(self.teacher, self.family, worth)
         lengths, rows = self.lengths("distillation"), len(self.lengths("train"))
         settings = self.plan.recovery
-        with device_lock.training(self.store.root) as pause:
+        with device_lock.share_with_pauses(self.store.root) as pause:
             supernet.train_supernet(
                 net,
                 self.space.smallest(),

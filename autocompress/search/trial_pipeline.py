@@ -69,7 +69,7 @@ class TrialPipeline:
         clock = StageTimer(report_progress)
         self.shared.teacher_model(clock)
         worth = self.shared.importance(clock)
-        with clock.stage("calibrating"), device_lock.computing(self.store.root):
+        with clock.stage("calibrating"), device_lock.share(self.store.root):
             return self.shared.label_seconds(), self.shared.supernet_step_seconds(worth)
 
     def own_rates(self, report_progress: ReportProgress) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class TrialPipeline:
         layers = len(self.shared.family.layers(teacher))
         recipe = Recipe(depth=-(-2 * layers // 3), head_sparsity=0.5, ffn_sparsity=0.5)
         candidate = slicing.build_candidate(teacher, recipe, worth)
-        with clock.stage("calibrating"), device_lock.computing(self.store.root):
+        with clock.stage("calibrating"), device_lock.share(self.store.root):
             step = self.shared.step_seconds(candidate)
         data = self.shared.data
         trained = self.shared.trained_supernet() if self.plan.engine.reuse else {}
@@ -156,7 +156,7 @@ class TrialPipeline:
         """Latency and size of the untrained artifact: they depend on shapes and bits, hardly on weights."""
         with clock.stage("pricing"), tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            with device_lock.computing(self.store.root):
+            with device_lock.share(self.store.root):
                 self._fill(candidate, place, self.plan.device.runtime)
             size = benchmarking.size_mb(runtime_of(place), place)
             if bar.max_size_mb is not None and size > bar.max_size_mb:
@@ -219,7 +219,7 @@ class TrialPipeline:
         first = self._is_first(rung)
         share = 0.0 if not first else REFIT_SHARE if epochs > 0 else 1.0  # of the progress, before training
         torch.manual_seed(self.plan.seed)
-        with device_lock.training(self.store.root) as pause:
+        with device_lock.share_with_pauses(self.store.root) as pause:
             step = pause(progress)
             if first:
                 self._start(candidate, targets, lambda done: step(share * done), clock)
@@ -269,7 +269,7 @@ class TrialPipeline:
 
     def _deploy(self, candidate: slicing.Candidate, clock: StageTimer) -> dict[str, str]:
         """One artifact for each runtime of the study's devices: runtime -> sha256."""
-        with clock.stage("deploying"), device_lock.computing(self.store.root):
+        with clock.stage("deploying"), device_lock.share(self.store.root):
             return {
                 runtime: self.store.add_artifact(partial(self._fill, candidate, runtime=runtime))
                 for runtime in self.devices.runtimes
