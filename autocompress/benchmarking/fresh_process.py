@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+
+logger = logging.getLogger(__name__)
 
 
 def size_mb(runtime: ModuleType, folder: Path) -> float:
@@ -24,12 +27,18 @@ def measure_fresh_process(
     """Return the peak memory (MB of 10⁶ bytes) that opening and running an artifact adds to a fresh process, and the
     milliseconds from opening it to its first logits.
 
-    The file is in the system's cache and the runtime is loaded before the clock starts. Null where the process fails.
+    The file is in the system's cache and the runtime is loaded before the clock starts. Null where the process fails; the
+    log then has its stderr.
     """
     shape = map(str, feed["input_ids"].shape)
     command = [sys.executable, "-m", __name__, runtime.__name__, str(folder), *shape, str(threads)]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     if process.returncode != 0:
+        logger.warning(
+            "the fresh process that opens the artifact ended with exit code %d; its stderr:\n%s",
+            process.returncode,
+            process.stderr,
+        )
         return None, None
     memory_mb, start_ms = map(float, process.stdout.split())
     return memory_mb, start_ms
