@@ -1,4 +1,4 @@
-"""A device with an agent, a process of its own on this machine, and models for it: good ones and hostile ones."""
+"""A device with an agent (a process on this machine), and models for it: valid and hostile ones."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ ROWS = [np.arange(1, 1 + count) for count in (3, 5, 5, 9, 12)]
 
 
 @dataclass
-class RunningTrial:
-    """An agent in a process of its own."""
+class RunningAgent:
+    """An agent in a process of its own, and the clients that are connected to it."""
 
     url: str
     process: subprocess.Popen[str]
-    hosts: ExitStack = field(default_factory=ExitStack)
+    clients: ExitStack = field(default_factory=ExitStack)
 
-    def device(self, token: str = TOKEN, **options: Any) -> RemoteDevice:
-        return self.hosts.enter_context(RemoteDevice(self.url, token, patience=30.0, **options))
+    def connect(self, token: str = TOKEN, **options: Any) -> RemoteDevice:
+        return self.clients.enter_context(RemoteDevice(self.url, token, patience=30.0, **options))
 
 
 @contextmanager
-def agent(folder: Path, *options: str, port: int = 0) -> Iterator[RunningTrial]:
+def start_agent(folder: Path, *options: str, port: int = 0) -> Iterator[RunningAgent]:
+    """Run an agent until the end of the `with` block."""
     command = [sys.executable, "-m", "autocompress", "agent", "--port", str(port), "--folder", str(folder), *options]
     environment = {**os.environ, "AUTOCOMPRESS_TOKEN": TOKEN}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -43,8 +44,8 @@ def agent(folder: Path, *options: str, port: int = 0) -> Iterator[RunningTrial]:
         assert process.stderr is not None
         line = process.stderr.readline()
         assert line.startswith("agent: "), line + process.stderr.read()
-        running = RunningTrial(line.removeprefix("agent: ").strip(), process)
-        with running.hosts:
+        running = RunningAgent(line.removeprefix("agent: ").strip(), process)
+        with running.clients:
             yield running
     finally:
         process.kill()
@@ -54,20 +55,20 @@ def agent(folder: Path, *options: str, port: int = 0) -> Iterator[RunningTrial]:
 
 
 def feeds(batch: int, rows: Sequence[np.ndarray] = ROWS) -> list[dict[str, np.ndarray]]:
-    """Batches of rows, padded to their longest."""
-    found = []
+    """Return batches of rows, each padded to its longest row."""
+    batches = []
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         shape = (len(part), max(map(len, part)))
         ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        for place, row in enumerate(part):
-            ids[place, : len(row)], mask[place, : len(row)] = row, 1
-        found.append({"input_ids": ids, "attention_mask": mask, "token_type_ids": 0 * ids})
-    return found
+        for index, row in enumerate(part):
+            ids[index, : len(row)], mask[index, : len(row)] = row, 1
+        batches.append({"input_ids": ids, "attention_mask": mask, "token_type_ids": 0 * ids})
+    return batches
 
 
 def write_model(folder: Path, seed: int = 0, rows: int = 64) -> Path:
-    """The mean of looked-up rows, times a matrix: three labels."""
+    """Write a model with three labels: the sum of looked-up rows, times a matrix."""
     rng = np.random.default_rng(seed)
     tensors = {"table": rng.normal(size=(rows, 16)), "matrix": rng.normal(size=(16, 3))}
     nodes = [
@@ -83,12 +84,13 @@ def write_model(folder: Path, seed: int = 0, rows: int = 64) -> Path:
         [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"]) for name in INPUTS],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
         [numpy_helper.from_array(value.astype(np.float32), name) for name, value in tensors.items()]
-        + [numpy_helper.from_array(np.array([place]), name) for name, place in (("last", 2), ("first", 1))],
+        + [numpy_helper.from_array(np.array([axis]), name) for name, axis in (("last", 2), ("first", 1))],
     )  # fmt: skip
     return save(graph, folder)
 
 
 def save(graph: onnx.GraphProto, folder: Path) -> Path:
+    """Write a model of one graph."""
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
     model.ir_version = 10
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +99,7 @@ def save(graph: onnx.GraphProto, folder: Path) -> Path:
 
 
 def hostile(kind: str, folder: Path) -> onnx.ModelProto:
+    """Return a model that the agent must reject; `kind` is a key of `HOSTILE`."""
     model = onnx.load_from_string(write_model(folder).read_bytes())
     tensor = model.graph.initializer[0]
     if kind == "external data":
@@ -120,8 +123,8 @@ def hostile(kind: str, folder: Path) -> onnx.ModelProto:
     return model
 
 
-HOSTILE = {
-    "external data": "lies in another file",
+HOSTILE = {  # kind -> what the reason of the rejection matches
+    "external data": "stored in another file",
     "absurd shape": "claims the shape",
     "negative shape": "claims the shape",
     "graph in a graph": "graphs within graphs|the operator If",

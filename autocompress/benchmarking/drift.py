@@ -1,7 +1,7 @@
-"""How the reference's own latency moves from one measurement to the next: what no single process can see.
+"""How the latency of the reference itself varies between measurements: no single process can see that.
 
-Neighbours on the same host, its memory and its clock slow a large fp32 teacher down by more than a small model, for
-minutes, and no counter of this machine shows it. A speed-up is then known no better than the reference is.
+Other programs on the same host, its memory and its clock slow a large fp32 teacher down by more than a small model, for
+minutes, and no counter of this machine shows it. A speedup is then known no better than the reference latency is.
 """
 
 from __future__ import annotations
@@ -12,37 +12,40 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress.benchmarking.latency import BETWEEN
+from autocompress.benchmarking.latency import BETWEEN_PROCESSES
 from autocompress.core.measurement import Interval, Latency
 
-FEWEST, MOST = 5, 200  # measurements that tell anything; the last ones that count
-WORTH_SAYING = 0.05
+MIN_MEASUREMENTS, MAX_MEASUREMENTS = 5, 200  # fewer show nothing; of more, the last ones count
+NOTEWORTHY_SPREAD = 0.05
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What one reference took on one device, measurement after measurement: a file of milliseconds, one a line."""
+    """The latencies of one reference on one device, measurement after measurement: a file with one latency (ms) a line."""
 
     file: Path
 
     def note(self, reference_ms: float) -> float:
-        """Add a measurement; the standard deviation of the logarithms of all so far, 0 while there are fewer than five."""
+        """Add a measurement; return the standard deviation of the logarithms so far, 0 for fewer than 5 measurements."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="ascii") as file:
-            file.write(f"{reference_ms:.6f}\n")  # in one write: workers add to it side by side
-        seen = [float(line) for line in self.file.read_text(encoding="ascii").split()[-MOST:]]
-        return float(np.std(np.log(seen), ddof=1)) if len(seen) >= FEWEST else 0.0
+            file.write(f"{reference_ms:.6f}\n")  # in one write, since several workers append
+        latencies = [float(line) for line in self.file.read_text(encoding="ascii").split()[-MAX_MEASUREMENTS:]]
+        return float(np.std(np.log(latencies), ddof=1)) if len(latencies) >= MIN_MEASUREMENTS else 0.0
 
 
-def with_drift(found: Latency, spread: float) -> Latency:
-    """Its interval as wide as a drift of that standard deviation makes it, and said where it is worth saying."""
-    if spread <= BETWEEN:  # which is in it already
-        return found
-    low, high = found.speedup_interval.low, found.speedup_interval.high
-    middle, half = (log(low) + log(high)) / 2, hypot(log(high / low) / 2, 1.96 * sqrt(spread**2 - BETWEEN**2))
-    words = f"the reference's own latency moved by {100 * spread:.0f} % (s.d.) between measurements, which the interval holds"
+def with_drift(latency: Latency, spread: float) -> Latency:
+    """Widen the speedup interval by a drift with the standard deviation `spread`; mention a noteworthy one in `noise`."""
+    if spread <= BETWEEN_PROCESSES:  # the interval includes this much already
+        return latency
+    low, high = latency.speedup_interval.low, latency.speedup_interval.high
+    middle, half = (log(low) + log(high)) / 2, hypot(log(high / low) / 2, 1.96 * sqrt(spread**2 - BETWEEN_PROCESSES**2))
+    note = (
+        f"the reference latency varied by {100 * spread:.0f} % (standard deviation) between measurements; the interval "
+        "includes this"
+    )
     return replace(
-        found,
+        latency,
         speedup_interval=Interval(low=exp(middle - half), high=exp(middle + half)),
-        noise="; ".join(filter(None, (found.noise, words if spread >= WORTH_SAYING else None))) or None,
+        noise="; ".join(filter(None, (latency.noise, note if spread >= NOTEWORTHY_SPREAD else None))) or None,
     )

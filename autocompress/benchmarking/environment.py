@@ -1,4 +1,4 @@
-"""What gives a number its meaning: the machine, its runtime and the shapes that were run."""
+"""The conditions of a measurement: machine, runtime, shapes. A number means little without them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from autocompress.core import registry
 
 PACKAGES = ("autocompress", "torch", "transformers", "tokenizers", "datasets", "numpy")
+KERNEL_FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")
 
 
-def conditions(
+def collect_conditions(
     runtime: str, threads: int, batch: int, tokens: int | str, seed: int, noise: str | None = None
 ) -> dict[str, object]:
-    """What gives the numbers a meaning: runtime and version, CPU and its instruction sets, threads, shapes, seed, and
-    what disturbed them."""
+    """Return the conditions of a measurement: runtime and version, CPU and instruction sets, threads, shapes, seed, noise."""
     return {
         "runtime": runtime,
         **machine(runtime),
@@ -31,35 +31,34 @@ def conditions(
 
 
 def machine(runtime: str) -> dict[str, object]:
-    """What a model's outputs depend on here: on another machine they may differ by rounding."""
+    """Return the facts of this machine that a model's outputs depend on: another machine may round differently."""
     module = registry.load("runtimes", runtime)
-    found: dict[str, object] = {"runtime_version": module.available(), "cpu": cpu_name(), "cpu_flags": cpu_flags()}
+    facts: dict[str, object] = {"runtime_version": module.available(), "cpu": cpu_name(), "cpu_flags": cpu_flags()}
     gpu = module.accelerator() if hasattr(module, "accelerator") else None
-    return found | ({"gpu": gpu} if gpu else {})
+    return facts | ({"gpu": gpu} if gpu else {})
 
 
 def versions() -> dict[str, str]:
-    """Of what a training's outcome depends on."""
-    found = {}
+    """Return the versions of the installed packages that the result of a training depends on."""
+    installed = {}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+            installed[package] = metadata.version(package)
+    return installed
 
 
 def cpu_name() -> str:
-    """The processor's name as the system gives it."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    """Return the name that the system gives the processor."""
+    return _read_cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def cpu_flags() -> list[str]:
-    """Instruction sets that decide which integer kernels run."""
-    present = (_cpuinfo("flags") or _cpuinfo("Features") or "").split()
-    telling = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")
-    return [flag for flag in telling if flag in present]
+    """Return the instruction sets of this CPU that decide which integer kernels run."""
+    present = (_read_cpuinfo("flags") or _read_cpuinfo("Features") or "").split()
+    return [flag for flag in KERNEL_FLAGS if flag in present]
 
 
-def _cpuinfo(key: str) -> str | None:
+def _read_cpuinfo(key: str) -> str | None:
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), None)

@@ -1,7 +1,8 @@
-"""What a fresh process takes to run an artifact."""
+"""Size of an artifact, and the memory and time that a fresh process needs to run it."""
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import time
@@ -11,36 +12,44 @@ from types import ModuleType
 
 import numpy as np
 
+logger = logging.getLogger(__name__)
+
 
 def size_mb(runtime: ModuleType, folder: Path) -> float:
-    """What the runtime loads, in MB of 10⁶ bytes: the model files and their external data."""
-    own = [path for name in runtime.MODEL_FILES for path in folder.glob(f"{name}*")]
-    return sum(path.stat().st_size for path in own) / 1e6
+    """Return the size of the files that the runtime loads (models and their external data), in MB of 10⁶ bytes."""
+    files = [path for name in runtime.MODEL_FILES for path in folder.glob(f"{name}*")]
+    return sum(path.stat().st_size for path in files) / 1e6
 
 
-def fresh_process(
+def measure_fresh_process(
     runtime: ModuleType, folder: Path, feed: Mapping[str, np.ndarray], threads: int
 ) -> tuple[float, float] | tuple[None, None]:
-    """What opening and running an artifact adds to the peak resident memory of a fresh process (MB of 10⁶ bytes), and the
-    milliseconds from there to its first logits: the file is in the system's cache, the runtime itself loaded.
+    """Return the peak memory (MB of 10⁶ bytes) that opening and running an artifact adds to a fresh process, and the
+    milliseconds from opening it to its first logits.
 
-    Null where the process cannot run it or cannot be asked (the memory comes from getrusage).
+    The file is in the system's cache and the runtime is loaded before the clock starts. Null where the process fails; the
+    log then has its stderr.
     """
     shape = map(str, feed["input_ids"].shape)
     command = [sys.executable, "-m", __name__, runtime.__name__, str(folder), *shape, str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # our own module
-    if done.returncode != 0:
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode != 0:
+        logger.warning(
+            "the fresh process that opens the artifact ended with exit code %d; its stderr:\n%s",
+            process.returncode,
+            process.stderr,
+        )
         return None, None
-    memory_mb, start_ms = map(float, done.stdout.split())
+    memory_mb, start_ms = map(float, process.stdout.split())
     return memory_mb, start_ms
 
 
 def _main(runtime: str, folder: str, batch: str, tokens: str, threads: str) -> None:
-    """Print the MB by which opening and running an artifact raises this process's peak memory, and its milliseconds."""
+    """Open and run an artifact; print the MB by which that raises this process's peak memory, and its milliseconds."""
     from importlib import import_module
 
     module = import_module(runtime)
-    module.load()  # its own code is not the model's memory
+    module.load()  # the runtime's own code is not the model's memory
 
     ids = np.ones((int(batch), int(tokens)), np.int64)
     feed = {"input_ids": ids, "attention_mask": ids, "token_type_ids": np.zeros_like(ids)}
@@ -54,7 +63,10 @@ def _main(runtime: str, folder: str, batch: str, tokens: str, threads: str) -> N
 
 
 def _peak_bytes() -> int:
-    """Peak resident memory of this process. (Linux's getrusage would give the larger peak of the process that started it.)"""
+    """Return the peak resident memory of this process.
+
+    Linux's getrusage is no use here: it returns the peak of the parent process where that is larger.
+    """
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))

@@ -1,4 +1,4 @@
-"""What an artifact is run on: made-up ids to time it, a split's rows to score it."""
+"""Inputs of an artifact: random ids to time it, the rows of a split to score it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 Feeds = Sequence[Mapping[str, np.ndarray]]  # batches of a model's inputs
+DATA_LENGTHS = 50  # inputs that represent the lengths of the data
 
 
 def latency_feeds(
     vocabulary: int, batch: int, tokens: int | str, lengths: Sequence[int], seed: int
 ) -> list[dict[str, np.ndarray]]:
-    """Inputs to time: one of a fixed shape, or (`tokens: data`) 50 whose lengths are spread as the data's are."""
+    """Return random inputs to time: one of a fixed shape or, for `tokens: data`, 50 with the data's quantiles as lengths."""
     rng = np.random.default_rng(seed)
     if tokens == "data":
-        spread = np.quantile(np.asarray(lengths), (np.arange(50) + 0.5) / 50, method="nearest")
+        quantiles = (np.arange(DATA_LENGTHS) + 0.5) / DATA_LENGTHS
+        spread = np.quantile(np.asarray(lengths), quantiles, method="nearest")
         sizes = [int(size) for size in rng.permutation(spread)]
     else:
         sizes = [int(tokens)]
@@ -32,13 +34,13 @@ def logits_of(
     lengths: Sequence[int],
     batch: int,
 ) -> np.ndarray:
-    """Logits (rows, labels) of a whole split, in batches of the device's size, rows of like length together.
+    """Return the logits (rows, labels) of a whole split, run in batches of the device's size, sorted by length.
 
-    `run` gives the logits of all batches, one after another. At batch 1 nothing is padded. The batch matters: dynamic
-    quantization takes one scale for all that is in it.
+    `run` returns the logits of all batches, one after another. At batch 1 nothing is padded. The batch matters: dynamic
+    quantization takes one scale for everything in it.
     """
     order = np.argsort(np.asarray(lengths), kind="stable")
-    found = run([batch_of(order[start : start + batch]) for start in range(0, len(order), batch)])
-    logits = np.empty(found.shape, np.float32)
-    logits[order] = found
+    sorted_logits = run([batch_of(order[start : start + batch]) for start in range(0, len(order), batch)])
+    logits = np.empty(sorted_logits.shape, np.float32)
+    logits[order] = sorted_logits
     return logits

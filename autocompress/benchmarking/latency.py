@@ -1,9 +1,9 @@
 """Latency of an artifact beside the reference's, in one process, with an interval that also holds for the next process.
 
-Blocks of both alternate, so that noise hits both. How the sessions lie in memory differs by a percent or so from one opening to
-the next: both are opened anew for each pair of blocks, and the interval is taken over pairs. What then still differs between
-processes and minutes is added to it (2 %, see studies/LOG.md; `drift` knows where it is more). A pair during which others
-computed is left out and taken again, as long as patience lasts.
+Blocks of both alternate, so that noise hits both. How the sessions lie in memory changes the latency by about a percent from
+one opening to the next: both are opened anew for each pair of blocks, and the interval is taken over pairs. Differences
+between processes and minutes are added to it (2 %, see studies/LOG.md; `drift` knows where they are larger). A pair during
+which other processes computed is left out and taken again, within `patience`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ import numpy as np
 
 from autocompress.benchmarking import noise
 from autocompress.benchmarking.inputs import Feeds
-from autocompress.benchmarking.noise import Moment, Patience
+from autocompress.benchmarking.noise import AdaptivePatience, Moment
 from autocompress.core.measurement import Interval, Latency
 from autocompress.runtimes import Session
 
-Open = Callable[[], Session]
+OpenSession = Callable[[], Session]
 BLOCK_CALLS = 60  # a block is warm after its first tenth of calls; call-by-call alternation would measure cold caches
-FEWEST_CALLS = 12
-WARM_UP = 10  # calls at the beginning of a block that are dropped
-STEADY, STEADY_CALLS, MOST_WARMING = 0.05, 5, 50  # a session is warm when 5 calls take as long as the 5 before
+MIN_BLOCK_CALLS = 12
+WARM_UP_CALLS = 10  # calls at the beginning of a block that are dropped
+STEADY, STEADY_CALLS, MAX_WARM_UP = 0.05, 5, 50  # a session is warm when 5 calls take as long as the 5 before
 COLD_CALLS = 15
-THROUGHPUT_BATCH, LARGE_CALLS = 32, 5
+THROUGHPUT_BATCH, THROUGHPUT_CALLS = 32, 5
 DISTURBED = 1.1  # times as slow as in the fastest pair: the clock was throttled, or memory was busy
-BETWEEN = 0.02  # s.d. of the logarithm of a ratio between processes, minutes apart: no single one shows it
+BETWEEN_PROCESSES = (
+    0.02  # s.d. of the logarithm of a ratio between processes, minutes apart: no single process shows it
+)
 PATIENCE = float(os.environ.get("AUTOCOMPRESS_PATIENCE", "10"))
 
 
@@ -37,14 +39,14 @@ PATIENCE = float(os.environ.get("AUTOCOMPRESS_PATIENCE", "10"))
 class TimingBudget:
     """How long to measure: pairs of blocks, and when the 95 % interval of the ratio is narrow enough to stop."""
 
-    fewest: int = 5
-    most: int = 12
-    precision: float = 0.03  # half-width, relative
+    fewest: int = 5  # pairs
+    most: int = 12  # pairs
+    precision: float = 0.03  # half-width of the interval, relative
     seconds: float = 15.0
-    block_seconds: float = 0.3  # of slow models: fast ones take fewer
-    reopen: bool = True  # both sessions, for each pair
-    patience: float = PATIENCE  # seconds, in all, for others to stop computing
-    further: bool = True  # cold caches and throughput, too
+    block_seconds: float = 0.3  # of slow models; fast models need less
+    reopen: bool = True  # open both sessions anew for each pair
+    patience: float = PATIENCE  # seconds in all to wait for other processes
+    further: bool = True  # also measure cold caches and throughput
 
 
 THOROUGH_TIMING = TimingBudget()
@@ -61,158 +63,162 @@ QUICK_TIMING = TimingBudget(
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
-    """Seconds of each call in two blocks, one after the other."""
+class BlockPair:
+    """Seconds of each call in two consecutive blocks."""
 
-    own: np.ndarray
+    candidate: np.ndarray
     reference: np.ndarray
-    others: float  # cores that others kept busy meanwhile
+    busy_cores: float  # cores that other processes kept busy meanwhile
 
     @property
     def log_ratio(self) -> float:
-        """Of the reference's median to the own."""
-        return float(np.log(np.median(self.reference) / np.median(self.own)))
+        """The logarithm of the speedup: the reference's median ÷ the candidate's."""
+        return float(np.log(np.median(self.reference) / np.median(self.candidate)))
 
 
 def measure_latency(
-    open_own: Open,
-    open_reference: Open,
+    open_candidate: OpenSession,
+    open_reference: OpenSession,
     feeds: Feeds,
-    effort: TimingBudget = THOROUGH_TIMING,
-    patience: Patience | None = None,  # one's own, where one measures again and again
+    budget: TimingBudget = THOROUGH_TIMING,
+    patience: AdaptivePatience | None = None,  # shared by consecutive measurements
 ) -> Latency:
     """Time a session in blocks that alternate with blocks of the reference.
 
     Each call takes the next of `feeds`. A block is 60 calls (fewer for slow models), its first ones dropped; the speedup
     is the geometric mean over pairs of blocks of the ratio of their medians, its 95 % interval Student's t on the logarithms,
-    widened by what differs between processes.
+    widened by the differences between processes.
     """
-    patience = patience or Patience()
-    start, waited, most = time.perf_counter(), 0.0, patience.share * effort.patience
-    pairs: list[Pair] = []
-    desk: _Desk | None = None
+    patience = patience or AdaptivePatience()
+    start, waited, max_wait = time.perf_counter(), 0.0, patience.share * budget.patience
+    pairs: list[BlockPair] = []
+    sessions: _SessionPair | None = None
     while True:
-        begun = time.perf_counter()
-        if desk is None or effort.reopen:
-            desk = None  # the memory of the old sessions is free before the new ones are opened
-            desk = _Desk(open_own(), open_reference(), feeds, effort.block_seconds)
-        pairs.append(desk.pair())
-        calm = calm_pairs(pairs)
-        patient = waited < most
-        told = calm if patient or len(calm) >= effort.fewest else pairs
-        if _are_enough(told, effort) or (len(pairs) >= 2 and time.perf_counter() - start - waited > effort.seconds):
+        pair_start = time.perf_counter()
+        if sessions is None or budget.reopen:
+            sessions = None  # frees the memory of the old sessions before the new ones are opened
+            sessions = _SessionPair(open_candidate(), open_reference(), feeds, budget.block_seconds)
+        pairs.append(sessions.time_pair())
+        undisturbed = select_undisturbed(pairs)
+        is_patient = waited < max_wait
+        counted = undisturbed if is_patient or len(undisturbed) >= budget.fewest else pairs
+        timing_seconds = time.perf_counter() - start - waited
+        if _is_sufficient(counted, budget) or (len(pairs) >= 2 and timing_seconds > budget.seconds):
             break
-        if pairs[-1] not in calm and patient:
-            noise.wait_until_quiet(most - waited)
-            waited += time.perf_counter() - begun
-    patience.learn(len(calm) >= effort.fewest)
-    found = _latency(pairs, told if len(told) >= 2 else pairs)
-    return replace(found, cold_ms=desk.cold_ms(), throughput=desk.throughput()) if effort.further else found
+        if pairs[-1] not in undisturbed and is_patient:
+            noise.wait_until_quiet(max_wait - waited)
+            waited += time.perf_counter() - pair_start
+    patience.learn(len(undisturbed) >= budget.fewest)
+    latency = _summarize(pairs, counted if len(counted) >= 2 else pairs)
+    if not budget.further:
+        return latency
+    return replace(latency, cold_ms=sessions.measure_cold_ms(), throughput=sessions.measure_throughput())
 
 
-def calm_pairs(pairs: Sequence[Pair]) -> list[Pair]:
-    """Those during which nobody else computed, and neither model was far slower than it can be."""
-    own, reference = (min(float(np.median(getattr(p, name))) for p in pairs) for name in ("own", "reference"))
+def select_undisturbed(pairs: Sequence[BlockPair]) -> list[BlockPair]:
+    """Return the pairs during which no other process computed and no model was far slower than in its fastest block."""
+    fastest_candidate = min(float(np.median(pair.candidate)) for pair in pairs)
+    fastest_reference = min(float(np.median(pair.reference)) for pair in pairs)
     return [
         pair
         for pair in pairs
-        if not pair.others
-        and np.median(pair.own) <= DISTURBED * own
-        and np.median(pair.reference) <= DISTURBED * reference
+        if not pair.busy_cores
+        and np.median(pair.candidate) <= DISTURBED * fastest_candidate
+        and np.median(pair.reference) <= DISTURBED * fastest_reference
     ]
 
 
 def half_width(values: Sequence[float]) -> float:
-    """Half-width of the 95 % interval of a mean, by Student's t (scipy-free: the few quantiles that can occur)."""
+    """Return the half-width of the 95 % interval of a mean, by Student's t (without scipy: few quantiles can occur)."""
     if len(values) < 2:
         return float("inf")
     t = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}.get(len(values), 2.2)
     return float(t * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def _are_enough(pairs: Sequence[Pair], effort: TimingBudget) -> bool:
-    if len(pairs) < effort.fewest:
-        return False
-    return len(pairs) >= effort.most or half_width([pair.log_ratio for pair in pairs]) <= effort.precision
-
-
-def _latency(pairs: Sequence[Pair], told: Sequence[Pair]) -> Latency:
-    """What is told of all pairs that were taken."""
-    ratios = [pair.log_ratio for pair in told]
-    middle, half = float(np.mean(ratios)), float(np.hypot(half_width(ratios), 1.96 * BETWEEN))
-    return Latency(
-        p50_ms=float(np.median([np.median(pair.own) for pair in told])) * 1e3,
-        p95_ms=float(np.percentile(np.concatenate([pair.own for pair in told]), 95)) * 1e3,
-        reference_p50_ms=float(np.median([np.median(pair.reference) for pair in told])) * 1e3,
-        speedup=float(np.exp(middle)),
-        speedup_interval=Interval(low=float(np.exp(middle - half)), high=float(np.exp(middle + half))),
-        blocks=len(told),
-        noise=_noise(len(pairs) - len(calm_pairs(pairs)), len(pairs), told is pairs),
-    )
-
-
-def _noise(disturbed: int, taken: int, counted: bool) -> str | None:
-    """In words, whether anything else took the machine's time; null where nothing did."""
-    if not disturbed:
-        return None
-    what = f"{disturbed} of {taken} pairs of blocks were disturbed"
-    return f"{what}, and count" if counted else f"{what}, and left out"
-
-
-class _Desk:
-    """Two open sessions, warm, and how many calls make a block of each."""
-
-    def __init__(self, own: Session, reference: Session, feeds: Feeds, block_seconds: float) -> None:
-        self._own, self._reference, self._feeds = own, reference, feeds
-        self._calls = [block_calls(warm(session, feeds), block_seconds) for session in (own, reference)]
-
-    def pair(self) -> Pair:
-        """A block of the reference and one of the model."""
-        before = Moment.now()
-        reference = block(self._reference, self._feeds, self._calls[1])
-        own = block(self._own, self._feeds, self._calls[0])
-        return Pair(own, reference, Moment.now().others_since(before))
-
-    def cold_ms(self) -> float:
-        """Median of calls that alternate with the reference's, one by one: each finds the caches full of the other model."""
-        seconds = []
-        for call in range(COLD_CALLS):
-            feed = self._feeds[call % len(self._feeds)]
-            _seconds(self._reference, feed)
-            seconds.append(_seconds(self._own, feed))
-        return float(np.median(seconds)) * 1e3
-
-    def throughput(self) -> float:
-        """Texts per second in large batches, all of the median length."""
-        feed = sorted(self._feeds, key=lambda feed: feed["input_ids"].shape[1])[len(self._feeds) // 2]
-        rows = max(THROUGHPUT_BATCH, len(feed["input_ids"]))
-        large = {name: np.repeat(value[:1], rows, axis=0) for name, value in feed.items()}
-        return rows / float(np.median([_seconds(self._own, large) for _ in range(LARGE_CALLS)]))
-
-
 def warm(session: Session, feeds: Feeds) -> float:
-    """Call it until it does not become faster any more; seconds of a call."""
+    """Call a session until it gets no faster; return the seconds of a call."""
     before, last = float("inf"), float("inf")
-    for _ in range(MOST_WARMING // STEADY_CALLS):
-        five = [_seconds(session, feeds[call % len(feeds)]) for call in range(STEADY_CALLS)]
-        before, last = last, float(np.median(five))
+    for _ in range(MAX_WARM_UP // STEADY_CALLS):
+        seconds = [_time_call(session, feeds[call % len(feeds)]) for call in range(STEADY_CALLS)]
+        before, last = last, float(np.median(seconds))
         if last > (1 - STEADY) * before:
             break
     return last
 
 
 def block_calls(seconds: float, block_seconds: float) -> int:
-    """Calls in a block: 60, or what fits into so many seconds, but at least 12."""
-    return int(np.clip(block_seconds / seconds, FEWEST_CALLS, BLOCK_CALLS))
+    """Return the number of calls in a block: 60, or as many as fit into `block_seconds`, but at least 12."""
+    return int(np.clip(block_seconds / seconds, MIN_BLOCK_CALLS, BLOCK_CALLS))
 
 
 def block(session: Session, feeds: Feeds, calls: int) -> np.ndarray:
-    """Seconds of each call of one block, the warm-up dropped."""
-    seconds = [_seconds(session, feeds[call % len(feeds)]) for call in range(calls)]
-    return np.array(seconds[min(WARM_UP, calls // 6) :])
+    """Return the seconds of each call of one block, without the warm-up."""
+    seconds = [_time_call(session, feeds[call % len(feeds)]) for call in range(calls)]
+    return np.array(seconds[min(WARM_UP_CALLS, calls // 6) :])
 
 
-def _seconds(session: Session, feed: Mapping[str, np.ndarray]) -> float:
+def _is_sufficient(pairs: Sequence[BlockPair], budget: TimingBudget) -> bool:
+    if len(pairs) < budget.fewest:
+        return False
+    return len(pairs) >= budget.most or half_width([pair.log_ratio for pair in pairs]) <= budget.precision
+
+
+def _summarize(pairs: Sequence[BlockPair], counted: Sequence[BlockPair]) -> Latency:
+    """Compute the latency from the `counted` ones of all `pairs` that were taken."""
+    ratios = [pair.log_ratio for pair in counted]
+    middle, half = float(np.mean(ratios)), float(np.hypot(half_width(ratios), 1.96 * BETWEEN_PROCESSES))
+    return Latency(
+        p50_ms=float(np.median([np.median(pair.candidate) for pair in counted])) * 1e3,
+        p95_ms=float(np.percentile(np.concatenate([pair.candidate for pair in counted]), 95)) * 1e3,
+        reference_p50_ms=float(np.median([np.median(pair.reference) for pair in counted])) * 1e3,
+        speedup=float(np.exp(middle)),
+        speedup_interval=Interval(low=float(np.exp(middle - half)), high=float(np.exp(middle + half))),
+        blocks=len(counted),
+        noise=_describe_noise(len(pairs) - len(select_undisturbed(pairs)), len(pairs), counted is pairs),
+    )
+
+
+def _describe_noise(disturbed: int, taken: int, counted: bool) -> str | None:
+    """Return a sentence on the disturbed pairs; null where there are none."""
+    if not disturbed:
+        return None
+    return f"{disturbed} of {taken} pairs of blocks were disturbed, and {'included' if counted else 'left out'}"
+
+
+class _SessionPair:
+    """Two open, warm sessions, and how many calls make a block of each."""
+
+    def __init__(self, candidate: Session, reference: Session, feeds: Feeds, block_seconds: float) -> None:
+        self._candidate, self._reference, self._feeds = candidate, reference, feeds
+        self._candidate_calls = block_calls(warm(candidate, feeds), block_seconds)
+        self._reference_calls = block_calls(warm(reference, feeds), block_seconds)
+
+    def time_pair(self) -> BlockPair:
+        """Time a block of the reference, then one of the candidate."""
+        before = Moment.now()
+        reference = block(self._reference, self._feeds, self._reference_calls)
+        candidate = block(self._candidate, self._feeds, self._candidate_calls)
+        return BlockPair(candidate, reference, Moment.now().others_since(before))
+
+    def measure_cold_ms(self) -> float:
+        """Return the median of calls that alternate with the reference's: each finds the caches full of the other model."""
+        seconds = []
+        for call in range(COLD_CALLS):
+            feed = self._feeds[call % len(self._feeds)]
+            _time_call(self._reference, feed)
+            seconds.append(_time_call(self._candidate, feed))
+        return float(np.median(seconds)) * 1e3
+
+    def measure_throughput(self) -> float:
+        """Return the texts per second in large batches, all of the median length."""
+        feed = sorted(self._feeds, key=lambda feed: feed["input_ids"].shape[1])[len(self._feeds) // 2]
+        rows = max(THROUGHPUT_BATCH, len(feed["input_ids"]))
+        large = {name: np.repeat(value[:1], rows, axis=0) for name, value in feed.items()}
+        return rows / float(np.median([_time_call(self._candidate, large) for _ in range(THROUGHPUT_CALLS)]))
+
+
+def _time_call(session: Session, feed: Mapping[str, np.ndarray]) -> float:
     start = time.perf_counter()
     session.run(feed)
     return time.perf_counter() - start

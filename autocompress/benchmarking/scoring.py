@@ -1,4 +1,4 @@
-"""From logits to quality: the metric of a split, the drop against the reference, and how far that can be trusted."""
+"""From logits to quality: the metric of a split, the drop against the reference, and their uncertainty."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from autocompress.core.measurement import Interval, Quality
 
 RESAMPLES = 2000
-SHARPNESS = 2.0  # of the soft predictions, in calibrated temperatures: see `soft_drop`
+SHARPNESS = 2.0  # factor on calibrated logits before labels are drawn: see `soft_drop`
 DRAWS, DRAWS_A_RESAMPLE = 64, 8
-TEMPERATURES = np.geomspace(0.02, 20, 200)  # factors on logits that are tried
+TEMPERATURES = np.geomspace(0.02, 20, 200)  # candidate factors on logits
 
 Floats = NDArray[np.float64]
 Metric = Callable[[np.ndarray, np.ndarray], float]  # predictions (rows,), labels (rows,) -> higher is better
@@ -22,7 +22,7 @@ Metric = Callable[[np.ndarray, np.ndarray], float]  # predictions (rows,), label
 def score(
     split: str, logits: np.ndarray, reference_logits: np.ndarray, labels: np.ndarray, metric: Metric, seed: int
 ) -> Quality:
-    """The metric of a split and its drop against the reference, with a 95 % paired bootstrap interval.
+    """Return the metric of a split and its drop against the reference, with a 95 % paired bootstrap interval.
 
     Paired: candidate and reference are scored on the same resampled rows, so that hard rows cancel out. Logits are
     (rows, labels).
@@ -39,7 +39,7 @@ def score(
         split=split,
         quality=quality,
         drop=metric(expected, labels) - quality,
-        drop_interval=_interval(drops),
+        drop_interval=_percentile_interval(drops),
         soft_drop=soft,
         soft_drop_interval=soft_interval,
         disagreement=float(np.mean(predicted != expected)),
@@ -51,16 +51,17 @@ def score(
 def soft_drop(
     logits: np.ndarray, reference_logits: np.ndarray, labels: np.ndarray, metric: Metric, seed: int
 ) -> tuple[float, Interval]:
-    """The drop of the metric when labels are drawn, not taken by the largest logit: less luck than in `drop`.
+    """Return a lower-variance estimate of the drop, and its interval: labels are drawn, not taken by the largest logit.
 
-    A row near the decision boundary tips over for nothing, and then counts as a whole row lost or won; on 872 rows that
-    is most of the noise of a drop. Here it counts for about what it is worth. Reference logits are calibrated by one
-    temperature (least log loss on the labels; Guo et al. 2017), the candidate's by the one that makes it as confident,
-    since a distilled model is often right with less confidence; both are then sharpened by `SHARPNESS`, and both draw
-    with the same noise (Gumbel), so that where they agree they agree. The interval is a 95 % paired bootstrap.
+    A row near the decision boundary flips at the slightest change, and the hard drop then counts it as a whole row; on
+    872 rows that is most of the noise of a drop. The soft drop counts such a row for about its probability. Reference
+    logits are calibrated by one temperature (least log loss on the labels; Guo et al. 2017). The candidate's logits get
+    the temperature that makes it as confident, since a distilled model is often right with less confidence. Both are
+    sharpened by `SHARPNESS`, and both draw with the same noise (Gumbel), so that equal logits draw equal labels. The
+    interval is a 95 % paired bootstrap.
     """
-    calibrated = _log_softmax(reference_logits * _temperature(reference_logits, labels))
-    matched = _as_confident(logits, np.exp(calibrated).max(-1).mean())
+    calibrated = _log_softmax(reference_logits * _best_temperature(reference_logits, labels))
+    matched = _match_confidence(logits, np.exp(calibrated).max(-1).mean())
     rng = np.random.default_rng(seed)
     drawn, expected = (np.empty((DRAWS, len(labels)), np.int64) for _ in range(2))
     for draw in range(DRAWS):
@@ -72,22 +73,22 @@ def soft_drop(
         rows = rng.integers(0, len(labels), len(labels))
         some = rng.integers(0, DRAWS, DRAWS_A_RESAMPLE)
         drops.append(_mean_drop(expected[some][:, rows], drawn[some][:, rows], labels[rows], metric))
-    return _mean_drop(expected, drawn, labels, metric), _interval(drops)
+    return _mean_drop(expected, drawn, labels, metric), _percentile_interval(drops)
 
 
 def _mean_drop(expected: np.ndarray, drawn: np.ndarray, labels: np.ndarray, metric: Metric) -> float:
     return float(np.mean([metric(a, labels) - metric(b, labels) for a, b in zip(expected, drawn, strict=True)]))
 
 
-def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The factor on logits of the least log loss."""
+def _best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the factor on logits with the least log loss."""
     rows = np.arange(len(labels))
     losses = [-_log_softmax(logits * factor)[rows, labels].mean() for factor in TEMPERATURES]
     return float(TEMPERATURES[int(np.argmin(losses))])
 
 
-def _as_confident(logits: np.ndarray, confidence: float) -> Floats:
-    """Log probabilities (rows, labels) at the temperature whose mean largest probability comes nearest to `confidence`."""
+def _match_confidence(logits: np.ndarray, confidence: float) -> Floats:
+    """Return log probabilities (rows, labels) at the temperature whose mean largest probability is nearest `confidence`."""
     scaled = [_log_softmax(logits * factor) for factor in TEMPERATURES]
     return min(scaled, key=lambda log: abs(float(np.exp(log).max(-1).mean()) - confidence))
 
@@ -97,6 +98,6 @@ def _log_softmax(logits: np.ndarray) -> Floats:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 
 
-def _interval(drops: list[float]) -> Interval:
+def _percentile_interval(drops: list[float]) -> Interval:
     low, high = np.percentile(drops, [2.5, 97.5])
     return Interval(low=float(low), high=float(high))

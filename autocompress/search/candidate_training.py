@@ -66,7 +66,7 @@ class CandidateTraining:
             0.0 if not is_first else LEAST_SQUARES_SHARE if epochs > 0 else 1.0
         )  # of the progress, before distillation
         torch.manual_seed(plan.seed)
-        with device_lock.training(context.store.root) as pause:
+        with device_lock.share_with_pauses(context.store.root) as pause:
             report = pause(progress)
             if is_first:
                 self._start(candidate, targets, lambda done: report(share * done), timer)

@@ -1,4 +1,4 @@
-"""The devices of a study: what an artifact is there, beside the teacher's. The first of them drives the search."""
+"""Measure artifacts on the devices of a study, beside the teacher's artifact. The first device drives the search."""
 
 from __future__ import annotations
 
@@ -21,196 +21,212 @@ from autocompress.search.study_context import StudyContext
 from autocompress.storage import device_lock
 
 RuntimeArtifacts = Mapping[str, str]  # of one candidate: runtime -> sha256
-ONCE_MORE = 2.0  # seconds, for a device that was lost just before
+LOST_PATIENCE = 2.0  # seconds, for a device that was lost at its last use
 Measured = TypeVar("Measured", Measurement, Quality)
 
 
 @dataclass(kw_only=True)
 class StudyDevice:
-    """One device."""
+    """One device of a study."""
 
-    name: str | None  # null: the first
-    target: Backend
-    lost: bool = False  # it gave no answer the last time
+    name: str | None  # null: the first device
+    backend: Backend
+    lost: bool = False  # it did not answer at its last use
 
     @property
     def runtime(self) -> str:
-        """What artifacts run in there."""
-        return self.target.device.runtime
+        """The runtime that artifacts run in on the device."""
+        return self.backend.device.runtime
 
-    def stage(self, words: str) -> str:
-        """What is done there, for people to see."""
-        return words if self.name is None else f"{words}, on {self.name}"
+    def stage_name(self, name: str) -> str:
+        """Return the name of a stage on this device, for people."""
+        return name if self.name is None else f"{name}, on {self.name}"
 
 
 class StudyDevices:
     """Measures artifacts on all devices of a study."""
 
-    def __init__(self, shared: StudyContext) -> None:
-        self.shared, self.store = shared, shared.store
-        plan = shared.plan
-        targets = [
+    def __init__(self, context: StudyContext) -> None:
+        self.context, self.store = context, context.store
+        plan = context.plan
+        backends = [
             open_backend(device, plan.place(key_path), self.store.root, plan.seed, print)
             for key_path, device in plan.by_key_path.items()
         ]
         self.devices = [
-            StudyDevice(name=name, target=target) for name, target in zip((None, *plan.others), targets, strict=True)
+            StudyDevice(name=name, backend=backend)
+            for name, backend in zip((None, *plan.others), backends, strict=True)
         ]
         self.metric = metrics.fast(plan.task.metric)
-        self.references: RuntimeArtifacts = {}  # the teacher's
+        self.references: RuntimeArtifacts = {}  # the teacher's artifacts
 
     @property
     def runtimes(self) -> tuple[str, ...]:
-        """What a candidate is to be deployed for; the first device's comes first."""
-        return tuple(dict.fromkeys(place.runtime for place in self.devices))
+        """The runtimes that a candidate is deployed for, the first device's first."""
+        return tuple(dict.fromkeys(device.runtime for device in self.devices))
 
     def measure(
-        self, artifacts: RuntimeArtifacts, effort: TimingBudget, clock: StageTimer, all_of_them: bool = False
+        self, artifacts: RuntimeArtifacts, budget: TimingBudget, timer: StageTimer, require_all: bool = False
     ) -> tuple[Measurement, dict[str, Measurement]]:
-        """A candidate's latency, size, memory and quality on validation: on the first device; on the others, by name.
+        """Measure latency, size, memory and validation quality on the first device, and on the secondary ones, by name.
 
-        DeviceLost where the first is out of reach. Another that is is left out, unless `all_of_them` are needed.
+        DeviceLost where the first device is unreachable. Unreachable secondary devices are skipped unless `require_all`.
         """
-        first = _reach(self.devices[0], lambda place: self._measure(place, artifacts, effort, clock))
-        names = [str(place.name) for place in self.devices[1:]]
-        return replace(first, sha256=None), self.measure_on(names, artifacts, effort, clock, all_of_them)
+        first = _note_reach(self.devices[0], lambda device: self._measure_on(device, artifacts, budget, timer))
+        names = [str(device.name) for device in self.devices[1:]]
+        return replace(first, sha256=None), self.measure_on(names, artifacts, budget, timer, require_all)
 
     def measure_on(
         self,
         names: Sequence[str],
         artifacts: RuntimeArtifacts,
-        effort: TimingBudget,
-        clock: StageTimer,
-        all_of_them: bool = False,
+        budget: TimingBudget,
+        timer: StageTimer,
+        require_all: bool = False,
     ) -> dict[str, Measurement]:
-        """Likewise, on some of the further devices."""
-        own = artifacts[self.devices[0].runtime]
-        found = self._reached(names, lambda place: self._measure(place, artifacts, effort, clock), all_of_them)
-        return {name: replace(seen, sha256=None if seen.sha256 == own else seen.sha256) for name, seen in found.items()}
-
-    def score(self, artifacts: RuntimeArtifacts, split: str, clock: StageTimer) -> tuple[Quality, dict[str, Quality]]:
-        """A candidate's quality on a split against the teacher's: on the first device; on the others that are in reach,
-        by name."""
-        first = _reach(self.devices[0], lambda place: self._score(place, artifacts, split, clock))
-        names = [
-            str(place.name) for place in self.devices[1:] if place.runtime in artifacts
-        ]  # else it was out of reach
-        return first, self._reached(names, lambda place: self._score(place, artifacts, split, clock))
-
-    def recall(self, artifacts: RuntimeArtifacts) -> dict[str, tuple[float, float]]:
-        """Of the validation rows of each label, the fraction that a candidate gets right on the first device, and the
-        teacher's; what was scored is kept, and not run again."""
-        place, shared = self.devices[0], self.shared
-        labels = shared.data.tokens["validation"].labels
-        own, teachers = (
-            self._logits(place, found[place.runtime], "validation", _silently).argmax(-1) == labels
-            for found in (artifacts, self.references)
+        """Measure like `measure`, on some of the secondary devices."""
+        first_sha256 = artifacts[self.devices[0].runtime]
+        measurements = self._use_reachable(
+            names, lambda device: self._measure_on(device, artifacts, budget, timer), require_all
         )
         return {
-            name: (float(own[labels == number].mean()), float(teachers[labels == number].mean()))
-            for number, name in enumerate(shared.data.splits.label_names)
-            if (labels == number).any()
+            name: replace(measurement, sha256=None) if measurement.sha256 == first_sha256 else measurement
+            for name, measurement in measurements.items()
         }
 
-    def set_patience(self, share: float = 1.0) -> None:
-        """How long lost devices are waited for from now on: as a share of what the study file says."""
-        for place in self.devices:
-            patience = share * place.target.device.patience
-            place.target.patience = min(ONCE_MORE, patience) if place.lost else patience
+    def score(self, artifacts: RuntimeArtifacts, split: str, timer: StageTimer) -> tuple[Quality, dict[str, Quality]]:
+        """Score a candidate on a split against the teacher, on the first device, and on the reachable secondary ones, by
+        name."""
+        first = _note_reach(self.devices[0], lambda device: self._score_on(device, artifacts, split, timer))
+        names = [  # without an artifact the device was unreachable when the candidate was deployed
+            str(device.name) for device in self.devices[1:] if device.runtime in artifacts
+        ]
+        return first, self._use_reachable(names, lambda device: self._score_on(device, artifacts, split, timer))
 
-    def _reached(
-        self, names: Sequence[str], look: Callable[[StudyDevice], Measured], all_of_them: bool = False
+    def recall(self, artifacts: RuntimeArtifacts) -> dict[str, tuple[float, float]]:
+        """Return, for each label, the recall of a candidate and of the teacher on the validation rows, on the first device.
+
+        Logits that are cached are not computed again.
+        """
+        device, context = self.devices[0], self.context
+        labels = context.data.tokens["validation"].labels
+        candidate, teacher = (
+            self._logits_on(device, of_runtime[device.runtime], "validation", _ignore_progress).argmax(-1) == labels
+            for of_runtime in (artifacts, self.references)
+        )
+        return {
+            name: (float(candidate[labels == label].mean()), float(teacher[labels == label].mean()))
+            for label, name in enumerate(context.data.splits.label_names)
+            if (labels == label).any()
+        }
+
+    def logits(self, artifacts: RuntimeArtifacts, split: str, timer: StageTimer) -> np.ndarray:
+        """Return the logits (rows, labels) of a candidate on a split, on the first device."""
+        first = self.devices[0]
+        with timer.stage(f"quality on {split}") as progress, device_lock.share(self.store.root):
+            return self._logits_on(first, artifacts[first.runtime], split, progress)
+
+    def time(self, folder: Path, budget: TimingBudget) -> Timing:
+        """Time an artifact on the first device."""
+        return self._time_on(self.devices[0], folder, budget)
+
+    def set_patience(self, share: float = 1.0) -> None:
+        """Set how long unreachable devices are waited for from now on, as a share of the study file's `patience`."""
+        for device in self.devices:
+            patience = share * device.backend.device.patience
+            device.backend.patience = min(LOST_PATIENCE, patience) if device.lost else patience
+
+    def _use_reachable(
+        self, names: Sequence[str], use: Callable[[StudyDevice], Measured], require_all: bool = False
     ) -> dict[str, Measured]:
-        found = {}
-        for place in self.devices:
-            if place.name is None or place.name not in names:
+        """Return the results of `use` on the devices of these names; skip unreachable ones unless `require_all`."""
+        results = {}
+        for device in self.devices:
+            if device.name is None or device.name not in names:
                 continue
             try:
-                found[place.name] = _reach(place, look)
+                results[device.name] = _note_reach(device, use)
             except DeviceLost:
-                if all_of_them:
+                if require_all:
                     raise
-        return found
+        return results
 
-    def logits(self, artifacts: RuntimeArtifacts, split: str, clock: StageTimer) -> np.ndarray:
-        """(rows, labels) of a candidate on a split, on the first device."""
-        first = self.devices[0]
-        with clock.stage(f"quality on {split}") as progress, device_lock.computing(self.store.root):
-            return self._logits(first, artifacts[first.runtime], split, progress)
-
-    def time(self, folder: Path, effort: TimingBudget) -> Timing:
-        """How fast an artifact is on the first device."""
-        return self._time(self.devices[0], folder, effort)
-
-    def _measure(
-        self, place: StudyDevice, artifacts: RuntimeArtifacts, effort: TimingBudget, clock: StageTimer
+    def _measure_on(
+        self, device: StudyDevice, artifacts: RuntimeArtifacts, budget: TimingBudget, timer: StageTimer
     ) -> Measurement:
-        sha256 = artifacts[place.runtime]
+        sha256 = artifacts[device.runtime]
         folder = self.store.artifact(sha256)
-        with clock.stage(place.stage("measuring latency")):
-            timed = self._time(place, folder, effort)
+        with timer.stage(device.stage_name("measuring latency")):
+            timing = self._time_on(device, folder, budget)
         return Measurement(
-            quality=self._score(place, artifacts, "validation", clock),
-            latency=timed.latency,
+            quality=self._score_on(device, artifacts, "validation", timer),
+            latency=timing.latency,
             size_mb=benchmarking.size_mb(load_runtime_of(folder), folder),
-            memory_mb=timed.memory_mb,
-            start_ms=timed.start_ms,
+            memory_mb=timing.memory_mb,
+            start_ms=timing.start_ms,
             sha256=sha256,
-            conditions=timed.conditions,
+            conditions=timing.conditions,
         )
 
-    def _time(self, place: StudyDevice, folder: Path, effort: TimingBudget) -> Timing:
-        device, shared = place.target.device, self.shared
+    def _time_on(self, device: StudyDevice, folder: Path, budget: TimingBudget) -> Timing:
+        """Time an artifact beside the teacher's, in an interval widened by the drift of the teacher's latency."""
+        settings, context = device.backend.device, self.context
         feeds = benchmarking.latency_feeds(
-            len(shared.data.tokenizer), device.batch, device.tokens, shared.data.lengths("validation"), shared.plan.seed
+            len(context.data.tokenizer),
+            settings.batch,
+            settings.tokens,
+            context.data.lengths("validation"),
+            context.plan.seed,
         )
-        sha256 = self.references[place.runtime]
-        timed = place.target.time(
-            folder, self.store.artifact(sha256), feeds, effort, effort is benchmarking.THOROUGH_TIMING
+        reference = self.references[device.runtime]
+        timing = device.backend.time(
+            folder, self.store.artifact(reference), feeds, budget, budget is benchmarking.THOROUGH_TIMING
         )
-        spread = drift_on(self.store, sha256, place.target).note(timed.latency.reference_p50_ms)
-        latency = benchmarking.with_drift(timed.latency, spread)
+        spread = drift_on(self.store, reference, device.backend).note(timing.latency.reference_p50_ms)
+        latency = benchmarking.with_drift(timing.latency, spread)
         noise = {"noise": latency.noise} if latency.noise else {}
-        return replace(timed, latency=latency, conditions={**timed.conditions, **noise})
+        return replace(timing, latency=latency, conditions={**timing.conditions, **noise})
 
-    def _score(self, place: StudyDevice, artifacts: RuntimeArtifacts, split: str, clock: StageTimer) -> Quality:
-        shared = self.shared
-        with clock.stage(place.stage(f"quality on {split}")) as progress, device_lock.computing(self.store.root):
-            reference = self._logits(place, self.references[place.runtime], split, progress)
-            logits = self._logits(place, artifacts[place.runtime], split, progress)
-        return scoring.score(split, logits, reference, shared.data.tokens[split].labels, self.metric, shared.plan.seed)
+    def _score_on(self, device: StudyDevice, artifacts: RuntimeArtifacts, split: str, timer: StageTimer) -> Quality:
+        context, stage = self.context, device.stage_name(f"quality on {split}")
+        with timer.stage(stage) as progress, device_lock.share(self.store.root):
+            reference = self._logits_on(device, self.references[device.runtime], split, progress)
+            logits = self._logits_on(device, artifacts[device.runtime], split, progress)
+        return scoring.score(
+            split, logits, reference, context.data.tokens[split].labels, self.metric, context.plan.seed
+        )
 
-    def _logits(self, place: StudyDevice, sha256: str, split: str, progress: Callable[[float], None]) -> np.ndarray:
-        """Logits of an artifact on a split, kept: the rows that a score was taken on can be looked at again."""
-        device, shared = place.target.device, self.shared
+    def _logits_on(self, device: StudyDevice, sha256: str, split: str, progress: Callable[[float], None]) -> np.ndarray:
+        """Return the logits of an artifact on a split, cached: the rows behind a score can be inspected later."""
+        settings, context = device.backend.device, self.context
         where = {
-            "threads": device.threads, "batch": device.batch, "cpu": place.target.cpu(), "runtime": device.runtime,
-            "runtime_version": place.target.runtime_version(),
+            "threads": settings.threads, "batch": settings.batch, "cpu": device.backend.cpu(),
+            "runtime": settings.runtime, "runtime_version": device.backend.runtime_version(),
         }  # fmt: skip
-        stage = outputs_stage(sha256, shared.data.splits.fingerprint, split, where, shared.plan.task.max_tokens)
+        stage = outputs_stage(sha256, context.data.splits.fingerprint, split, where, context.plan.task.max_tokens)
 
         def build(folder: Path) -> None:
             logits = benchmarking.logits_of(
-                lambda feeds: place.target.run(self.store.artifact(sha256), feeds, progress),
-                lambda rows: shared.data.arrays(split, rows),
-                shared.data.lengths(split),
-                device.batch,
+                lambda feeds: device.backend.run(self.store.artifact(sha256), feeds, progress),
+                lambda rows: context.data.arrays(split, rows),
+                context.data.lengths(split),
+                settings.batch,
             )
             np.save(folder / "logits.npy", logits)
 
         return np.asarray(np.load(self.store.stage(stage, build) / "logits.npy"))
 
 
-def _silently(fraction: float) -> None:
-    """No progress to show."""
+def _ignore_progress(fraction: float) -> None:
+    """Take a fraction done, and show nothing."""
 
 
-def _reach(place: StudyDevice, look: Callable[[StudyDevice], Measured]) -> Measured:
-    """What is seen there; whether the device was lost is remembered."""
+def _note_reach(device: StudyDevice, use: Callable[[StudyDevice], Measured]) -> Measured:
+    """Return what `use` returns for a device; note on the device whether it was lost."""
     try:
-        found = look(place)
+        result = use(device)
     except DeviceLost:
-        place.lost = True
+        device.lost = True
         raise
-    place.lost = False
-    return found
+    device.lost = False
+    return result

@@ -78,7 +78,7 @@ class StudyContext:
         lengths = np.asarray(self.data.lengths("train"))
         rows = self.data.shuffled(len(lengths))[: importance.CALIBRATION_ROWS]
         batches = [self.data.batch(rows[part]) for part in ordered_batches(list(lengths[rows]), 32)]
-        with device_lock.computing(self.store.root):
+        with device_lock.share(self.store.root):
             measured = importance.measure_importance(self.teacher.forward, batches)
         importance.save_importance(measured, folder / "importance.npz")
 
@@ -93,7 +93,7 @@ class StudyContext:
 
     def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
         rows = self.distillation_set
-        with device_lock.training(self.store.root) as pause:
+        with device_lock.share_with_pauses(self.store.root) as pause:
             targets = distillation.compute_targets(self.teacher.forward, rows.batch, rows.lengths, pause(progress))
         np.save(folder / "logits.npy", targets.logits)
         np.save(folder / "hidden.npy", targets.hidden)
@@ -122,7 +122,7 @@ class StudyContext:
     ) -> None:
         net = supernet.SuperNet(self.teacher.model, self.teacher.family, ranking)
         rows, settings = self.distillation_set, self.plan.recovery
-        with device_lock.training(self.store.root) as pause:
+        with device_lock.share_with_pauses(self.store.root) as pause:
             supernet.train_supernet(
                 net,
                 self.space.smallest(),

@@ -73,7 +73,7 @@ class TeacherProvider:
     def _fine_tune(self, settings: FineTune, folder: Path, progress: Callable[[float], None]) -> None:
         model = self._load(self._plan.teacher.model, new_head=True, offline=self._offline)
         family, lengths = load_family(model.config.model_type), self._data.lengths("train")
-        with device_lock.training(self._store.root) as pause:
+        with device_lock.share_with_pauses(self._store.root) as pause:
             fine_tune(model, family, self._data.batch, lengths, settings, self._plan.seed, pause(progress))
         save_teacher(model, self._data.tokenizer, folder)
 

@@ -70,7 +70,7 @@ class TrialPipeline:
         timer, context = StageTimer(report_progress), self.context
         context.teacher.load(timer)
         importance = context.importance(timer)
-        with timer.stage("calibrating"), device_lock.computing(self.store.root):
+        with timer.stage("calibrating"), device_lock.share(self.store.root):
             rates = context.rates()
             return rates.label_seconds(), rates.supernet_step_seconds(importance, context.space)
 
@@ -81,7 +81,7 @@ class TrialPipeline:
         teacher, importance = context.teacher.load(timer), context.importance(timer)
         recipe = Recipe(depth=-(-2 * context.teacher.layer_count // 3), head_sparsity=0.5, ffn_sparsity=0.5)
         candidate = build_candidate(teacher, recipe, importance)
-        with timer.stage("calibrating"), device_lock.computing(self.store.root):
+        with timer.stage("calibrating"), device_lock.share(self.store.root):
             step = context.rates().candidate_step_seconds(candidate)
         splits = context.data.splits
         trained = context.trained_supernet() if self.plan.engine.reuse else {}
@@ -155,7 +155,7 @@ class TrialPipeline:
         """Measure the untrained artifact; raise TrialStopped where it is over a limit."""
         with timer.stage("pricing"), tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            with device_lock.computing(self.store.root):
+            with device_lock.share(self.store.root):
                 self.write_artifact(candidate, folder, self.plan.device.runtime)
             size = benchmarking.size_mb(load_runtime_of(folder), folder)
             check_size(size, limits)
@@ -164,7 +164,7 @@ class TrialPipeline:
 
     def _deploy(self, candidate: Candidate, timer: StageTimer) -> dict[str, str]:
         """Make one artifact for each runtime of the study's devices; return runtime -> sha256."""
-        with timer.stage("deploying"), device_lock.computing(self.store.root):
+        with timer.stage("deploying"), device_lock.share(self.store.root):
             return {
                 runtime: self.store.add_artifact(partial(self.write_artifact, candidate, runtime=runtime))
                 for runtime in self.devices.runtimes

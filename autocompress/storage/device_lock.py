@@ -1,7 +1,8 @@
-"""Nobody computes while somebody measures: a latency taken beside a busy core is worthless.
+"""Keep workers from computing while another worker measures latency: a latency taken beside a busy core is worthless.
 
-Workers that compute share a file lock, and trainers step aside every few steps; a measurement takes it alone. The
-turnstile keeps others from slipping in again before a waiting measurement. Locks end with their process, however it ends.
+Workers that compute share a file lock; trainers release it every few steps. A measurement holds the lock exclusively.
+A second lock, the turnstile, keeps workers from taking the first one again before a waiting measurement gets it.
+The system releases both locks when their process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ Progress = Callable[[float], None]
 
 
 @contextmanager
-def measuring(root: Path) -> Iterator[float]:
-    """Hold the device alone; gives the seconds it took until every other worker had stepped aside."""
+def hold_exclusively(root: Path) -> Iterator[float]:
+    """Hold the device for a measurement; yield the seconds until every other worker had released it."""
     start = time.monotonic()
     with _open(root, "turnstile") as turnstile, _open(root, "device") as device:
         fcntl.flock(turnstile, fcntl.LOCK_EX)
@@ -27,23 +28,23 @@ def measuring(root: Path) -> Iterator[float]:
 
 
 @contextmanager
-def computing(root: Path) -> Iterator[None]:
-    """Share the device for a few seconds of work other than training."""
-    with training(root):
+def share(root: Path) -> Iterator[None]:
+    """Share the device with other workers, for a few seconds of work other than training."""
+    with share_with_pauses(root):
         yield
 
 
 @contextmanager
-def training(root: Path) -> Iterator[Callable[[Progress], Progress]]:
-    """Share the device with other workers; gives a wrapper of `progress` that lets measurements pass at each call."""
+def share_with_pauses(root: Path) -> Iterator[Callable[[Progress], Progress]]:
+    """Share the device with other workers; yield a wrapper of `progress` that lets measurements pass at each call."""
     with _open(root, "turnstile") as turnstile, _open(root, "device") as device:
 
         def enter() -> None:
-            fcntl.flock(turnstile, fcntl.LOCK_EX)  # waits behind a measurement that waits
+            fcntl.flock(turnstile, fcntl.LOCK_EX)  # waits behind a waiting measurement
             fcntl.flock(device, fcntl.LOCK_SH)
             fcntl.flock(turnstile, fcntl.LOCK_UN)
 
-        def stepping_aside(progress: Progress) -> Progress:
+        def with_pauses(progress: Progress) -> Progress:
             def step(fraction: float) -> None:
                 progress(fraction)
                 fcntl.flock(device, fcntl.LOCK_UN)
@@ -52,7 +53,7 @@ def training(root: Path) -> Iterator[Callable[[Progress], Progress]]:
             return step
 
         enter()
-        yield stepping_aside
+        yield with_pauses
 
 
 def _open(root: Path, name: str) -> IO[bytes]:

@@ -1,5 +1,5 @@
-"""A device that is measured from afar: it takes models, runs them on token ids it is sent, and says how long that took.
+"""The agent of a device: it receives models and token ids, runs the models and returns logits and timings.
 
-The agent needs numpy, a runtime and a small ASGI server, no torch and no transformers. It keeps no user's text: token ids
-come, logits and timings go, and what they mean is the host's business.
+The agent needs numpy, a runtime and a small ASGI server, no torch and no transformers. No text reaches it: it receives
+token ids, and only the host knows what they mean.
 """

@@ -1,4 +1,4 @@
-"""The host's side: send a model to a device, have it run there, get logits and timings back, whatever happens on the way."""
+"""The host's side: send a model to a device, have it run there, and get logits and timings back despite lost connections."""
 
 from __future__ import annotations
 
@@ -9,77 +9,53 @@ import random
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 import numpy as np
 
 from autocompress.benchmarking import THOROUGH_TIMING, Feeds, TimingBudget
-from autocompress.benchmarking.agent.runner import RunRequest
+from autocompress.benchmarking.agent.packing import PackedFeeds, split_into_runs
+from autocompress.benchmarking.agent.run_request import RunRequest
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.measurement import Interval, Latency, Timing
 from autocompress.runtimes import DEFAULT_RUNTIME
 from autocompress.storage.artifact_store import file_sha256
 
-PIECE = 4 << 20  # bytes of a model in one request
-WAIT = 20  # seconds that a question for a run's state is held open
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between two attempts; doubled each time, and varied by half
-MOST_NUMBERS, MOST_ROWS = 1_500_000, 100_000  # in one run: token ids, types apart; rows
-AGAIN = (409, 429, 502, 503, 504)  # answers that pass by themselves
+PIECE_BYTES = 4 << 20  # of a model in one request
+WAIT_SECONDS = 20  # for which the agent holds a request for a run's state open
+CONNECT_SECONDS = 15.0
+FIRST_PAUSE, MAX_PAUSE = 0.25, 15.0  # seconds between two attempts; doubled each time, and varied by half
+TEMPORARY_STATUSES = (409, 429, 502, 503, 504)  # the same request may succeed later
+Model = Path | bytes
 
 
-class Missing(AutocompressError):
-    """The device does not have (any more) what it was asked about."""
-
-
-@dataclass(frozen=True)
-class Packed:
-    """Batches of inputs as a run takes them: what is no padding, one row after another."""
-
-    facts: Mapping[str, Any]  # fields of the run
-    body: bytes
-
-    @classmethod
-    def of(cls, feeds: Feeds) -> Packed:
-        """All batches but the last must be equally large, and padded at the end."""
-        masks = [feed.get("attention_mask", np.ones_like(feed["input_ids"])).astype(bool) for feed in feeds]
-        ids = [feed["input_ids"][mask] for feed, mask in zip(feeds, masks, strict=True)]
-        padding = [feed["input_ids"][~mask] for feed, mask in zip(feeds, masks, strict=True)]
-        kinds = [
-            feed["token_type_ids"][mask] for feed, mask in zip(feeds, masks, strict=True) if "token_type_ids" in feed
-        ]
-        typed = any(part.any() for part in kinds)
-        facts = {
-            "batch": len(masks[0]),
-            "lengths": tuple(int(length) for mask in masks for length in mask.sum(axis=1)),
-            "types": typed,
-            "padding": next((int(part[0]) for part in padding if part.size), 0),
-        }
-        numbers = np.concatenate([*ids, *(kinds if typed else [])])
-        return cls(facts, numbers.astype("<i4").tobytes())
+class NotOnDevice(AutocompressError):
+    """The device does not have the model or run of a request, or no longer."""
 
 
 @dataclass
 class RemoteDevice:
-    """A device with an agent. Every call is tried again until it gets through, or patience ends. Close it by `with`."""
+    """A device with an agent. Every call is repeated until it succeeds or `patience` ends. Close it by `with`."""
 
     url: str
     token: str
     patience: float = 600.0  # seconds without an answer
-    ca: Path | None = None  # of TLS: the certificate to trust, where it is one of your own
+    ca: Path | None = None  # of TLS: the certificate to trust, where it is a private one
     notify: Callable[[str], None] = lambda sentence: None
     _http: httpx2.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        trusted = ssl.create_default_context(cafile=self.ca)
-        headers = {"authorization": f"Bearer {self.token}"}
         self._http = httpx2.Client(
-            base_url=self.url, headers=headers, verify=trusted, timeout=httpx2.Timeout(15.0, read=WAIT + 15.0),
+            base_url=self.url,
+            headers={"authorization": f"Bearer {self.token}"},
+            verify=ssl.create_default_context(cafile=self.ca),
+            timeout=httpx2.Timeout(CONNECT_SECONDS, read=WAIT_SECONDS + CONNECT_SECONDS),
             trust_env=False,
-        )  # fmt: skip
+        )
 
     def __enter__(self) -> RemoteDevice:
         return self
@@ -88,53 +64,43 @@ class RemoteDevice:
         self._http.close()
 
     def fingerprint(self) -> dict[str, Any]:
-        """What the device is."""
-        found: dict[str, Any] = self._call("GET", "/v1/device").json()
-        return found
+        """Return the device's description of itself."""
+        answer: dict[str, Any] = self._call("GET", "/v1/device").json()
+        return answer
 
-    def send(self, model: Path | bytes) -> str:
-        """Send a model that the device does not have yet, from where an earlier attempt ended; its sha256."""
+    def send(self, model: Model) -> str:
+        """Send a model unless the device has it, continuing an interrupted upload; return its sha256."""
         sha256 = hashlib.sha256(model).hexdigest() if isinstance(model, bytes) else file_sha256(model)
         length = len(model) if isinstance(model, bytes) else model.stat().st_size
         path = f"/v1/models/{sha256}"
         with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
             while True:
-                there = self._call("HEAD", path).headers
-                if there["upload-complete"] == "?1":
+                upload = self._call("HEAD", path).headers
+                if upload["upload-complete"] == "?1":
                     return sha256
-                offset = int(there["upload-offset"])
-                while True:  # at its end, too: an agent that died there has not checked it yet
-                    file.seek(offset)
-                    headers = {"upload-offset": str(offset), "upload-length": str(length)}
-                    answer = self._call("PATCH", path, content=file.read(PIECE), headers=headers, passed=(409,))
-                    offset = int(answer.headers.get("upload-offset", -1))
-                    if answer.status_code == 409:  # it came, but its answer was lost; or another host sends it, too
-                        time.sleep(FIRST_PAUSE)
-                        break
-                    if offset == length:
-                        break
+                self._send_pieces(file, path, int(upload["upload-offset"]), length)
 
     def logits(
         self,
-        model: Path | bytes,
+        model: Model,
         feeds: Feeds,
         threads: int,
         progress: Callable[[float], None] = lambda fraction: None,
         runtime: str = DEFAULT_RUNTIME,
     ) -> np.ndarray:
-        """Logits (rows, labels) of batches of inputs, one after another."""
-        found = []
-        for start, part in _portions(feeds):
-            packed = Packed.of(part)
-            run = RunRequest(kind="logits", model=self.send(model), runtime=runtime, threads=threads, **packed.facts)
+        """Return the logits (rows, labels) of batches of inputs, one after another."""
+        logits = []
+        for start, part in split_into_runs(feeds):
+            packed = PackedFeeds.pack(part)
+            run = RunRequest(kind="logits", model=self.send(model), runtime=runtime, threads=threads, **packed.fields)
             share = len(part) / len(feeds)
 
-            def told(fraction: float, start: int = start, share: float = share) -> None:
+            def report_share(fraction: float, start: int = start, share: float = share) -> None:
                 progress(start / len(feeds) + share * fraction)
 
-            header, answer = self._run(run, packed.body, [model], told)
-            found.append(np.frombuffer(answer, "<f4").reshape(header["shape"]))
-        return np.concatenate(found)
+            header, answer = self._run(run, packed.body, [model], report_share)
+            logits.append(np.frombuffer(answer, "<f4").reshape(header["shape"]))
+        return np.concatenate(logits)
 
     def latency(
         self,
@@ -142,100 +108,111 @@ class RemoteDevice:
         reference: Path | None,
         feeds: Feeds,
         threads: int,
-        effort: TimingBudget = THOROUGH_TIMING,
+        budget: TimingBudget = THOROUGH_TIMING,
         fresh: bool = True,
         runtime: str = DEFAULT_RUNTIME,
     ) -> Timing:
-        """Latency in blocks that alternate with the reference's, on the device; `fresh`: and what a fresh process takes."""
+        """Time a model on the device in blocks that alternate with the reference's; `fresh`: also measure a fresh process."""
         models = [model, *([reference] if reference else [])]
-        sent = [self.send(one) for one in models]
-        packed = Packed.of(feeds)
+        hashes = [self.send(path) for path in models]
+        packed = PackedFeeds.pack(feeds)
         run = RunRequest(
-            kind="latency", model=sent[0], reference=sent[1] if reference else None, threads=threads, effort=effort,
-            fresh=fresh, runtime=runtime, **packed.facts,
+            kind="latency", model=hashes[0], reference=hashes[1] if reference else None, threads=threads, effort=budget,
+            fresh=fresh, runtime=runtime, **packed.fields,
         )  # fmt: skip
-        found, _ = self._run(run, packed.body, models)
-        interval = Interval(**found["latency"].pop("speedup_interval"))
-        return Timing(**{**found, "latency": Latency(**found["latency"], speedup_interval=interval)})
+        header, _ = self._run(run, packed.body, models)
+        interval = Interval(**header["latency"].pop("speedup_interval"))
+        return Timing(**{**header, "latency": Latency(**header["latency"], speedup_interval=interval)})
+
+    def _send_pieces(self, file: IO[bytes], path: str, offset: int, length: int) -> None:
+        """Send a model's bytes from `offset` on, until all are sent or the device expects another offset.
+
+        A complete upload is sent an empty piece: an agent that was killed at its end has not checked the model yet.
+        """
+        while True:
+            file.seek(offset)
+            headers = {"upload-offset": str(offset), "upload-length": str(length)}
+            answer = self._call("PATCH", path, content=file.read(PIECE_BYTES), headers=headers, accepted=(409,))
+            offset = int(answer.headers.get("upload-offset", -1))
+            if answer.status_code == 409:  # the piece arrived but its answer was lost, or another host sends the model
+                time.sleep(FIRST_PAUSE)
+                return
+            if offset == length:
+                return
 
     def _run(
         self,
         run: RunRequest,
         numbers: bytes,
-        models: Sequence[Path | bytes],
+        models: Sequence[Model],
         progress: Callable[[float], None] = lambda fraction: None,
     ) -> tuple[dict[str, Any], bytes]:
-        """Head and body of its answer. Asked for again where the device has forgotten it, by a restart, say."""
+        """Return header and body of a run's result. A run that the device has lost, by a restart, is submitted again."""
         body = run.model_dump_json().encode() + b"\n" + numbers
-        name = hashlib.sha256(body + secrets.token_bytes(8)).hexdigest()
+        path = f"/v1/runs/{hashlib.sha256(body + secrets.token_bytes(8)).hexdigest()}"
         while True:
             try:
-                self._call("PUT", f"/v1/runs/{name}", content=body)
-                while True:
-                    state = self._call("GET", f"/v1/runs/{name}", params={"wait": WAIT}).json()
-                    if state["state"] == "done":
-                        return dict(state["result"]), self._call("GET", f"/v1/runs/{name}/answer").content
-                    if state["state"] == "failed":
-                        raise AutocompressError(f"the device {self.url}: {state['error']}")
-                    progress(state["fraction"])
-                    if state["state"] == "waiting":
-                        self.notify(f"the device is busy; {state['ahead']} runs go before")
-            except Missing:
+                self._call("PUT", path, content=body)
+                header = self._wait_for_result(path, progress)
+                return header, self._call("GET", f"{path}/answer").content
+            except NotOnDevice:
                 for model in models:
                     self.send(model)
 
-    def _call(self, method: str, path: str, passed: tuple[int, ...] = (), **options: Any) -> httpx2.Response:
-        for attempt in self._attempts():
+    def _wait_for_result(self, path: str, progress: Callable[[float], None]) -> dict[str, Any]:
+        while True:
+            answer = self._call("GET", path, params={"wait": WAIT_SECONDS}).json()
+            if answer["state"] == "done":
+                return dict(answer["result"])
+            if answer["state"] == "failed":
+                raise AutocompressError(f"the device {self.url}: {answer['error']}")
+            progress(answer["fraction"])
+            if answer["state"] == "waiting":
+                self.notify(f"the device {self.url} is busy; {answer['ahead']} runs come first")
+
+    def _call(self, method: str, path: str, accepted: tuple[int, ...] = (), **options: Any) -> httpx2.Response:
+        """Send a request until it succeeds or has one of the `accepted` statuses.
+
+        DeviceLost after `patience`; NotOnDevice, UsageError or AutocompressError for an answer that repeating would not
+        change.
+        """
+        for note_failure in self._attempts():
             try:
                 answer = self._http.request(method, path, **options)
             except httpx2.TransportError as error:
-                attempt(f"{type(error).__name__}: {error}")
+                note_failure(f"{type(error).__name__}: {error}")
                 continue
-            if answer.status_code in AGAIN and answer.status_code not in passed:
-                attempt(_reason(answer))
-                continue
-            if answer.is_success or answer.status_code in passed:
+            if answer.is_success or answer.status_code in accepted:
                 return answer
-            if answer.status_code == 401:
-                raise UsageError(f"the device {self.url}: {_reason(answer)}")
-            raise (Missing if answer.status_code == 404 else AutocompressError)(
-                f"the device {self.url}: {_reason(answer)}"
-            )
-        raise AssertionError  # the attempts end by an error
+            if answer.status_code in TEMPORARY_STATUSES:
+                note_failure(_read_reason(answer))
+                continue
+            kind = {401: UsageError, 404: NotOnDevice}.get(answer.status_code, AutocompressError)
+            raise kind(f"the device {self.url}: {_read_reason(answer)}")
+        raise AssertionError  # the attempts end with an error
 
     def _attempts(self) -> Iterator[Callable[[str], None]]:
-        """Attempts with longer and longer pauses. What is yielded is told why one failed."""
+        """Yield at each attempt, after longer and longer pauses, a function that takes the reason of a failure."""
         start, pause = time.monotonic(), FIRST_PAUSE
-        why = ""
+        last_reason = ""
 
-        def failed(reason: str) -> None:
-            nonlocal why
-            why = reason
+        def note_failure(reason: str) -> None:
+            nonlocal last_reason
+            last_reason = reason
 
         while True:
-            yield failed
+            yield note_failure
             if time.monotonic() - start > self.patience:
                 raise DeviceLost(
-                    f"the device {self.url} could not be used for {self.patience:.0f} s ({why}); is its agent up?"
+                    f"the device {self.url} could not be used for {self.patience:.0f} s ({last_reason}); is its agent "
+                    "running?"
                 )
             time.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, MAX_PAUSE)
 
 
-def _portions(feeds: Feeds) -> Iterator[tuple[int, Feeds]]:
-    """Runs of batches that a request has room for, each with the number of its first."""
-    start, rows, numbers = 0, 0, 0
-    for place, feed in enumerate(feeds):
-        ids = feed["input_ids"]
-        rows, numbers = rows + len(ids), numbers + ids.size
-        if place > start and (rows > MOST_ROWS or numbers > MOST_NUMBERS):
-            yield start, feeds[start:place]
-            start, rows, numbers = place, len(ids), ids.size
-    yield start, feeds[start:]
-
-
-def _reason(answer: httpx2.Response) -> str:
+def _read_reason(answer: httpx2.Response) -> str:
     try:
         return str(answer.json()["error"])
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
-        return f"it answered {answer.status_code}"
+        return f"it answered with status {answer.status_code}"

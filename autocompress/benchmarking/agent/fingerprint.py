@@ -1,4 +1,4 @@
-"""What this device is."""
+"""The agent's description of its device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autocompress.runtimes import portable_runtimes
 
 
 def fingerprint() -> dict[str, Any]:
-    """CPU, memory and runtimes: what tells one device from another. No name of host or user."""
+    """Return what distinguishes this device from others: CPU, memory, runtimes. No name of host or user."""
     runtimes = {name: registry.load("runtimes", name).available() for name in portable_runtimes()}
     return {
         "agent": __version__,
@@ -25,14 +25,14 @@ def fingerprint() -> dict[str, Any]:
         "cpu": benchmarking.cpu_name(),
         "cpu_flags": benchmarking.cpu_flags(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "governor": _governor(),
+        "governor": _read_governor(),
         "memory_mb": round(psutil.virtual_memory().total / 1e6),
         "runtimes": {name: version for name, version in runtimes.items() if version},
     }
 
 
-def _governor() -> str | None:
-    """How the first core's frequency is chosen, where the system says so."""
+def _read_governor() -> str | None:
+    """Return the frequency governor of the first core, where the system exposes it."""
     path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     try:
         return path.read_text(encoding="utf-8").strip()

@@ -1,49 +1,33 @@
-"""Is this file a model that may run here? Told from its bytes alone, before any runtime opens it.
+"""Decide from a file's bytes alone, before any runtime opens it, whether it is a model that may run here.
 
-An ONNX file can name other files, nest graphs without end, and claim shapes that no memory holds. What we deploy does none
-of that, so what does is refused: external data, sub-graphs, functions, operators that are not on a list,
-tensors whose numbers are not in the file.
-Read as protobuf's wire format (https://protobuf.dev/programming-guides/encoding), so that the
-device needs no package for it; field numbers are those of onnx.proto.
+An ONNX file can name other files, nest graphs without end, and claim shapes that no memory holds. Exported models do none of
+that, so the agent rejects it: external data, sub-graphs, functions, operators that are not on a list, tensors whose
+numbers are not in the file. Field numbers are those of onnx.proto.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-import numpy as np
+from autocompress.benchmarking.agent.errors import RequestRejected
+from autocompress.benchmarking.agent.protobuf_wire import (
+    MalformedMessage,
+    Value,
+    as_bytes,
+    count_integers,
+    read_fields,
+    read_integers,
+)
 
-from autocompress.core.errors import UsageError
-
-MOST_NODES = MOST_TENSORS = 20_000
-MOST_NAME_BYTES = 1_000
-MOST_DIMENSION, MOST_DIMENSIONS = 1 << 31, 16
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-BITS = {
-    1: 32,
-    2: 8,
-    3: 8,
-    4: 16,
-    5: 16,
-    6: 32,
-    7: 64,
-    9: 8,
-    10: 16,
-    11: 64,
-    12: 32,
-    13: 64,
-    16: 16,
-    21: 4,
-    22: 4,
-    25: 2,
-    26: 2,
-}
-TYPED = {4: 32, 10: 64}  # float_data, double_data: bits of one number; the others are varints
+MAX_OPERATORS = MAX_TENSORS = 20_000
+MAX_NAME_BYTES = 1_000
+MAX_DIMENSION, MAX_DIMENSIONS = 1 << 31, 16
+DATA_TYPE_BITS = {
+    1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16, 21: 4, 22: 4, 25: 2, 26: 2,
+}  # fmt: skip
 OPERATORS = frozenset(
     {
         "Abs", "Add", "And", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "CumSum", "DequantizeLinear",
@@ -55,176 +39,132 @@ OPERATORS = frozenset(
         "Where",
     }
 )  # fmt: skip
-CONTRIBUTED = frozenset({"MatMulNBits", "GatherBlockQuantized"})  # of the domain com.microsoft
+MICROSOFT_OPERATORS = frozenset({"MatMulNBits", "GatherBlockQuantized"})
+OPERATORS_OF_DOMAIN = {"": OPERATORS, "ai.onnx": OPERATORS, "com.microsoft": MICROSOFT_OPERATORS}
 
-
-class RequestRejected(UsageError):
-    """The file is not a model that may run here; the message says why."""
+MODEL_GRAPH, MODEL_TRAINING, MODEL_FUNCTIONS = 7, 20, 25
+GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_SPARSE_INITIALIZER = 1, 5, 15
+NODE_OPERATOR, NODE_ATTRIBUTE, NODE_DOMAIN = 4, 5, 7
+ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS, ATTRIBUTE_SPARSE_TENSORS = (5, 10), (6, 11), (22, 23)  # one, and a list
+TENSOR_DIMENSIONS, TENSOR_DATA_TYPE, TENSOR_RAW_DATA, TENSOR_EXTERNAL_DATA, TENSOR_LOCATION = 1, 2, 9, 13, 14
+TENSOR_FIXED_DATA = {4: 32, 10: 64}  # float_data, double_data: bits of one number
+TENSOR_VARINT_DATA = (5, 7, 11)  # int32_data, int64_data, uint64_data
 
 
 @dataclass
-class ModelContents:
-    """What a model holds."""
+class _Counts:
+    """What a model holds so far."""
 
-    operators: Counter[str] = field(default_factory=Counter)
+    operators: int = 0
     tensors: int = 0
 
 
-def check_model(path: Path) -> ModelContents:
-    """What the file holds; Refused where it may not run."""
+def check_model(path: Path) -> None:
+    """Raise RequestRejected where the file is not a model that may run here."""
     with path.open("rb") as file:
         try:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:
             raise RequestRejected("the file is empty") from None
-    return _check(memoryview(data))  # unmapped when nothing looks at it any more
+    try:
+        _check_model(memoryview(data))  # the map is closed with the last view of it
+    except MalformedMessage as error:
+        raise RequestRejected(f"the file is not an ONNX model: {error}") from None
 
 
-def _check(view: memoryview) -> ModelContents:
-    facts, graphs = ModelContents(), 0
-    for number, value in _fields(view):
-        if number == 7:
+def _check_model(view: memoryview) -> None:
+    counts, graphs = _Counts(), 0
+    for number, value in read_fields(view):
+        if number == MODEL_GRAPH:
             graphs += 1
-            _graph(_message(value), facts)
-        elif number in (20, 25):
-            raise RequestRejected("the model brings functions or training of its own; export it without")
-    if graphs != 1 or not facts.operators:
-        raise RequestRejected("the file holds no ONNX graph")
-    return facts
+            _check_graph(as_bytes(value), counts)
+        elif number in (MODEL_TRAINING, MODEL_FUNCTIONS):
+            raise RequestRejected("the model has functions or training information; export it without them")
+    if graphs != 1 or not counts.operators:
+        raise RequestRejected(f"the file is not an ONNX model: it has {graphs} graphs and {counts.operators} operators")
 
 
-def _graph(view: memoryview, facts: ModelContents) -> None:
-    for number, value in _fields(view):
-        if number == 1:
-            _node(_message(value), facts)
-        elif number == 5:
-            _tensor(_message(value), facts)
-        elif number == 15:
-            raise RequestRejected("sparse tensors are not run here")
+def _check_graph(view: memoryview, counts: _Counts) -> None:
+    counts.operators += sum(number == GRAPH_NODE for number, _ in read_fields(view))
+    if counts.operators > MAX_OPERATORS:
+        raise RequestRejected(f"the model has {counts.operators:,} operators; at most {MAX_OPERATORS:,} are allowed")
+    for number, value in read_fields(view):
+        if number == GRAPH_NODE:
+            _check_node(as_bytes(value), counts)
+        elif number == GRAPH_INITIALIZER:
+            _check_tensor(as_bytes(value), counts)
+        elif number == GRAPH_SPARSE_INITIALIZER:
+            raise RequestRejected("the model has sparse tensors, which are not allowed")
 
 
-def _node(view: memoryview, facts: ModelContents) -> None:
-    kind = domain = ""
-    for number, value in _fields(view):
-        if number == 4:
-            kind = _text(value)
-        elif number == 7:
-            domain = _text(value)
-        elif number == 5:
-            _attribute(_message(value), facts)
-    known = CONTRIBUTED if domain == "com.microsoft" else OPERATORS if domain in ("", "ai.onnx") else frozenset()
-    if kind not in known:
-        raise RequestRejected(f"the operator {domain + '.' if domain else ''}{kind or '(none)'} is not run here")
-    facts.operators[kind] += 1
-    if facts.operators.total() > MOST_NODES:
-        raise RequestRejected(f"at most {MOST_NODES} operators must hold")
+def _check_node(view: memoryview, counts: _Counts) -> None:
+    operator = domain = ""
+    for number, value in read_fields(view):
+        if number == NODE_OPERATOR:
+            operator = _read_name(value)
+        elif number == NODE_DOMAIN:
+            domain = _read_name(value)
+        elif number == NODE_ATTRIBUTE:
+            _check_attribute(as_bytes(value), counts)
+    if operator not in OPERATORS_OF_DOMAIN.get(domain, ()):
+        name = f"{domain}.{operator}" if domain else operator
+        raise RequestRejected(f"the operator {name or '(without a name)'} is not allowed")
 
 
-def _attribute(view: memoryview, facts: ModelContents) -> None:
-    for number, value in _fields(view):
-        if number in (5, 10):
-            _tensor(_message(value), facts)
-        elif number in (6, 11):
-            raise RequestRejected("graphs within graphs are not run here")
-        elif number in (22, 23):
-            raise RequestRejected("sparse tensors are not run here")
+def _check_attribute(view: memoryview, counts: _Counts) -> None:
+    for number, value in read_fields(view):
+        if number in ATTRIBUTE_TENSORS:
+            _check_tensor(as_bytes(value), counts)
+        elif number in ATTRIBUTE_GRAPHS:
+            raise RequestRejected("the model has graphs within graphs, which are not allowed")
+        elif number in ATTRIBUTE_SPARSE_TENSORS:
+            raise RequestRejected("the model has sparse tensors, which are not allowed")
 
 
-def _tensor(view: memoryview, facts: ModelContents) -> None:
-    """Every number that the shape claims must be in the file."""
-    dimensions: list[int] = []
-    kind, held = 0, 0
-    for number, value in _fields(view):
-        if number == 1:
-            dimensions += _varints(value)
-            if len(dimensions) > MOST_DIMENSIONS:
-                raise RequestRejected(f"at most {MOST_DIMENSIONS} dimensions of a tensor must hold")
-        elif number == 2:
-            kind = int(value) if isinstance(value, int) else 0
-        elif number == 13 or (number == 14 and value != 0):
-            raise RequestRejected("a tensor lies in another file; put all data into the model itself")
-        elif number == 9:
-            held += 8 * len(_message(value))
-        elif number in TYPED:
-            held += 8 * len(value) if isinstance(value, memoryview) else TYPED[number]
-        elif number in (5, 7, 11):
-            held += BITS.get(kind, 64) * _count(value)
-    facts.tensors += 1
-    if facts.tensors > MOST_TENSORS:
-        raise RequestRejected(f"at most {MOST_TENSORS} tensors must hold")
-    if kind not in BITS:
-        raise RequestRejected(f"tensors of the data type {kind} are not run here")
-    if any(not 0 <= size < MOST_DIMENSION for size in dimensions):
-        raise RequestRejected(f"a tensor claims the shape {tuple(dimensions)}")
-    if prod(dimensions) * BITS[kind] > held + 7:
-        raise RequestRejected(
-            f"a tensor claims the shape {tuple(dimensions)}, but the file holds {held // 8} bytes of it"
-        )
+def _check_tensor(view: memoryview, counts: _Counts) -> None:
+    """Check that the file holds every number of the shape that a tensor claims."""
+    counts.tensors += 1
+    if counts.tensors > MAX_TENSORS:
+        raise RequestRejected(f"the model has more than {MAX_TENSORS:,} tensors")
+    shape, data_type = _read_shape_and_type(view)
+    if data_type not in DATA_TYPE_BITS:
+        raise RequestRejected(f"a tensor has the data type {data_type}, which is not allowed")
+    if any(not 0 <= size < MAX_DIMENSION for size in shape):
+        raise RequestRejected(f"a tensor claims the shape {shape}; each size must be 0 to {MAX_DIMENSION - 1:,}")
+    stored_bits = _count_stored_bits(view, data_type)
+    if prod(shape) * DATA_TYPE_BITS[data_type] > stored_bits + 7:
+        raise RequestRejected(f"a tensor claims the shape {shape}, but the file holds {stored_bits // 8:,} bytes of it")
 
 
-# ---- protobuf's wire format ------------------------------------------------------------------------------------------
+def _read_shape_and_type(view: memoryview) -> tuple[tuple[int, ...], int]:
+    shape: list[int] = []
+    data_type = 0
+    for number, value in read_fields(view):
+        if number == TENSOR_DIMENSIONS:
+            shape += read_integers(value, MAX_DIMENSIONS + 1)
+            if len(shape) > MAX_DIMENSIONS:
+                raise RequestRejected(f"a tensor has more than {MAX_DIMENSIONS} dimensions")
+        elif number == TENSOR_DATA_TYPE:
+            data_type = value if isinstance(value, int) else 0
+        elif number == TENSOR_EXTERNAL_DATA or (number == TENSOR_LOCATION and value != 0):
+            raise RequestRejected("a tensor is stored in another file; store all data in the model itself")
+    return tuple(shape), data_type
 
 
-def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field of a message."""
-    place = 0
-    while place < len(view):
-        key, place = _varint(view, place)
-        number, kind = key >> 3, key & 7
-        if kind == VARINT:
-            value, place = _varint(view, place)
-            yield number, value
-            continue
-        if kind == BYTES:
-            size, place = _varint(view, place)
-        elif kind in (FIXED32, FIXED64):
-            size = 4 if kind == FIXED32 else 8
-        else:
-            raise RequestRejected("the file is no ONNX model")
-        if number == 0 or size > len(view) - place:
-            raise RequestRejected("the file is no ONNX model, or it is cut off")
-        yield number, view[place : place + size]
-        place += size
+def _count_stored_bits(view: memoryview, data_type: int) -> int:
+    bits = 0
+    for number, value in read_fields(view):
+        if number == TENSOR_RAW_DATA:
+            bits += 8 * len(as_bytes(value))
+        elif number in TENSOR_FIXED_DATA:
+            bits += 8 * len(value) if isinstance(value, memoryview) else TENSOR_FIXED_DATA[number]
+        elif number in TENSOR_VARINT_DATA:
+            bits += DATA_TYPE_BITS[data_type] * count_integers(value)
+    return bits
 
 
-def _varint(view: memoryview, place: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if place >= len(view):
-            raise RequestRejected("the file is no ONNX model, or it is cut off")
-        byte = view[place]
-        place += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value if value < 1 << 63 else value - (1 << 64), place
-    raise RequestRejected("the file is no ONNX model")
-
-
-def _varints(value: int | memoryview) -> list[int]:
-    """One number, or a packed list of them, of which those beyond the most dimensions are left out."""
-    if isinstance(value, int):
-        return [value]
-    found: list[int] = []
-    place = 0
-    while place < len(value) and len(found) <= MOST_DIMENSIONS:
-        number, place = _varint(value, place)
-        found.append(number)
-    return found
-
-
-def _count(value: int | memoryview) -> int:
-    """How many numbers there are in a packed list."""
-    return 1 if isinstance(value, int) else int(np.count_nonzero(np.frombuffer(value, np.uint8) < 128))
-
-
-def _message(value: int | memoryview) -> memoryview:
-    if isinstance(value, int):
-        raise RequestRejected("the file is no ONNX model")
-    return value
-
-
-def _text(value: int | memoryview) -> str:
-    text = _message(value)
-    if len(text) > MOST_NAME_BYTES:
-        raise RequestRejected(f"a name has {len(text)} bytes; at most {MOST_NAME_BYTES} must hold")
-    return bytes(text).decode("utf-8", "replace")
+def _read_name(value: Value) -> str:
+    name = as_bytes(value)
+    if len(name) > MAX_NAME_BYTES:
+        raise RequestRejected(f"a name has {len(name):,} bytes; at most {MAX_NAME_BYTES:,} are allowed")
+    return bytes(name).decode("utf-8", "replace")

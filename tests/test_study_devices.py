@@ -1,9 +1,8 @@
-"""What a study measures on: this machine, or a device with an agent; the same numbers by either road."""
+"""Studies that measure on a device with an agent, on several devices, and on a device that is lost for a while."""
 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -16,11 +15,9 @@ import numpy as np
 import pytest
 
 from autocompress import benchmarking
-from autocompress.benchmarking.agent.client import MOST_NUMBERS, MOST_ROWS, Packed, RemoteDevice, _portions
-from autocompress.benchmarking.backends import RemoteBackend, open_backend
+from autocompress.benchmarking.backends import open_backend
 from autocompress.config import Device, read_plan
-from autocompress.core import registry
-from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
 from autocompress.interfaces.cli import main
@@ -33,7 +30,7 @@ from autocompress.search.supervisor import run_search
 from autocompress.storage.artifact_store import INPUTS
 from autocompress.study import Study, StudyView, read_study
 from autocompress.study.trial_details import read_trial_details
-from tests.devices import TOKEN, RunningTrial, agent, feeds, write_model
+from tests.devices import TOKEN, RunningAgent, start_agent
 from tests.formula import FormulaWorker, open_study, outcome_of, plan_in, quality, space, teacher_outcome
 from tests.tiny import tiny_study
 
@@ -41,8 +38,8 @@ BITS = {"weight_bits": [8, 4], "embedding_bits": [8]}
 
 
 @pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTrial]:
-    with agent(tmp_path_factory.mktemp("device")) as running:
+def running_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningAgent]:
+    with start_agent(tmp_path_factory.mktemp("device")) as running:
         yield running
 
 
@@ -56,35 +53,27 @@ def view_of(file: Path) -> StudyView:
     return read_study(plan.storage, plan.study)
 
 
-def test_a_device_is_asked_what_it_runs_by_running_it(there: RunningTrial) -> None:
-    here = open_backend(Device(), "device")
-    other = open_backend(Device(url=there.url), "device")
-    assert other.supported() == here.supported()
-    assert other.cpu() == here.cpu()
-
-
-def test_a_study_on_a_device_finds_what_it_finds_here(there: RunningTrial, tmp_path: Path) -> None:
+def test_a_remote_study_has_the_results_of_a_local_one(running_agent: RunningAgent, tmp_path: Path) -> None:
     views = []
-    for name, device in (("here", {}), ("there", {"url": there.url})):
+    for name, device in (("local", {}), ("remote", {"url": running_agent.url})):
         folder = tmp_path / name
         folder.mkdir()
         file = tiny_study(folder, space=BITS, budget={"trials": 2}, device={"tokens": "data", "batch": 2, **device})
         run_search(read_plan(file), display=SilentDisplay(), offline=True)
         views.append(view_of(file))
-    mine, others = views
-    for row, other in zip(mine.rows, others.rows, strict=True):
-        assert (row.state, row.recipe, row.quality, row.drop) == (other.state, other.recipe, other.quality, other.drop)
-        assert row.test_quality == other.test_quality
-        assert other.latency_ms and other.speedup_interval and other.memory_mb is not None
-    plan = read_plan(tmp_path / "there" / "tiny.yaml")
+    for local, remote in zip(views[0].rows, views[1].rows, strict=True):
+        assert (local.state, local.recipe, local.quality) == (remote.state, remote.recipe, remote.quality)
+        assert (local.drop, local.test_quality) == (remote.drop, remote.test_quality)
+        assert remote.latency_ms and remote.speedup_interval and remote.memory_mb is not None
+    plan = read_plan(tmp_path / "remote" / "tiny.yaml")
     conditions = read_trial_details(plan.storage, plan.study, 1).outcome.measurement.conditions  # type: ignore[union-attr]
     assert conditions["device_lease"] == "one run at a time on the device"
     assert (conditions["tokens"], conditions["batch"]) == ("data", 2)
-    assert there.url not in str(conditions)
+    assert running_agent.url not in str(conditions)
     assert conditions["outputs_recorded_on"] == benchmarking.machine("onnxruntime")
 
 
-def test_a_study_goes_on_when_its_device_has_another_address(tmp_path: Path) -> None:
+def test_identity_of_a_study_ignores_the_address_of_its_device(tmp_path: Path) -> None:
     plan = read_plan(tiny_study(tmp_path), ["device.url=http://127.0.0.1:1"])
     assert plan.difference(read_plan(tiny_study(tmp_path)).identity()) == []
     other = read_plan(tiny_study(tmp_path), ["device.threads=2"])
@@ -92,66 +81,19 @@ def test_a_study_goes_on_when_its_device_has_another_address(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("url", ["pi:7311", "ftp://pi", "http://", "http://pi/path"])
-def test_an_address_is_checked_before_any_work(tmp_path: Path, url: str) -> None:
+def test_an_invalid_address_is_rejected_by_the_plan(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match=r"device\.url"):
         read_plan(tiny_study(tmp_path), [f"device.url={url}"])
 
 
-def test_without_its_token_a_device_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepare_needs_the_token_of_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AUTOCOMPRESS_TOKEN")
     plan = read_plan(tiny_study(tmp_path), ["device.url=http://127.0.0.1:1"])
     with pytest.raises(UsageError, match=r"device: AUTOCOMPRESS_TOKEN is not set"):
         prepare(plan, offline=True)
 
 
-def test_a_runtime_that_the_device_lacks_is_named(there: RunningTrial, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RemoteDevice, "fingerprint", lambda self: {"runtimes": {"other": "1.0"}})
-    with pytest.raises(UsageError, match="onnxruntime is not installed on the device, which has: other"):
-        open_backend(Device(url=there.url), "device").supported()
-
-
-def test_a_value_that_the_device_cannot_run_is_left_out() -> None:
-    runtime = registry.load("runtimes", "onnxruntime")
-
-    def without_4_bits(model: bytes, feed: Any) -> np.ndarray:
-        if b"MatMulNBits" in model:
-            raise AutocompressError("no kernel")
-        return runtime.OnnxSession(model, 1).run(feed)  # type: ignore[no-any-return]
-
-    assert runtime.supported(without_4_bits)["weight_bits"] == (32, 16, 8)
-
-    def gone(model: bytes, feed: Any) -> np.ndarray:
-        raise DeviceLost("gone")
-
-    with pytest.raises(DeviceLost):
-        runtime.supported(gone)
-
-
-def test_others_step_aside_only_where_the_agent_shares_their_cores(tmp_path: Path) -> None:
-    assert RemoteBackend(Device(url="http://127.0.0.1:7311"), "device", tmp_path, 0, print).root == tmp_path
-    assert RemoteBackend(Device(url="https://pi:7311"), "device", tmp_path, 0, print).root is None
-
-
-def test_inputs_are_packed_without_their_padding() -> None:
-    ids = np.array([[7, 8, 1], [9, 1, 1]])
-    feed = {"input_ids": ids, "attention_mask": np.array([[1, 1, 0], [1, 0, 0]]), "token_type_ids": 0 * ids}
-    packed = Packed.of([feed])
-    assert packed.facts == {"batch": 2, "lengths": (2, 1), "types": False, "padding": 1}
-    assert np.frombuffer(packed.body, "<i4").tolist() == [7, 8, 9]
-    typed = Packed.of([{**feed, "token_type_ids": np.array([[0, 1, 0], [0, 0, 0]])}])
-    assert np.frombuffer(typed.body, "<i4").tolist() == [7, 8, 9, 0, 1, 0]
-
-
-def test_many_rows_go_in_several_runs() -> None:
-    many = [{"input_ids": np.broadcast_to(np.int64(1), (1, MOST_NUMBERS // 3))} for _ in range(7)]
-    parts = list(_portions(many))
-    assert [start for start, _ in parts] == [0, 3, 6]
-    assert sum(len(part) for _, part in parts) == len(many)
-    short = [{"input_ids": np.broadcast_to(np.int64(1), (MOST_ROWS // 2, 1))} for _ in range(3)]
-    assert [start for start, _ in _portions(short)] == [0, 2]
-
-
-def test_token_types_reach_the_device(there: RunningTrial, tmp_path: Path) -> None:
+def test_token_types_reach_the_device(running_agent: RunningAgent, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     file = tiny_study(tmp_path, pairs=True, space=BITS, budget={"trials": 1})
     run_search(read_plan(file), display=SilentDisplay(), offline=True)
@@ -162,19 +104,18 @@ def test_token_types_reach_the_device(there: RunningTrial, tmp_path: Path) -> No
     ids = rng.integers(5, 20, (3, 8))
     types = (np.arange(8) >= 4).astype(np.int64)[None].repeat(3, 0)
     feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
-    alike = [
-        open_backend(device, "device").run(artifact, [feed], print) for device in (Device(), Device(url=there.url))
-    ]
-    np.testing.assert_allclose(*alike, atol=1e-5)
-    plain = open_backend(Device(url=there.url), "device").run(artifact, [{**feed, "token_type_ids": 0 * types}], print)
-    assert np.abs(plain - alike[0]).max() > 1e-6
+    local, remote = (open_backend(device, "device") for device in (Device(), Device(url=running_agent.url)))
+    logits = local.run(artifact, [feed], print)
+    np.testing.assert_allclose(remote.run(artifact, [feed], print), logits, atol=1e-5)
+    without_types = remote.run(artifact, [{**feed, "token_type_ids": 0 * types}], print)
+    assert np.abs(without_types - logits).max() > 1e-6
 
 
 # ---- several devices -------------------------------------------------------------------------------------------------
 
 
-def test_one_candidate_is_measured_on_every_device(there: RunningTrial, tmp_path: Path) -> None:
-    devices = {"laptop": {"tokens": 8}, "pi": {"url": there.url, "tokens": 16, "batch": 2}}
+def test_every_candidate_is_measured_on_every_device(running_agent: RunningAgent, tmp_path: Path) -> None:
+    devices = {"laptop": {"tokens": 8}, "pi": {"url": running_agent.url, "tokens": 16, "batch": 2}}
     file = tiny_study(tmp_path, space=BITS, budget={"trials": 2}, device={}, devices=devices)
     plan = read_plan(file)
     assert (plan.device, plan.main_device, list(plan.others)) == (plan.devices["laptop"], "laptop", ["pi"])
@@ -198,14 +139,14 @@ def test_one_candidate_is_measured_on_every_device(there: RunningTrial, tmp_path
         read_study(plan.storage, plan.study, "phone")
 
 
-def test_the_reading_commands_take_a_device(
-    there: RunningTrial, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_reading_commands_take_a_device(
+    running_agent: RunningAgent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    devices = {"laptop": {"tokens": 8}, "pi": {"url": there.url, "tokens": 8}}
+    devices = {"laptop": {"tokens": 8}, "pi": {"url": running_agent.url, "tokens": 8}}
     file = tiny_study(tmp_path, space=BITS, budget={"trials": 2}, device={}, devices=devices)
     assert main(["search", str(file), "--offline", "--json"]) == 0
     assert {row["device"] for row in json.loads(capsys.readouterr().out)["trials"]} == {"laptop"}
-    picked = {}  # on the front there, so that its answers on test are kept
+    picked = {}  # on the device's front, so that its outputs on the test split are cached
     for name in ("pi", "all"):
         for command in ("front", "trials"):
             assert main([command, str(file), "--device", name, "--json"]) == 0
@@ -228,11 +169,11 @@ def test_the_reading_commands_take_a_device(
     ablations = [
         json.loads(inputs.read_text()) for inputs in tmp_path.glob(f"tiny/artifacts/stages/ablation/*/{INPUTS}")
     ]
-    assert [one["device"] for one in ablations] == ["pi"]
+    assert [ablation["device"] for ablation in ablations] == ["pi"]
     assert "What each decision gave" in page.read_text() and "were not kept" not in page.read_text()
 
 
-def test_a_twin_is_told_with_what_was_seen_elsewhere(tmp_path: Path) -> None:
+def test_duplicate_keeps_the_measurements_of_other_devices(tmp_path: Path) -> None:
     plan = {"devices": {"laptop": {}, "pi": {"url": "http://pi:7311"}}, "device": {}}
     study = open_study(tmp_path, **plan)
     with study.lease():
@@ -265,12 +206,12 @@ def test_a_twin_is_told_with_what_was_seen_elsewhere(tmp_path: Path) -> None:
         ({"devices": {"pi": {"runtime": "onnx"}}, "device": {}}, r"devices.pi.runtime: unknown runtime 'onnx'"),
     ],
 )
-def test_devices_are_checked_before_any_work(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
+def test_invalid_devices_are_rejected_by_the_plan(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         read_plan(tiny_study(tmp_path, **keys))
 
 
-def test_a_study_keeps_its_devices(tmp_path: Path) -> None:
+def test_identity_of_a_study_includes_its_devices(tmp_path: Path) -> None:
     devices: dict[str, Any] = {"laptop": {}, "pi": {"url": "http://pi:7311"}}
     plan = read_plan(tiny_study(tmp_path, devices=devices, device={}))
     moved = read_plan(tiny_study(tmp_path, devices=devices, device={}), ["devices.pi.url=http://10.0.0.7:7311"])
@@ -283,26 +224,26 @@ def test_a_study_keeps_its_devices(tmp_path: Path) -> None:
 # ---- a device that is lost -------------------------------------------------------------------------------------------
 
 
-def test_a_search_whose_device_is_out_of_reach_ends_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = door.getsockname()[1]
+def test_a_search_ends_without_its_device_and_continues_when_it_is_back(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     file = tiny_study(
         tmp_path, space=BITS, budget={"trials": 1}, device={"url": f"http://127.0.0.1:{port}", "patience": "2s"}
     )
     command = [sys.executable, "-m", "autocompress", "search", str(file), "--offline", "--trials"]
-    with agent(tmp_path / "device", port=port):
+    with start_agent(tmp_path / "device", port=port):
         subprocess.run([*command, "1"], check=True, capture_output=True)
-    told = subprocess.run([*command, "2"], check=False, capture_output=True, text=True)
-    assert told.returncode == 1
-    assert "could not be used for" in told.stderr and "is its agent up?" in told.stderr
-    with agent(tmp_path / "device", port=port):
+    stopped = subprocess.run([*command, "2"], check=False, capture_output=True, text=True)
+    assert stopped.returncode == 1
+    assert "could not be used for" in stopped.stderr and "is its agent running?" in stopped.stderr
+    with start_agent(tmp_path / "device", port=port):
         subprocess.run([*command, "2"], check=True, capture_output=True)
     assert [row.state for row in view_of(file).rows] == ["complete"] * 3
 
 
-def test_a_further_device_that_is_out_of_reach_catches_up_when_it_is_back(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = door.getsockname()[1]
+def test_a_secondary_device_that_was_unreachable_catches_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     devices = {"laptop": {"tokens": 8}, "pi": {"url": f"http://127.0.0.1:{port}", "tokens": 8, "patience": "1s"}}
     space = {"weight_bits": [16, 8, 4, 2], "embedding_bits": [8]}
     file = tiny_study(tmp_path, space=space, budget={"trials": 1}, device={}, devices=devices)
@@ -314,7 +255,7 @@ def test_a_further_device_that_is_out_of_reach_catches_up_when_it_is_back(tmp_pa
     def rows(device: str) -> tuple[TrialRow, ...]:
         return read_study(read_plan(file).storage, "tiny", device).rows
 
-    with agent(tmp_path / "device", port=port):
+    with start_agent(tmp_path / "device", port=port):
         search(1)
     before = len(rows("pi"))
     told = search(2)
@@ -324,14 +265,14 @@ def test_a_further_device_that_is_out_of_reach_catches_up_when_it_is_back(tmp_pa
     assert unseen and min(unseen) >= before
     export = ["export", str(file), "--device", "pi", "--trial", str(unseen[0]), "--to", str(tmp_path / "x")]
     assert main(export) == 2
-    with agent(tmp_path / "device", port=port):
+    with start_agent(tmp_path / "device", port=port):
         assert "out of reach" not in search(2)
         assert all(row.quality is not None and row.latency_ms for row in rows("pi"))
         assert all(row.test_quality is not None for row in rows("pi") if row.on_front)
         assert main(export) == 0
 
 
-def test_others_go_on_while_a_device_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_trials_continue_while_a_device_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class LosingTwo(FormulaWorker):
         ended = 0
 
@@ -360,7 +301,7 @@ def retry(row: TrialRow, others: Sequence[TrialRow]) -> int:
     return next(other.trial for other in others if other.recipe == row.recipe)
 
 
-def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_is_retried_after_its_device_was_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Losing(FormulaWorker):
         lost = False
 
@@ -390,13 +331,3 @@ def test_a_trial_whose_device_was_lost_is_tried_again(tmp_path: Path, monkeypatc
     for row in lost_ones:
         assert "interrupted" in (row.reason or "")
         assert any(other.recipe == row.recipe and other.state != "failed" for other in rows)
-
-
-def test_effort_and_memory_are_told_to_the_device(there: RunningTrial, tmp_path: Path) -> None:
-    model = write_model(tmp_path)
-    quick = benchmarking.QUICK_TIMING
-    timed = there.device().latency(model, None, feeds(1)[:1], 1, quick, fresh=False)
-    assert timed.memory_mb is None and timed.start_ms is None
-    assert timed.latency.cold_ms is None and timed.latency.throughput is None
-    assert quick.fewest <= timed.latency.blocks <= quick.most
-    assert os.environ["AUTOCOMPRESS_TOKEN"] == TOKEN

@@ -1,0 +1,87 @@
+"""This machine as a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from autocompress import benchmarking
+from autocompress.benchmarking import Feeds, TimingBudget
+from autocompress.benchmarking.backends.protocol import Progress, hold_cores
+from autocompress.config import Device
+from autocompress.core import registry
+from autocompress.core.errors import UsageError
+from autocompress.core.measurement import Timing
+from autocompress.core.recipe import Scalar
+
+PROGRESS_BATCHES = 50
+
+
+class LocalBackend:
+    """Runs and times artifacts on this machine; the methods are those of `Backend`."""
+
+    def __init__(self, device: Device, location: str, root: Path | None, seed: int) -> None:
+        self.device, self.root, self.seed, self.patience = device, root, seed, device.patience
+        self.runtime: ModuleType = registry.load("runtimes", device.runtime, f"{location}.runtime")
+        if self.runtime.available() is None:
+            raise UsageError(f"{location}: {device.runtime} is not installed; pip install it")
+        self._cached_session: tuple[Path | None, Any] = (None, None)  # the last reference
+        self._noise_patience = benchmarking.AdaptivePatience()
+
+    def supported(self) -> Mapping[str, Sequence[Scalar]]:
+        values: Mapping[str, Sequence[Scalar]] = self.runtime.supported()
+        return values
+
+    def cpu(self) -> str:
+        return benchmarking.cpu_name()
+
+    def runtime_version(self) -> str:
+        return str(self.runtime.available())
+
+    def time(self, artifact: Path, reference: Path | None, feeds: Feeds, budget: TimingBudget, fresh: bool) -> Timing:
+        device = self.device
+        with hold_cores(self.root) as waited, benchmarking.pin_to_cores(device.threads) as cores:
+            open_reference = self._opener(artifact if reference is None else reference, cached=not budget.reopen)
+            latency = benchmarking.measure_latency(
+                self._opener(artifact), open_reference, feeds, budget, self._noise_patience
+            )
+        memory_mb, start_ms = self._measure_fresh_process(artifact, feeds) if fresh else (None, None)
+        conditions = benchmarking.collect_conditions(
+            device.runtime, device.threads, device.batch, device.tokens, self.seed, latency.noise
+        )
+        conditions["pinned_to_cores"] = cores
+        if fresh:
+            operators = self.runtime.audit(artifact, feeds[0], device.threads)
+            conditions["operators"] = [asdict(operator) for operator in operators]
+        if waited is not None:
+            conditions["device_lease"] = f"held alone, other workers paused; waited {waited:.1f} s for them"
+        return Timing(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)
+
+    def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
+        session, logits = self._open_session(artifact), []
+        for number, feed in enumerate(feeds):
+            logits.append(session.run(feed))
+            if number % PROGRESS_BATCHES == 0:
+                progress(number / len(feeds))
+        return np.concatenate(logits)
+
+    def _measure_fresh_process(self, artifact: Path, feeds: Feeds) -> tuple[float | None, float | None]:
+        return benchmarking.measure_fresh_process(self.runtime, artifact, feeds[0], self.device.threads)
+
+    def _open_session(self, artifact: Path) -> Any:
+        return self.runtime.open_session(artifact, self.device.threads)
+
+    def _opener(self, artifact: Path, cached: bool = False) -> Callable[[], Any]:
+        """Return a function that opens an artifact; `cached`: it reuses the session while the artifact is the same."""
+
+        def open_cached() -> Any:
+            if self._cached_session[0] != artifact:
+                self._cached_session = artifact, self._open_session(artifact)
+            return self._cached_session[1]
+
+        return open_cached if cached else lambda: self._open_session(artifact)

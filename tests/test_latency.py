@@ -1,0 +1,215 @@
+"""Latency in alternating blocks, and the noise of other processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from autocompress import benchmarking
+from autocompress.benchmarking import latency, noise
+
+
+class FakeSession:
+    """A session that advances the clock by a fixed time and notes its calls in a common list."""
+
+    now = 0.0  # seconds on the clock of all sessions
+
+    def __init__(self, name: str, seconds: float, calls: list[str]) -> None:
+        self.name, self.seconds, self.calls = name, seconds, calls
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+        self.calls.append(self.name)
+        FakeSession.now += self.seconds
+        return np.zeros((1, 2))
+
+    def open(self) -> FakeSession:
+        """Return a new session of the same model."""
+        self.calls.append(f"open {self.name}")
+        return self
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let only sessions take time, whatever else the machine does."""
+    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: FakeSession.now))
+    monkeypatch.setattr(noise, "COUNTERS", Path("/there is no such file"))
+
+
+FEEDS = [{"input_ids": np.ones((1, 4), np.int64)}]
+
+
+def make_pair(candidate: float, reference: float, busy_cores: float = 0.0) -> latency.BlockPair:
+    """Two blocks of equal calls."""
+    return latency.BlockPair(np.full(9, candidate), np.full(9, reference), busy_cores)
+
+
+# ---- blocks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("reopen", [False, True])
+def test_measure_latency_alternates_blocks_and_returns_their_ratio(reopen: bool) -> None:
+    calls: list[str] = []
+    slow, fast = FakeSession("reference", 0.004, calls), FakeSession("candidate", 0.001, calls)
+    budget = benchmarking.TimingBudget(fewest=3, most=6, reopen=reopen, further=False)
+    result = benchmarking.measure_latency(fast.open, slow.open, FEEDS, budget)
+    runs = [name for index, name in enumerate(calls) if index == 0 or calls[index - 1] != name]
+    opening = ["open candidate", "open reference", "candidate"]  # both are warmed up
+    blocks = ["reference", "candidate"]
+    assert runs == ((opening + blocks) * result.blocks if reopen else opening + blocks * result.blocks)
+    assert result.speedup == pytest.approx(4)
+    assert result.reference_p50_ms == pytest.approx(4)
+    assert result.p50_ms == pytest.approx(1) == result.p95_ms
+    assert result.noise is None
+
+
+@pytest.mark.usefixtures("clock")
+def test_measure_latency_adds_cold_caches_and_throughput_where_the_budget_says_so() -> None:
+    class CachedSession(FakeSession):
+        """Twice as slow after another model ran, and in proportion to the rows."""
+
+        def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+            cold = not self.calls or self.calls[-1] != self.name
+            FakeSession.now += self.seconds * (cold + len(feeds["input_ids"]) - 1)
+            return super().run(feeds)
+
+    calls: list[str] = []
+    slow, fast = CachedSession("reference", 0.004, calls), CachedSession("candidate", 0.001, calls)
+    budget = benchmarking.TimingBudget(fewest=3, most=3)
+    result = benchmarking.measure_latency(lambda: fast, lambda: slow, FEEDS, budget)
+    assert result.p50_ms == pytest.approx(1)
+    assert result.cold_ms == pytest.approx(2)
+    assert result.throughput == pytest.approx(1000)
+    quick = benchmarking.measure_latency(lambda: fast, lambda: slow, FEEDS, benchmarking.QUICK_TIMING)
+    assert (quick.cold_ms, quick.throughput) == (None, None)
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("reopen", [False, True])
+def test_speedup_interval_includes_the_differences_between_processes(reopen: bool) -> None:
+    """However well the blocks of one process agree."""
+    slow, fast = FakeSession("reference", 0.004, []), FakeSession("candidate", 0.001, [])
+    budget = benchmarking.TimingBudget(fewest=3, most=6, reopen=reopen)
+    interval = benchmarking.measure_latency(fast.open, slow.open, FEEDS, budget).speedup_interval
+    half_width = 1.96 * latency.BETWEEN_PROCESSES
+    assert np.log(interval.high / 4) == pytest.approx(half_width) == -np.log(interval.low / 4)
+
+
+@pytest.mark.usefixtures("clock")
+def test_warm_stops_when_a_session_gets_no_faster() -> None:
+    class WarmingSession(FakeSession):
+        def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+            self.seconds = max(0.001, 0.9 * self.seconds)
+            return super().run(feeds)
+
+    assert latency.warm(WarmingSession("warming", 0.01, []), FEEDS) == pytest.approx(0.001)
+    calls: list[str] = []
+    latency.warm(FakeSession("warm", 0.001, calls), FEEDS)
+    assert len(calls) == 2 * latency.STEADY_CALLS
+
+
+def test_block_calls_are_fewer_for_slow_models() -> None:
+    assert latency.block_calls(0.02, 0.3) == 15
+    assert latency.block_calls(1.0, 0.3) == latency.MIN_BLOCK_CALLS
+    assert latency.block_calls(0.0001, 0.3) == latency.BLOCK_CALLS
+
+
+# ---- noise -----------------------------------------------------------------------------------------------------------
+
+
+def test_select_undisturbed_drops_pairs_beside_busy_cores_and_slow_pairs() -> None:
+    undisturbed = [make_pair(1.0, 4.0), make_pair(1.01, 3.99), make_pair(1.02, 4.2)]
+    disturbed = [make_pair(1.0, 4.0, busy_cores=0.5), make_pair(1.2, 4.0), make_pair(1.0, 4.5)]
+    assert latency.select_undisturbed([*undisturbed, *disturbed]) == undisturbed
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("patience", [0.0, 1000.0])
+def test_disturbed_pairs_are_taken_again_or_reported(monkeypatch: pytest.MonkeyPatch, patience: float) -> None:
+    """Others compute during every second pair, and slow the reference down, which would look like a speedup."""
+    waits: list[float] = []
+    taken: list[latency.BlockPair] = []
+    slow, fast = FakeSession("reference", 0.004, []), FakeSession("candidate", 0.001, [])
+
+    def time_pair(self: latency._SessionPair) -> latency.BlockPair:
+        busy = len(taken) % 2 == 1
+        taken.append(make_pair(0.001, 0.005 if busy else 0.004, 0.9 if busy else 0.0))
+        return taken[-1]
+
+    monkeypatch.setattr(latency._SessionPair, "time_pair", time_pair)
+    monkeypatch.setattr(noise, "wait_until_quiet", waits.append)
+    budget = benchmarking.TimingBudget(fewest=4, most=4, patience=patience, further=False)
+    result = benchmarking.measure_latency(fast.open, slow.open, FEEDS, budget)
+    if patience:
+        assert result.speedup == pytest.approx(4)
+        assert result.noise == "3 of 7 pairs of blocks were disturbed, and left out"
+        assert len(waits) == 3
+    else:
+        assert result.speedup > 4.1
+        assert result.noise == "2 of 4 pairs of blocks were disturbed, and included"
+        assert not waits
+    assert result.blocks == 4
+
+
+@pytest.mark.usefixtures("clock")
+def test_patience_is_halved_after_each_disturbed_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process computes, but the memory is busy: waiting does not help, and each further pair costs time."""
+    slow, fast = FakeSession("reference", 0.004, []), FakeSession("candidate", 0.001, [])
+    patience = noise.AdaptivePatience()
+    budget = benchmarking.TimingBudget(fewest=4, most=4, patience=10.0, further=False)
+    taken: list[float] = []
+
+    def time_disturbed_pair(self: latency._SessionPair) -> latency.BlockPair:
+        FakeSession.now += 1.0
+        taken.append(0.004 if not taken else 0.006)
+        return make_pair(0.001, taken[-1])
+
+    monkeypatch.setattr(latency._SessionPair, "time_pair", time_disturbed_pair)
+    pairs = []
+    for _ in range(3):
+        taken.clear()
+        benchmarking.measure_latency(fast.open, slow.open, FEEDS, budget, patience)
+        pairs.append(len(taken))
+    assert pairs[0] >= 10 and pairs == sorted(pairs, reverse=True) and pairs[-1] <= 5
+    assert patience.share == 0.125
+    monkeypatch.setattr(latency._SessionPair, "time_pair", lambda self: make_pair(0.001, 0.004))
+    benchmarking.measure_latency(fast.open, slow.open, FEEDS, budget, patience)
+    assert patience.share == 1.0  # the machine is quiet again
+
+
+@pytest.mark.skipif(not noise.COUNTERS.exists(), reason="this system does not count CPU time in /proc/stat")
+def test_moment_sees_another_process_that_computes() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        time.sleep(0.3)
+        before = noise.Moment.now()
+        time.sleep(0.5)
+        busy_cores = noise.Moment.now().others_since(before)
+        process.kill()
+    assert busy_cores > 0.3
+
+
+def test_moment_ignores_this_process_and_the_rounding_of_the_counters() -> None:
+    before = noise.Moment(clock=10.0, all_processes=100.0, this_process=5.0)
+    busy = noise.Moment(clock=12.0, all_processes=103.0, this_process=7.0)
+    assert busy.others_since(before) == pytest.approx(0.5)
+    assert noise.Moment(clock=12.0, all_processes=102.2, this_process=7.0).others_since(before) == 0.0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not pin processes to cores")
+def test_pin_to_cores_uses_one_core_per_thread() -> None:
+    before = os.sched_getaffinity(0)
+    with noise.pin_to_cores(1) as cores:
+        assert cores == (1 if len(before) > 1 else None)
+        assert len(os.sched_getaffinity(0)) == 1
+    assert os.sched_getaffinity(0) == before
+    with noise.pin_to_cores(len(before)) as cores:
+        assert cores is None
+        assert os.sched_getaffinity(0) == before
