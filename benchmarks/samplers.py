@@ -129,7 +129,6 @@ def compare(file: Path, seeds: int) -> None:
     plan = read_plan(file)
     view = read_study(plan.storage, plan.study)
     depths = [row.recipe.depth for row in view.rows if row.trial == 0]
-    assert isinstance(plan.space, dict)  # read_plan has read it
     space = resolve_space(plan.space, int(depths[0] or 0), {}, "space")
     landscape = Landscape(view, space)
     chance = Random(0)

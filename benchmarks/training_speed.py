@@ -44,7 +44,6 @@ def side_by_side(study: str, threads: int, rounds: int) -> None:
 
     torch.set_num_threads(threads)
     plan = read_plan(study)
-    assert plan.artifacts.path is not None  # filled in by read_plan
     pipeline, clock = TrialPipeline(plan, Store(plan.artifacts.path)), StageTimer(lambda stage, fraction: None)
     teacher, importance = pipeline.shared.teacher_model(clock), pipeline.shared.importance(clock)
     layers = len(pipeline.shared.family.layers(teacher))

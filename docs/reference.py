@@ -14,7 +14,8 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from autocompress.config import schema
+from autocompress.config import HubData, StudyFile
+from autocompress.config.plan import IDENTITY
 from autocompress.core.measurement import TrialRow
 from autocompress.interfaces.cli import app
 
@@ -85,14 +86,14 @@ def _kind(annotation: Any) -> str:
 # ---- the study file ------------------------------------------------------------------------------------------------
 
 
-def keys(part: type[BaseModel] = schema.StudyPlan, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+def keys(part: type[BaseModel] = StudyFile, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     """Key path, kind, default and meaning of every key; a part before what is in it, the keys of a hub's data set once."""
     told, seen = docstrings(part), set[type[BaseModel]]()
     for name, field in part.model_fields.items():
         path, inner = f"{prefix}{name}", _parts(field.annotation)
         yield path, _type(field.annotation), _default(field), told.get(name, "")
         for one in inner if name != "devices" else ():
-            if one not in seen or one is not schema.HubData:
+            if one not in seen or one is not HubData:
                 yield from keys(one, f"{path}.")
         seen |= set(inner)
 
@@ -114,7 +115,7 @@ def study_file_page() -> str:
         "Only `teacher` and `task` are required. Paths, also inside sqlite URLs, are relative to the study file; `${VAR}` is "
         "expanded, and unset is an error. An unknown key, value, decision, file or column is one sentence that names the "
         "place and lists what there is, before any work starts. On resuming, these must be as they were: "
-        f"{', '.join(f'`{key}`' for key in schema.IDENTITY)}; all others may change.",
+        f"{', '.join(f'`{key}`' for key in IDENTITY)}; all others may change.",
     ]
     groups: dict[str, list[tuple[str, str, str, str]]] = {}
     for path, kind, default, meaning in keys():

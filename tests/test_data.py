@@ -32,7 +32,15 @@ def plan_of(data: Mapping[str, Any], columns: Mapping[str, Any] | None = None, f
     """A plan with these sources; nothing else in it matters here."""
     teacher: dict[str, Any] = {"model": "x", "fine_tune": {} if fine_tune else None}
     return StudyPlan.model_validate(
-        {"study": "s", "teacher": teacher, "task": {"data": data, "columns": columns or {}}, "seed": 3}
+        {
+            "study": "s",
+            "teacher": teacher,
+            "task": {"data": data, "columns": columns or {}},
+            "space": {},
+            "storage": "sqlite:///study.db",
+            "artifacts": {"path": "artifacts"},
+            "seed": 3,
+        }
     )
 
 

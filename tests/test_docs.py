@@ -168,7 +168,7 @@ def test_every_command_and_option_is_told(reference: ModuleType) -> None:
 def test_every_key_is_told(reference: ModuleType) -> None:
     told = list(reference.keys())
     page = reference.study_file_page()
-    assert {path.split(".")[0] for path, *_ in told} == set(reference.schema.StudyPlan.model_fields)
+    assert {path.split(".")[0] for path, *_ in told} == set(reference.StudyFile.model_fields)
     for path, kind, _, meaning in told:
         assert meaning, f"{path} says nothing of itself"
         assert kind and f"| `{path}` |" in page

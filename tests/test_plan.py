@@ -19,9 +19,9 @@ from autocompress.config import (
     HubData,
     StudyPlan,
     check_storage,
+    parse_duration,
     read_as_begun,
     read_plan,
-    seconds,
     storage_of,
     storage_url,
     study_file,
@@ -98,7 +98,6 @@ recovery:
     assert plan.task.data.test.path == "glue"
     assert plan.task.data.where == {"source": "rotten_tomatoes", "year": 1999}
     assert plan.storage == f"sqlite:///{study.parent}/sst2_cpu/study.db"
-    assert isinstance(plan.space, dict)
     assert plan.space["depth"] == {"low": 1, "high": "all"}
     assert plan.recovery.epochs == 6  # an empty section is its default
 
@@ -119,17 +118,17 @@ recovery:
         # types and ranges
         ("device.threads=many", "device.threads: a whole number is needed, but got 'many'"),
         ("device.threads=0", "`threads >= 1` must hold, but got 0"),
-        ("device.threads=true", "device.threads: got true, which fits no key here"),
+        ("device.threads=true", "device.threads: this key takes no true or false, but got true"),
         ("device.tokens=1", "device.tokens: a whole number of at least 2 is needed, or data, but got 1"),
         ("device.tokens=date", "or data, but got 'date'"),
         ("task.max_tokens=2", "`max_tokens >= 4` must hold"),
         ("task.data=train.csv", "task.data: a mapping (`key: value` lines) is needed, but got 'train.csv'"),
-        ("task.columns.label=no", "task.columns.label: got false"),
-        ("task.columns.label=sentence", "task.columns: each must name a column of its own"),
+        ("task.columns.label=no", "task.columns.label: this key takes no true or false, but got false"),
+        ("task.columns.label=sentence", "task.columns: each key must name a different column"),
         ("task.columns.text=3", "text is needed (put quotes around a number), but got 3"),
         ("task.data.where={source: [a]}", "column source must equal one text, number or true/false, but got ['a']"),
         ("objectives=[quality, speed]", "objectives.1: unknown value 'speed'; available: 'quality', 'latency_ms'"),
-        ("objectives=[quality, quality]", "each objective counts once"),
+        ("objectives=[quality, quality]", "each objective may be named only once"),
         ("objectives=[]", "objectives: at least one entry is needed"),
         ("constraints.max_drop=-1", "`max_drop >= 0` must hold, but got -1"),
         ("constraints.max_size_mb=.inf", "a finite number is needed"),
@@ -142,7 +141,7 @@ recovery:
         ("device.runtime=onnx", "unknown runtime 'onnx'"),
         ("task.metric=acuracy", "unknown metric 'acuracy' (did you mean accuracy?); available: accuracy, f1"),
         ("task.metric=glue", "needs --trust-remote-code"),
-        ("task.metric=./mine.py", "task.metric: there is no metric at "),
+        ("task.metric=./mine.py", "task.metric: no metric at "),
         ("space=encodr", "--set space: unknown space 'encodr' (did you mean encoder?); available: bits, encoder"),
         ("space=./mine.yaml", "mine.yaml: no such search space"),
         ("space={dept: 3}", "unknown decision 'dept' (did you mean depth?); available: depth, attention"),
@@ -167,12 +166,12 @@ recovery:
         ("storage=sqlite://study.db", "three slashes"),
         ("storage=sqlite://", "a database in memory would be lost"),
         # the option itself
-        ("device.threads", "KEY.PATH=VALUE is the form"),
-        ("=3", "KEY.PATH=VALUE is the form"),
+        ("device.threads", "the form is KEY.PATH=VALUE"),
+        ("=3", "the form is KEY.PATH=VALUE"),
         ("seed.x=3", "--set seed: a whole number is needed, but got {'x': 3}"),
         ("study.x=3", "--set study: text is needed"),
         ("task.kind.x=3", "--set task.kind: text is needed"),
-        ("teacher.model.x=3", "--set teacher.model.x: model is './teacher', which has no keys; set it as a whole"),
+        ("teacher.model.x=3", "--set teacher.model.x: model is './teacher', which has no keys; set model itself"),
         ("seed={", "--set seed: line 1"),
     ],
 )
@@ -417,8 +416,8 @@ def test_storage_that_cannot_be_written(tmp_path: Path) -> None:
 @given(st.floats(0, 1e6, allow_nan=False), st.sampled_from([("", 1), ("s", 1), ("m", 60), ("h", 3600)]))
 def test_durations(number: float, unit: tuple[str, int]) -> None:
     suffix, factor = unit
-    assert seconds(f"{number:.3f}{suffix}") == pytest.approx(float(f"{number:.3f}") * factor)
-    assert seconds(number) == number
+    assert parse_duration(f"{number:.3f}{suffix}") == pytest.approx(float(f"{number:.3f}") * factor)
+    assert parse_duration(number) == number
 
 
 @settings(deadline=None)
@@ -427,7 +426,7 @@ def test_other_durations_are_refused(text: str) -> None:
     if any(letter.isdigit() for letter in text):
         return
     with pytest.raises(ValueError, match="a time like 90s, 30m or 2h is needed"):
-        seconds(text)
+        parse_duration(text)
 
 
 keys = st.sampled_from(["a", "b", "c", "1", "yes"])

@@ -64,7 +64,6 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Quiet]:
 
 def test_a_search_notes_what_the_teacher_took_beside_each_model(searched: tuple[Path, Quiet]) -> None:
     root = read_plan(searched[0]).artifacts.path
-    assert root is not None
     (series,) = (root / "drift").iterdir()
     measured = {row.sha256 for row in view_of(searched[0]).rows if row.latency_ms}  # twins are measured once
     assert len(series.read_text().split()) >= len(measured) > 1
@@ -96,7 +95,6 @@ def test_with_a_super_net_candidates_start_from_it_where_it_is_nearer(tmp_path: 
     again = Quiet()
     run_search(read_plan(file, ["budget.trials=3"]), display=again, offline=True)
     plan = read_plan(file)
-    assert plan.artifacts.path is not None
     assert len(list((plan.artifacts.path / "stages" / "supernet").iterdir())) == 1  # trained once, found by its hash
 
 
@@ -112,7 +110,7 @@ def test_with_a_time_budget_training_is_fitted_to_it_once(tmp_path: Path) -> Non
     run_search(read_plan(file, ["budget.trials=2", "budget.time=80s"]), display=again, offline=True)
     assert view_of(file).recovery == fitted
     assert "calibrating" not in again.stages
-    stages = read_plan(file).artifacts.path / "stages"  # type: ignore[operator]  # filled in by read_plan
+    stages = read_plan(file).artifacts.path / "stages"
     assert [len(list((stages / kind).iterdir())) for kind in ("teacher", "targets", "supernet")] == [1, 1, 1]
 
     # a study beside it uses its teacher and super-net, and gives the time to its trials
@@ -122,7 +120,7 @@ def test_with_a_time_budget_training_is_fitted_to_it_once(tmp_path: Path) -> Non
     run_search(read_plan(beside), display=other, offline=True)
     assert "fine-tuning the teacher" not in other.stages
     assert any("trained already" in line for line in other.said)
-    linked = read_plan(beside).artifacts.path / "stages"  # type: ignore[operator]
+    linked = read_plan(beside).artifacts.path / "stages"
     for kind, name in {
         "teacher": "model.safetensors",
         "supernet": "model.safetensors",
@@ -216,7 +214,6 @@ def test_ctrl_c_measures_the_finalists_and_ends_with_130(tmp_path: Path) -> None
 
 def test_a_worker_that_is_killed_is_one_failed_trial_with_its_reason(tmp_path: Path) -> None:
     plan = read_plan(tiny_study(tmp_path))
-    assert plan.artifacts.path is not None
     worker = Worker(plan, plan.artifacts.path, threads=1, offline=True)
     worker.start(Job("teacher", 0))
     while not isinstance(said := worker.poll(60), Progress) or said.stage != "fine-tuning the teacher":
@@ -241,7 +238,6 @@ def last_word(worker: Worker) -> JobResult:
 def test_an_error_in_a_trial_is_its_reason_and_its_trace_is_in_the_log(tmp_path: Path) -> None:
     plan = read_plan(tiny_study(tmp_path))
     root = plan.artifacts.path
-    assert root is not None
     worker = Worker(plan, root, threads=1, offline=True)
     worker.start(Job("test", 7, artifacts={"onnxruntime": "0" * 64}))
     done = last_word(worker)

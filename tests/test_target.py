@@ -156,7 +156,7 @@ def test_token_types_reach_the_device(there: RunningTrial, tmp_path: Path) -> No
     run_search(read_plan(file), display=SilentDisplay(), offline=True)
     plan = read_plan(file)
     details = read_trial_details(plan.storage, plan.study, 0)
-    assert plan.artifacts.path is not None and details.outcome.sha256 is not None
+    assert details.outcome.sha256 is not None
     artifact = plan.artifacts.path / "models" / details.outcome.sha256
     ids = rng.integers(5, 20, (3, 8))
     types = (np.arange(8) >= 4).astype(np.int64)[None].repeat(3, 0)
@@ -258,7 +258,7 @@ def test_a_twin_is_told_with_what_was_seen_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"devices": {"pi": {}}, "device": {"threads": 2}}, "device and devices are both given"),
+        ({"devices": {"pi": {}}, "device": {"threads": 2}}, "device and devices cannot both be set"),
         ({"devices": {"all": {}}, "device": {}}, r"devices"),
         ({"devices": {"pi": {"threads": 0}}, "device": {}}, r"threads >= 1"),
         ({"devices": {"pi": {"runtime": "onnx"}}, "device": {}}, r"devices.pi.runtime: unknown runtime 'onnx'"),

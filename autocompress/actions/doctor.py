@@ -13,7 +13,7 @@ from typing import Any
 
 from autocompress.benchmarking.agent.fingerprint import fingerprint
 from autocompress.benchmarking.noise import Moment
-from autocompress.config import Artifacts
+from autocompress.config import ArtifactSettings
 
 EXTRAS = {  # what each extra brings: its modules, and what it is for
     "search": (("torch", "transformers", "optuna", "onnx", "onnxruntime", "datasets", "evaluate"), "to search"),
@@ -92,7 +92,7 @@ def _governor(name: str | None) -> Finding:
 
 def _disk() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    most = Artifacts().max_gb
+    most = ArtifactSettings().max_gb
     enough = free >= most
     advice = None if enough else f"lower artifacts.max_gb ({most:g} by default), or search on another disk"
     return Finding(what="disk, here", found=f"{free:.0f} GB free", good=enough, advice=advice)

@@ -269,7 +269,6 @@ class StudyContext:
     @cached_property
     def space(self) -> Space:
         """The space, without regard to what the runtime supports: that was checked before any work."""
-        assert isinstance(self.plan.space, dict)  # filled in by read_plan
         layers = len(self.family.layers(self.teacher))
         return resolve_space(self.plan.space, layers, {}, self.plan.place("space"))
 

@@ -221,7 +221,6 @@ class Search:
         artifacts, kept = self.plan.artifacts, {0, *(row.trial for row in self.known.front)}
         for device in self.plan.others:
             kept |= {row.trial for row in read_study(self.plan.storage, self.plan.study, device).front}
-        assert artifacts.path is not None  # filled in by read_plan
         shas = [sha256 for trial in kept for sha256 in self.study.artifacts(trial).values()]
         Store(artifacts.path).shrink(artifacts.max_gb * 1e9, shas)
 
@@ -273,7 +272,6 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
     """Check storage, teacher, space, runtime and data, without torch; the space the plan means, the data's fingerprint, and
     the error of a further device that is out of reach."""
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
-    assert isinstance(plan.space, dict)  # read_plan has read it
     lost: DeviceLost | None = None
     for key_path, device in plan.by_key_path.items():  # what it proposes must run on all of them
         target = open_backend(device, plan.place(key_path))

@@ -76,9 +76,7 @@ class WorkerPool:
 def open_worker_pool(plan: StudyPlan, display: Display, offline: bool) -> Iterator[WorkerPool]:
     """The workers of a plan; ended at the end, whatever happens."""
     threads = max(1, cores() // plan.workers)
-    root = plan.artifacts.path
-    assert root is not None  # filled in by read_plan
-    pool = WorkerPool([Worker(plan, root, threads, offline) for _ in range(plan.workers)], display)
+    pool = WorkerPool([Worker(plan, plan.artifacts.path, threads, offline) for _ in range(plan.workers)], display)
     try:
         yield pool
     finally:
