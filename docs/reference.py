@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from autocompress.config import HubData, StudyFile
 from autocompress.config.plan import IDENTITY
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.cli import app
 
 RECORDS = Path(__file__).parent.parent / "benchmarks" / "decisions.json"

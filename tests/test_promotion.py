@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews

@@ -15,8 +15,9 @@ import pytest
 
 from autocompress.config import read_plan
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.measurement import Interval, Outcome, Quality, TrialRow
+from autocompress.core.measurement import Interval, Quality
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import Outcome, TrialRow
 from autocompress.search.executors.local import Worker, _do, describe_exit
 from autocompress.search.jobs import Job, JobResult, Progress
 from autocompress.search.supervisor import next_bits, prepare, run_search

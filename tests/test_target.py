@@ -21,8 +21,8 @@ from autocompress.benchmarking.backends import RemoteBackend, open_backend
 from autocompress.config import Device, read_plan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
-from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.cli import main
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching

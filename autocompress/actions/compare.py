@@ -12,7 +12,7 @@ from autocompress.actions.locate import StudyLocation
 from autocompress.actions.model_card import base_name
 from autocompress.config import StudyPlan
 from autocompress.core.errors import UsageError
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.search.display import Display
 from autocompress.selection import Comparison, mcnemar, ratio_interval
 from autocompress.study.trial_details import read_artifacts

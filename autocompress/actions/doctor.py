@@ -25,7 +25,7 @@ EXTRAS = {  # what each extra brings: its modules, and what it is for
 }
 INT8 = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")  # any of them multiplies 8-bit numbers at full speed
 BF16 = ("avx512_bf16",)
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def _runtimes(versions: dict[str, str]) -> Finding:
 
 def _quiet() -> Finding:
     before = Moment.now()
-    time.sleep(LOOK_SECONDS)
+    time.sleep(POLL_SECONDS)
     others = Moment.now().others_since(before)
     advice = "a latency that is taken now would be disturbed; let nothing else run meanwhile" if others else None
     found = f"others keep {others:.1f} core(s) busy" if others else "nobody else computes"

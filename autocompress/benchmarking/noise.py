@@ -15,7 +15,7 @@ from pathlib import Path
 COUNTERS = Path("/proc/stat")
 USER, NICE, SYSTEM, _IDLE, _WAIT, IRQ, SOFT_IRQ, STEAL = range(8)  # their places
 STEPS_SECONDS, SHARE = 0.05, 0.1  # of CPU time that may be others': rounding of the counters, and a part of the time
-LOOK_SECONDS = 0.2  # how long one has to look to see whether it is quiet again
+POLL_SECONDS = 0.2  # how long one has to look to see whether it is quiet again
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def wait_until_quiet(seconds: float) -> None:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         before = Moment.now()
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
         if not Moment.now().others_since(before):
             return
 

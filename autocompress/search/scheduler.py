@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autocompress.config import LAST_RUNG, StudyPlan
-from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe, Scalar
+from autocompress.core.trial_row import TrialRow
 from autocompress.search.budget import BudgetMeter
 from autocompress.selection import Promotion, Reference, Rungs, hypervolume, on_front
 from autocompress.space.space import Space

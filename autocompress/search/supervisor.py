@@ -12,8 +12,8 @@ from autocompress.benchmarking.backends import SHORT_PATIENCE, open_backend
 from autocompress.config import LAST_RUNG, StudyPlan, check_storage
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
-from autocompress.core.measurement import Outcome, describe
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
+from autocompress.core.trial_row import Outcome, describe
 from autocompress.models.model_config import read_config
 from autocompress.search.budget import BudgetMeter
 from autocompress.search.display import Display

@@ -17,8 +17,9 @@ from autocompress import benchmarking
 from autocompress.benchmarking.backends import SHORT_PATIENCE
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
-from autocompress.core.measurement import Measurement, Outcome, Quality
+from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
+from autocompress.core.trial_row import Outcome
 from autocompress.deployment import deploy
 from autocompress.models import slicing
 from autocompress.runtimes import runtime_of
