@@ -25,7 +25,7 @@ import onnx
 
 from autocompress.benchmarking.agent.client import RemoteDevice
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
-from autocompress.storage.artifact_store import file_sha256
+from autocompress.storage.checksums import file_sha256
 from tests.devices import HOSTILE, ROWS, TOKEN, feeds, hostile, write_model
 
 SPACE, HERE, THERE, PORT = "autocompress-device", "10.77.31.1", "10.77.31.2", 7311

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from autocompress.core.stage import Stage, digest
-from autocompress.storage.artifact_store import Store, beside, manifest
+from autocompress.storage.artifact_store import Store, sibling_stores
+from autocompress.storage.checksums import manifest
 
 
 def test_an_artifact_is_known_by_its_content_and_kept_once(tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_what_another_study_made_is_linked_and_outlives_it(tmp_path: Path) -> No
     theirs = Store(tmp_path / "first" / "artifacts")
     made = theirs.stage(Stage("supernet", 1, {"a": 1}), lambda folder: write(folder, "x", "weights"))
     root = tmp_path / "second" / "artifacts"
-    mine = Store(root, beside(root))
+    mine = Store(root, sibling_stores(root))
     assert mine.has_stage(Stage("supernet", 1, {"a": 1})) and not mine.has_stage(Stage("supernet", 1, {"a": 2}))
     assert mine.stages("supernet") == {made.name: {"format": 2, "version": 1, "a": 1}}
 

@@ -29,7 +29,7 @@ from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
 from autocompress.search.jobs import JobResult, Progress
 from autocompress.search.supervisor import prepare, run_search
-from autocompress.storage.artifact_store import INPUTS
+from autocompress.storage.stage_cache import INPUTS
 from autocompress.study import Study, StudyView, read_study
 from autocompress.study.trial_details import read_trial_details
 from tests.devices import TOKEN, RunningTrial, agent, feeds, write_model

@@ -21,7 +21,8 @@ from autocompress.core.stage import digest
 from autocompress.core.trial_row import TrialRow
 from autocompress.runtimes import name_of
 from autocompress.selection import WORST
-from autocompress.storage.artifact_store import Store, manifest
+from autocompress.storage.artifact_store import Store
+from autocompress.storage.checksums import manifest
 from autocompress.study.trial_details import read_trial_details
 
 if TYPE_CHECKING:

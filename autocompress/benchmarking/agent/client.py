@@ -22,7 +22,7 @@ from autocompress.benchmarking.agent.runner import RunRequest
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.measurement import Interval, Latency, Timing
 from autocompress.runtimes import USUAL
-from autocompress.storage.artifact_store import file_sha256
+from autocompress.storage.checksums import file_sha256
 
 PIECE = 4 << 20  # bytes of a model in one request
 WAIT = 20  # seconds that a question for a run's state is held open

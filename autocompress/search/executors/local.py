@@ -22,7 +22,7 @@ from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.parent_watchdog import exit_with_parent
 from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
-from autocompress.storage.artifact_store import Store, beside
+from autocompress.storage.artifact_store import Store, sibling_stores
 from autocompress.training.time_fitting import TrainingRates
 
 TRIALS_PER_CHILD = 50
@@ -142,7 +142,7 @@ def _child(pipe: Connection, parent: int, plan: StudyPlan, root: Path, threads: 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     exit_with_parent(parent)
-    store = Store(root, beside(root) if plan.engine.reuse else ())
+    store = Store(root, sibling_stores(root) if plan.engine.reuse else ())
     pipeline: Any = None
     while True:
         try:
