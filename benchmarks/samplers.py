@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from autocompress.config import read_plan
 from autocompress.core.recipe import Recipe
 from autocompress.selection.dominance import corner
-from autocompress.space.space import Space, resolve_space
+from autocompress.space.parsing import resolve_space
+from autocompress.space.space import Space
 from autocompress.study import StudyView, read_study
 
 AT = (30, 60, 120, 300)

@@ -18,7 +18,8 @@ from autocompress.core.measurement import Interval, Latency, Measurement, Qualit
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome
 from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
-from autocompress.space.space import Space, resolve_space
+from autocompress.space.parsing import resolve_space
+from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.training.time_fitting import TrainingRates
 

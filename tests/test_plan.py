@@ -452,7 +452,7 @@ def test_numbers_without_a_point_are_numbers() -> None:
 
 def test_reading_a_plan_imports_nothing_heavy(study: Path) -> None:
     code = (
-        "import sys; from autocompress.config import read_plan; from autocompress.space.space import resolve_space; "
+        "import sys; from autocompress.config import read_plan; from autocompress.space.parsing import resolve_space; "
         f"read_plan({str(study)!r}); "
         "heavy = ('torch', 'numpy', 'optuna', 'datasets', 'pandas', 'sqlalchemy', 'pyarrow'); "
         "print([name for name in heavy if name in sys.modules])"

@@ -210,7 +210,7 @@ def test_without_rungs_every_trial_is_trained_in_full(tmp_path: Path, monkeypatc
 
 def test_a_small_space_is_searched_up_to_its_last_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"depth": [2, 4], "ffn_sparsity": [0.5, 0.8], "weight_bits": [8], "embedding_bits": [8]}
-    from autocompress.space.space import resolve_space
+    from autocompress.space.parsing import resolve_space
 
     monkeypatch.setattr(crews, "Worker", FormulaWorker)
     plan, tiny = (

@@ -13,9 +13,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autocompress.config import spaces
 from autocompress.core.errors import UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, DECISIONS, Recipe, Scalar
-from autocompress.space.space import Space, resolve_space, spaces
+from autocompress.space.parsing import resolve_space
+from autocompress.space.space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -213,8 +215,8 @@ def test_what_is_not_in_a_space() -> None:
         ({"depth": 2.5}, "space.depth: a whole number is needed (or all), but got 2.5"),
         ({"depth": True}, "space.depth: a whole number is needed (or all), but got True"),
         ({"depth": []}, "space.depth: the list is empty; name at least one value, or remove the line"),
-        ({"depth": [2, 2]}, "space.depth: each value counts once, but got [2, 2]"),
-        ({"depth": ["all", "all"]}, "each value counts once"),
+        ({"depth": [2, 2]}, "space.depth: each value may be named only once, but got [2, 2]"),
+        ({"depth": ["all", "all"]}, "each value may be named only once"),
         ({"depth": {"low": 3, "high": 1}}, "space.depth: `low <= high` must hold, but got low 3 and high 1"),
         ({"depth": {"low": 1}}, "{low, high, step} is needed, but got {'low': 1}"),
         ({"depth": {"low": 1, "high": 2, "by": 1}}, "{low, high, step} is needed"),
@@ -228,16 +230,28 @@ def test_what_is_not_in_a_space() -> None:
         ({"ffn_sparsity": [False]}, "must hold (the fraction removed), but got False"),
         ({"ffn_sparsity": "all"}, "but got 'all'"),
         ({"ffn_sparsity": float("nan")}, "but got nan"),
-        ({"ffn_sparsity": [0, 0.0]}, "each value counts once"),
+        ({"ffn_sparsity": [0, 0.0]}, "each value may be named only once"),
         (
             {"ffn_sparsity": {"low": 0, "high": 0.5}},
             "space.ffn_sparsity.step: a number above 0 is needed, but got None",
         ),
-        ({"ffn_sparsity": {"low": 0, "high": 0.5, "step": 1e-7}}, "at most 1000 values make sense, but steps of 1e-07"),
-        ({"weight_bits": 3}, "s.yaml: space.weight_bits: 3 cannot be run; onnxruntime here runs 32, 16, 8, 4, 2"),
-        ({"embedding_bits": [8, 2]}, "space.embedding_bits: 2 cannot be run; onnxruntime here runs 32, 8, 4"),
+        (
+            {"ffn_sparsity": {"low": 0, "high": 0.5, "step": 1e-7}},
+            "steps of 1e-07 give 5000001 values; at most 1000 are allowed",
+        ),
+        (
+            {"weight_bits": 3},
+            "s.yaml: space.weight_bits: onnxruntime cannot run 3; available: 32, 16, 8, 4, 2",
+        ),
+        (
+            {"embedding_bits": [8, 2]},
+            "space.embedding_bits: onnxruntime cannot run 2; available: 32, 8, 4",
+        ),
         ({"weight_bits": "8"}, "space.weight_bits: a whole number is needed, but got '8'"),
-        ({"attention": "sparse"}, "space.attention: sparse cannot be run; onnxruntime here runs full, linear, local"),
+        (
+            {"attention": "sparse"},
+            "space.attention: onnxruntime cannot run sparse; available: full, linear, local",
+        ),
         ({"attention": 3}, "space.attention: a name is needed, but got 3"),
         ({"attention": {"low": 1, "high": 2}}, "space.attention: a list, one value"),
         (

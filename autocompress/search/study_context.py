@@ -24,7 +24,8 @@ from autocompress.models.families import family_of
 from autocompress.models.forward import Forward
 from autocompress.models.model_config import read_config
 from autocompress.search.stages import Amounts, TrainedStages, importance_stage, targets_stage, teacher_stage
-from autocompress.space.space import Space, resolve_space
+from autocompress.space.parsing import resolve_space
+from autocompress.space.space import Space
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
 from autocompress.training import distillation, fine_tuning, supernet

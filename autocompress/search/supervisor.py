@@ -26,7 +26,8 @@ from autocompress.search.worker_pool import POLL_SECONDS, WorkerPool, catching_s
 from autocompress.selection import expected_drop
 from autocompress.selection.early_stopping import LEAST_GROWTH, HypervolumeHistory
 from autocompress.selection.latency_model import LatencyTable
-from autocompress.space.space import Space, resolve_space
+from autocompress.space.parsing import resolve_space
+from autocompress.space.space import Space
 from autocompress.storage.artifact_store import Store
 from autocompress.study import AskedTrial, Study, read_study
 from autocompress.study.queries import stored_plan
