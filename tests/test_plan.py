@@ -149,17 +149,17 @@ recovery:
         ("space=[1]", "the name of a space or a mapping of decisions is needed, but got [1]"),
         # paths
         ("teacher.model=./teachr", "teachr; in "),
-        ("teacher.model=./sst2.yaml", "is a file; a model is a folder"),
+        ("teacher.model=./sst2.yaml", "is a file; a folder with config.json, weights and tokenizer is needed"),
         ("teacher.model=a/b/c", "teacher.model: there is no folder"),
-        ("teacher.model=..", "holds no config.json"),
+        ("teacher.model=..", "is no transformers model: it has no config.json"),
         ("teacher.model=${NOWHERE_SET}/x", "${NOWHERE_SET} is not set; set it (export NOWHERE_SET=…)"),
-        ("teacher.model=package:no_such_thing/model", "no installed package with the import name no_such_thing"),
+        ("teacher.model=package:no_such_thing/model", "no installed package has the import name no_such_thing"),
         ("teacher.model=package:yaml/model", "there is no folder"),
         ("task.data.train=train.parquet", "train.parquet; in "),
         ("task.data.train=imdb", "(for a data set of the hub write {path: imdb, split: …})"),
         ("task.data.train='*.parquet'", "no file matches"),
-        ("task.data.train=*.parquet", "a text that begins with * or & needs quotes"),
-        ("task.data.train=sst2.yaml", "of no known kind; available: .parquet, .csv, .json, .jsonl"),
+        ("task.data.train=*.parquet", "put quotes around a text that begins with * or &"),
+        ("task.data.train=sst2.yaml", "has no known suffix; available: .parquet, .csv, .json, .jsonl"),
         ("task.data.test={path: ./folder, split: test}", "task.data.test.path: there is no folder"),
         # storage
         ("storage=study.db", "an SQLAlchemy URL is needed; for a file write sqlite:///study.db"),
@@ -191,12 +191,12 @@ def test_each_mistake_is_one_sentence_with_its_place(study: Path, change: str, m
         ("- a", "but this is a list"),
         ("hello", "but this is a single value"),
         ("teacher: [", "sst2.yaml: line 1, column 11: "),
-        ("data: {train: ${DATA}/a.csv}", "inside {…} a text with ${…} needs quotes"),
+        ("data: {train: ${DATA}/a.csv}", "put quotes around a text with ${…} inside {…}"),
         ("a: b: c", "mapping values are not allowed here"),
         ("a: 2024-13-45", "not valid YAML: month must be in"),
         ("\x00", "sst2.yaml: not valid YAML"),
-        (STUDY + "seed: 1\nseed: 2\n", "line 8, column 1: the key 'seed' stands twice in one mapping"),
-        ("task: {data: {train: a, train: b}}", "the key 'train' stands twice"),
+        (STUDY + "seed: 1\nseed: 2\n", "line 8, column 1: the key 'seed' is repeated in one mapping"),
+        ("task: {data: {train: a, train: b}}", "the key 'train' is repeated"),
         ("task: {data: {train: x.csv}}", "sst2.yaml: teacher: missing; add"),
         ("teacher: {model: bert-base-uncased}", "sst2.yaml: task: missing; add"),
         (STUDY.replace("text:", "txt:"), "sst2.yaml: task.columns.txt: unknown key"),
@@ -442,7 +442,7 @@ def test_a_repeated_yaml_key_never_passes_silently(names: list[str], depth: int)
     if len(set(names)) == len(names):
         assert parse(text, "x") == yaml.safe_load(text)
     else:
-        with pytest.raises(UsageError, match="stands twice"):
+        with pytest.raises(UsageError, match="is repeated"):
             parse(text, "x")
 
 

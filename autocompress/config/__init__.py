@@ -5,7 +5,6 @@ Imports pydantic and PyYAML only, so that reading a study is fast.
 
 from __future__ import annotations
 
-from autocompress.config.paths import spaces
 from autocompress.config.plan import StudyPlan
 from autocompress.config.reading import read_as_begun, read_plan
 from autocompress.config.sections import (
@@ -24,6 +23,7 @@ from autocompress.config.sections import (
     Task,
     Teacher,
 )
+from autocompress.config.space_files import spaces
 from autocompress.config.storage_url import (
     StoredStudy,
     check_folder,

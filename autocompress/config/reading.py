@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config.messages import validate
-from autocompress.config.paths import expand, is_packaged, read_space
+from autocompress.config.paths import expand_variables
 from autocompress.config.plan import PlanSource, StudyPlan
 from autocompress.config.resolution import path_keys, resolve
+from autocompress.config.space_files import is_packaged, read_space
 from autocompress.config.storage_url import storage_url
 from autocompress.config.study_file import StudyFile
 from autocompress.config.yaml_documents import parse, read_mapping, value_at
@@ -74,7 +75,7 @@ def _read_document(
         is_changed = any(f"{key}.".startswith(f"{key_path}.") or key_path.startswith(f"{key}.") for key in changed)
         return f"{change_source} {key_path}" if is_changed else f"{path.name}: {key_path}"
 
-    content = validate(StudyFile, expand(document, place), place)
+    content = validate(StudyFile, expand_variables(document, place), place)
     source = PlanSource(
         file_name=path.name,
         recovery_keys=frozenset(content.recovery.model_fields_set),

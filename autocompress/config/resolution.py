@@ -13,10 +13,10 @@ from autocompress.config.paths import (
     local_path,
     looks_local,
     model_path,
-    read_space,
 )
 from autocompress.config.plan import ArtifactFolder, PlanSource, StudyPlan
 from autocompress.config.sections import Data, Device, HubData, Source
+from autocompress.config.space_files import read_space
 from autocompress.config.storage_url import default_storage, storage_url
 from autocompress.config.study_file import StudyFile
 from autocompress.core import registry
