@@ -103,7 +103,7 @@ def test_every_format_gives_the_same_rows(
     kept = [row for row in rows if row[2] == rows[0][2]]
     assert table.columns == {"text": [row[0] for row in kept], "label": [row[1] for row in kept]}
     numbers = [number for number, row in enumerate(rows, 1) if row[2] == rows[0][2]]
-    assert [table.at(index).rpartition(" ")[2] for index in range(len(table))] == list(map(str, numbers))
+    assert [table.row_place(index).rpartition(" ")[2] for index in range(len(table))] == list(map(str, numbers))
 
 
 def test_an_empty_cell_is_null_and_an_empty_text_is_not(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_globs_and_folders(tmp_path: Path) -> None:
     for source in (str(tmp_path), f"{tmp_path}/part-*.parquet", f"{tmp_path}/*"):
         table = read_rows(source, "place", ["text"], "label", {})
         assert table.columns["text"] == ["1a", "1b", "2a", "2b"]
-        assert table.at(2) == "place: part-2.parquet, row 1"
+        assert table.row_place(2) == "place: part-2.parquet, row 1"
 
 
 def test_a_folder_laid_out_like_a_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,15 +147,15 @@ def test_a_folder_laid_out_like_a_data_set_of_the_hub(tmp_path: Path, monkeypatc
     ("name", "text", "message"),
     [
         ("a.csv", "", "a.csv is empty (0 bytes)"),
-        ("a.csv", CSV, "a.csv holds no rows"),
-        ("a.csv", "txt,label\na,1\n", "a.csv has no column 'text' (did you mean txt?); available: txt, label"),
-        ("a.csv", "text,lable\na,1\n", "a.csv has no column 'label' (did you mean lable?); available: text, lable"),
+        ("a.csv", CSV, "a.csv has no rows"),
+        ("a.csv", "txt,label\na,1\n", "a.csv has no column 'text'; did you mean 'txt'? (available: txt, label)"),
+        ("a.csv", "text,lable\na,1\n", "a.csv has no column 'label'; did you mean 'lable'? (available: text, lable)"),
         ("a.csv", "text,label\na,1,2\n", "a.csv cannot be read as csv: CSV parse error: Expected 2 columns, got 3"),
         ("a.csv", "text,label\na,1\n,0\n", "a.csv, row 2: text is null; fill it in or remove the row"),
         ("a.csv", "text,label\na,1\nb,\n", "a.csv, row 2: label is null; label the row or remove it"),
         ("a.json", '[{"text": "a", "label": NaN}]', "a.json, row 1: label is null"),
-        ("a.json", '[{"text": 3, "label": 1}]', "a.json, row 1: text is no text but 3"),
-        ("a.json", '[{"text": ["a"], "label": 1}]', "row 1: text is no text but ['a']"),
+        ("a.json", '[{"text": 3, "label": 1}]', "a.json, row 1: text must be text, but is 3"),
+        ("a.json", '[{"text": ["a"], "label": 1}]', "row 1: text must be text, but is ['a']"),
         ("a.json", "[1]", "a.json cannot be read as json: every row must be an object"),
         ("a.json", "[", "a.json cannot be read as json: Expecting value"),
         ("a.jsonl", '{"text": "a", "label": 1}\nx', "a.jsonl cannot be read as jsonl: line 2 is not JSON"),
@@ -180,13 +180,13 @@ def test_filters_that_leave_nothing(tmp_path: Path) -> None:
         return read_rows(path, "place", ["text"], "label", where).columns["text"]
 
     assert filtered({"year": 1999}) == filtered({"year": "1999"}) == ["a"]
-    with pytest.raises(UsageError, match=r"has no column 'sorce' \(did you mean source\?\)"):
+    with pytest.raises(UsageError, match=r"has no column 'sorce'; did you mean 'source'\?"):
         filtered({"sorce": "imdb"})
     with pytest.raises(
-        UsageError, match=r"no row of a.csv has source 'imbd' \(where\) \(did you mean imdb\?\); available: imdb"
+        UsageError, match=r"where: no row of a.csv has 'imbd' in column source; did you mean 'imdb'\? \(available: imdb"
     ):
         filtered({"source": "imbd"})
-    with pytest.raises(UsageError, match=r"no row of a.csv passes where: \{'source': 'imdb', 'year': 2000\}"):
+    with pytest.raises(UsageError, match=r"where: no row of a.csv passes \{'source': 'imdb', 'year': 2000\}"):
         filtered({"source": "imdb", "year": 2000})
 
 
@@ -196,14 +196,14 @@ def test_folders_that_are_no_split(tmp_path: Path) -> None:
             read_rows(str(folder), "place", ["text"], "label", {})
 
     (tmp_path / "none").mkdir()
-    fails(tmp_path / "none", "holds no .parquet, .csv, .json, .jsonl file")
+    fails(tmp_path / "none", "has no .parquet, .csv, .json, .jsonl file")
     fails(tmp_path / "missing.csv", "there is no file")
     write(tmp_path / "train.csv", many(4))
     write(tmp_path / "test.csv", many(4))
-    fails(tmp_path, r"holds several splits \(test.csv, train.csv\); name one file, or a glob")
+    fails(tmp_path, r"has several splits \(test.csv, train.csv\); name one file, or a glob")
     split = datasets.Dataset.from_dict({"text": ["a"], "label": [0]})
     datasets.DatasetDict({"train": split, "test": split}).save_to_disk(tmp_path / "all")
-    fails(tmp_path / "all", "holds several splits; name one of its folders: test, train")
+    fails(tmp_path / "all", "has several splits; name one of its folders; available: test, train")
 
 
 # Labels
@@ -246,7 +246,7 @@ def test_without_names_in_the_model_the_data_says_the_order(tmp_path: Path) -> N
 def test_a_new_head_learns_the_labels_of_the_data(tmp_path: Path) -> None:
     data = three(tmp_path, CSV + "a,spam\nb,ham\nc,egg\n")
     assert read(plan_of(data), NAMES).label_names == ("egg", "ham", "spam")
-    with pytest.raises(UsageError, match="the model knows no label"):
+    with pytest.raises(UsageError, match="the model has no label"):
         read(plan_of(data, fine_tune=False), NAMES)
 
 
@@ -257,7 +257,7 @@ def test_a_new_head_learns_the_labels_of_the_data(tmp_path: Path) -> None:
             "a,0\nb,1\n",
             "a,0\nb,2\n",
             None,
-            "task.data.validation: other.csv, row 2: train never shows the label 2; it has: 0, 1",
+            "task.data.validation: other.csv, row 2: train has no row with label 2; available: 0, 1",
         ),
         (
             "a,0\nb,1\n",
@@ -265,19 +265,19 @@ def test_a_new_head_learns_the_labels_of_the_data(tmp_path: Path) -> None:
             None,
             "task.data.validation: other.csv, row 1: label -1 means unlabelled; remove such",
         ),
-        ("a,x\nb,y\n", "a,z\n", None, "other.csv, row 1: train never shows the label 'z'; it has: x, y"),
-        ("a,x\nb,y\n", "a,0\n", None, "other.csv, row 1: train never shows the label 0; it has: x, y"),
-        ("a,0.5\nb,1\n", None, None, "train.csv, row 1: a label is a name or a whole number, but got 0.5"),
+        ("a,x\nb,y\n", "a,z\n", None, "other.csv, row 1: train has no row with label 'z'; available: x, y"),
+        ("a,x\nb,y\n", "a,0\n", None, "other.csv, row 1: train has no row with label 0; available: x, y"),
+        ("a,0.5\nb,1\n", None, None, "train.csv, row 1: a label must be a name or a whole number, but got 0.5"),
         (
             "a,0\nb,1\nc,2\n",
             None,
             NAMES,
-            "train: the model knows 2 labels, 0 to 1, but train has 0, 1, 2; give the labels by",
+            "train: the model has 2 labels, 0 to 1, but train has 0, 1, 2; use label names",
         ),
-        ("a,1\nb,2\n", None, NAMES, "the model knows 2 labels, 0 to 1, but train has 1, 2"),
-        ("a,0\nb,0\n", None, NAMES, "the model knows 2 labels, 0 to 1, but train has 0"),
-        ("a,positve\nb,negative\n", None, NAMES, "the model knows no label 'positve' (did you mean "),
-        ("a,x\nb,y\n", None, {0: "LABEL_0"}, "train has 2 labels (x, y), but the model knows 1"),
+        ("a,1\nb,2\n", None, NAMES, "the model has 2 labels, 0 to 1, but train has 1, 2"),
+        ("a,0\nb,0\n", None, NAMES, "the model has 2 labels, 0 to 1, but train has 0"),
+        ("a,positve\nb,negative\n", None, NAMES, "the model has no label 'positve'; did you mean "),
+        ("a,x\nb,y\n", None, {0: "LABEL_0"}, "train has 2 labels (x, y), but the model has 1"),
     ],
 )
 def test_labels_that_cannot_be_right(
@@ -292,13 +292,13 @@ def test_labels_that_cannot_be_right(
 
 def test_more_labels_that_cannot_be_right(tmp_path: Path) -> None:
     mixed = write(tmp_path / "a.json", '[{"text": "a", "label": 0}, {"text": "b", "label": "x"}]')
-    with pytest.raises(UsageError, match=r"a.json, row 2: label mixes names and numbers: 'x' beside 0"):
+    with pytest.raises(UsageError, match=r"a.json, row 2: label mixes names and numbers: 'x' and 0"):
         read(plan_of({"train": mixed}))
     declared = with_names(tmp_path / "a.parquet", ["a", "b", "c"], [0, 1, 0])
     unseen = with_names(tmp_path / "b.parquet", ["a", "b", "c"], [2])
-    with pytest.raises(UsageError, match=r"b.parquet, row 1: train never shows the label 'c'; it has: a, b"):
+    with pytest.raises(UsageError, match=r"b.parquet, row 1: train has no row with label 'c'; available: a, b"):
         read(plan_of({"train": declared, "validation": unseen, "test": unseen}))
-    with pytest.raises(UsageError, match=r"train has 3 labels \(a, b, c\), but the model knows 4"):
+    with pytest.raises(UsageError, match=r"train has 3 labels \(a, b, c\), but the model has 4"):
         read(plan_of({"train": declared}, fine_tune=False), dict(enumerate("abcd")))
     with_names(tmp_path / "b.parquet", ["b", "a"], [0])
     with pytest.raises(UsageError, match=r"a.parquet and b.parquet declare different label names"):
@@ -408,12 +408,13 @@ def test_unlabelled_texts_hold_nothing_that_is_judged(tmp_path: Path) -> None:
 def test_too_few_rows(tmp_path: Path) -> None:
     data = three(tmp_path, many(49))
     with pytest.raises(
-        UsageError, match=r"task.data.train: 49 rows are too few to cut test from \(at least 50 are needed\)"
+        UsageError,
+        match=r"task.data.train: 49 rows are too few to cut a test split from them \(at least 50 are needed\)",
     ):
         read(plan_of({"train": data["train"]}))
     assert len(read(plan_of({"train": write(tmp_path / "b.csv", many(50))})).test) == 10
     data = three(tmp_path, many(20, labels=5))
-    with pytest.raises(UsageError, match="max_train_rows: 4 rows cannot show all 5 labels; raise it"):
+    with pytest.raises(UsageError, match="max_train_rows: at least 5 rows are needed, one per label, but got 4"):
         read(plan_of({**data, "max_train_rows": 4}))
 
 
@@ -460,7 +461,7 @@ def test_tokens_of_texts(tokenizer: PreTrainedTokenizerFast) -> None:
     assert pad(tokens, np.array([0, 1]), 9, multiple=8)["input_ids"].shape == (2, 8)
     assert pad(tokens, [1], 9, multiple=5)["input_ids"].shape == (1, 5)
     assert pad(tokens, [0], 9, length=7)["attention_mask"].sum() == 4
-    with pytest.raises(ValueError, match="`length >= 5`, the longest row, must hold, but got 4"):
+    with pytest.raises(ValueError, match="the longest row has 5 tokens; `length >= 5` must hold, but got 4"):
         pad(tokens, [1], 9, length=4)
 
 

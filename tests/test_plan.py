@@ -108,10 +108,10 @@ recovery:
         # keys
         (
             "task.columns.txt=a",
-            "--set task.columns.txt: unknown key (did you mean text?); available: label, text, text",
+            "--set task.columns.txt: unknown key; did you mean 'text'? (available: label, text, text",
         ),
-        ("teachr={}", "unknown key (did you mean teacher?); available: artifacts, budget"),
-        ("task.data.test={path: glue, split: test, conf: a}", "unknown key (did you mean config?)"),
+        ("teachr={}", "unknown key; did you mean 'teacher'? (available: artifacts, budget"),
+        ("task.data.test={path: glue, split: test, conf: a}", "unknown key; did you mean 'config'?"),
         ("task.data.test={path: glue}", "task.data.test.split: missing; add"),
         ("teacher=null", "--set teacher: missing; add `teacher: {model: "),
         ("task={columns: {}}", "--set task.data: missing; add `data: {train: FILE}`"),
@@ -139,12 +139,12 @@ recovery:
         # names
         ("task.kind=text-clasification", "unknown task 'text-clasification'; available: text-classification"),
         ("device.runtime=onnx", "unknown runtime 'onnx'"),
-        ("task.metric=acuracy", "unknown metric 'acuracy' (did you mean accuracy?); available: accuracy, f1"),
+        ("task.metric=acuracy", "unknown metric 'acuracy'; did you mean 'accuracy'? (available: accuracy, f1"),
         ("task.metric=glue", "needs --trust-remote-code"),
         ("task.metric=./mine.py", "task.metric: no metric at "),
-        ("space=encodr", "--set space: unknown space 'encodr' (did you mean encoder?); available: bits, encoder"),
+        ("space=encodr", "--set space: unknown space 'encodr'; did you mean 'encoder'? (available: bits, encoder"),
         ("space=./mine.yaml", "mine.yaml: no such search space"),
-        ("space={dept: 3}", "unknown decision 'dept' (did you mean depth?); available: depth, attention"),
+        ("space={dept: 3}", "unknown decision 'dept'; did you mean 'depth'? (available: depth, attention"),
         ("space.dept=3", "--set space.dept: unknown decision 'dept'"),
         ("space=[1]", "the name of a space or a mapping of decisions is needed, but got [1]"),
         # paths
@@ -242,11 +242,11 @@ def test_a_package_is_found_without_importing_it(study: Path, tmp_path: Path, mo
 
 def test_packaged_spaces_are_found_where_the_wheel_puts_them(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
-    shutil.copytree(root / "autocompress" / "plan", tmp_path / "autocompress" / "plan")
+    for folder in ("config", "core"):
+        shutil.copytree(root / "autocompress" / folder, tmp_path / "autocompress" / folder)
+    shutil.copy(root / "autocompress" / "__init__.py", tmp_path / "autocompress")
     shutil.copytree(root / "search_spaces", tmp_path / "autocompress" / "search_spaces")
-    for name in ("__init__", "errors", "recipe", "registry"):
-        shutil.copy(root / "autocompress" / f"{name}.py", tmp_path / "autocompress")
-    code = "from autocompress.config.paths import spaces; print(*spaces().values())"
+    code = "from autocompress.config.space_files import spaces; print(*spaces().values())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     names = ("bits", "encoder", "long_text", "quickstart")
     assert done.stdout.split() == [f"{tmp_path}/autocompress/search_spaces/{name}.yaml" for name in names]
@@ -268,7 +268,7 @@ def test_where_a_space_is_found(study: Path, tmp_path: Path) -> None:
     study.with_name("mine.yaml").write_text("dept: 4")
     study.write_text(STUDY.replace("{depth: [1, all]}", "./mine.yaml"))
     with pytest.raises(
-        UsageError, match=r"sst2.yaml: space \(./mine.yaml\): unknown decision 'dept' \(did you mean depth"
+        UsageError, match=r"sst2.yaml: space \(./mine.yaml\): unknown decision 'dept'; did you mean 'depth'"
     ):
         read_plan(study)
 

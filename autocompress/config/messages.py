@@ -22,11 +22,13 @@ REMEDIES = {  # key path of a missing key -> the way out
 
 
 def available(name: object, known: Sequence[str]) -> str:
-    """Return ` (did you mean X?); available: …` for a name that is not in `known`."""
+    """Return `; did you mean 'X'? (available: …)`, or `; available: …`, for a name that is not in `known`."""
     folded = {known_name.casefold(): known_name for known_name in known}
     close = get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
-    guess = f" (did you mean {folded[close[0]]}?)" if close and len(known) > 1 else ""
-    return f"{guess}; available: {', '.join(known) or 'none'}"
+    names = ", ".join(known) or "none"
+    if close and len(known) > 1:
+        return f"; did you mean {folded[close[0]]!r}? (available: {names})"
+    return f"; available: {names}"
 
 
 def validate(model: type[Model], values: Mapping[str, Any], place: Place) -> Model:
