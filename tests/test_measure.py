@@ -18,7 +18,7 @@ from autocompress import benchmarking
 from autocompress.benchmarking import Drift, latency, noise, scoring, with_drift
 from autocompress.config import Device
 from autocompress.core.measurement import Interval, Latency, Timing
-from autocompress.metrics import fast
+from autocompress.metrics import score_function
 from autocompress.runtimes import onnxruntime as runtime
 from autocompress.search.device_measurement import Place, StudyDevices
 from autocompress.storage.artifact_store import Store
@@ -242,13 +242,13 @@ def test_a_score_is_paired_with_the_reference() -> None:
     labels = rng.integers(0, 2, 400)
     reference = one_hot(np.where(rng.random(400) < 0.9, labels, 1 - labels))
     worse = one_hot(np.where(rng.random(400) < 0.05, 1 - reference.argmax(1), reference.argmax(1)))
-    quality = scoring.score("test", worse, reference, labels, fast("accuracy"), seed=0)
+    quality = scoring.score("test", worse, reference, labels, score_function("accuracy"), seed=0)
     assert quality.drop == pytest.approx(np.mean(reference.argmax(1) == labels) - quality.quality)
     assert quality.drop_interval.low <= quality.drop <= quality.drop_interval.high
     assert quality.disagreement == pytest.approx(np.mean(worse.argmax(1) != reference.argmax(1)))
     unpaired = 1.96 * np.sqrt(2 * 0.9 * 0.1 / 400)
     assert quality.drop_interval.high - quality.drop_interval.low < 2 * unpaired  # what pairing is for
-    same = scoring.score("test", reference, reference, labels, fast("accuracy"), seed=0)
+    same = scoring.score("test", reference, reference, labels, score_function("accuracy"), seed=0)
     assert (same.drop, same.drop_interval.low, same.drop_interval.high) == (0, 0, 0)
 
 
@@ -264,7 +264,7 @@ def test_a_soft_drop_has_less_luck_in_it() -> None:
     for study in range(studies):
         part = slice(study * rows, (study + 1) * rows)
         logits, reference = (np.stack([np.zeros(rows), 3 * x[part]], axis=1) for x in (candidate, teacher))
-        quality = scoring.score("test", logits, reference, labels[part], fast("accuracy"), seed=0)
+        quality = scoring.score("test", logits, reference, labels[part], score_function("accuracy"), seed=0)
         assert quality.soft_drop is not None and quality.soft_drop_interval is not None
         assert quality.soft_drop_interval.low < quality.soft_drop < quality.soft_drop_interval.high
         hard.append(quality.drop - goal)
@@ -279,9 +279,11 @@ def test_a_soft_drop_is_nothing_against_oneself_and_takes_any_metric_and_number_
     labels = rng.integers(0, 5, 200)
     reference = rng.normal(size=(200, 5)) + 3 * np.eye(5)[labels]
     worse = reference + rng.normal(0, 1.5, (200, 5))
-    assert scoring.soft_drop(reference, reference, labels, fast(metric), seed=0)[0] == 0
-    assert scoring.soft_drop(5 * reference, reference, labels, fast(metric), seed=0)[0] == pytest.approx(0, abs=0.01)
-    assert scoring.soft_drop(worse, reference, labels, fast(metric), seed=0)[0] > 0.02
+    assert scoring.soft_drop(reference, reference, labels, score_function(metric), seed=0)[0] == 0
+    assert scoring.soft_drop(5 * reference, reference, labels, score_function(metric), seed=0)[0] == pytest.approx(
+        0, abs=0.01
+    )
+    assert scoring.soft_drop(worse, reference, labels, score_function(metric), seed=0)[0] > 0.02
 
 
 def one_hot(labels: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def compare(first: Side, second: Side, display: Display) -> Comparison:
 
     view_a, view_b = first.located.view(), second.located.view()
     a, b = view_a.row(first.trial), view_b.row(second.trial)
-    metric = metrics.fast(plan.task.metric)
+    metric = metrics.score_function(plan.task.metric)
     found = scoring.score("test", logits_b, logits_a, labels, metric, plan.seed)
     right_a, right_b = logits_a.argmax(-1) == labels, logits_b.argmax(-1) == labels
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())

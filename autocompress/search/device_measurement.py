@@ -55,7 +55,7 @@ class StudyDevices:
         self.devices = [
             StudyDevice(name=name, target=target) for name, target in zip((None, *plan.others), targets, strict=True)
         ]
-        self.metric = metrics.fast(plan.task.metric)
+        self.metric = metrics.score_function(plan.task.metric)
         self.references: RuntimeArtifacts = {}  # the teacher's
 
     @property
