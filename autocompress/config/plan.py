@@ -98,7 +98,7 @@ class StudyPlan(StudyFile):
         return changed
 
 
-def _changed_keys(current: Any, stored: Any, key_path: str = "") -> list[str]:
+def _changed_keys(current: object, stored: object, key_path: str = "") -> list[str]:
     if isinstance(current, Mapping) and isinstance(stored, Mapping):
         changed = []
         for key in [*current, *(key for key in stored if key not in current)]:
@@ -108,5 +108,5 @@ def _changed_keys(current: Any, stored: Any, key_path: str = "") -> list[str]:
     return [] if current == stored or (_is_unset(current) and _is_unset(stored)) else [key_path]
 
 
-def _is_unset(value: Any) -> bool:
+def _is_unset(value: object) -> bool:
     return value is None or value in ("", {}, [])

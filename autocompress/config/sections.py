@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -47,7 +47,7 @@ class HubData(Section):
     """The split to read."""
 
 
-def _source_kind(value: Any) -> str:
+def _source_kind(value: object) -> str:
     return "<hub>" if isinstance(value, (Mapping, HubData)) else "<files>"
 
 
@@ -139,7 +139,7 @@ class Device(Section):
 
     @field_validator("tokens", mode="before")
     @classmethod
-    def _tokens(cls, value: Any) -> Any:
+    def _tokens(cls, value: object) -> object:
         text = str(value)
         if text != "data" and not (text.isascii() and text.isdigit() and int(text) >= 2):
             raise ValueError(f"a whole number of at least 2 is needed, or data, but got {value!r}")

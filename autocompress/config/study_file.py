@@ -61,8 +61,10 @@ class StudyFile(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _set_main_device(cls, values: Any) -> Any:
-        devices = values.get("devices") if isinstance(values, Mapping) else None
+    def _set_main_device(cls, values: object) -> object:
+        if not isinstance(values, Mapping):
+            return values
+        devices = values.get("devices")
         if not isinstance(devices, Mapping) or not devices:
             return values
         if "all" in devices:
@@ -74,7 +76,7 @@ class StudyFile(Section):
 
     @field_validator("space", mode="before")
     @classmethod
-    def _check_space(cls, value: Any) -> Any:
+    def _check_space(cls, value: object) -> object:
         if not isinstance(value, (str, Mapping)):
             raise ValueError(  # noqa: TRY004  # pydantic collects ValueError only
                 f"the name of a space or a mapping of decisions is needed, but got {value!r}"

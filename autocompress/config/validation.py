@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
@@ -22,14 +21,14 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_nulls(cls, values: Any) -> Any:
+    def _drop_nulls(cls, values: object) -> object:
         if not isinstance(values, Mapping):
             return values
         return {key: value for key, value in values.items() if value is not None}
 
     @field_validator("*", mode="before")
     @classmethod
-    def _check_bool(cls, value: Any, info: ValidationInfo) -> Any:
+    def _check_bool(cls, value: object, info: ValidationInfo) -> object:
         expects_bool = info.field_name is not None and cls.model_fields[info.field_name].annotation is bool
         if expects_bool and not isinstance(value, bool):
             raise ValueError(f"true or false is needed, but got {value!r}")  # pydantic collects ValueError only
@@ -49,7 +48,7 @@ def parse_duration(text: float | str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def check_filter(values: Any) -> Any:
+def check_filter(values: object) -> object:
     """Return a `where` filter unchanged if it compares every column with a single value, else raise ValueError."""
     for column, value in values.items() if isinstance(values, Mapping) else ():
         if not isinstance(value, (str, int, float, bool)) or (isinstance(value, float) and not isfinite(value)):

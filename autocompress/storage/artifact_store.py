@@ -48,7 +48,7 @@ class Store:
         """Link the result in the folder `source` under the key of `stage`; return false if that key has a result."""
         return self._stage_cache.adopt(source, stage)
 
-    def find(self, kind: str, **inputs: Any) -> Path | None:
+    def find(self, kind: str, **inputs: object) -> Path | None:
         """Return a result of this study of that kind that has these inputs among its own, or null."""
         return self._stage_cache.find(kind, **inputs)
 
@@ -56,7 +56,7 @@ class Store:
         """Return the inputs of all results of one kind by their keys, the siblings' results included."""
         return self._stage_cache.inputs_by_key(kind)
 
-    def series(self, kind: str, inputs: Any) -> Path:
+    def series(self, kind: str, inputs: object) -> Path:
         """Return the file of the values measured under these conditions, one value per line; it may not exist."""
         return self.root / kind / f"{digest(inputs)}.txt"
 

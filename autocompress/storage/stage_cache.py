@@ -57,7 +57,7 @@ class StageCache:
             move_into_place(folder, path)
         return True
 
-    def find(self, kind: str, **inputs: Any) -> Path | None:
+    def find(self, kind: str, **inputs: object) -> Path | None:
         """Return a result of this study of that kind that has these inputs among its own, or null."""
         for file in self.root.glob(f"stages/{kind}/*/{INPUTS}"):
             result_inputs = json.loads(file.read_text(encoding="utf-8"))
