@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from autocompress.config.validation import Scalar, Section, check_filter, parse_duration
 
-LAST_RUNG = 2  # rung 0: cut and not trained; 1: trained shortly; 2: trained in full
+LAST_RUNG = 2  # rung 0: sliced and not trained; 1: trained shortly; 2: trained in full
 
 
 class FineTune(Section):
@@ -28,7 +28,7 @@ class Teacher(Section):
     """The model that is compressed."""
 
     model: str = Field(min_length=1)
-    """A transformers folder (an existing one wins; `./x` is never a hub name), a hub name, or
+    """A transformers folder (an existing one takes precedence; `./x` is never a hub name), a hub name, or
     `package:IMPORT_NAME/SUBFOLDER`."""
     fine_tune: FineTune | None = None
     """How a pretrained model is fine-tuned first; leave it out if the model already does the task."""
@@ -94,7 +94,7 @@ class Columns(Section):
     """The column of the label."""
 
     @model_validator(mode="after")
-    def _distinct(self) -> Columns:
+    def _check_columns(self) -> Columns:
         named = [name for name in (self.text, self.text_pair, self.label) if name is not None]
         if len(set(named)) < len(named):
             raise ValueError(f"each key must name a different column, but got {', '.join(named)}")
@@ -139,7 +139,7 @@ class Device(Section):
 
     @field_validator("tokens", mode="before")
     @classmethod
-    def _tokens(cls, value: object) -> object:
+    def _check_tokens(cls, value: object) -> object:
         text = str(value)
         if text != "data" and not (text.isascii() and text.isdigit() and int(text) >= 2):
             raise ValueError(f"a whole number of at least 2 is needed, or data, but got {value!r}")
@@ -179,9 +179,9 @@ class Recovery(Section):
     """How the super-net and then each candidate are distilled from the teacher; the same for all trials."""
 
     epochs: float = Field(default=6, ge=0)
-    """Length of a full training. An epoch is as many rows as train has, drawn from the distillation set."""
+    """Length of a full training, in epochs. An epoch is as many rows as train has, drawn from the distillation set."""
     short_epochs: float = Field(default=1.2, ge=0)
-    """Length of the short training before it."""
+    """Length of the short training before it, in epochs."""
     learning_rate: float = Field(default=1.5e-4, gt=0)
     """Learning rate of a candidate's training."""
     batch: int = Field(default=32, ge=1)
@@ -195,7 +195,7 @@ class Recovery(Section):
     copies: int = Field(default=6, ge=0)
     """Number of augmented copies of each training row, labelled by the teacher."""
     supernet_epochs: float = Field(default=6, gt=0)
-    """Length of the super-net's training."""
+    """Length of the super-net's training, in epochs."""
     supernet_learning_rate: float = Field(default=3e-4, gt=0)
     """Learning rate of the super-net's training."""
 

@@ -105,8 +105,8 @@ class SourceReader:
         with parquet.ParquetFile(path) as file:
             self._check_columns(file.schema_arrow.names, path.name)
             table = file.read(columns=list(self.needed))
-        described = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-        features = described.get("info", {}).get("features", {})
+        metadata = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = metadata.get("info", {}).get("features", {})
         names = {
             column: tuple(feature["names"])
             for column, feature in features.items()
