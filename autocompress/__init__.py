@@ -1,6 +1,6 @@
-"""From a fine-tuned encoder to a Pareto front of smaller, faster models of it, each deployed and measured.
+"""Compress a fine-tuned encoder into a Pareto front of smaller, faster models, each deployed and measured.
 
-`load_model(folder)` gives back a model that `export --form transformers` wrote; everything else is the command line,
+`load_model(folder)` loads a model that `export --form transformers` wrote. Everything else is the command line:
 `autocompress --help`.
 """
 
@@ -14,7 +14,7 @@ __all__ = ["__version__", "load_model"]
 
 
 def load_model(folder: str | Path) -> Any:
-    """The transformers model in a folder that `export --form transformers` wrote, ready to run."""
-    from autocompress.models.transformers_form import load_model as load  # here, since it brings transformers
+    """Load the transformers model from a folder that `export --form transformers` wrote."""
+    from autocompress.models.transformers_form import load_model as load  # imports transformers
 
     return load(folder)

@@ -74,7 +74,7 @@ def main() -> None:
         study = Study.open(plan, None)
         pool.apply_settings(RunSettings(study.artifacts(0), study.fitted_recovery()))
         rows = list(measure_values(pool, Recipe(depth=layers), located.view().row(0).size_mb or 0.0))
-        teacher = Path(study.plan.artifacts.path or "") / "models" / study.artifacts(0)[plan.device.runtime]
+        teacher = study.plan.artifacts.path / "models" / study.artifacts(0)[plan.device.runtime]
     rows += time_attentions(TrialPipeline(plan, Store(teacher.parents[1])), Recipe(depth=layers), teacher)
     view = located.view()
     conditions = (

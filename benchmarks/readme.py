@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autocompress.config import storage_of
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.presenters import choose
 from autocompress.study import StudyView, read_study
 

@@ -22,7 +22,7 @@ from autocompress.actions.locate import locate
 from autocompress.benchmarking.latency import block, block_calls, half_width, warm
 from autocompress.benchmarking.scoring import score
 from autocompress.core import registry
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.runtimes import load_runtime_of
 from autocompress.runtimes.openvino import OpenvinoSession
 from autocompress.runtimes.openvino_static import StaticSession

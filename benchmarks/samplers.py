@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from autocompress.config import read_plan
 from autocompress.core.recipe import Recipe
 from autocompress.selection.dominance import corner
-from autocompress.space.space import Space, resolve_space
+from autocompress.space.parsing import resolve_space
+from autocompress.space.space import Space
 from autocompress.study import StudyView, read_study
 
 CHECKPOINTS = (30, 60, 120, 300)
@@ -128,7 +129,6 @@ def compare_samplers(file: Path, seeds: int) -> None:
     plan = read_plan(file)
     view = read_study(plan.storage, plan.study)
     depths = [row.recipe.depth for row in view.rows if row.trial == 0]
-    assert isinstance(plan.space, dict)  # read_plan resolves names
     space = resolve_space(plan.space, int(depths[0] or 0), {}, "space")
     landscape = Landscape(view, space)
     random = Random(0)

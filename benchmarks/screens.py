@@ -15,7 +15,7 @@ from pathlib import Path
 
 from autocompress.config import read_plan
 from autocompress.interfaces.dashboard import open_server
-from autocompress.space.space import resolve_space
+from autocompress.space.parsing import resolve_space
 from autocompress.study import Study, read_study
 from benchmarks.browsing import PLOTS, TRIAL_NOTE, open_browser
 from tests.formula import SPACE, quality, search

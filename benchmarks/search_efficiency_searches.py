@@ -14,7 +14,7 @@ import yaml
 
 from autocompress.benchmarking import cpu_name
 from autocompress.config import read_plan
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.rendering.progress import PlainDisplay
 from autocompress.search.final_evaluation import measure_tests
 from autocompress.selection import hypervolume, on_front

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
-from autocompress.storage.artifact_store import file_sha256
+from autocompress.storage.checksums import file_sha256
 from benchmarks.second_host_models import LARGE_BYTES, protobuf_field, write_large_model
 from benchmarks.second_host_network import URL, SecondHost, bytes_sent, open_namespace, set_link
 from tests.devices import HOSTILE, ROWS, feeds, hostile, write_model

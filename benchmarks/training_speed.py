@@ -45,7 +45,6 @@ def compare_loops(study: str, threads: int, rounds: int) -> None:
 
     torch.set_num_threads(threads)
     plan = read_plan(study)
-    assert plan.artifacts.path is not None  # filled in by read_plan
     pipeline, clock = TrialPipeline(plan, Store(plan.artifacts.path)), StageTimer(lambda stage, fraction: None)
     teacher, importance = pipeline.context.teacher.load(clock), pipeline.context.importance(clock)
     layers = len(pipeline.context.teacher.family.layers(teacher))

@@ -14,8 +14,9 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from autocompress.config import schema
-from autocompress.core.measurement import TrialRow
+from autocompress.config import HubData, StudyFile
+from autocompress.config.plan import IDENTITY
+from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.cli import app
 
 RECORDS = Path(__file__).parent.parent / "benchmarks" / "decisions.json"
@@ -89,7 +90,7 @@ def _metavar_of(annotation: Any) -> str:
 # ---- the study file ------------------------------------------------------------------------------------------------
 
 
-def list_keys(section: type[BaseModel] = schema.StudyPlan, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+def list_keys(section: type[BaseModel] = StudyFile, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     """Yield key path, type, default and meaning of every key.
 
     A section comes before its keys. The keys of a data set on the hub are listed once, though several keys take one.
@@ -99,7 +100,7 @@ def list_keys(section: type[BaseModel] = schema.StudyPlan, prefix: str = "") -> 
         path, inner = f"{prefix}{name}", _sections(field.annotation)
         yield path, _type(field.annotation), _default(field), meanings.get(name, "")
         for child in inner if name != "devices" else ():
-            if child not in seen or child is not schema.HubData:
+            if child not in seen or child is not HubData:
                 yield from list_keys(child, f"{path}.")
         seen |= set(inner)
 
@@ -121,7 +122,7 @@ def render_study_file() -> str:
         "Only `teacher` and `task` are required. Paths are relative to the study file, also inside sqlite URLs. `${VAR}` is "
         "expanded; an unset variable is an error. An unknown key, value, decision, file or column stops the command before "
         "any work starts, with one sentence that names the place and the available values. These keys must not change when "
-        f"a study continues: {', '.join(f'`{key}`' for key in schema.IDENTITY)}; all others may change.",
+        f"a study continues: {', '.join(f'`{key}`' for key in IDENTITY)}; all others may change.",
     ]
     groups: dict[str, list[tuple[str, str, str, str]]] = {}
     for path, kind, default, meaning in list_keys():

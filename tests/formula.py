@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config import StudyPlan
-from autocompress.core.measurement import Interval, Latency, Measurement, Outcome, Quality
+from autocompress.core.measurement import Interval, Latency, Measurement, Quality
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import Outcome
 from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
-from autocompress.space.space import Space, resolve_space
+from autocompress.space.parsing import resolve_space
+from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.training.time_fitting import TrainingRates
 

@@ -22,8 +22,8 @@ import typer
 from autocompress.actions import doctor
 from autocompress.actions.inventory import KINDS
 from autocompress.core.errors import AutocompressError
-from autocompress.core.measurement import Outcome
 from autocompress.core.recipe import DECISIONS, Recipe
+from autocompress.core.trial_row import Outcome
 from autocompress.interfaces import cli, terminal
 from autocompress.interfaces.cli import main
 from tests.conftest import ROOT, Searched

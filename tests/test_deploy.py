@@ -15,7 +15,7 @@ from autocompress.deployment.model_export import export_graph
 from autocompress.formats.onnx_graph import OnnxGraph
 from autocompress.models.candidate import Candidate
 from autocompress.runtimes import onnxruntime as runtime
-from autocompress.storage.artifact_store import manifest
+from autocompress.storage.checksums import manifest
 from autocompress.techniques.quantization import embedding_bits, weight_bits
 from autocompress.techniques.quantization._blocks import dequantize_blocks, quantize_blocks
 from tests.models import deployed, tiny_batch, tiny_candidate

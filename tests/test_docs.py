@@ -174,7 +174,7 @@ def test_commands_page_lists_every_command_and_option(reference: ModuleType) -> 
 def test_study_file_page_lists_every_key(reference: ModuleType) -> None:
     keys = list(reference.list_keys())
     page = reference.render_study_file()
-    assert {path.split(".")[0] for path, *_ in keys} == set(reference.schema.StudyPlan.model_fields)
+    assert {path.split(".")[0] for path, *_ in keys} == set(reference.StudyFile.model_fields)
     for path, kind, _, meaning in keys:
         assert meaning, f"{path} has no description"
         assert kind and f"| `{path}` |" in page

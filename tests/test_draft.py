@@ -11,7 +11,7 @@ import pytest
 from autocompress.actions.study_template import Columns, guess_columns, split_files
 from autocompress.config import read_plan
 from autocompress.core.errors import UsageError
-from autocompress.data.files import Reader, column_names
+from autocompress.data.files import SourceReader, column_names
 from autocompress.interfaces.cli import main
 from tests.tiny import tiny_data, tiny_rows, tiny_teacher, write_rows
 
@@ -112,5 +112,5 @@ def test_columns_of_real_data(name: str, expected: Columns) -> None:
     if not folder:
         pytest.skip("AUTOCOMPRESS_DATA names no folder with real data sets")
     file = Path(folder) / name / "train.parquet"
-    values = next(iter(Reader("DATA", (), tuple(column_names(file))).local(file))).columns
+    values = next(iter(SourceReader("DATA", (), tuple(column_names(file))).read_local(file))).columns
     assert guess_columns(values, NOTHING) == expected

@@ -29,7 +29,8 @@ from autocompress.core.errors import UsageError
 from autocompress.core.stage import digest
 from autocompress.deployment.transformers_form import save_candidate
 from autocompress.interfaces.cli import main
-from autocompress.storage.artifact_store import Store, file_sha256, manifest
+from autocompress.storage.artifact_store import Store
+from autocompress.storage.checksums import file_sha256, manifest
 from autocompress.study import StudyView
 from autocompress.study.trial_details import read_trial_details
 from tests.conftest import Searched

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from autocompress.core.errors import TrialStopped
-from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import TrialRow
 from autocompress.search.jobs import AdmissionLimits
 from autocompress.search.trial_pipeline import _predict_price
 from autocompress.selection.latency_model import FEWEST, LatencyTable, Shape

@@ -1,4 +1,4 @@
-"""The contract of every metric, each metric against its definition in plain loops, and loading without a network."""
+"""Metrics: the contract of each, their definitions in plain loops, and loading without a network."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ label_pairs = st.integers(2, 5).flatmap(
 
 @pytest.fixture(autouse=True, scope="module")
 def no_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """No socket connects, and the copies that `evaluate.load` makes go to a folder of the test's own."""
+    """Refuse connections, and send the copies that `evaluate.load` makes to a temporary folder."""
 
     def refuse(*args: object, **kwargs: object) -> None:
-        raise AssertionError("a metric reached for the network")
+        raise AssertionError("a metric opened a connection")
 
     folder = tmp_path_factory.mktemp("huggingface")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in sys.modules if name.partition(".")[0] == "evaluate_modules"]:
-            patch.delitem(sys.modules, name)  # copies that an earlier test made, in another folder
-        patch.setattr(sys, "path", [place for place in sys.path if place != str(evaluate.config.HF_MODULES_CACHE)])
+            patch.delitem(sys.modules, name)  # copies of earlier tests
+        patch.setattr(sys, "path", [path for path in sys.path if path != str(evaluate.config.HF_MODULES_CACHE)])
         patch.setattr(socket.socket, "connect", refuse)
         patch.setattr(socket, "getaddrinfo", refuse)
         patch.setattr(evaluate.config, "HF_MODULES_CACHE", folder / "modules")
         patch.setattr(evaluate.config, "HF_METRICS_CACHE", folder / "metrics")
-        metrics._module.cache_clear()
+        metrics._load_module.cache_clear()
         yield folder
-        metrics._module.cache_clear()
+        metrics._load_module.cache_clear()
 
 
 # The contract ---------------------------------------------------------------------------------------------------------
 
 
 @each_metric
-def test_right_answers_score_one_and_errors_cost(name: str) -> None:
+def test_correct_predictions_score_one_and_errors_less(name: str) -> None:
     references = np.arange(90) % 3
     scores = [
         metrics.score(name, np.where(np.arange(90) < wrong, 2 - references, references), references)
@@ -67,7 +67,7 @@ def test_right_answers_score_one_and_errors_cost(name: str) -> None:
 @given(pairs=label_pairs)
 def test_module_and_fast_function_agree(name: str, pairs: list[tuple[int, int]]) -> None:
     predictions, references = columns(pairs)
-    assert metrics.fast(name)(predictions, references) == metrics.score(name, predictions, references)
+    assert metrics.score_function(name)(predictions, references) == metrics.score(name, predictions, references)
     assert metrics.score(name, predictions.tolist(), references.astype(np.int32)) == metrics.score(
         name, predictions, references
     )
@@ -76,20 +76,20 @@ def test_module_and_fast_function_agree(name: str, pairs: list[tuple[int, int]])
 @each_metric
 @settings(max_examples=60, deadline=None)
 @given(pairs=label_pairs)
-def test_the_number_is_the_definition(name: str, pairs: list[tuple[int, int]]) -> None:
+def test_score_equals_its_definition(name: str, pairs: list[tuple[int, int]]) -> None:
     predictions, references = columns(pairs)
     expected = {"accuracy": plain_accuracy, "f1": plain_f1, "matthews_correlation": plain_matthews}[name](pairs)
-    assert metrics.fast(name)(predictions, references) == pytest.approx(expected, abs=1e-12)
+    assert metrics.score_function(name)(predictions, references) == pytest.approx(expected, abs=1e-12)
 
 
 @each_metric
 @pytest.mark.parametrize("sizes", [(3, 2), (1, 3), (0, 0)])
-def test_what_cannot_be_scored_is_said(name: str, sizes: tuple[int, int]) -> None:
+def test_score_refuses_empty_and_unequal_arrays(name: str, sizes: tuple[int, int]) -> None:
     predictions, references = (np.zeros(size, dtype=np.int64) for size in sizes)
     with pytest.raises(UsageError, match=name):
         metrics.score(name, predictions, references)
     with pytest.raises(ValueError, match="as many predictions as labels"):
-        metrics.fast(name)(predictions, references)
+        metrics.score_function(name)(predictions, references)
 
 
 @each_metric
@@ -137,7 +137,7 @@ def test_matthews_correlation_of_two_labels_is_pearsons_even_for_many_examples()
     references = generator.integers(0, 2, 300_000)  # the fourth power of this overflows 64-bit integers
     predictions = np.where(generator.random(300_000) < 0.7, references, 1 - references)
     expected = np.corrcoef(predictions, references)[0, 1]
-    assert metrics.fast("matthews_correlation")(predictions, references) == pytest.approx(expected, abs=1e-9)
+    assert metrics.score_function("matthews_correlation")(predictions, references) == pytest.approx(expected, abs=1e-9)
 
 
 def test_matthews_correlation_is_zero_for_one_answer_to_everything() -> None:
@@ -148,34 +148,36 @@ def test_matthews_correlation_is_zero_for_one_answer_to_everything() -> None:
 # Names and paths ------------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_name_lists_what_there_is() -> None:
+def test_unknown_name_lists_available_metrics() -> None:
     with pytest.raises(UsageError, match="'precison'; available: accuracy, f1, matthews_correlation"):
         metrics.score("precison", [0], [0])
 
 
-def test_a_folder_or_file_of_ones_own_is_a_metric(tmp_path: Path) -> None:
-    own = write_metric(tmp_path, "agreement", "return {'agreement': sum(map(int.__eq__, predictions, references)) / 4}")
-    for path in (own.parent, own):
+def test_user_folder_or_file_is_a_metric(tmp_path: Path) -> None:
+    file = write_metric(
+        tmp_path, "agreement", "return {'agreement': sum(map(int.__eq__, predictions, references)) / 4}"
+    )
+    for path in (file.parent, file):
         assert metrics.score(str(path), [0, 1, 1, 0], [0, 1, 1, 1]) == 0.75
-        assert metrics.fast(str(path))(np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1])) == 0.75
+        assert metrics.score_function(str(path))(np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1])) == 0.75
 
 
-def test_the_packages_own_name_wins_over_a_folder_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_metric_takes_precedence_over_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_metric(tmp_path, "accuracy", "return {'accuracy': -1.0}")
     monkeypatch.chdir(tmp_path)
-    metrics._module.cache_clear()
+    metrics._load_module.cache_clear()
     assert metrics.score("accuracy", [1], [1]) == 1.0
     assert metrics.score("./accuracy", [1], [1]) == -1.0
 
 
-def test_a_module_that_needs_what_is_not_installed_says_so(tmp_path: Path) -> None:
-    own = write_metric(tmp_path, "needy", "return {}", first="import no_such_library_at_all")
+def test_module_with_a_missing_import_is_a_usage_error(tmp_path: Path) -> None:
+    file = write_metric(tmp_path, "needy", "return {}", first="import no_such_library_at_all")
     with pytest.raises(UsageError, match="no_such_library_at_all"):
-        metrics.score(str(own.parent), [0], [0])
+        metrics.score(str(file.parent), [0], [0])
 
 
-def test_a_name_on_the_hub_needs_trust_and_never_the_counter() -> None:
-    with pytest.raises(UsageError, match="there is"):
+def test_hub_metric_needs_trust_and_sends_no_telemetry() -> None:
+    with pytest.raises(UsageError, match="available"):
         metrics.score("someone/metric", [0], [0])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate.config, "HF_EVALUATE_OFFLINE", True)
@@ -188,7 +190,7 @@ def test_a_name_on_the_hub_needs_trust_and_never_the_counter() -> None:
 
 
 def columns(pairs: list[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Predictions and references, each `(examples,)`."""
+    """Return predictions and references, each `(examples,)`."""
     predictions, references = np.array(pairs, dtype=np.int64).T
     return predictions, references
 
@@ -198,7 +200,7 @@ def plain_accuracy(pairs: list[tuple[int, int]]) -> float:
 
 
 def plain_f1(pairs: list[tuple[int, int]]) -> float:
-    """Harmonic mean of precision and recall: of label 1 while there is no label above it, else the mean over labels."""
+    """Return the harmonic mean of precision and recall: of label 1 if no label is above 1, else the mean over labels."""
     seen = sorted({label for pair in pairs for label in pair})
     scores = [plain_f1_of(label, pairs) for label in ([1] if max(seen) <= 1 else seen)]
     return sum(scores) / len(scores)
@@ -214,7 +216,7 @@ def plain_f1_of(label: int, pairs: list[tuple[int, int]]) -> float:
 
 
 def plain_matthews(pairs: list[tuple[int, int]]) -> float:
-    """Correlation of the one-hot tables: covariance, summed over labels, by the two standard deviations."""
+    """Return the correlation of the one-hot tables: covariance, summed over labels, ÷ the two standard deviations."""
     predictions, references = (np.eye(5)[column] for column in columns(pairs))
     predictions, references = predictions - predictions.mean(0), references - references.mean(0)
     spread = np.sqrt((predictions**2).sum() * (references**2).sum())
@@ -222,7 +224,7 @@ def plain_matthews(pairs: list[tuple[int, int]]) -> float:
 
 
 def write_metric(folder: Path, name: str, body: str, first: str = "") -> Path:
-    """A user's own `evaluate` module NAME/NAME.py, as the library's documentation has it: without our `compute`."""
+    """Write a user's `evaluate` module NAME/NAME.py, as in the library's documentation: without a function `compute`."""
     file = folder / name / f"{name}.py"
     file.parent.mkdir()
     file.write_text(

@@ -1,4 +1,4 @@
-"""The study file: what it means, and the sentence for everything that can be wrong in it."""
+"""Reading a study file: defaults, the message for each mistake, spaces, and resuming a study."""
 
 from __future__ import annotations
 
@@ -12,19 +12,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from autocompress.config import (
     HubData,
     StudyPlan,
-    check_storage,
     read_as_begun,
     read_plan,
-    seconds,
-    storage_of,
-    storage_url,
-    study_file,
 )
 from autocompress.config.yaml_documents import parse
 from autocompress.core.errors import UsageError
@@ -64,7 +57,7 @@ def test_defaults_and_absolute_paths(study: Path) -> None:
     assert plan.place("task.data.train") == "sst2.yaml: task.data.train"
 
 
-def test_the_contracts_example_is_read(study: Path) -> None:
+def test_read_plan_reads_every_section(study: Path) -> None:
     study.write_text(
         """
 study: sst2_cpu
@@ -98,7 +91,6 @@ recovery:
     assert plan.task.data.test.path == "glue"
     assert plan.task.data.where == {"source": "rotten_tomatoes", "year": 1999}
     assert plan.storage == f"sqlite:///{study.parent}/sst2_cpu/study.db"
-    assert isinstance(plan.space, dict)
     assert plan.space["depth"] == {"low": 1, "high": "all"}
     assert plan.recovery.epochs == 6  # an empty section is its default
 
@@ -109,27 +101,27 @@ recovery:
         # keys
         (
             "task.columns.txt=a",
-            "--set task.columns.txt: unknown key (did you mean text?); available: label, text, text",
+            "--set task.columns.txt: unknown key; did you mean 'text'? (available: label, text, text",
         ),
-        ("teachr={}", "unknown key (did you mean teacher?); available: artifacts, budget"),
-        ("task.data.test={path: glue, split: test, conf: a}", "unknown key (did you mean config?)"),
+        ("teachr={}", "unknown key; did you mean 'teacher'? (available: artifacts, budget"),
+        ("task.data.test={path: glue, split: test, conf: a}", "unknown key; did you mean 'config'?"),
         ("task.data.test={path: glue}", "task.data.test.split: missing; add"),
         ("teacher=null", "--set teacher: missing; add `teacher: {model: "),
         ("task={columns: {}}", "--set task.data: missing; add `data: {train: FILE}`"),
         # types and ranges
         ("device.threads=many", "device.threads: a whole number is needed, but got 'many'"),
         ("device.threads=0", "`threads >= 1` must hold, but got 0"),
-        ("device.threads=true", "device.threads: got true, which fits no key here"),
+        ("device.threads=true", "device.threads: this key takes no true or false, but got true"),
         ("device.tokens=1", "device.tokens: a whole number of at least 2 is needed, or data, but got 1"),
         ("device.tokens=date", "or data, but got 'date'"),
         ("task.max_tokens=2", "`max_tokens >= 4` must hold"),
         ("task.data=train.csv", "task.data: a mapping (`key: value` lines) is needed, but got 'train.csv'"),
-        ("task.columns.label=no", "task.columns.label: got false"),
-        ("task.columns.label=sentence", "task.columns: each must name a column of its own"),
+        ("task.columns.label=no", "task.columns.label: this key takes no true or false, but got false"),
+        ("task.columns.label=sentence", "task.columns: each key must name a different column"),
         ("task.columns.text=3", "text is needed (put quotes around a number), but got 3"),
         ("task.data.where={source: [a]}", "column source must equal one text, number or true/false, but got ['a']"),
         ("objectives=[quality, speed]", "objectives.1: unknown value 'speed'; available: 'quality', 'latency_ms'"),
-        ("objectives=[quality, quality]", "each objective counts once"),
+        ("objectives=[quality, quality]", "each objective may be named only once"),
         ("objectives=[]", "objectives: at least one entry is needed"),
         ("constraints.max_drop=-1", "`max_drop >= 0` must hold, but got -1"),
         ("constraints.max_size_mb=.inf", "a finite number is needed"),
@@ -140,39 +132,39 @@ recovery:
         # names
         ("task.kind=text-clasification", "unknown task 'text-clasification'; available: text-classification"),
         ("device.runtime=onnx", "unknown runtime 'onnx'"),
-        ("task.metric=acuracy", "unknown metric 'acuracy' (did you mean accuracy?); available: accuracy, f1"),
+        ("task.metric=acuracy", "unknown metric 'acuracy'; did you mean 'accuracy'? (available: accuracy, f1"),
         ("task.metric=glue", "needs --trust-remote-code"),
-        ("task.metric=./mine.py", "task.metric: there is no metric at "),
-        ("space=encodr", "--set space: unknown space 'encodr' (did you mean encoder?); available: bits, encoder"),
+        ("task.metric=./mine.py", "task.metric: no metric at "),
+        ("space=encodr", "--set space: unknown space 'encodr'; did you mean 'encoder'? (available: bits, encoder"),
         ("space=./mine.yaml", "mine.yaml: no such search space"),
-        ("space={dept: 3}", "unknown decision 'dept' (did you mean depth?); available: depth, attention"),
+        ("space={dept: 3}", "unknown decision 'dept'; did you mean 'depth'? (available: depth, attention"),
         ("space.dept=3", "--set space.dept: unknown decision 'dept'"),
         ("space=[1]", "the name of a space or a mapping of decisions is needed, but got [1]"),
         # paths
         ("teacher.model=./teachr", "teachr; in "),
-        ("teacher.model=./sst2.yaml", "is a file; a model is a folder"),
+        ("teacher.model=./sst2.yaml", "is a file; a folder with config.json, weights and tokenizer is needed"),
         ("teacher.model=a/b/c", "teacher.model: there is no folder"),
-        ("teacher.model=..", "holds no config.json"),
+        ("teacher.model=..", "is no transformers model: it has no config.json"),
         ("teacher.model=${NOWHERE_SET}/x", "${NOWHERE_SET} is not set; set it (export NOWHERE_SET=…)"),
-        ("teacher.model=package:no_such_thing/model", "no installed package with the import name no_such_thing"),
+        ("teacher.model=package:no_such_thing/model", "no installed package has the import name no_such_thing"),
         ("teacher.model=package:yaml/model", "there is no folder"),
         ("task.data.train=train.parquet", "train.parquet; in "),
         ("task.data.train=imdb", "(for a data set of the hub write {path: imdb, split: …})"),
         ("task.data.train='*.parquet'", "no file matches"),
-        ("task.data.train=*.parquet", "a text that begins with * or & needs quotes"),
-        ("task.data.train=sst2.yaml", "of no known kind; available: .parquet, .csv, .json, .jsonl"),
+        ("task.data.train=*.parquet", "put quotes around a text that begins with * or &"),
+        ("task.data.train=sst2.yaml", "has no known suffix; available: .parquet, .csv, .json, .jsonl"),
         ("task.data.test={path: ./folder, split: test}", "task.data.test.path: there is no folder"),
         # storage
         ("storage=study.db", "an SQLAlchemy URL is needed; for a file write sqlite:///study.db"),
         ("storage=sqlite://study.db", "three slashes"),
         ("storage=sqlite://", "a database in memory would be lost"),
         # the option itself
-        ("device.threads", "KEY.PATH=VALUE is the form"),
-        ("=3", "KEY.PATH=VALUE is the form"),
+        ("device.threads", "the form is KEY.PATH=VALUE"),
+        ("=3", "the form is KEY.PATH=VALUE"),
         ("seed.x=3", "--set seed: a whole number is needed, but got {'x': 3}"),
         ("study.x=3", "--set study: text is needed"),
         ("task.kind.x=3", "--set task.kind: text is needed"),
-        ("teacher.model.x=3", "--set teacher.model.x: model is './teacher', which has no keys; set it as a whole"),
+        ("teacher.model.x=3", "--set teacher.model.x: model is './teacher', which has no keys; set model itself"),
         ("seed={", "--set seed: line 1"),
     ],
 )
@@ -192,12 +184,12 @@ def test_each_mistake_is_one_sentence_with_its_place(study: Path, change: str, m
         ("- a", "but this is a list"),
         ("hello", "but this is a single value"),
         ("teacher: [", "sst2.yaml: line 1, column 11: "),
-        ("data: {train: ${DATA}/a.csv}", "inside {…} a text with ${…} needs quotes"),
+        ("data: {train: ${DATA}/a.csv}", "put quotes around a text with ${…} inside {…}"),
         ("a: b: c", "mapping values are not allowed here"),
         ("a: 2024-13-45", "not valid YAML: month must be in"),
         ("\x00", "sst2.yaml: not valid YAML"),
-        (STUDY + "seed: 1\nseed: 2\n", "line 8, column 1: the key 'seed' stands twice in one mapping"),
-        ("task: {data: {train: a, train: b}}", "the key 'train' stands twice"),
+        (STUDY + "seed: 1\nseed: 2\n", "line 8, column 1: the key 'seed' is repeated in one mapping"),
+        ("task: {data: {train: a, train: b}}", "the key 'train' is repeated"),
         ("task: {data: {train: x.csv}}", "sst2.yaml: teacher: missing; add"),
         ("teacher: {model: bert-base-uncased}", "sst2.yaml: task: missing; add"),
         (STUDY.replace("text:", "txt:"), "sst2.yaml: task.columns.txt: unknown key"),
@@ -212,7 +204,7 @@ def test_a_broken_file_is_one_sentence(study: Path, text: str, message: str) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_names_its_neighbours(study: Path) -> None:
+def test_missing_file_lists_available_files(study: Path) -> None:
     with pytest.raises(UsageError, match=r"ss2.yaml: no such study file; available: sst2.yaml"):
         read_plan(study.with_name("ss2.yaml"))
     with pytest.raises(UsageError, match=r"this is a folder; available: sst2.yaml"):
@@ -222,7 +214,7 @@ def test_a_missing_file_names_its_neighbours(study: Path) -> None:
         read_plan(study)
 
 
-def test_an_existing_folder_wins_over_a_hub_name(study: Path) -> None:
+def test_existing_folder_takes_precedence_over_a_hub_name(study: Path) -> None:
     assert read_plan(study, ["teacher.model=org/name"]).teacher.model == "org/name"
     folder = study.parent / "org" / "name"
     folder.mkdir(parents=True)
@@ -241,19 +233,19 @@ def test_a_package_is_found_without_importing_it(study: Path, tmp_path: Path, mo
     assert plan.identity()["teacher"]["model"] == "package:explosive_package/model"
 
 
-def test_packaged_spaces_are_found_where_the_wheel_puts_them(tmp_path: Path) -> None:
+def test_packaged_spaces_are_found_in_an_installed_package(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
-    shutil.copytree(root / "autocompress" / "plan", tmp_path / "autocompress" / "plan")
+    for folder in ("config", "core"):
+        shutil.copytree(root / "autocompress" / folder, tmp_path / "autocompress" / folder)
+    shutil.copy(root / "autocompress" / "__init__.py", tmp_path / "autocompress")
     shutil.copytree(root / "search_spaces", tmp_path / "autocompress" / "search_spaces")
-    for name in ("__init__", "errors", "recipe", "registry"):
-        shutil.copy(root / "autocompress" / f"{name}.py", tmp_path / "autocompress")
-    code = "from autocompress.config.paths import spaces; print(*spaces().values())"
+    code = "from autocompress.config.space_files import spaces; print(*spaces().values())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     names = ("bits", "encoder", "long_text", "quickstart")
     assert done.stdout.split() == [f"{tmp_path}/autocompress/search_spaces/{name}.yaml" for name in names]
 
 
-def test_where_a_space_is_found(study: Path, tmp_path: Path) -> None:
+def test_read_space_searches_study_folder_then_search_spaces_then_package(study: Path, tmp_path: Path) -> None:
     study.write_text(STUDY.replace("space: {depth: [1, all]}", "space: sst2"))
     with pytest.raises(UsageError, match="unknown space 'sst2'"):  # the study itself is no space
         read_plan(study)
@@ -269,7 +261,7 @@ def test_where_a_space_is_found(study: Path, tmp_path: Path) -> None:
     study.with_name("mine.yaml").write_text("dept: 4")
     study.write_text(STUDY.replace("{depth: [1, all]}", "./mine.yaml"))
     with pytest.raises(
-        UsageError, match=r"sst2.yaml: space \(./mine.yaml\): unknown decision 'dept' \(did you mean depth"
+        UsageError, match=r"sst2.yaml: space \(./mine.yaml\): unknown decision 'dept'; did you mean 'depth'"
     ):
         read_plan(study)
 
@@ -279,7 +271,7 @@ def test_one_decision_of_a_named_space_can_be_changed(study: Path) -> None:
     assert plan.space == {"weight_bits": 8, "embedding_bits": [32, 8, 4]}
 
 
-def test_metrics_of_ones_own(study: Path) -> None:
+def test_metric_may_be_a_file_or_trusted_remote_code(study: Path) -> None:
     study.with_name("mine.py").write_text("")
     assert read_plan(study, ["task.metric=mine.py"]).task.metric == str(study.with_name("mine.py"))
     assert read_plan(study, ["task.metric=glue"], trust_remote_code=True).task.metric == "glue"
@@ -313,7 +305,7 @@ def test_a_study_resumes_after_it_moved(study: Path, tmp_path: Path, monkeypatch
         ("storage=sqlite:///x.db", []),
     ],
 )
-def test_what_may_change_on_resuming(study: Path, change: str, keys: list[str]) -> None:
+def test_difference_lists_keys_that_must_not_change(study: Path, change: str, keys: list[str]) -> None:
     plan, other = read_plan(study), read_plan(study, [change])
     assert other.difference(plan.identity()) == keys
     for begun, file in ((other, STUDY), (plan, _edited(change))):  # by an option then; by an edit since
@@ -335,7 +327,7 @@ def _edited(change: str) -> str:
     return yaml.safe_dump(values)
 
 
-def test_what_a_study_was_begun_with_and_is_gone_is_said(study: Path, tmp_path: Path) -> None:
+def test_read_as_begun_reports_a_missing_stored_path(study: Path, tmp_path: Path) -> None:
     stored = read_plan(study).identity()
     (tmp_path / "data" / "train.csv").rename(tmp_path / "data" / "other.csv")
     study.write_text(STUDY.replace("train.csv", "other.csv"))
@@ -345,7 +337,7 @@ def test_what_a_study_was_begun_with_and_is_gone_is_said(study: Path, tmp_path: 
         read_as_begun(study, stored)
 
 
-def test_a_key_from_a_later_version_is_no_difference_until_it_is_set(study: Path) -> None:
+def test_difference_ignores_unset_keys_of_later_versions(study: Path) -> None:
     plan = read_plan(study)
     stored = plan.identity()
     del stored["task"]["columns"]["text_pair"], stored["task"]["data"]["where"]
@@ -354,7 +346,7 @@ def test_a_key_from_a_later_version_is_no_difference_until_it_is_set(study: Path
     assert plan.difference(stored) == ["task.columns.label"]
 
 
-def test_a_plan_reaches_a_worker_whole(study: Path) -> None:
+def test_plan_survives_pickling(study: Path) -> None:
     plan = read_plan(study)
     copy: StudyPlan = pickle.loads(pickle.dumps(plan))
     assert copy == plan
@@ -362,98 +354,9 @@ def test_a_plan_reaches_a_worker_whole(study: Path) -> None:
     assert copy.place("seed") == "sst2.yaml: seed"
 
 
-def test_which_database_a_study_is_in(study: Path, tmp_path: Path) -> None:
-    url = f"sqlite:///{study.parent}/sst2/study.db"
-    assert storage_of("sst2") == storage_of(study) == storage_of("studies/sst2.yaml") == (url, "sst2")
-    study.write_text("study: other\nstorage: sqlite:///here.db\nteacher: ${NOT_SET}")  # the rest is not looked at
-    assert storage_of("sst2") == (f"sqlite:///{study.parent}/here.db", "other")
-    here = f"sqlite:///{tmp_path}/a.db"
-    assert storage_of("sst2", "sqlite:///a.db") == (here, "other")
-    assert storage_of("stored", "sqlite:///a.db") == (here, "stored")
-    assert storage_of("stored", "postgresql://u@h/d").url == "postgresql://u@h/d"
-    study.write_text("storage: ${NOT_SET}")
-    assert storage_of("sst2", "sqlite:///a.db") == (here, "sst2")
-    with pytest.raises(UsageError, match=r"sst2.yaml: storage: \$\{NOT_SET\} is not set"):
-        storage_of("sst2")
-    assert study_file("sst2") == Path("studies/sst2.yaml")
-    with pytest.raises(UsageError, match=r"ss2: there is no studies/ss2.yaml.*--storage to look in; available: sst2"):
-        storage_of("ss2")
-    with pytest.raises(UsageError, match="no such study file"):
-        storage_of("studies/ss2.yaml", "sqlite:///a.db")
-    with pytest.raises(UsageError, match="--storage: an SQLAlchemy URL"):
-        storage_of("sst2", "a.db")
-
-
-def test_storage_given_as_an_option_is_relative_to_the_working_folder(study: Path, tmp_path: Path) -> None:
-    assert read_plan(study, storage="sqlite:///a.db").storage == f"sqlite:///{tmp_path}/a.db"
-
-
-def test_sqlite_urls_keep_driver_and_query(tmp_path: Path) -> None:
-    assert (
-        storage_url("sqlite+pysqlite:///../a.db?x=1", tmp_path / "b", "s") == f"sqlite+pysqlite:///{tmp_path}/a.db?x=1"
-    )
-    assert storage_url("sqlite:////abs/a.db", tmp_path, "s") == "sqlite:////abs/a.db"
-    assert storage_url("mysql+pymysql://u:p@h/d", tmp_path, "s") == "mysql+pymysql://u:p@h/d"
-
-
-def test_storage_that_cannot_be_written(tmp_path: Path) -> None:
-    check_storage(f"sqlite:///{tmp_path}/new/study.db")
-    assert list((tmp_path / "new").iterdir()) == []  # the folder is made, nothing is left in it
-    check_storage("postgresql://somewhere/else")
-    (tmp_path / "notes.txt").write_text("these are my notes")
-    with pytest.raises(UsageError, match=r"notes.txt exists and is not an SQLite database; name another file"):
-        check_storage(f"sqlite:///{tmp_path}/notes.txt")
-    with pytest.raises(UsageError, match=r"storage: the folder .*notes.txt cannot be written: .*; name another one"):
-        check_storage(f"sqlite:///{tmp_path}/notes.txt/study.db")
-    with pytest.raises(UsageError, match="is a folder; name a file in it"):
-        check_storage(f"sqlite:///{tmp_path}")
-    with pytest.raises(UsageError, match="cannot be written"):
-        check_storage("sqlite:////proc/nowhere/study.db")
-    (tmp_path / "empty.db").touch()
-    check_storage(f"sqlite:///{tmp_path}/empty.db")
-
-
-@settings(deadline=None)
-@given(st.floats(0, 1e6, allow_nan=False), st.sampled_from([("", 1), ("s", 1), ("m", 60), ("h", 3600)]))
-def test_durations(number: float, unit: tuple[str, int]) -> None:
-    suffix, factor = unit
-    assert seconds(f"{number:.3f}{suffix}") == pytest.approx(float(f"{number:.3f}") * factor)
-    assert seconds(number) == number
-
-
-@settings(deadline=None)
-@given(st.text(max_size=8))
-def test_other_durations_are_refused(text: str) -> None:
-    if any(letter.isdigit() for letter in text):
-        return
-    with pytest.raises(ValueError, match="a time like 90s, 30m or 2h is needed"):
-        seconds(text)
-
-
-keys = st.sampled_from(["a", "b", "c", "1", "yes"])
-
-
-@settings(deadline=None)
-@given(st.lists(keys, min_size=1, max_size=5), st.integers(0, 2))
-def test_a_repeated_yaml_key_never_passes_silently(names: list[str], depth: int) -> None:
-    indent = "  " * depth
-    text = "".join(f"{'  ' * level}outer:\n" for level in range(depth)) + "".join(
-        f"{indent}{name}: 0\n" for name in names
-    )
-    if len(set(names)) == len(names):
-        assert parse(text, "x") == yaml.safe_load(text)
-    else:
-        with pytest.raises(UsageError, match="stands twice"):
-            parse(text, "x")
-
-
-def test_numbers_without_a_point_are_numbers() -> None:
-    assert parse("[5e-5, 1E3, -2.5e+1, 5e, e5, 1.e2]", "x") == [5e-5, 1000.0, -25.0, "5e", "e5", 100.0]
-
-
 def test_reading_a_plan_imports_nothing_heavy(study: Path) -> None:
     code = (
-        "import sys; from autocompress.config import read_plan; from autocompress.space.space import resolve_space; "
+        "import sys; from autocompress.config import read_plan; from autocompress.space.parsing import resolve_space; "
         f"read_plan({str(study)!r}); "
         "heavy = ('torch', 'numpy', 'optuna', 'datasets', 'pandas', 'sqlalchemy', 'pyarrow'); "
         "print([name for name in heavy if name in sys.modules])"
@@ -463,7 +366,7 @@ def test_reading_a_plan_imports_nothing_heavy(study: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_packaged_space_means_on_resuming_what_it_meant_then(study: Path) -> None:
+def test_as_stored_keeps_the_stored_values_of_a_packaged_space(study: Path) -> None:
     then = {"space": {"depth": [1, 2]}}
     study.write_text(STUDY.replace("{depth: [1, all]}", "encoder"))
     named = read_plan(study)

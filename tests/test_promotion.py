@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
@@ -211,7 +211,7 @@ def test_without_rungs_every_trial_is_trained_in_full(tmp_path: Path, monkeypatc
 
 def test_a_small_space_is_searched_up_to_its_last_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"depth": [2, 4], "ffn_sparsity": [0.5, 0.8], "weight_bits": [8], "embedding_bits": [8]}
-    from autocompress.space.space import resolve_space
+    from autocompress.space.parsing import resolve_space
 
     monkeypatch.setattr(crews, "Worker", FormulaWorker)
     plan, tiny = (

@@ -15,8 +15,8 @@ import pytest
 from autocompress.actions.locate import locate
 from autocompress.actions.report import Facts, ablate, gather, render
 from autocompress.actions.report.ablation import without
-from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.cli import main
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.study.plots import drops, explained, front

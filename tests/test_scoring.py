@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autocompress.benchmarking import scoring
-from autocompress.metrics import fast
+from autocompress.metrics import score_function
 
 
 def one_hot(labels: np.ndarray) -> np.ndarray:
@@ -18,13 +18,13 @@ def test_score_pairs_the_candidate_with_the_reference() -> None:
     labels = rng.integers(0, 2, 400)
     reference = one_hot(np.where(rng.random(400) < 0.9, labels, 1 - labels))
     worse = one_hot(np.where(rng.random(400) < 0.05, 1 - reference.argmax(1), reference.argmax(1)))
-    quality = scoring.score("test", worse, reference, labels, fast("accuracy"), seed=0)
+    quality = scoring.score("test", worse, reference, labels, score_function("accuracy"), seed=0)
     assert quality.drop == pytest.approx(np.mean(reference.argmax(1) == labels) - quality.quality)
     assert quality.drop_interval.low <= quality.drop <= quality.drop_interval.high
     assert quality.disagreement == pytest.approx(np.mean(worse.argmax(1) != reference.argmax(1)))
     unpaired = 1.96 * np.sqrt(2 * 0.9 * 0.1 / 400)
     assert quality.drop_interval.high - quality.drop_interval.low < 2 * unpaired  # pairing narrows the interval
-    same = scoring.score("test", reference, reference, labels, fast("accuracy"), seed=0)
+    same = scoring.score("test", reference, reference, labels, score_function("accuracy"), seed=0)
     assert (same.drop, same.drop_interval.low, same.drop_interval.high) == (0, 0, 0)
 
 
@@ -40,7 +40,7 @@ def test_soft_drop_varies_less_than_the_drop() -> None:
     for study in range(studies):
         part = slice(study * rows, (study + 1) * rows)
         logits, reference = (np.stack([np.zeros(rows), 3 * x[part]], axis=1) for x in (candidate, teacher))
-        quality = scoring.score("test", logits, reference, labels[part], fast("accuracy"), seed=0)
+        quality = scoring.score("test", logits, reference, labels[part], score_function("accuracy"), seed=0)
         assert quality.soft_drop is not None and quality.soft_drop_interval is not None
         assert quality.soft_drop_interval.low < quality.soft_drop < quality.soft_drop_interval.high
         hard_errors.append(quality.drop - goal)
@@ -55,6 +55,8 @@ def test_soft_drop_is_zero_against_itself_for_any_metric_and_number_of_labels(me
     labels = rng.integers(0, 5, 200)
     reference = rng.normal(size=(200, 5)) + 3 * np.eye(5)[labels]
     worse = reference + rng.normal(0, 1.5, (200, 5))
-    assert scoring.soft_drop(reference, reference, labels, fast(metric), seed=0)[0] == 0
-    assert scoring.soft_drop(5 * reference, reference, labels, fast(metric), seed=0)[0] == pytest.approx(0, abs=0.01)
-    assert scoring.soft_drop(worse, reference, labels, fast(metric), seed=0)[0] > 0.02
+    assert scoring.soft_drop(reference, reference, labels, score_function(metric), seed=0)[0] == 0
+    assert scoring.soft_drop(5 * reference, reference, labels, score_function(metric), seed=0)[0] == pytest.approx(
+        0, abs=0.01
+    )
+    assert scoring.soft_drop(worse, reference, labels, score_function(metric), seed=0)[0] > 0.02

@@ -15,15 +15,16 @@ import pytest
 
 from autocompress.config import read_plan
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.measurement import Interval, Outcome, Quality, TrialRow
+from autocompress.core.measurement import Interval, Quality
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import Outcome, TrialRow
 from autocompress.search.bit_widths import next_bits
 from autocompress.search.executors.child import run_job
 from autocompress.search.executors.local import Worker, describe_exit
 from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
 from autocompress.search.plan_check import prepare
 from autocompress.search.supervisor import run_search
-from autocompress.space.space import resolve_space
+from autocompress.space.parsing import resolve_space
 from autocompress.study import StudyView, read_study
 from tests.tiny import tiny_study, write_rows
 
@@ -69,7 +70,6 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Quiet]:
 
 def test_a_search_notes_what_the_teacher_took_beside_each_model(searched: tuple[Path, Quiet]) -> None:
     root = read_plan(searched[0]).artifacts.path
-    assert root is not None
     (series,) = (root / "drift").iterdir()
     measured = {row.sha256 for row in view_of(searched[0]).rows if row.latency_ms}  # twins are measured once
     assert len(series.read_text().split()) >= len(measured) > 1
@@ -101,7 +101,6 @@ def test_with_a_super_net_candidates_start_from_it_where_it_is_nearer(tmp_path: 
     again = Quiet()
     run_search(read_plan(file, ["budget.trials=3"]), display=again, offline=True)
     plan = read_plan(file)
-    assert plan.artifacts.path is not None
     assert len(list((plan.artifacts.path / "stages" / "supernet").iterdir())) == 1  # trained once, found by its hash
 
 
@@ -221,7 +220,6 @@ def test_ctrl_c_measures_the_finalists_and_ends_with_130(tmp_path: Path) -> None
 
 def test_a_worker_that_is_killed_is_one_failed_trial_with_its_reason(tmp_path: Path) -> None:
     plan = read_plan(tiny_study(tmp_path))
-    assert plan.artifacts.path is not None
     worker = Worker(plan, plan.artifacts.path, threads=1, offline=True)
     worker.start(Job("teacher", 0))
     while not isinstance(said := worker.poll(60), Progress) or said.stage != "fine-tuning the teacher":
@@ -246,7 +244,6 @@ def last_word(worker: Worker) -> JobResult:
 def test_an_error_in_a_trial_is_its_reason_and_its_trace_is_in_the_log(tmp_path: Path) -> None:
     plan = read_plan(tiny_study(tmp_path))
     root = plan.artifacts.path
-    assert root is not None
     worker = Worker(plan, root, threads=1, offline=True)
     worker.start(Job("test", 7, artifacts={"onnxruntime": "0" * 64}))
     done = last_word(worker)

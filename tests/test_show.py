@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from autocompress.core import formatting
-from autocompress.core.measurement import Outcome, TrialRow
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import Outcome, TrialRow
 from autocompress.interfaces import rendering
 from autocompress.interfaces.rendering.budget import Budget
 from autocompress.interfaces.rendering.progress import LiveDisplay, PlainDisplay, display_for
@@ -158,8 +158,8 @@ def test_durations_read_like_speech() -> None:
     assert [formatting.duration(s) for s in (0.4, 41, 119, 125, 3540, 3900)] == [
         "0 s", "41 s", "119 s", "2 min", "59 min", "1 h 05 min",
     ]  # fmt: skip
-    assert formatting.room(13_700_000) == "13.7 MB"
-    assert formatting.room(1_234_000_000) == "1.23 GB"
+    assert formatting.disk_space(13_700_000) == "13.7 MB"
+    assert formatting.disk_space(1_234_000_000) == "1.23 GB"
 
 
 # ---- the display of a search ---------------------------------------------------------------------------------------

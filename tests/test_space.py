@@ -1,4 +1,4 @@
-"""Search spaces: forms and their mistakes, canonical recipes, and what Optuna is told."""
+"""Search spaces: domains and their errors, canonical recipes, and suggestions to Optuna."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autocompress.config import spaces
 from autocompress.core.errors import UsageError
 from autocompress.core.recipe import AFTER_RECOVERY, DECISIONS, Recipe, Scalar
-from autocompress.space.space import Space, resolve_space, spaces
+from autocompress.space.parsing import resolve_space
+from autocompress.space.space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -27,18 +29,18 @@ SUPPORTED: dict[str, tuple[Scalar, ...]] = {
 
 
 def resolved(spec: dict[str, Any], layers: int = 6) -> Space:
-    """A space on a runtime that runs everything."""
+    """Return a space on a runtime that supports every value."""
     return resolve_space(spec, layers, SUPPORTED, "s.yaml: space", "onnxruntime")
 
 
 def subsets(values: list[Any]) -> st.SearchStrategy[list[Any]]:
-    """Non-empty lists of some of the values, in any order."""
+    """Draw non-empty lists of some of the values, in any order."""
     return st.lists(st.sampled_from(values), min_size=1, max_size=4, unique=True)
 
 
 @st.composite
 def a_space(draw: st.DrawFn) -> Space:
-    """Any valid space."""
+    """Draw a valid space."""
     sparsity = subsets([0, 0.1, 0.25, 0.3, 0.5, 0.625, 0.75, 0.9]) | st.sampled_from(
         [{"low": 0, "high": 0.9, "step": 0.1}, {"low": 0.05, "high": 0.7, "step": 0.15}, 0.3]
     )
@@ -57,7 +59,7 @@ def a_space(draw: st.DrawFn) -> Space:
 
 @settings(deadline=None)
 @given(a_space(), st.randoms(use_true_random=False))
-def test_canonical_recipes(space: Space, random: Any) -> None:
+def test_canonical_is_idempotent_and_removes_rounding(space: Space, random: Any) -> None:
     values = {name: random.choice(choices) for name, choices in space.choices.items()}
     recipe = space.canonical(values)
     assert space.contains(recipe)
@@ -72,7 +74,7 @@ def test_canonical_recipes(space: Space, random: Any) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(a_space(), st.randoms(use_true_random=False))
-def test_what_is_enqueued_is_what_is_suggested(space: Space, random: Any) -> None:
+def test_suggest_returns_the_enqueued_recipe(space: Space, random: Any) -> None:
     recipe = space.canonical({name: random.choice(choices) for name, choices in space.choices.items()})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.enqueue_trial(space.params(recipe))
@@ -91,19 +93,19 @@ def test_what_is_enqueued_is_what_is_suggested(space: Space, random: Any) -> Non
 def test_size_counts_the_different_recipes(space: Space) -> None:
     if space.size() > 3000:
         return
-    found = [space.canonical({})]
+    recipes = [space.canonical({})]
     for name, choices in space.choices.items():
-        found = [space.canonical({**recipe.as_dict(), name: value}) for recipe in found for value in choices]
+        recipes = [space.canonical({**recipe.as_dict(), name: value}) for recipe in recipes for value in choices]
         if name == "attention":  # the window is dropped unless attention is local: fill it in again
             windows = space.choices["attention_window"]
-            found = [r if r.attention != "local" else replace(r, attention_window=windows[0]) for r in found]  # type: ignore[arg-type]  # ints
-    assert len(set(found)) == space.size()
-    assert len({recipe.key for recipe in found}) == space.size()
+            recipes = [r if r.attention != "local" else replace(r, attention_window=windows[0]) for r in recipes]  # type: ignore[arg-type]  # ints
+    assert len(set(recipes)) == space.size()
+    assert len({recipe.key for recipe in recipes}) == space.size()
 
 
 @settings(max_examples=40, deadline=None)
 @given(a_space(), st.randoms(use_true_random=False))
-def test_siblings_share_one_recovery(space: Space, random: Any) -> None:
+def test_siblings_differ_in_bit_widths_only(space: Space, random: Any) -> None:
     recipe = space.canonical({name: random.choice(choices) for name, choices in space.choices.items()})
     siblings = space.siblings(recipe)
     assert len(siblings) + 1 == len(space.choices["weight_bits"]) * len(space.choices["embedding_bits"])
@@ -113,7 +115,7 @@ def test_siblings_share_one_recovery(space: Space, random: Any) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(a_space())
-def test_starters_are_distinct_and_in_the_space(space: Space) -> None:
+def test_initial_recipes_are_distinct_and_in_the_space(space: Space) -> None:
     initial_recipes = space.initial_recipes()
     assert 1 <= len(initial_recipes) <= 8
     assert len(set(initial_recipes)) == len(initial_recipes)
@@ -122,7 +124,7 @@ def test_starters_are_distinct_and_in_the_space(space: Space) -> None:
         assert all(recipe.attention == "full" for recipe in initial_recipes)
 
 
-def test_starters_of_the_default_space() -> None:
+def test_initial_recipes_of_the_default_space() -> None:
     initial_recipes = resolved(yaml.safe_load(spaces()["encoder"].read_text())).initial_recipes()
     assert initial_recipes[0] == Recipe(depth=6, weight_bits=8, embedding_bits=8)
     measured = Recipe(depth=3, head_sparsity=0.625, ffn_sparsity=0.75, weight_bits=8, embedding_bits=4)
@@ -135,7 +137,7 @@ def test_starters_of_the_default_space() -> None:
 def test_packaged_spaces(name: str, layers: int) -> None:
     text = spaces()[name].read_text()
     space = resolved(yaml.safe_load(text), layers)
-    assert text.startswith("# For ")  # for whom it is
+    assert text.startswith("# For ")  # the comment says for which texts or users
     assert space.size() > 9
     assert max(depth for depth in space.choices["depth"] if isinstance(depth, int)) == layers
     structures = {recipe.structure() for recipe in space.initial_recipes()}
@@ -143,14 +145,14 @@ def test_packaged_spaces(name: str, layers: int) -> None:
     assert tuple(space.choices) == DECISIONS
 
 
-def test_between_two_values_a_starter_takes_the_gentler() -> None:
+def test_initial_recipes_remove_less_on_ties() -> None:
     space = resolved({"depth": [2, 3, 5], "head_sparsity": [0.25, 0.5], "ffn_sparsity": [0.625, 0.875]}, layers=5)
     assert (
         Recipe(depth=3, head_sparsity=0.5, ffn_sparsity=0.625) in space.initial_recipes()
     )  # of half the layers, 3/4 of the neurons
 
 
-def test_forms() -> None:
+def test_domain_may_be_a_list_a_range_or_a_value() -> None:
     space = resolved(
         {
             "depth": [2, "all", 6],  # all is 6 here: one value
@@ -169,7 +171,7 @@ def test_forms() -> None:
     assert resolved({"depth": {"low": 2, "high": "all", "step": 2}}, 7).choices["depth"] == (2, 4, 6)
 
 
-def test_zero_is_zero_however_it_is_written() -> None:
+def test_zero_gives_one_key_in_every_form() -> None:
     written = [
         resolved({"head_sparsity": zero}).canonical({}).key
         for zero in (0, 0.0, [0], {"low": 0, "high": 0.0, "step": 0.1})
@@ -178,7 +180,7 @@ def test_zero_is_zero_however_it_is_written() -> None:
     assert resolved({}).canonical({"head_sparsity": 0}).key == Recipe(depth=6).key
 
 
-def test_even_numbers_keep_their_order_for_the_sampler() -> None:
+def test_suggest_uses_ranges_for_evenly_spaced_numbers() -> None:
     space = resolved({"depth": {"low": 1, "high": "all"}, "head_sparsity": [0, 0.25, 0.5], "weight_bits": [8, 4, 2]})
     trial = optuna.create_study().ask()
     space.suggest(trial)
@@ -187,34 +189,34 @@ def test_even_numbers_keep_their_order_for_the_sampler() -> None:
     assert trial.distributions["weight_bits"] == optuna.distributions.CategoricalDistribution((8, 4, 2))
 
 
-def test_what_is_not_in_a_space() -> None:
+def test_contains_refuses_other_recipes() -> None:
     space = resolved({"depth": [2, 3], "attention": ["full", "local"], "attention_window": [32]})
     assert space.contains(Recipe(depth=2, attention="local", attention_window=32))
-    strangers = [
+    other_recipes = [
         Recipe(depth=4),
         Recipe(depth=2, weight_bits=8),
         Recipe(depth=2, attention_window=32),  # not canonical
         Recipe(depth=2, attention="local"),
         Recipe(depth=None),
     ]
-    assert not any(space.contains(recipe) for recipe in strangers)
+    assert not any(space.contains(recipe) for recipe in other_recipes)
     with pytest.raises(ValueError, match="not in this space"):
-        space.params(strangers[0])
+        space.params(other_recipes[0])
     assert AFTER_RECOVERY == ("weight_bits", "embedding_bits")
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"dept": 3}, "s.yaml: space: unknown decision 'dept' (did you mean depth?); available: depth, attention"),
+        ({"dept": 3}, "s.yaml: space: unknown decision 'dept'; did you mean 'depth'? (available: depth, attention"),
         ({"depth": 7}, "s.yaml: space.depth: 1 <= depth <= 6, the teacher's layers, must hold, but got 7"),
         ({"depth": [0, 1]}, "space.depth: 1 <= depth <= 6"),
         ({"depth": {"low": 1, "high": 8}}, "space.depth.high: 1 <= depth <= 6"),
         ({"depth": 2.5}, "space.depth: a whole number is needed (or all), but got 2.5"),
         ({"depth": True}, "space.depth: a whole number is needed (or all), but got True"),
         ({"depth": []}, "space.depth: the list is empty; name at least one value, or remove the line"),
-        ({"depth": [2, 2]}, "space.depth: each value counts once, but got [2, 2]"),
-        ({"depth": ["all", "all"]}, "each value counts once"),
+        ({"depth": [2, 2]}, "space.depth: each value may be named only once, but got [2, 2]"),
+        ({"depth": ["all", "all"]}, "each value may be named only once"),
         ({"depth": {"low": 3, "high": 1}}, "space.depth: `low <= high` must hold, but got low 3 and high 1"),
         ({"depth": {"low": 1}}, "{low, high, step} is needed, but got {'low': 1}"),
         ({"depth": {"low": 1, "high": 2, "by": 1}}, "{low, high, step} is needed"),
@@ -228,16 +230,28 @@ def test_what_is_not_in_a_space() -> None:
         ({"ffn_sparsity": [False]}, "must hold (the fraction removed), but got False"),
         ({"ffn_sparsity": "all"}, "but got 'all'"),
         ({"ffn_sparsity": float("nan")}, "but got nan"),
-        ({"ffn_sparsity": [0, 0.0]}, "each value counts once"),
+        ({"ffn_sparsity": [0, 0.0]}, "each value may be named only once"),
         (
             {"ffn_sparsity": {"low": 0, "high": 0.5}},
             "space.ffn_sparsity.step: a number above 0 is needed, but got None",
         ),
-        ({"ffn_sparsity": {"low": 0, "high": 0.5, "step": 1e-7}}, "at most 1000 values make sense, but steps of 1e-07"),
-        ({"weight_bits": 3}, "s.yaml: space.weight_bits: 3 cannot be run; onnxruntime here runs 32, 16, 8, 4, 2"),
-        ({"embedding_bits": [8, 2]}, "space.embedding_bits: 2 cannot be run; onnxruntime here runs 32, 8, 4"),
+        (
+            {"ffn_sparsity": {"low": 0, "high": 0.5, "step": 1e-7}},
+            "steps of 1e-07 give 5000001 values; at most 1000 are allowed",
+        ),
+        (
+            {"weight_bits": 3},
+            "s.yaml: space.weight_bits: onnxruntime cannot run 3; available: 32, 16, 8, 4, 2",
+        ),
+        (
+            {"embedding_bits": [8, 2]},
+            "space.embedding_bits: onnxruntime cannot run 2; available: 32, 8, 4",
+        ),
         ({"weight_bits": "8"}, "space.weight_bits: a whole number is needed, but got '8'"),
-        ({"attention": "sparse"}, "space.attention: sparse cannot be run; onnxruntime here runs full, linear, local"),
+        (
+            {"attention": "sparse"},
+            "space.attention: onnxruntime cannot run sparse; available: full, linear, local",
+        ),
         ({"attention": 3}, "space.attention: a name is needed, but got 3"),
         ({"attention": {"low": 1, "high": 2}}, "space.attention: a list, one value"),
         (
@@ -255,7 +269,7 @@ def test_each_mistake_is_one_sentence_with_its_place(spec: dict[str, Any], messa
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_drawn_lies_in_the_space_and_reaches_all_of_it() -> None:
+def test_draw_reaches_every_recipe_of_the_space() -> None:
     space = resolve_space({"depth": [1, 2], "attention": ["full", "local"], "attention_window": [4, 8]}, 3, {}, "x")
     drawn = {space.draw(Random(seed)) for seed in range(100)}
     assert all(space.contains(recipe) for recipe in drawn)

@@ -1,4 +1,4 @@
-"""Keys of cached results: each is composed of its own settings, its version, and the keys of what it is made from."""
+"""Keys of stage results: composed of settings, version, and the keys of the upstream stages."""
 
 from __future__ import annotations
 
@@ -97,24 +97,27 @@ def test_raising_an_upstream_version_changes_the_key(kind: str, monkeypatch: pyt
     assert key_of() in keys
 
 
-def test_teacher_key_follows_its_version_and_reaches_everything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_teacher_version_changes_all_downstream_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = read_plan(tiny_study(tmp_path))
     before = teacher_stage(plan, {"model.safetensors": "1"}, "rows")
     monkeypatch.setattr(fine_tuning, "VERSION", fine_tuning.VERSION + 1)
     after = teacher_stage(plan, {"model.safetensors": "1"}, "rows")
     assert before.key != after.key
-    for one, other in zip(*(_downstream(stage.key) for stage in (before, after)), strict=True):
-        assert one != other
+    for key_before, key_after in zip(*(_downstream_keys(stage.key) for stage in (before, after)), strict=True):
+        assert key_before != key_after
 
 
-def _downstream(teacher_key: str) -> list[str]:
-    every = trained(teacher_key)
-    return [every.importance.key, every.targets.key, every.supernet.key, every.weights(RECIPE, 0).key]
+def _downstream_keys(teacher_key: str) -> list[str]:
+    stages_of_teacher = trained(teacher_key)
+    return [
+        stages_of_teacher.importance.key,
+        stages_of_teacher.targets.key,
+        stages_of_teacher.supernet.key,
+        stages_of_teacher.weights(RECIPE, 0).key,
+    ]
 
 
-def test_another_ranking_with_equal_counts_does_not_load_weights_of_other_heads(
+def test_version_of_importance_changes_keys_of_weights_and_super_net(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = trained().weights(RECIPE, 1).key, trained().supernet.key
@@ -131,7 +134,7 @@ def test_outputs_depend_on_the_version_of_their_runtime() -> None:
     assert len(keys) == 2
 
 
-def test_weights_at_a_rung_depend_on_those_below() -> None:
+def test_weights_depend_on_the_weights_of_the_rung_below() -> None:
     lower = trained().weights(RECIPE, 1)
     assert trained().weights(RECIPE, 2).made_from["recovered"] == lower.key
     assert "recovered" not in trained(rungs=False).weights(RECIPE, 2).made_from
@@ -149,13 +152,13 @@ def test_a_decision_pinned_to_neutral_changes_no_key_of_the_super_net() -> None:
     assert with_more.supernet.key == trained().supernet.key
 
 
-def test_recipe_key_leaves_out_what_is_neutral() -> None:
+def test_recipe_key_omits_neutral_decisions() -> None:
     assert Recipe(depth=2).key == Recipe(depth=2, **{k: v for k, v in NEUTRAL.items() if k != "depth"}).key  # type: ignore[arg-type]
-    # sha256 of {"depth": 2, "head_sparsity": 0.5}: what any later decision, absent here, must leave as it is
+    # sha256 of {"depth": 2, "head_sparsity": 0.5}: a decision that is added later must not change it
     assert Recipe(depth=2, head_sparsity=0.5).key == "a6f992a412a1658c29e2c1de80c22dd9142ec1d14737ea6c98ff0187a1da1201"
 
 
-def test_settings_and_upstream_stages_cannot_hide_each_other() -> None:
+def test_stage_refuses_repeated_and_reserved_names() -> None:
     below = Stage("teacher", 1, {"a": 1})
     assert upstream(below, None) == {"teacher": below.key}
     with pytest.raises(ValueError, match="teacher"):

@@ -1,4 +1,4 @@
-"""Content-addressed artifacts and stages: built once, never half there."""
+"""The store: content-addressed artifacts and stage results, built once and never incomplete."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from autocompress.core.stage import Stage, digest
-from autocompress.storage.artifact_store import Store, beside, manifest
+from autocompress.storage.artifact_store import Store, sibling_stores
+from autocompress.storage.checksums import manifest
 
 
-def test_an_artifact_is_known_by_its_content_and_kept_once(tmp_path: Path) -> None:
+def test_add_artifact_stores_equal_content_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     first = store.add_artifact(lambda folder: write(folder, "model.onnx", "weights"))
     again = store.add_artifact(lambda folder: write(folder, "model.onnx", "weights"))
@@ -38,11 +39,11 @@ def test_a_stage_is_built_once_for_equal_inputs(tmp_path: Path) -> None:
     assert store.has_stage(Stage("teacher", 1, {"a": 1, "b": 2}))
 
 
-def test_what_another_study_made_is_linked_and_outlives_it(tmp_path: Path) -> None:
+def test_stage_links_the_result_of_a_sibling_store(tmp_path: Path) -> None:
     theirs = Store(tmp_path / "first" / "artifacts")
     made = theirs.stage(Stage("supernet", 1, {"a": 1}), lambda folder: write(folder, "x", "weights"))
     root = tmp_path / "second" / "artifacts"
-    mine = Store(root, beside(root))
+    mine = Store(root, sibling_stores(root))
     assert mine.has_stage(Stage("supernet", 1, {"a": 1})) and not mine.has_stage(Stage("supernet", 1, {"a": 2}))
     assert mine.stages("supernet") == {made.name: {"format": 2, "version": 1, "a": 1}}
 
@@ -57,7 +58,7 @@ def test_what_another_study_made_is_linked_and_outlives_it(tmp_path: Path) -> No
     assert (built / "x").read_text() == "others"
 
 
-def test_two_processes_that_want_the_same_stage_build_it_once(tmp_path: Path) -> None:
+def test_two_processes_build_a_stage_once(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
         "from autocompress.core.stage import Stage; from autocompress.storage.artifact_store import Store\n"
@@ -71,7 +72,7 @@ def test_two_processes_that_want_the_same_stage_build_it_once(tmp_path: Path) ->
     assert sum("built" in text for text in printed) == 1
 
 
-def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_build_leaves_no_files(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
     def build(folder: Path) -> None:
@@ -84,7 +85,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != ".locks"] == []
 
 
-def test_shrinking_takes_what_was_used_longest_ago_and_leaves_what_is_kept(tmp_path: Path) -> None:
+def test_shrink_removes_least_recently_used_entries(tmp_path: Path) -> None:
     store = Store(tmp_path)
     shas = [store.add_artifact(lambda folder, n=n: write(folder, "x", str(n) * 1000)) for n in range(4)]
     for age, sha in enumerate(reversed(shas)):

@@ -24,8 +24,9 @@ from sqlalchemy import create_engine
 
 from autocompress.benchmarking import with_drift
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.measurement import Interval, Latency, Outcome
+from autocompress.core.measurement import Interval, Latency
 from autocompress.core.recipe import DECISIONS, Recipe
+from autocompress.core.trial_row import Outcome
 from autocompress.interfaces.presenters import explained
 from autocompress.selection import Reference, on_front, violations
 from autocompress.space.space import Space

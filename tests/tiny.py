@@ -1,7 +1,7 @@
-"""Tiny models, tokenizers, data and study files: everything a test of the whole road needs, made in milliseconds.
+"""Tiny models, tokenizers, data and study files for end-to-end tests, made in milliseconds.
 
-Nothing is downloaded: models are random, tokenizers are built in memory, and the texts are made of twenty-odd words. The
-task is learnable: a row has the label of the words, good or bad, that it has more of.
+Nothing is downloaded: models are random, tokenizers are built in memory, and the texts consist of about 30 words. The task
+is learnable: the label of a row says whether it has more good or more bad words.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ POSITIONS = 64  # the longest input of a tiny model, in tokens
 
 
 def tiny_teacher(folder: Path, family: str = "bert", *, seed: int = 0, **sizes: Any) -> Path:
-    """A random classifier of that family with its tokenizer, saved as a transformers folder; the folder.
+    """Save a random classifier of a family with its tokenizer as a transformers folder, and return the folder.
 
-    `sizes`: layers (3), hidden (32), heads (4), neurons (64), labels (2), spread (0.02: standard deviation of the
-    weights; 0.2 makes a model that is not trained tell rows apart).
+    `sizes`: layers (3), hidden (32), heads (4), neurons (64), labels (2), spread (0.02: standard deviation of the weights;
+    with 0.2, an untrained model predicts different labels for different rows).
     """
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -40,7 +40,7 @@ def tiny_teacher(folder: Path, family: str = "bert", *, seed: int = 0, **sizes: 
 
 
 def tiny_config(family: str, **sizes: Any) -> Any:
-    """The transformers config of a tiny model."""
+    """Return the transformers config of a tiny model."""
     from transformers import BertConfig, DistilBertConfig, ElectraConfig, RobertaConfig
 
     layers, hidden, heads, neurons, labels, spread = (
@@ -69,7 +69,7 @@ def tiny_config(family: str, **sizes: Any) -> Any:
 
 @cache
 def tiny_tokenizer(family: str) -> Any:
-    """The tokenizer: BPE for RoBERTa, WordPiece for the others."""
+    """Return the tokenizer of a family: BPE for RoBERTa, WordPiece for the others."""
     from transformers import BertTokenizer, DistilBertTokenizer, ElectraTokenizer, RobertaTokenizer
 
     if family == "roberta":
@@ -95,9 +95,9 @@ def _trained_bpe() -> dict[str, Any]:
 
 
 def tiny_rows(count: int, seed: int = 0, *, labels: int = 2, pairs: bool = False) -> list[dict[str, Any]]:
-    """Rows `{text, label}` (or `{text, text_pair, label}`), each of 4 to 14 words.
+    """Return rows `{text, label}` or `{text, text_pair, label}`, each of 6 to 14 words.
 
-    With 2 labels: 1 where good words outnumber bad ones, else 0. With 3: 0 bad, 1 as many of each, 2 good.
+    With 2 labels: 1 if good words outnumber bad ones, else 0. With 3: 0 bad, 1 as many of each, 2 good.
     """
     rng = np.random.default_rng(seed)
     rows = []
@@ -114,7 +114,7 @@ def tiny_rows(count: int, seed: int = 0, *, labels: int = 2, pairs: bool = False
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """The rows as csv or parquet, by the suffix of `path`; the path."""
+    """Write the rows as csv or parquet, by the suffix of `path`, and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -132,7 +132,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
 def tiny_data(
     folder: Path, *, train: int = 240, validation: int = 80, test: int = 80, kind: str = "csv", **rows: Any
 ) -> dict[str, str]:
-    """Three files of rows; `{split: path}`, for `task.data` of a study file. `rows`: labels, pairs."""
+    """Write three files of rows and return `{split: path}`, for `task.data` of a study file. `rows`: labels, pairs."""
     counts = {"train": train, "validation": validation, "test": test}
     return {
         split: str(write_rows(folder / f"{split}.{kind}", tiny_rows(count, seed, **rows)))
@@ -141,7 +141,7 @@ def tiny_data(
 
 
 def tiny_study(folder: Path, name: str = "tiny", *, family: str = "bert", pairs: bool = False, **keys: Any) -> Path:
-    """A study file beside its teacher and data, with a few seconds' work in it; the file.
+    """Write a study file with its teacher and data, whose search takes a few seconds, and return the file.
 
     `keys` replace whole top-level keys of the file: `space={...}`, `budget={"trials": 2}`.
     """

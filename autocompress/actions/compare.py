@@ -12,7 +12,7 @@ from autocompress.actions.locate import StudyLocation
 from autocompress.actions.model_card import base_name
 from autocompress.config import StudyPlan
 from autocompress.core.errors import UsageError
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.search.display import Display
 from autocompress.selection import Comparison, mcnemar, ratio_interval
 from autocompress.study.trial_details import read_artifacts
@@ -44,7 +44,7 @@ def compare(first: Side, second: Side, display: Display) -> Comparison:
 
     view_a, view_b = first.located.view(), second.located.view()
     a, b = view_a.row(first.trial), view_b.row(second.trial)
-    metric = metrics.fast(plan.task.metric)
+    metric = metrics.score_function(plan.task.metric)
     found = scoring.score("test", logits_b, logits_a, labels, metric, plan.seed)
     right_a, right_b = logits_a.argmax(-1) == labels, logits_b.argmax(-1) == labels
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())

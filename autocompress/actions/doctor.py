@@ -13,7 +13,7 @@ from typing import Any
 
 from autocompress.benchmarking.agent.fingerprint import fingerprint
 from autocompress.benchmarking.noise import Moment
-from autocompress.config import Artifacts
+from autocompress.config import ArtifactSettings
 
 EXTRAS = {  # what each extra brings: its modules, and what it is for
     "search": (("torch", "transformers", "optuna", "onnx", "onnxruntime", "datasets", "evaluate"), "to search"),
@@ -25,7 +25,7 @@ EXTRAS = {  # what each extra brings: its modules, and what it is for
 }
 INT8 = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")  # any of them multiplies 8-bit numbers at full speed
 BF16 = ("avx512_bf16",)
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def _governor(name: str | None) -> Finding:
 
 def _disk() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    most = Artifacts().max_gb
+    most = ArtifactSettings().max_gb
     enough = free >= most
     advice = None if enough else f"lower artifacts.max_gb ({most:g} by default), or search on another disk"
     return Finding(what="disk, here", found=f"{free:.0f} GB free", good=enough, advice=advice)
@@ -117,7 +117,7 @@ def _runtimes(versions: dict[str, str]) -> Finding:
 
 def _quiet() -> Finding:
     before = Moment.now()
-    time.sleep(LOOK_SECONDS)
+    time.sleep(POLL_SECONDS)
     others = Moment.now().others_since(before)
     advice = "a latency that is taken now would be disturbed; let nothing else run meanwhile" if others else None
     found = f"others keep {others:.1f} core(s) busy" if others else "nobody else computes"

@@ -17,11 +17,12 @@ from autocompress.actions.export_folder import Exported, Fill, check_target, wri
 from autocompress.actions.locate import StudyLocation
 from autocompress.actions.model_card import CardData
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.measurement import TrialRow
 from autocompress.core.stage import digest
+from autocompress.core.trial_row import TrialRow
 from autocompress.runtimes import read_runtime_name
 from autocompress.selection import WORST
-from autocompress.storage.artifact_store import Store, manifest
+from autocompress.storage.artifact_store import Store
+from autocompress.storage.checksums import manifest
 from autocompress.study.trial_details import read_trial_details
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any
 from autocompress.actions.model_card import CardData, measurement_json, model_card
 from autocompress.actions.verify import MEASURED, SUMS, sums_of
 from autocompress.core.errors import UsageError
-from autocompress.storage.artifact_store import manifest
+from autocompress.storage.checksums import manifest
 
 Fill = Callable[[Path], None]  # puts the model's files into an empty folder
 

@@ -35,7 +35,6 @@ class StudyLocation:
     def store(self, view: StudyView) -> Store:
         """The store of its artifacts."""
         root = view.artifacts or self.plan("finding the models of a study whose database is no file").artifacts.path
-        assert root is not None  # filled in by read_plan
         return Store(root)
 
     def words(self) -> list[str]:

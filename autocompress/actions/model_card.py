@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import __version__
-from autocompress.core.measurement import Measurement, Quality, TrialRow, describe_operators
+from autocompress.core.measurement import Measurement, Quality, describe_operators
+from autocompress.core.trial_row import TrialRow
 from autocompress.runtimes import read_runtime_name
 from autocompress.study import StudyView
 from autocompress.study.trial_details import TrialDetails

@@ -13,7 +13,8 @@ from autocompress import benchmarking
 from autocompress.actions.locate import StudyLocation
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.measurement import Measurement, Quality, TrialRow
+from autocompress.core.measurement import Measurement, Quality
+from autocompress.core.trial_row import TrialRow
 from autocompress.search.display import Display
 from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.search.worker_pool import WorkerPool, catching_signals, open_worker_pool

@@ -57,7 +57,7 @@ def make_study_template(
     files = split_files(Path(data_path(data, here, "DATA")))
     train = files["train"]
     names = column_names(train)
-    values = next(iter(SourceReader("DATA", (), tuple(names)).local(train))).columns
+    values = next(iter(SourceReader("DATA", (), tuple(names)).read_local(train))).columns
     columns = guess_columns(values, given)
     labels = Counter(map(str, values[columns.label]))
     lengths = token_lengths(model, values, columns, offline)

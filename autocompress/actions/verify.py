@@ -15,7 +15,7 @@ import numpy as np
 from autocompress.core.errors import UsageError
 from autocompress.core.stage import digest
 from autocompress.runtimes import load_runtime_of, read_runtime_name
-from autocompress.storage.artifact_store import manifest
+from autocompress.storage.checksums import manifest
 
 SUMS = "SHA256SUMS"
 MEASURED = "measurement.json"

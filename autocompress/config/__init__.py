@@ -1,19 +1,15 @@
-"""The study file, validated before any work starts: a `StudyPlan` says everything about a study, and never changes.
+"""The study file, validated before any work starts: from a file to a `StudyPlan`, which never changes.
 
-Modules: schema (every key, its default and its rule) and parts (what its mappings share), reading (file, overrides,
-defaults), wording (what was wrong, in one sentence), documents (YAML, strictly), paths (what a name in the file stands
-for), storage (which database it is).
-Needs pydantic and PyYAML only, so that reading a study is instant.
+Imports pydantic and PyYAML only, so that reading a study is fast.
 """
 
 from __future__ import annotations
 
-from autocompress.config.paths import spaces
+from autocompress.config.plan import StudyPlan
 from autocompress.config.reading import read_as_begun, read_plan
-from autocompress.config.schema import (
+from autocompress.config.sections import (
     LAST_RUNG,
-    OBJECTIVES,
-    Artifacts,
+    ArtifactSettings,
     Budget,
     Columns,
     Constraints,
@@ -24,11 +20,10 @@ from autocompress.config.schema import (
     HubData,
     Recovery,
     Source,
-    StudyPlan,
     Task,
     Teacher,
 )
-from autocompress.config.section import Scalar, seconds
+from autocompress.config.space_files import spaces
 from autocompress.config.storage_url import (
     StoredStudy,
     check_folder,
@@ -37,12 +32,14 @@ from autocompress.config.storage_url import (
     storage_url,
     study_file,
 )
+from autocompress.config.study_file import OBJECTIVES, StudyFile
+from autocompress.config.validation import Scalar, parse_duration
 from autocompress.config.yaml_documents import value_at
 
 __all__ = [
     "LAST_RUNG",
     "OBJECTIVES",
-    "Artifacts",
+    "ArtifactSettings",
     "Budget",
     "Columns",
     "Constraints",
@@ -55,14 +52,15 @@ __all__ = [
     "Scalar",
     "Source",
     "StoredStudy",
+    "StudyFile",
     "StudyPlan",
     "Task",
     "Teacher",
     "check_folder",
     "check_storage",
+    "parse_duration",
     "read_as_begun",
     "read_plan",
-    "seconds",
     "spaces",
     "storage_of",
     "storage_url",

@@ -1,37 +1,52 @@
-"""What pydantic found, as one sentence: the place, the rule, the value and the way out."""
+"""Validation errors as one sentence: the place, the value, the rule and the way out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-REMEDIES = {
+from autocompress.core.errors import UsageError
+
+Model = TypeVar("Model", bound=BaseModel)
+Place = Callable[[str], str]  # key path -> the beginning of a message
+
+REMEDIES = {  # key path of a missing key -> the way out
     "teacher": "add `teacher: {model: A_FOLDER_OR_HUB_NAME}`",
     "task": "add `task: {data: {train: FILE}}`",
     "task.data": "add `data: {train: FILE}`",
 }
 
 
-def sentence(error: ValidationError, model: type[BaseModel], place: Callable[[str], str]) -> str:
-    """The first error of a validation; `place` turns a key path into what the message begins with."""
-    details = error.errors()[0]
-    keys = [str(key) for key in details["loc"] if not str(key).startswith("<")]  # <…> are tags of a union
-    return f"{place('.'.join(keys))}: {_rule(details, keys, model)}" if keys else f"{place('')}{details['msg']}"
-
-
 def available(name: object, known: Sequence[str]) -> str:
-    """`did you mean X? available: …` for a name that is not known."""
-    folded = {other.casefold(): other for other in known}
+    """Return `; did you mean 'X'? (available: …)`, or `; available: …`, for a name that is not in `known`."""
+    folded = {known_name.casefold(): known_name for known_name in known}
     close = get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
-    guess = f" (did you mean {folded[close[0]]}?)" if close and len(known) > 1 else ""
-    return f"{guess}; available: {', '.join(known) or 'none'}"
+    names = ", ".join(known) or "none"
+    if close and len(known) > 1:
+        return f"; did you mean {folded[close[0]]!r}? (available: {names})"
+    return f"; available: {names}"
 
 
-def _rule(details: ErrorDetails, keys: list[str], model: type[BaseModel]) -> str:
+def validate(model: type[Model], values: Mapping[str, Any], place: Place) -> Model:
+    """Return the values as a pydantic model; the first error becomes a UsageError of one sentence."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_describe_error(error.errors()[0], model, place)) from None
+
+
+def _describe_error(details: ErrorDetails, model: type[BaseModel], place: Place) -> str:
+    keys = [str(key) for key in details["loc"] if not str(key).startswith("<")]  # <…> are tags of a union
+    return (
+        f"{place('.'.join(keys))}: {_describe_rule(details, keys, model)}" if keys else f"{place('')}{details['msg']}"
+    )
+
+
+def _describe_rule(details: ErrorDetails, keys: list[str], model: type[BaseModel]) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
         return f"unknown key{available(keys[-1], sorted(_keys_at(model, keys[:-1])))}"
@@ -44,18 +59,18 @@ def _rule(details: ErrorDetails, keys: list[str], model: type[BaseModel]) -> str
         return str(context["error"])
     if kind == "literal_error":
         return f"unknown value {value!r}; available: {context['expected']}"
-    pydantics = f"{details['msg'][:1].lower()}{details['msg'][1:]}"
-    rule = next((rule for start, rule in RULES.items() if kind.startswith(start)), pydantics)
-    return f"{rule}, but got {_shown(value)}"
+    default = f"{details['msg'][:1].lower()}{details['msg'][1:]}"
+    rule = next((rule for start, rule in RULES.items() if kind.startswith(start)), default)
+    return f"{rule}, but got {_shorten(value)}"
 
 
-BOUNDS = {
+BOUNDS = {  # pydantic's error type -> sign, name of the limit in the error's context
     "greater_than": (">", "gt"),
     "greater_than_equal": (">=", "ge"),
     "less_than": ("<", "lt"),
     "less_than_equal": ("<=", "le"),
 }
-RULES = {  # beginning of pydantic's error type -> what is needed
+RULES = {  # prefix of pydantic's error type -> what is needed
     "int_": "a whole number is needed",
     "float_": "a number is needed",
     "finite_number": "a finite number is needed",
@@ -71,15 +86,16 @@ RULES = {  # beginning of pydantic's error type -> what is needed
 }
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _keys_at(model: type[BaseModel], keys: Sequence[str]) -> Mapping[str, Any]:
+    """Return the fields of the section at a key path."""
     for key in keys:
         field = model.model_fields.get(key)
-        models = [part for part in _leaves(field.annotation) if _is_model(part)] if field else []
+        models = [leaf for leaf in _leaves(field.annotation) if _is_model(leaf)] if field else []
         if not models:
             break
         model = models[0]
@@ -87,9 +103,9 @@ def _keys_at(model: type[BaseModel], keys: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _leaves(annotation: Any) -> list[Any]:
-    """The plain types of a nested union or annotation."""
-    inner = get_args(annotation)
-    return [leaf for part in inner for leaf in _leaves(part)] if inner else [annotation]
+    """Return the plain types of a nested union or annotation."""
+    arguments = get_args(annotation)
+    return [leaf for argument in arguments for leaf in _leaves(argument)] if arguments else [annotation]
 
 
 def _is_model(annotation: Any) -> bool:

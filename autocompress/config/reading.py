@@ -1,33 +1,22 @@
-"""From a study file to a `StudyPlan`: overrides, variables, defaults, paths, and every name that is cheap to check."""
+"""Read a study file: apply overrides, expand variables, validate, and resolve it to a `StudyPlan`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from autocompress.config.messages import available, sentence
-from autocompress.config.paths import (
-    data_path,
-    expand,
-    hub_data_path,
-    is_packaged,
-    local_path,
-    looks_local,
-    model_path,
-    read_space,
-)
-from autocompress.config.schema import HubData, StudyPlan
-from autocompress.config.storage_url import default_storage, storage_url
+from autocompress.config.messages import validate
+from autocompress.config.paths import expand_variables
+from autocompress.config.plan import PlanSource, StudyPlan
+from autocompress.config.resolution import path_keys, resolve
+from autocompress.config.space_files import is_packaged, read_space
+from autocompress.config.storage_url import storage_url
+from autocompress.config.study_file import StudyFile
 from autocompress.config.yaml_documents import parse, read_mapping, value_at
-from autocompress.core import registry
 from autocompress.core.errors import UsageError
-from autocompress.core.recipe import DECISIONS
 
-BEGUN = "the study was begun with"  # what messages begin with where it is from there
-Place = Callable[[str], str]  # key path -> what a message begins with
+BEGUN = "the study was begun with"  # begins the message for a value that the study's database holds
 
 
 def read_plan(
@@ -37,160 +26,91 @@ def read_plan(
     trust_remote_code: bool = False,
     storage: str | None = None,
 ) -> StudyPlan:
-    """The plan in a study file, checked as far as can be without loading model or data.
+    """Return the plan in a study file, checked as far as possible without loading the model or the data.
 
-    `overrides` are `key.path=value` (as after `--set`); their paths, too, are relative to the study file. `storage`
-    (as after `--storage`) wins over the file and is relative to the working folder. A metric of the hub needs
-    `trust_remote_code`, for it is a program. Every failure is one UsageError.
+    `overrides` are `key.path=value`, as after `--set`; paths in them are relative to the study file. `storage`, as after
+    `--storage`, replaces the file's and is relative to the working folder. A metric from the hub runs its own code and
+    needs `trust_remote_code`. Every failure is a UsageError.
     """
     path = Path(path)
-    written = read_mapping(path, "study file")
-    changed = [_override(written, text, path) for text in overrides]
-    return _read(path, written, changed, "--set", trust_remote_code, storage)
+    document = read_mapping(path, "study file")
+    changed = [_apply_override(document, text, path) for text in overrides]
+    return _read_document(path, document, changed, "--set", trust_remote_code, storage)
 
 
 def read_as_begun(path: str | Path, stored: Mapping[str, Any], *, storage: str | None = None) -> StudyPlan:
-    """The plan of a study that exists: what must not change in it is as `stored`, whatever options said when it was begun
-    and edits of the file since; the rest is of the file. Errors as of `read_plan`.
+    """Return the plan of a study that exists.
+
+    The keys that must not change are as `stored`, whatever options the study began with and however the file was edited
+    since; all other keys are the file's. Raises the errors of `read_plan`.
     """
     path = Path(path)
     plan = read_plan(path, storage=storage)
     changed = [key for key in plan.difference(stored) if not (plan.devices and key.startswith("device."))]
     if not changed:
         return plan
-    written = read_mapping(path, "study file")
+    document = read_mapping(path, "study file")
     for key_path in changed:
         parents, _, last = key_path.rpartition(".")
-        part, then = _part(written, parents, path, f"{BEGUN} {key_path}"), value_at(stored, parents) or {}
-        if last in then:
-            part[last] = then[last]
+        section = _section_at(document, parents, path, f"{BEGUN} {key_path}")
+        stored_section = value_at(stored, parents) or {}
+        if last in stored_section:
+            section[last] = stored_section[last]
         else:
-            part.pop(last, None)
-    return _read(path, written, changed, BEGUN, False, storage)
+            section.pop(last, None)
+    return _read_document(path, document, changed, BEGUN, False, storage)
 
 
-def _read(
-    path: Path, written: dict[str, Any], changed: Sequence[str], by: str, trust_remote_code: bool, storage: str | None
+def _read_document(
+    path: Path,
+    document: dict[str, Any],
+    changed: Sequence[str],
+    change_source: str,
+    trust_remote_code: bool,
+    storage: str | None,
 ) -> StudyPlan:
-    """The plan in a document, whose `changed` key paths are not from the file; `by` says in messages where they are from."""
+    """Return the plan in a document; messages name `change_source` for the `changed` key paths, else the file."""
 
     def place(key_path: str) -> str:
-        other_devices = any(f"{key}.".startswith(f"{key_path}.") or key_path.startswith(f"{key}.") for key in changed)
-        return f"{by} {key_path}" if other_devices else f"{path.name}: {key_path}"
+        is_changed = any(f"{key}.".startswith(f"{key_path}.") or key_path.startswith(f"{key}.") for key in changed)
+        return f"{change_source} {key_path}" if is_changed else f"{path.name}: {key_path}"
 
-    values = expand(written, place)
-    values["study"] = path.stem if values.get("study") is None else values["study"]
-    plan = _validated(values, place)
-    given = frozenset(plan.recovery.model_fields_set)
-    _check_names(plan, place)
-    resolved, paths = _resolve_paths(plan, path, place, trust_remote_code)
-    if storage is not None:
-        resolved["storage"] = storage_url(storage, Path.cwd(), "--storage")
-    plan = _validated(resolved, place)
-    plan._file, plan._given = path.name, given
-    plan._named_space = isinstance(values.get("space", "encoder"), str) and is_packaged(
-        str(values.get("space") or "encoder"), path.absolute().parent
+    content = validate(StudyFile, expand_variables(document, place), place)
+    source = PlanSource(
+        file_name=path.name,
+        recovery_keys=frozenset(content.recovery.model_fields_set),
+        written_paths={key: text for key in path_keys(content) if isinstance(text := value_at(document, key), str)},
+        has_packaged_space=isinstance(content.space, str) and is_packaged(content.space, path.absolute().parent),
     )
-    plan._written = {key_path: text for key_path in paths if isinstance(text := value_at(written, key_path), str)}
-    return plan
+    plan = resolve(content, path, place, source, trust_remote_code=trust_remote_code)
+    if storage is None:
+        return plan
+    return plan.model_copy(update={"storage": storage_url(storage, Path.cwd(), "--storage")})
 
 
-def _override(values: dict[str, Any], text: str, file: Path) -> str:
-    """Put one `key.path=value` into the document; returns the key path."""
+def _apply_override(document: dict[str, Any], text: str, file: Path) -> str:
+    """Set one `key.path=value` in the document and return the key path."""
     key_path, sign, value = text.partition("=")
     key_path = key_path.strip()
     if not sign or not all(key_path.split(".")):
-        raise UsageError(f"--set {text}: KEY.PATH=VALUE is the form, e.g. --set device.threads=2")
+        raise UsageError(f"--set {text}: the form is KEY.PATH=VALUE, e.g. --set device.threads=2")
     parents, _, last = key_path.rpartition(".")
-    _part(values, parents, file, f"--set {key_path}")[last] = parse(value, f"--set {key_path}")
+    _section_at(document, parents, file, f"--set {key_path}")[last] = parse(value, f"--set {key_path}")
     return key_path
 
 
-def _part(values: dict[str, Any], key_path: str, file: Path, place: str) -> dict[str, Any]:
-    """The mapping at a key path of a document, made where there is none."""
-    part = values
+def _section_at(document: dict[str, Any], key_path: str, file: Path, place: str) -> dict[str, Any]:
+    """Return the mapping at a key path of a document, and create it if it does not exist.
+
+    The name of a space is replaced by the space's mapping, so that a single decision of it can be changed.
+    """
+    section = document
     for key in filter(None, key_path.split(".")):
-        inner = part.get(key)
-        if part is values and key == "space" and isinstance(inner, (str, type(None))):
-            # so that one decision can be changed
-            inner = read_space(inner or "encoder", file.absolute().parent, place)
-        if not isinstance(inner, (dict, type(None))):
-            raise UsageError(f"{place}: {key} is {inner!r}, which has no keys; set it as a whole")
-        part[key] = inner or {}
-        part = part[key]
-    return part
-
-
-def _validated(values: Mapping[str, Any], place: Place) -> StudyPlan:
-    try:
-        return StudyPlan.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(sentence(error, StudyPlan, place)) from None
-
-
-def _check_names(plan: StudyPlan, place: Place) -> None:
-    kinds = [name.replace("_", "-") for name in registry.names("tasks")]
-    runtimes = registry.names("runtimes")
-    if plan.task.kind not in kinds:
-        raise UsageError(f"{place('task.kind')}: unknown task {plan.task.kind!r}{available(plan.task.kind, kinds)}")
-    for key_path, device in plan.by_key_path.items():
-        if device.runtime not in runtimes:
-            words = available(device.runtime, runtimes)
-            raise UsageError(f"{place(f'{key_path}.runtime')}: unknown runtime {device.runtime!r}{words}")
-
-
-def _resolve_paths(
-    plan: StudyPlan, file: Path, place: Place, trust_remote_code: bool
-) -> tuple[dict[str, Any], list[str]]:
-    """The plan's values with paths absolute, storage filled in and the space read; and the key paths of the paths."""
-    folder = file.absolute().parent
-    values = plan.model_dump()
-    paths = ["teacher.model"]
-    values["teacher"]["model"] = model_path(plan.teacher.model, folder, place("teacher.model"))
-    for split in ("train", "validation", "test", "unlabelled"):
-        source, key_path = getattr(plan.task.data, split), f"task.data.{split}"
-        if isinstance(source, HubData):
-            key_path += ".path"
-            values["task"]["data"][split]["path"] = hub_data_path(source.path, folder, place(key_path))
-        elif source is not None:
-            values["task"]["data"][split] = data_path(source, folder, place(key_path))
-        paths.append(key_path)
-    for key_path, device in plan.by_key_path.items():
-        if device.ca is not None:
-            value_at(values, key_path)["ca"] = local_path(str(device.ca), folder, place(f"{key_path}.ca"))
-    if plan.main_device is not None:
-        values["device"] = values["devices"][plan.main_device]
-    values["task"]["metric"] = _metric(plan.task.metric, folder, place("task.metric"), trust_remote_code)
-    values["space"] = _space(plan.space, folder, place)
-    values["storage"] = (
-        storage_url(plan.storage, folder, place("storage")) if plan.storage else default_storage(folder, plan.study)
-    )
-    artifacts = str(plan.artifacts.path or Path(plan.study) / "artifacts")
-    values["artifacts"]["path"] = local_path(artifacts, folder, place("artifacts.path"))
-    return values, [*paths, "task.metric"]
-
-
-def _metric(name: str, folder: Path, place: str, trust_remote_code: bool) -> str:
-    known = registry.names("metrics")
-    if name in known:
-        return name
-    path = local_path(name, folder, place)
-    if path.exists():
-        return str(path)
-    if looks_local(name):
-        raise UsageError(f"{place}: there is no metric at {path}; available: {', '.join(known)}")
-    if not trust_remote_code:
-        raise UsageError(
-            f"{place}: unknown metric {name!r}{available(name, known)}; "
-            "a metric of the hub is a program and needs --trust-remote-code"
-        )
-    return name
-
-
-def _space(space: str | dict[str, Any], folder: Path, place: Place) -> dict[str, Any]:
-    values = space if isinstance(space, dict) else read_space(space, folder, place("space"))
-    for decision in values:
-        if decision not in DECISIONS:
-            where = place(f"space.{decision}") if isinstance(space, dict) else f"{place('space')} ({space})"
-            raise UsageError(f"{where}: unknown decision {decision!r}{available(decision, DECISIONS)}")
-    return values
+        value = section.get(key)
+        if section is document and key == "space" and isinstance(value, (str, type(None))):
+            value = read_space(value or "encoder", file.absolute().parent, place)
+        if not isinstance(value, (dict, type(None))):
+            raise UsageError(f"{place}: {key} is {value!r}, which has no keys; set {key} itself")
+        section[key] = value or {}
+        section = section[key]
+    return section

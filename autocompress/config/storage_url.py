@@ -1,4 +1,4 @@
-"""Which database a study lives in, and whether it can."""
+"""The database of a study: its URL, the lookup by name, and checks that it can be written."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from tempfile import TemporaryFile
 from typing import NamedTuple
 
 from autocompress.config.messages import available
-from autocompress.config.paths import expand
+from autocompress.config.paths import expand_variables
 from autocompress.config.yaml_documents import read_mapping
 from autocompress.core.errors import UsageError
 
 
 class StoredStudy(NamedTuple):
-    """Where the study of a reading command is."""
+    """The database and the name of a study."""
 
     url: str
     study: str
 
 
 def storage_of(name_or_path: str | Path, storage: str | None = None) -> StoredStudy:
-    """The database and name of a STUDY: a study file, else a name: studies/NAME.yaml, else one in `--storage`.
+    """Return the database and the name of a STUDY argument: a study file, studies/NAME.yaml, or a name in `--storage`.
 
-    Of a study file only `study` and `storage` are read, so that results stay readable where the data is not.
-    `--storage` wins over the file, and is relative to the working folder.
+    Only `study` and `storage` of a study file are read, so that results stay readable where the data is missing.
+    `storage` (of `--storage`) replaces the file's, and is relative to the working folder.
     """
     file = study_file(name_or_path)
     url = storage_url(storage, Path.cwd(), "--storage") if storage else None
     if file.is_file() or _is_path(str(name_or_path)):
-        return _in_file(file, url)
+        return _read_storage(file, url)
     if url is None:
-        known = sorted(path.stem for path in file.parent.glob("*.yaml"))
+        names = sorted(path.stem for path in file.parent.glob("*.yaml"))
         raise UsageError(
-            f"{name_or_path}: there is no {file}, and no --storage to look in{available(name_or_path, known)}"
+            f"{name_or_path}: there is no {file}, and no --storage to look in{available(name_or_path, names)}"
         )
     return StoredStudy(url, str(name_or_path))
 
 
 def study_file(name_or_path: str | Path) -> Path:
-    """The study file that a STUDY argument stands for: itself, or `studies/NAME.yaml`; it need not exist."""
+    """Return the study file of a STUDY argument: the path itself, or `studies/NAME.yaml`. It may not exist."""
     text = str(name_or_path)
     return Path(text) if _is_path(text) else Path("studies") / f"{text}.yaml"
 
 
 def default_storage(folder: Path, study: str) -> str:
-    """`STUDY/study.db` beside the study file."""
+    """Return the URL of `STUDY/study.db` in the folder of the study file."""
     return f"sqlite:///{folder / study / 'study.db'}"
 
 
 def storage_url(text: str, folder: Path, place: str) -> str:
-    """An SQLAlchemy URL; the path in an SQLite one is relative to `folder` and comes out absolute."""
+    """Return an SQLAlchemy URL; a relative path in an SQLite URL is made absolute, from `folder`."""
     scheme, sign, rest = text.partition("://")
     if not sign or not re.fullmatch(r"[a-z]\w*(\+\w+)?", scheme):
         raise UsageError(
@@ -69,7 +69,7 @@ def storage_url(text: str, folder: Path, place: str) -> str:
 
 
 def check_storage(url: str, place: str = "storage") -> None:
-    """Make the folder of an SQLite database and see that it can be written; other URLs are left to their server."""
+    """Create the folder of an SQLite database, and check that both can be written; other URLs are not checked."""
     scheme, _, rest = url.partition("://")
     if scheme.partition("+")[0] != "sqlite" or rest.startswith("/file:"):
         return
@@ -89,7 +89,7 @@ def check_storage(url: str, place: str = "storage") -> None:
 
 
 def check_folder(folder: Path, place: str) -> None:
-    """Make a folder and see that files can be written in it."""
+    """Create a folder, and check that files can be written in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
@@ -100,23 +100,23 @@ def check_folder(folder: Path, place: str) -> None:
         ) from None
 
 
-def _in_file(file: Path, url: str | None) -> StoredStudy:
+def _read_storage(file: Path, url: str | None) -> StoredStudy:
+    """Return database and name from a study file; `url` replaces the file's."""
+
     def place(key_path: str) -> str:
         return f"{file.name}: {key_path}"
 
     values = read_mapping(file, "study file")
-    asked = {key: values[key] for key in ("study", "storage") if values.get(key) is not None}
-    if url is not None:
-        asked.pop("storage", None)
-    texts = expand(asked, place)
+    keys = ("study",) if url is not None else ("study", "storage")
+    texts = expand_variables({key: values[key] for key in keys if values.get(key) is not None}, place)
     for key, text in texts.items():
         if not isinstance(text, str):
             raise UsageError(f"{place(key)}: text is needed (put quotes around a number), but got {text!r}")
     study = texts.get("study", file.stem)
     folder = file.absolute().parent
-    written = texts.get("storage")
-    stored = storage_url(written, folder, place("storage")) if written else default_storage(folder, study)
-    return StoredStudy(url or stored, study)
+    storage = texts.get("storage")
+    file_url = storage_url(storage, folder, place("storage")) if storage else default_storage(folder, study)
+    return StoredStudy(url or file_url, study)
 
 
 def _is_path(text: str) -> bool:

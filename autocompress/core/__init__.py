@@ -1,1 +1,1 @@
-"""Values and words of the whole package: no torch, no database, nothing heavy."""
+"""Values, errors and text formats that the whole package uses. Imports no torch and no database."""

@@ -1,16 +1,16 @@
-"""The three ways a command can end badly, each one sentence that names the place, the rule, the value and the way out."""
+"""The errors of the package. A message names the place, the value, the rule and the way out, in one sentence."""
 
 from __future__ import annotations
 
 
 class AutocompressError(Exception):
-    """Something failed while working; the message is one clear sentence. Exit code 1."""
+    """Base of all errors with a message for the user. Exit code 1: something failed during the work."""
 
     exit_code = 1
 
 
 class UsageError(AutocompressError):
-    """The input is wrong (study file, option, data, an unknown name); found before any work starts. Exit code 2."""
+    """An input is wrong: the study file, an option, the data or a name. Raised before any work starts. Exit code 2."""
 
     exit_code = 2
 
@@ -22,14 +22,14 @@ class NothingFits(AutocompressError):
 
 
 class TrialStopped(AutocompressError):
-    """A trial ends early on purpose (its price breaks a constraint or cannot enter the front): *stopped*, not failed."""
+    """A trial ends early on purpose: it breaks a constraint or cannot enter the front. Its state is `stopped`."""
 
 
 class DeviceLost(AutocompressError):
-    """The device that models are measured on did not answer for as long as one is patient. Nothing is lost by it."""
+    """The device that measures did not answer within its `patience`. No result is lost; the study can be resumed."""
 
 
 def unknown(kind: str, name: object, known: list[str] | tuple[str, ...], place: str = "") -> UsageError:
-    """Error for a name that is not in a list: says what there is, and where the name stood."""
-    where = f"{place}: " if place else ""
-    return UsageError(f"{where}unknown {kind} {str(name)!r}; available: {', '.join(known) or 'none'}")
+    """Return the error for a name that is not in `known`; `place` says where the name stands."""
+    prefix = f"{place}: " if place else ""
+    return UsageError(f"{prefix}unknown {kind} {str(name)!r}; available: {', '.join(known) or 'none'}")

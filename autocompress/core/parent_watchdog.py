@@ -1,4 +1,4 @@
-"""A process that must not outlive the one that started it."""
+"""End a process when the process that started it has ended."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 import threading
 import time
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 def exit_with_parent(parent: int) -> None:
-    """End this process, from now on, soon after the process `parent` that started it, however that ended."""
+    """Watch the parent process, whose id is `parent`, and end this process soon after it, however it ended."""
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,4 +1,4 @@
-"""The compression decisions of one candidate: flat scalars, hashable; the order of the fields is the order of application."""
+"""A recipe: the compression decisions of one candidate, in the order in which they are applied."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ Scalar = int | float | str | None
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is done to the teacher. Every default is neutral; `depth` is null only where the teacher's depth is not known.
+    """The compression decisions of one candidate: hashable scalars. Every default is neutral.
 
     Sparsity is the fraction *removed* of the kept layers' heads or neurons, `0 <= s < 1`.
     A decision that does not apply is null (`attention_window` without local attention), so that equal candidates are
-    equal recipes.
+    equal recipes. `depth` is null only where the teacher's depth is not known.
     """
 
     depth: int | None = None  # layers kept
     attention: str = "full"
-    attention_window: int | None = None  # tokens, in all
+    attention_window: int | None = None  # tokens, both sides together
     head_sparsity: float = 0.0
     ffn_sparsity: float = 0.0
     weight_bits: int = 32
     embedding_bits: int = 32
 
     def as_dict(self) -> dict[str, Scalar]:
-        """`{decision: value}` in the order of application."""
+        """Return `{decision: value}` in the order of application."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Scalar]) -> Recipe:
-        """The recipe of a mapping; absent decisions are neutral, unknown ones raise TypeError."""
+        """Return the recipe of a mapping; absent decisions are neutral, unknown ones raise TypeError."""
         return cls(**values)  # type: ignore[arg-type]  # values come from JSON written by as_dict
 
     @cached_property
     def key(self) -> str:
-        """sha256 of the canonical JSON of the decisions that are not neutral: a new decision changes no key of before."""
-        taken = {name: value for name, value in self.as_dict().items() if value != NEUTRAL[name]}
-        return hashlib.sha256(json.dumps(taken, sort_keys=True).encode()).hexdigest()
+        """sha256 of the canonical JSON of the decisions that are not neutral, so that a new decision changes no old key."""
+        active = {name: value for name, value in self.as_dict().items() if value != NEUTRAL[name]}
+        return hashlib.sha256(json.dumps(active, sort_keys=True).encode()).hexdigest()
 
     def structure(self) -> Recipe:
-        """The part that recovery trains: one recovery serves every bit-width."""
+        """Return the recipe with neutral bit-widths: one training serves all of them."""
         return replace(self, **{name: NEUTRAL[name] for name in AFTER_RECOVERY})  # type: ignore[arg-type]  # as in from_dict
 
     def is_whole(self, layers: int) -> bool:
@@ -52,7 +52,7 @@ class Recipe:
         return self.structure() == Recipe(depth=layers)
 
     def describe(self) -> str:
-        """One short line a person can read, e.g. `3 layers · 67 % fewer heads · int8`."""
+        """Return one short line, e.g. `3 layers · −67% heads · 8-bit`."""
         parts = [f"{self.depth} layer{'' if self.depth == 1 else 's'}" if self.depth else "all layers"]
         if self.attention != "full":
             window = f" {self.attention_window}" if self.attention_window else ""
@@ -69,4 +69,4 @@ class Recipe:
 
 DECISIONS: tuple[str, ...] = tuple(field.name for field in fields(Recipe))
 NEUTRAL: dict[str, Scalar] = Recipe().as_dict()
-AFTER_RECOVERY: tuple[str, ...] = ("weight_bits", "embedding_bits")  # applied to the trained weights, when deploying
+AFTER_RECOVERY: tuple[str, ...] = ("weight_bits", "embedding_bits")  # applied to the trained weights at export

@@ -1,7 +1,6 @@
-"""The folder is the registry: one file, one entry, and the file's name is its name everywhere.
+"""The registry: each folder is a registry of one kind, and each file in it is an entry under the file's name.
 
-`names` and `summary` read file names and docstrings only, so that listing imports nothing; `load` imports one entry, and
-a broken file stops the program there and then.
+`names`, `summary` and `literal` read files without importing them; `load` imports one entry, and its errors are not caught.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 from autocompress.core.errors import unknown
 
 PACKAGE = Path(__file__).parents[1]
-FOLDERS = {  # kind -> its folder in the package; entries may lie in folders of it
+FOLDERS = {  # kind -> its folder in the package; entries may lie in subfolders
     "techniques": "techniques",
     "attentions": "models/attentions",
     "tasks": "tasks",
@@ -32,7 +31,7 @@ def names(kind: str) -> list[str]:
 
 
 def load(kind: str, name: str, place: str = "") -> ModuleType:
-    """Import the module of one entry; an unknown name is an error that lists the available ones."""
+    """Import and return the module of one entry; an unknown name is a UsageError, and `place` begins its message."""
     files = _files(kind)
     if name not in files:
         raise unknown(kind.removesuffix("s"), name, sorted(files), place)
@@ -46,16 +45,18 @@ def summary(kind: str, name: str) -> str:
 
 
 def literal(kind: str, name: str, variable: str) -> Any:
-    """Return a constant of an entry, read without importing it; it must be written as a literal."""
+    """Return a constant of an entry, read without importing it; AttributeError if no literal is assigned to it."""
     path = _files(kind)[name]
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == variable for t in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == variable for target in node.targets
+        ):
             return ast.literal_eval(node.value)
     raise AttributeError(f"{path.relative_to(PACKAGE.parent)} does not set {variable}")
 
 
 def _files(kind: str) -> dict[str, Path]:
-    """Name -> file of each entry of a kind."""
+    """Return `{name: file}` of the entries of a kind."""
     if kind not in FOLDERS:
         raise unknown("registry", kind, KINDS)
     return {path.stem: path for path in (PACKAGE / FOLDERS[kind]).rglob("*.py") if not path.stem.startswith("_")}

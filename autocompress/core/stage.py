@@ -1,4 +1,4 @@
-"""A cached step of the work, and the key that its result is kept under."""
+"""A cached stage of the work, and the key of its result."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def digest(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Stage:
-    """One kind of result: what it depends on by itself, and the stages that it is made from.
+    """The inputs of one result: its own settings, and the keys of the stages that it is made from.
 
-    Its key is the sha256 of the canonical JSON of `inputs`: settings, version, and the key of every upstream stage under its
-    kind. A stage whose code changes what it gives raises its `version`; so every key downstream changes with it.
+    Its key is the sha256 of the canonical JSON of `inputs`: version, settings, and the key of every upstream stage under its
+    kind. When a change of the code changes the result, raise `version`: all downstream keys change with it.
     """
 
     kind: str
@@ -29,22 +29,22 @@ class Stage:
     made_from: Mapping[str, str] = field(default_factory=dict)  # kind of an upstream stage -> its key
 
     def __post_init__(self) -> None:
-        if shared := ({*self.settings, *self.made_from} & {"version", "format"}) | (
-            self.settings.keys() & self.made_from
-        ):
-            raise ValueError(f"stage {self.kind}: {sorted(shared)} cannot name both a setting and something else")
+        reserved = {*self.settings, *self.made_from} & {"version", "format"}
+        repeated = self.settings.keys() & self.made_from
+        if ambiguous := reserved | repeated:
+            raise ValueError(f"stage {self.kind}: inputs need different names, but got {sorted(ambiguous)} twice")
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """All that the result depends on, as plain values."""
+        """Everything that the result depends on, as plain values."""
         return {"version": self.version, **self.settings, **self.made_from}
 
     @cached_property
     def key(self) -> str:
-        """The name of the result's folder."""
+        """The key of the result, which names its folder."""
         return digest(self.inputs)
 
 
 def upstream(*stages: Stage | None) -> dict[str, str]:
-    """Return the `made_from` of a stage that is made from these; null ones are left out."""
+    """Return `{kind: key}` of the given stages, for `made_from`; null stages are left out."""
     return {stage.kind: stage.key for stage in stages if stage is not None}

@@ -1,8 +1,4 @@
-"""Labelled rows from wherever they are, and the splits made of them. No torch; the readers are imported when needed.
-
-Parts: files (what a source in the study file holds), rows (filtered and checked), splits (cutting and sampling, seeded
-and stratified).
-"""
+"""Labelled rows from files and the hub, and the splits made of them. Imports no torch; readers are imported on use."""
 
 from __future__ import annotations
 

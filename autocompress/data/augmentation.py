@@ -1,8 +1,7 @@
-"""More rows for the candidate to learn the teacher's opinion of: the training rows, cut, joined and with words hidden.
+"""Augmented rows for distillation: training rows with words masked, joined to another row, or cut to an n-gram.
 
-A teacher can label any text, so a small candidate need not learn the same few thousand rows by heart (Tang et al. 2019,
-"Distilling Task-Specific Knowledge from BERT": masking and n-gram sampling; joined rows are ours, and bring lengths that
-short training rows lack).
+The teacher labels them, so that a small candidate does not overfit a few thousand rows. Masking and n-gram sampling follow
+Tang et al. 2019, "Distilling Task-Specific Knowledge from BERT"; joined rows add lengths that short training rows lack.
 """
 
 from __future__ import annotations
@@ -14,64 +13,64 @@ import numpy as np
 
 VERSION = 1
 UNLABELLED = -100  # what torch's cross_entropy ignores
-HIDDEN = 0.1  # of the words of a masked row
-MASKED, JOINED = 0.25, 0.6  # shares of the copies; the rest are cut
+MASK_RATE = 0.1  # fraction of the words of a masked row
+MASKED, JOINED = 0.25, 0.6  # fractions of the copies; the rest are cut
 
 
 @dataclass(frozen=True)
 class Specials:
-    """What the tokenizer puts around a row, and the id that hides a word."""
+    """The ids of the tokenizer's special tokens, and the id of its mask token, if it has one."""
 
     ids: frozenset[int]
     mask: int | None
 
 
 def augment(
-    rows: Sequence[np.ndarray],  # token ids of each row, special tokens on
+    rows: Sequence[np.ndarray],  # token ids of each row, with special tokens
     types: Sequence[np.ndarray] | None,
     count: int,
     specials: Specials,
     seed: int,
 ) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-    """`count` varied copies of the rows (and the token types that go with them), taken in turn from the first on.
+    """Return `count` augmented copies of the rows, taken in turn from the first, and their token types.
 
-    Pairs of texts keep their form and only have words hidden. A joined row is no longer than the 95 % quantile of the
-    rows, so that the copies cost about what the rows do.
+    Pairs of texts are masked only. A joined row is at most as long as the 95 % quantile of the rows, so that a copy costs
+    about as much as a row.
     """
     rng = np.random.default_rng(seed)
     longest = int(np.quantile([len(row) for row in rows], 0.95))
     repeated = [rows[index % len(rows)] for index in range(count)]
-    if types is not None or any(len(_special_places(row, specials)) != 2 for row in rows[:100]):
-        varied = [_hide(row, specials, rng) for row in repeated]
-        return varied, None if types is None else [types[index % len(types)] for index in range(count)]
-    varied = []
+    if types is not None or any(len(_special_positions(row, specials)) != 2 for row in rows[:100]):
+        copies = [_mask_words(row, specials, rng) for row in repeated]
+        return copies, None if types is None else [types[index % len(types)] for index in range(count)]
+    copies = []
     for row in repeated:
         draw = rng.random()
         if draw < MASKED:
-            varied.append(_hide(row, specials, rng))
+            copies.append(_mask_words(row, specials, rng))
         elif draw < MASKED + JOINED:
-            varied.append(_join(row, rows[int(rng.integers(len(rows)))], longest))
+            copies.append(_join_rows(row, rows[int(rng.integers(len(rows)))], longest))
         else:
-            varied.append(_cut(row, rng))
-    return varied, None
+            copies.append(_cut_ngram(row, rng))
+    return copies, None
 
 
-def _hide(row: np.ndarray, specials: Specials, rng: np.random.Generator) -> np.ndarray:
-    """Some words replaced by the mask; a tokenizer that has none leaves the row as it is."""
+def _mask_words(row: np.ndarray, specials: Specials, rng: np.random.Generator) -> np.ndarray:
+    """Replace some words by the mask token; without a mask token, return the row unchanged."""
     if specials.mask is None:
         return row
     words = ~np.isin(row, list(specials.ids))
-    return np.where(words & (rng.random(len(row)) < HIDDEN), specials.mask, row)
+    return np.where(words & (rng.random(len(row)) < MASK_RATE), specials.mask, row)
 
 
-def _join(row: np.ndarray, other: np.ndarray, longest: int) -> np.ndarray:
-    """One row's words behind another's, between one pair of special tokens."""
-    words = np.concatenate((row[1:-1], other[1:-1]))[: max(longest - 2, 1)]
+def _join_rows(row: np.ndarray, appended: np.ndarray, longest: int) -> np.ndarray:
+    """Append the words of another row, inside one pair of special tokens."""
+    words = np.concatenate((row[1:-1], appended[1:-1]))[: max(longest - 2, 1)]
     return np.concatenate((row[:1], words, row[-1:]))
 
 
-def _cut(row: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A run of the row's words, of any length from one up."""
+def _cut_ngram(row: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Keep a random n-gram of the row's words, of length 1 or more."""
     words = row[1:-1]
     if len(words) < 2:
         return row
@@ -80,5 +79,5 @@ def _cut(row: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate((row[:1], words[start : start + size], row[-1:]))
 
 
-def _special_places(row: np.ndarray, specials: Specials) -> np.ndarray:
+def _special_positions(row: np.ndarray, specials: Specials) -> np.ndarray:
     return np.flatnonzero(np.isin(row, list(specials.ids)))

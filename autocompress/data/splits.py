@@ -1,4 +1,4 @@
-"""Cut and sample rows: seeded, stratified by label, and the same on every machine."""
+"""Cut and sample rows: seeded, stratified by label, and equal on every machine."""
 
 from __future__ import annotations
 
@@ -7,39 +7,40 @@ from zlib import crc32
 
 import numpy as np
 
-LEAST_CUT, MOST_CUT = 200, 2000  # rows; a tenth of train in between
-SMALLEST_CUT = 10  # below this a split tells nothing
+MIN_CUT, MAX_CUT = 200, 2000  # rows; in between, a tenth of train
+SMALLEST_CUT = 10  # a smaller split is useless
 
 
 def cut_size(rows: int) -> int:
-    """Rows to cut from a train split of `rows`: 10 %, at least 200 and at most 2,000, but never over a fifth."""
-    return min(max(LEAST_CUT, min(MOST_CUT, rows // 10)), rows // 5)
+    """Return the rows to cut from a train split of `rows`: 10 %, at least 200 and at most 2,000, but at most a fifth."""
+    return min(max(MIN_CUT, min(MAX_CUT, rows // 10)), rows // 5)
 
 
 def cut_rows(keys: Sequence[Hashable], labels: np.ndarray, rows: int, seed: int, purpose: str) -> np.ndarray:
-    """Mask (rows,) of the rows to cut: `rows` or a few less, stratified; rows with equal keys (texts) stay together.
+    """Return the mask (rows,) of the rows to cut: `rows` or a few less, stratified by label.
 
-    Texts that stand there with different labels stay where they are, and so does at least one text of every label.
+    Rows with equal keys (texts) are cut together. Texts with contradicting labels are not cut, nor is the last text of a
+    label.
     """
     groups: dict[Hashable, list[int]] = {}
     for row, key in enumerate(keys):
         groups.setdefault(key, []).append(row)
-    pure = [members for members in groups.values() if len({int(labels[row]) for row in members}) == 1]
+    consistent = [members for members in groups.values() if len({int(labels[row]) for row in members}) == 1]
     quota = shares(np.bincount(labels), rows)
-    left = np.bincount([labels[members[0]] for members in pure], minlength=len(quota))
+    remaining = np.bincount([labels[members[0]] for members in consistent], minlength=len(quota))
     cut = np.zeros(len(labels), bool)
-    for index in np.argsort(_noise(len(pure), seed, purpose), kind="stable"):
-        members = pure[index]
+    for index in np.argsort(_noise(len(consistent), seed, purpose), kind="stable"):
+        members = consistent[index]
         label = labels[members[0]]
-        if len(members) <= quota[label] and left[label] > 1:
+        if len(members) <= quota[label] and remaining[label] > 1:
             cut[members] = True
             quota[label] -= len(members)
-            left[label] -= 1
+            remaining[label] -= 1
     return cut
 
 
 def sample_rows(labels: np.ndarray, rows: int, seed: int, purpose: str) -> np.ndarray:
-    """Row numbers, ascending, of a stratified sample of `rows`; all of them where there are no more."""
+    """Return the ascending row numbers of a stratified sample of `rows`; all rows if there are not more."""
     if rows >= len(labels):
         return np.arange(len(labels))
     noise = _noise(len(labels), seed, purpose)
@@ -52,9 +53,9 @@ def sample_rows(labels: np.ndarray, rows: int, seed: int, purpose: str) -> np.nd
 
 
 def shares(counts: np.ndarray, total: int, at_least_one: bool = False) -> np.ndarray:
-    """`total` divided in proportion to `counts` (labels,), by largest remainders; none gets more than its count.
+    """Divide `total` in proportion to `counts` (labels,), by largest remainders; no share is larger than its count.
 
-    With `at_least_one` nobody present gets nothing, as far as `total` reaches.
+    With `at_least_one`, every label with a count gets at least 1 if `total` is large enough.
     """
     exact = counts * (min(total, counts.sum()) / max(1, counts.sum()))
     result: np.ndarray = np.floor(exact).astype(np.int64)
@@ -68,6 +69,6 @@ def shares(counts: np.ndarray, total: int, at_least_one: bool = False) -> np.nda
 
 
 def _noise(length: int, seed: int, purpose: str) -> np.ndarray:
-    """One number in [0, 1) for each row; each purpose has a stream of its own."""
+    """Draw one number in [0, 1) per row; each purpose has its own random stream."""
     generator = np.random.Generator(np.random.PCG64([seed, crc32(purpose.encode())]))
     return generator.random(length)

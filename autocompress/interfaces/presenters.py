@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress.core.errors import NothingFits
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces import rendering
 from autocompress.interfaces.rendering.tables import split_of
 from autocompress.interfaces.terminal import command_line

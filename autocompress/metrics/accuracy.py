@@ -1,4 +1,4 @@
-"""Fraction of predictions that are right, 0 to 1."""
+"""Fraction of correct predictions, 0 to 1."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 
 def compute(predictions: NDArray[np.int64], references: NDArray[np.int64]) -> float:
-    """Accuracy of integer labels `(examples,)`; ValueError if there are none, or not as many of one as of the other."""
+    """Return the accuracy of integer labels `(examples,)`; ValueError if the arrays are empty or differ in size."""
     if predictions.shape != references.shape or not references.size:
-        raise ValueError(f"need as many predictions as labels, and some, but got {predictions.size}, {references.size}")
+        raise ValueError(
+            f"as many predictions as labels are needed, at least 1, but got {predictions.size}, {references.size}"
+        )
     return float((predictions == references).mean())
 
 

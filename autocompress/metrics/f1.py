@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 
 def compute(predictions: NDArray[np.int64], references: NDArray[np.int64], average: str = "auto") -> float:
-    """F1 of integer labels `(examples,)`: 2 · hits ÷ (predicted + actual), 0 for a label that never occurs.
+    """Return the F1 of integer labels `(examples,)`: 2 · hits ÷ (predicted + actual); 0 for a label that never occurs.
 
-    `average`: "binary" is the F1 of label 1; "macro" the plain mean over the labels that occur in either array; "auto"
-    is binary while no label is above 1, else macro. ValueError if there are no labels, not as many of one as of the
-    other, or a negative one.
+    `average`: "binary" is the F1 of label 1; "macro" is the mean over the labels that occur in either array; "auto" is
+    binary if no label is above 1, else macro. ValueError if the arrays are empty, differ in size, or have a negative label.
     """
     if predictions.shape != references.shape or not references.size:
-        raise ValueError(f"need as many predictions as labels, and some, but got {predictions.size}, {references.size}")
+        raise ValueError(
+            f"as many predictions as labels are needed, at least 1, but got {predictions.size}, {references.size}"
+        )
     if average not in ("auto", "binary", "macro"):
         raise ValueError(f"average must be auto, binary or macro, but got {average!r}")
     labels = max(int(predictions.max()), int(references.max()), 1) + 1

@@ -1,4 +1,4 @@
-"""Matthews correlation of predictions and labels, -1 to 1, 0 for guessing; fair to labels of unequal frequency."""
+"""Matthews correlation of predictions and labels, -1 to 1, 0 for guessing; robust to unequal label frequencies."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from numpy.typing import NDArray
 
 
 def compute(predictions: NDArray[np.int64], references: NDArray[np.int64]) -> float:
-    """Matthews correlation of integer labels `(examples,)`, for any number of labels (Gorodkin 2004).
+    """Return the Matthews correlation of integer labels `(examples,)`, for any number of labels (Gorodkin 2004).
 
-    0 where it is undefined: every prediction, or every label, is the same. ValueError if there are no labels, not as
-    many of one as of the other, or a negative one.
+    It is 0 where it is undefined: all predictions, or all labels, are equal. ValueError if the arrays are empty, differ in
+    size, or have a negative label.
     """
     if predictions.shape != references.shape or not references.size:
-        raise ValueError(f"need as many predictions as labels, and some, but got {predictions.size}, {references.size}")
+        raise ValueError(
+            f"as many predictions as labels are needed, at least 1, but got {predictions.size}, {references.size}"
+        )
     examples = references.size
     labels = max(int(predictions.max()), int(references.max())) + 1
     predicted = np.bincount(predictions, minlength=labels)
     actual = np.bincount(references, minlength=labels)
     covariance = int((predictions == references).sum()) * examples - int(predicted @ actual)
-    # As floats: the product grows with the fourth power of the examples, past 64-bit integers from 60,000 examples on.
+    # Floats, since the product grows with the fourth power of the examples: 64-bit integers overflow from 60,000 on.
     spread = float(examples**2 - predicted @ predicted) * float(examples**2 - actual @ actual)
     return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
 

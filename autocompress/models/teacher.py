@@ -10,7 +10,7 @@ import torch
 
 from autocompress.core.errors import UsageError
 from autocompress.models import attentions
-from autocompress.storage.artifact_store import file_sha256
+from autocompress.storage.checksums import file_sha256
 
 
 def load_tokenizer(model: str, offline: bool = False) -> Any:

@@ -17,7 +17,8 @@ from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
 from autocompress.data import augmentation
 from autocompress.search.stages import TrainedStages, importance_stage, outputs_stage
-from autocompress.storage.artifact_store import INPUTS, Store
+from autocompress.storage.artifact_store import Store
+from autocompress.storage.stage_cache import INPUTS
 from autocompress.training import distillation
 
 Conditions = Mapping[str, Sequence[Mapping[str, Any]]]  # artifact -> the conditions that it was measured under

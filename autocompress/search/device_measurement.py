@@ -57,7 +57,7 @@ class StudyDevices:
             StudyDevice(name=name, backend=backend)
             for name, backend in zip((None, *plan.others), backends, strict=True)
         ]
-        self.metric = metrics.fast(plan.task.metric)
+        self.metric = metrics.score_function(plan.task.metric)
         self.references: RuntimeArtifacts = {}  # the teacher's artifacts
 
     @property

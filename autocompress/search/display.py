@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from autocompress.core.measurement import Outcome, TrialRow
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import Outcome, TrialRow
 
 
 class Display(Protocol):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autocompress.config import LAST_RUNG, StudyPlan
-from autocompress.core.measurement import Measurement, TrialRow
+from autocompress.core.measurement import Measurement
+from autocompress.core.trial_row import TrialRow
 from autocompress.search.display import Display
 from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.search.worker_pool import WorkerPool, open_worker_pool

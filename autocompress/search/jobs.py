@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autocompress.config import Recovery
-from autocompress.core.measurement import Measurement, Outcome, Quality
+from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import Outcome
 from autocompress.selection.latency_model import LatencyTable
 from autocompress.training.time_fitting import TrainingRates
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from autocompress.config import LAST_RUNG
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.selection import Promotion, Reference, Rungs, hypervolume, on_front
 from autocompress.study import StudyView
 

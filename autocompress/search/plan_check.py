@@ -7,7 +7,8 @@ from autocompress.config import StudyPlan, check_storage
 from autocompress.core import registry
 from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.models.model_config import read_config
-from autocompress.space.space import Space, resolve_space
+from autocompress.space.parsing import resolve_space
+from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.study.trial_details import read_trial_details
 
@@ -18,7 +19,6 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
     UsageError for whatever cannot work; DeviceLost where the main device is unreachable.
     """
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
-    assert isinstance(plan.space, dict)  # read_plan has read it
     lost: DeviceLost | None = None
     for key_path, device in plan.by_key_path.items():  # what is proposed must run on all of them
         backend = open_backend(device, plan.place(key_path))

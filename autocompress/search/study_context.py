@@ -20,7 +20,8 @@ from autocompress.search.stages import Amounts, TrainedStages, importance_stage,
 from autocompress.search.study_data import DistillationSet, StudyData
 from autocompress.search.teacher_provider import TeacherProvider
 from autocompress.search.weights import load_weights, save_weights
-from autocompress.space.space import Space, resolve_space
+from autocompress.space.parsing import resolve_space
+from autocompress.space.space import Space
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
 from autocompress.training import distillation, supernet
@@ -44,7 +45,6 @@ class StudyContext:
     @cached_property
     def space(self) -> Space:
         """The space, without regard to what the runtime supports: that was checked before any work."""
-        assert isinstance(self.plan.space, dict)  # filled in by read_plan
         return resolve_space(self.plan.space, self.teacher.layer_count, {}, self.plan.place("space"))
 
     @property

@@ -12,8 +12,8 @@ from random import Random
 from autocompress.benchmarking.backends import SHORT_PATIENCE
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError
-from autocompress.core.measurement import Outcome, describe
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import Outcome, describe
 from autocompress.search.admission import admission_limits
 from autocompress.search.bit_widths import next_bits
 from autocompress.search.budget import BudgetMeter
@@ -247,7 +247,6 @@ class Supervisor:
         artifacts, kept = self.plan.artifacts, {0, *(row.trial for row in self.known.front)}
         for device in self.plan.others:
             kept |= {row.trial for row in read_study(self.plan.storage, self.plan.study, device).front}
-        assert artifacts.path is not None  # filled in by read_plan
         hashes = [sha256 for trial in kept for sha256 in self.study.artifacts(trial).values()]
         Store(artifacts.path).shrink(artifacts.max_gb * 1e9, hashes)
 

@@ -14,8 +14,9 @@ from autocompress import benchmarking
 from autocompress.benchmarking.backends import SHORT_PATIENCE
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
-from autocompress.core.measurement import Measurement, Outcome, Quality
+from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import AFTER_RECOVERY, Recipe
+from autocompress.core.trial_row import Outcome
 from autocompress.deployment.deploy import deploy
 from autocompress.models.candidate import Candidate, build_candidate
 from autocompress.runtimes import load_runtime_of

@@ -82,7 +82,6 @@ def open_worker_pool(plan: StudyPlan, display: Display, offline: bool) -> Iterat
     """Open the workers of a plan; end them at the end, whatever happens."""
     threads = max(1, count_cores() // plan.workers)
     root = plan.artifacts.path
-    assert root is not None  # filled in by read_plan
     pool = WorkerPool([Worker(plan, root, threads, offline) for _ in range(plan.workers)], display)
     try:
         yield pool

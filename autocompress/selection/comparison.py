@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from math import comb, exp, hypot, log
 from typing import Any
 
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autocompress.core.errors import unknown
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 
 BOUNDED = {"max_drop": "drop", "max_latency_ms": "latency_ms", "max_size_mb": "size_mb"}  # constraint -> what it bounds
 LEAST_SCALE = 0.01  # of drop: a max_drop of 0 is measured in points, too

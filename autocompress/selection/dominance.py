@@ -9,7 +9,7 @@ from math import isfinite, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.selection.constraints import Constraints, broken
 
 AXES = ("quality", "latency_ms", "size_mb")

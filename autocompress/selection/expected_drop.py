@@ -14,7 +14,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 
 Floats = NDArray[np.float64]
 

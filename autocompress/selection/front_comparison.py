@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.selection.constraints import Constraints
 from autocompress.selection.dominance import Reference, hypervolume
 from autocompress.selection.picking import NoneFits, pick

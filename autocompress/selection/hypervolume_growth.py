@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.selection.constraints import Constraints
 from autocompress.selection.dominance import Reference, hypervolume, on_front
 

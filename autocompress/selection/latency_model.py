@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import TrialRow
 
 FEWEST = 16  # different shapes; with less there is no table
 RIDGE, OWN_RIDGE = (

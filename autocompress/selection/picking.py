@@ -9,7 +9,7 @@ from math import ceil, floor, log10
 import numpy as np
 
 from autocompress.core.errors import unknown
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.selection.constraints import BOUNDED, Constraints, broken
 from autocompress.selection.dominance import AXES, candidates, knee, loss, on_front, tie
 from autocompress.selection.expected_drop import ExpectedDrop, expected_drop

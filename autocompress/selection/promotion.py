@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from autocompress.config import LAST_RUNG
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.selection.constraints import broken
 from autocompress.selection.dominance import Reference, candidates, corner, loss
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import hypot, inf, log, sqrt
 
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.selection.expected_drop import overlap
 
 SIZES_ALIKE = 0.01  # of the larger one: nobody chooses by less

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 
 WORST = "all"  # the name of this view among the names of devices
 

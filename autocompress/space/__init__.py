@@ -1,1 +1,1 @@
-"""The search space: domains of decisions, and the recipes that follow from them."""
+"""The search space: domains of decisions, their parsing, and the recipes that a search tries first."""

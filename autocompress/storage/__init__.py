@@ -1,1 +1,1 @@
-"""Artifacts and cached results on disk, and the lock that keeps others from computing while something is measured."""
+"""Artifacts and cached stage results on disk, and the lock that keeps other processes idle during a measurement."""

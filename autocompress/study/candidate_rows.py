@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from autocompress.core.measurement import Measurement, Outcome, Quality
+from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import Outcome
 from autocompress.selection import reference_point
 from autocompress.storage.artifact_store import Store
 from autocompress.study.queries import other_devices_of, own_measurement, read_teacher

@@ -107,6 +107,6 @@ def _written(plan: StudyPlan) -> dict[str, Any]:
 def _folder(plan: StudyPlan) -> str | None:
     """The artifacts' folder relative to the database file, so that both can be moved together."""
     path = sqlite_path(parse_url(plan.storage))
-    if path is None or plan.artifacts.path is None:
+    if path is None:
         return None
     return os.path.relpath(plan.artifacts.path, path.absolute().parent)

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.orm import Session
 
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.selection import violations
 from autocompress.study.tables import CandidateRow, StudyRow, optuna_trial_attributes, optuna_user_attributes
 

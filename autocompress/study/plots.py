@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from autocompress.core.formatting import drop_text, megabytes, ms, times
-from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import DECISIONS
+from autocompress.core.trial_row import TrialRow
 
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#8a8a8a", "#009E73"
 LARGEST, SMALLEST = 26.0, 7.0  # pixels of a mark

@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from autocompress.core.errors import AutocompressError, UsageError, unknown
-from autocompress.core.measurement import Quality, TrialRow
+from autocompress.core.measurement import Quality
+from autocompress.core.trial_row import TrialRow
 from autocompress.selection import WORST, Reference, expected_drop, on_front, ties, worst
 from autocompress.study.connections import parse_url, reading_engine, shown, sqlite_path
 from autocompress.study.row_mapping import TeacherRecord, outcome_of, quality_of, recipe_of, result_of, teacher_record

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
-from autocompress.core.measurement import Interval, Latency, Measurement, Outcome, Quality, TrialRow
+from autocompress.core.measurement import Interval, Latency, Measurement, Quality
 from autocompress.core.recipe import DECISIONS, Recipe
+from autocompress.core.trial_row import Outcome, TrialRow
 from autocompress.study.tables import CandidateRow, MeasurementColumns, TeacherRow
 
 NEEDED = ("quality", "latency_ms", "size_mb")  # of a complete trial, whatever the objectives

@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from autocompress.core.errors import UsageError
-from autocompress.core.measurement import Outcome, Quality
+from autocompress.core.measurement import Quality
+from autocompress.core.trial_row import Outcome
 from autocompress.study.connections import reading_engine
 from autocompress.study.queries import device_names, ends_of, find_study, other_devices_of, own_measurement, read_study
 from autocompress.study.row_mapping import outcome_of, quality_of

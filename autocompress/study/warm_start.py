@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autocompress.config import StudyPlan
-from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import TrialRow
 from autocompress.study.queries import read_study, studies
 
 MOST = 8

@@ -19,8 +19,9 @@ from sqlalchemy.orm import Session
 
 from autocompress.config import LAST_RUNG, Recovery, StudyPlan
 from autocompress.core.errors import AutocompressError
-from autocompress.core.measurement import Measurement, Outcome, Quality, TrialRow
+from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import Recipe, Scalar
+from autocompress.core.trial_row import Outcome, TrialRow
 from autocompress.selection import Reference, growth, standings
 from autocompress.space.space import Space
 from autocompress.study import candidate_rows, queue

@@ -1,4 +1,7 @@
-"""Which label is which number: by name where names are known, for a swapped label is the dearest of silent mistakes."""
+"""Number the labels of the data as the model numbers them.
+
+Labels are matched by name where both sides have names, since swapped labels would be a silent mistake.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ from autocompress.config.messages import available
 from autocompress.core.errors import UsageError
 from autocompress.data import Table
 
-Word = str | int  # a label as it stands in the data: its name, or a bare number
+RawLabel = str | int  # a label as the data has it: its name, or a number without a name
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The names in the order of the model's outputs, and every split's labels as their indices (rows,)."""
+    """The label names in the order of the model's outputs, and the label ids of every split, each (rows,)."""
 
     names: tuple[str, ...]
     ids: Mapping[str, np.ndarray]
@@ -27,133 +30,139 @@ class Labels:
 def label_ids(
     tables: Mapping[str, Table], column: str, id2label: Mapping[int, str] | None, head_is_new: bool = False
 ) -> Labels:
-    """Number the labels of all splits (train among them).
+    """Return the label ids of all splits (train among them); UsageError if data and model disagree.
 
-    `id2label` is the model's, null where it has none. Where it holds names (not LABEL_0 …), labels map by name; where
-    it does not, by the order the file declares, else sorted. With `head_is_new` (the teacher will be fine-tuned) a
-    model that knows other labels is no error: the data's own count.
+    `id2label` is the model's, or null. If it has names (not LABEL_0 …), labels are matched by name; otherwise their order is
+    the one that the file declares, or the sorted order. With `head_is_new` (the teacher will be fine-tuned), a model with
+    other labels is no error: the labels of the data are used.
     """
-    words = {split: _words(table, column) for split, table in tables.items()}
-    declared = tables["train"].class_names.get(column)
-    order = _Order.of_data(words["train"], declared)
+    raw_labels = {split: _read_labels(table, column) for split, table in tables.items()}
+    declared_names = tables["train"].class_names.get(column)
+    numbering = _Numbering.of_data(raw_labels["train"], declared_names)
     if id2label:
-        problem = _disagreement(order, id2label)
+        problem = _find_disagreement(numbering, id2label)
         if not problem:
-            order = order.by_model(id2label)
+            numbering = numbering.of_model(id2label)
         elif not head_is_new:
             raise UsageError(f"{tables['train'].place}: {problem}")
-    shown = {order.number(word) for word in set(words["train"])}
-    ids = {split: _numbered(words[split], order, shown, table) for split, table in tables.items()}
-    return Labels(order.names, ids)
+    train_ids = {label_id for label in set(raw_labels["train"]) if (label_id := numbering.id_of(label)) is not None}
+    ids = {split: _number_labels(raw_labels[split], numbering, train_ids, table) for split, table in tables.items()}
+    return Labels(numbering.names, ids)
 
 
 @dataclass(frozen=True)
-class _Order:
+class _Numbering:
+    """The label names in order, and the id of each raw label."""
+
     names: tuple[str, ...]
-    of_word: Mapping[Word, int]
-    bare: bool = False  # whether the data has numbers only
-    counted: bool = True  # whether the number of labels is declared, not merely the number seen
-    by_name: bool = False  # whether the names are the model's, so that case does not matter
+    ids: Mapping[RawLabel, int]
+    is_unnamed: bool = False  # the data has numbers only
+    is_complete: bool = True  # the number of labels is declared, not merely counted in train
+    has_model_names: bool = False  # the names are the model's, so that their case is ignored
 
     @classmethod
-    def of_data(cls, train: Sequence[Word], declared: tuple[str, ...] | None) -> _Order:
-        seen = sorted(set(train), key=lambda word: (isinstance(word, str), word))
-        bare = declared is None and isinstance(seen[0], int)
-        names = declared or tuple(map(str, seen))
-        of_word: dict[Word, int] = {name: index for index, name in enumerate(names)}
-        of_word |= {word: index for index, word in enumerate(seen if bare else range(len(declared or ())))}
-        return cls(names, of_word, bare, counted=declared is not None)
+    def of_data(cls, train: Sequence[RawLabel], declared_names: tuple[str, ...] | None) -> _Numbering:
+        """Return the numbering of the data: the declared order, or the sorted order of the labels in train."""
+        distinct = sorted(set(train), key=lambda label: (isinstance(label, str), label))
+        is_unnamed = declared_names is None and isinstance(distinct[0], int)
+        names = declared_names or tuple(map(str, distinct))
+        ids: dict[RawLabel, int] = {name: index for index, name in enumerate(names)}
+        numbers = distinct if is_unnamed else range(len(declared_names or ()))
+        ids |= {number: index for index, number in enumerate(numbers)}
+        return cls(names, ids, is_unnamed, is_complete=declared_names is not None)
 
-    def by_model(self, id2label: Mapping[int, str]) -> _Order:
-        """The same words, numbered as the model numbers them."""
-        names = _names(id2label)
-        if self.bare:
-            return _Order(names, {**{name: i for i, name in enumerate(names)}, **{i: i for i in range(len(names))}})
-        if not _meaningful(id2label):
+    def of_model(self, id2label: Mapping[int, str]) -> _Numbering:
+        """Return the same raw labels, numbered as the model numbers them."""
+        names = _names_in_order(id2label)
+        if self.is_unnamed:
+            either: dict[RawLabel, int] = {name: index for index, name in enumerate(names)}
+            return _Numbering(names, either | {index: index for index in range(len(names))})
+        if not _has_names(id2label):
             return self
-        of_word = {word: names.index(_match(self.names[i], names) or "") for word, i in self.of_word.items()}
-        return _Order(names, of_word, by_name=True)
+        ids = {label: names.index(_match_name(self.names[index], names) or "") for label, index in self.ids.items()}
+        return _Numbering(names, ids, has_model_names=True)
 
-    def number(self, word: Word) -> int | None:
-        """The index of a label, null where nobody knows it."""
-        if self.by_name and isinstance(word, str):
-            match = _match(word, self.names)
-            return None if match is None else self.names.index(match)
-        return self.of_word.get(word)
+    def id_of(self, label: RawLabel) -> int | None:
+        """Return the id of a raw label, or null if it is unknown."""
+        if self.has_model_names and isinstance(label, str):
+            name = _match_name(label, self.names)
+            return None if name is None else self.names.index(name)
+        return self.ids.get(label)
 
 
-def _disagreement(order: _Order, id2label: Mapping[int, str]) -> str | None:
-    """Why the labels of the data cannot be the model's, or null."""
-    names = _names(id2label)
-    if order.bare:
-        if sorted(map(int, order.names)) != list(range(len(names))):
-            found = ", ".join(order.names[:12])
+def _find_disagreement(numbering: _Numbering, id2label: Mapping[int, str]) -> str | None:
+    """Return why the labels of the data cannot be the model's, or null."""
+    names = _names_in_order(id2label)
+    if numbering.is_unnamed:
+        if sorted(map(int, numbering.names)) != list(range(len(names))):
             return (
-                f"the model knows {len(names)} labels, 0 to {len(names) - 1}, but train has {found}; "
-                "give the labels by name, or a train split that shows them all"
+                f"the model has {len(names)} labels, 0 to {len(names) - 1}, but train has "
+                f"{', '.join(numbering.names[:12])}; use label names, or a train split with every label"
             )
         return None
-    if _meaningful(id2label):
-        strange = [name for name in order.names if _match(name, names) is None]
-        if strange:
-            return f"the model knows no label {strange[0]!r}{available(strange[0], names[:20])}"
-    if len(order.names) != len(names) and (order.counted or not _meaningful(id2label)):
-        return f"train has {len(order.names)} labels ({', '.join(order.names[:12])}), but the model knows {len(names)}"
+    if _has_names(id2label):
+        unknown = [name for name in numbering.names if _match_name(name, names) is None]
+        if unknown:
+            return f"the model has no label {unknown[0]!r}{available(unknown[0], names[:20])}"
+    if len(numbering.names) != len(names) and (numbering.is_complete or not _has_names(id2label)):
+        shown = ", ".join(numbering.names[:12])
+        return f"train has {len(numbering.names)} labels ({shown}), but the model has {len(names)}"
     return None
 
 
-def _meaningful(id2label: Mapping[int, str]) -> bool:
+def _has_names(id2label: Mapping[int, str]) -> bool:
     return not all(re.fullmatch(r"LABEL_\d+", str(name)) for name in id2label.values())
 
 
-def _names(id2label: Mapping[int, str]) -> tuple[str, ...]:
+def _names_in_order(id2label: Mapping[int, str]) -> tuple[str, ...]:
     return tuple(id2label[index] for index in sorted(id2label))
 
 
-def _match(name: str, names: Sequence[str]) -> str | None:
-    """The model's spelling of a label: the same, or the only one that differs in case alone (positive, POSITIVE)."""
+def _match_name(name: str, names: Sequence[str]) -> str | None:
+    """Return the name in `names` that equals a name, or else the only one that differs in case (positive, POSITIVE)."""
     if name in names:
         return name
-    alike = [other for other in names if other.casefold() == name.casefold()]
-    return alike[0] if len(alike) == 1 else None
+    candidates = [candidate for candidate in names if candidate.casefold() == name.casefold()]
+    return candidates[0] if len(candidates) == 1 else None
 
 
-def _words(table: Table, column: str) -> list[Word]:
-    """The labels as names where the file declares names, else as they stand."""
+def _read_labels(table: Table, column: str) -> list[RawLabel]:
+    """Return the labels as names where the file declares names, else as the file has them."""
     values, names = table.columns[column], table.class_names.get(column)
-    words = [_word(value, names, table, row) for row, value in enumerate(values)]
-    kinds = {type(word) for word in words}
-    if len(kinds) > 1:
-        row = next(row for row, word in enumerate(words) if type(word) is not type(words[0]))
-        raise UsageError(f"{table.at(row)}: {column} mixes names and numbers: {words[row]!r} beside {words[0]!r}")
-    return words
+    labels = [_read_label(value, names, table, row) for row, value in enumerate(values)]
+    if len({type(label) for label in labels}) > 1:
+        row = next(row for row, label in enumerate(labels) if type(label) is not type(labels[0]))
+        raise UsageError(
+            f"{table.row_place(row)}: {column} mixes names and numbers: {labels[row]!r} and {labels[0]!r}; use one kind"
+        )
+    return labels
 
 
-def _word(value: Any, names: tuple[str, ...] | None, table: Table, row: int) -> Word:
+def _read_label(value: Any, names: tuple[str, ...] | None, table: Table, row: int) -> RawLabel:
     if isinstance(value, str):
         return value
     if not isinstance(value, (int, float)) or not float(value).is_integer():
-        raise UsageError(f"{table.at(row)}: a label is a name or a whole number, but got {value!r:.60}")
+        raise UsageError(f"{table.row_place(row)}: a label must be a name or a whole number, but got {value!r:.60}")
     number = int(value)
     if number < 0:
         raise UsageError(
-            f"{table.at(row)}: label {number} means unlabelled; remove such rows, or leave the split out "
+            f"{table.row_place(row)}: label {number} means unlabelled; remove such rows, or leave the split out "
             "so that it is cut from train"
         )
     if names is None:
         return number
     if number >= len(names):
-        raise UsageError(f"{table.at(row)}: label {number}, but the file declares only {len(names)} label names")
+        raise UsageError(f"{table.row_place(row)}: label {number}, but the file declares only {len(names)} label names")
     return names[number]
 
 
-def _numbered(words: Sequence[Word], order: _Order, shown: set[int | None], table: Table) -> np.ndarray:
-    numbers = {word: order.number(word) for word in set(words)}
-    ids = np.empty(len(words), np.int64)
-    for row, word in enumerate(words):
-        number = numbers[word]
-        if number is None or number not in shown:
-            known = ", ".join(order.names[index] for index in sorted(i for i in shown if i is not None)[:20])
-            raise UsageError(f"{table.at(row)}: train never shows the label {word!r}; it has: {known}")
-        ids[row] = number
+def _number_labels(labels: Sequence[RawLabel], numbering: _Numbering, train_ids: set[int], table: Table) -> np.ndarray:
+    id_of = {label: numbering.id_of(label) for label in set(labels)}
+    ids = np.empty(len(labels), np.int64)
+    for row, label in enumerate(labels):
+        label_id = id_of[label]
+        if label_id is None or label_id not in train_ids:
+            names = ", ".join(numbering.names[index] for index in sorted(train_ids)[:20])
+            raise UsageError(f"{table.row_place(row)}: train has no row with label {label!r}; available: {names}")
+        ids[row] = label_id
     return ids

@@ -1,4 +1,4 @@
-"""One label for a text, or for a pair of texts: sentiment, topic, intent, entailment, paraphrase."""
+"""Classify a text or a pair of texts: sentiment, topic, intent, entailment, paraphrase."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ class Rows:
     """One split as text."""
 
     texts: tuple[str, ...]
-    pairs: tuple[str, ...] | None  # the second texts, where rows are pairs
-    labels: np.ndarray  # (rows,) int64, index into the label names
+    pairs: tuple[str, ...] | None  # the second texts, if rows are pairs
+    labels: np.ndarray  # (rows,) int64, indices into the label names
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, indices: np.ndarray) -> Rows:
-        """Some of the rows, in the order of `indices` (rows,)."""
+        """Return some of the rows, in the order of `indices` (rows,)."""
         pairs = None if self.pairs is None else tuple(self.pairs[index] for index in indices)
         return Rows(tuple(self.texts[index] for index in indices), pairs, self.labels[indices])
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """The three splits and further texts, checked; `fingerprint` is the sha256 of all of it."""
+    """The three splits and the unlabelled texts, checked; `fingerprint` is the sha256 of all of them."""
 
     train: Rows
     validation: Rows
     test: Rows
-    unlabelled: Rows  # more texts for the teacher to label; labels are UNLABELLED
+    unlabelled: Rows  # texts that the teacher labels; their labels are UNLABELLED
     label_names: tuple[str, ...]
     fingerprint: str
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """One split as token ids, special tokens on, unpadded."""
+    """One split as unpadded token ids with special tokens."""
 
     input_ids: tuple[np.ndarray, ...]  # each (tokens,) int64
-    token_type_ids: tuple[np.ndarray, ...] | None  # each (tokens,) int64; only pairs have them
+    token_type_ids: tuple[np.ndarray, ...] | None  # each (tokens,) int64; null unless rows are pairs
     labels: np.ndarray  # (rows,) int64
 
     def __len__(self) -> int:
@@ -64,9 +64,10 @@ class Tokens:
 
 
 def read(plan: StudyPlan, id2label: Mapping[int, str] | None = None) -> TaskData:
-    """Read, check, number, cut and sample the splits of a study. UsageError, with the place, for all that is wrong.
+    """Read the splits of a study, check them, number their labels, cut absent splits from train, and sample.
 
-    `id2label` is that of the model's config (null or LABEL_0 … where it says nothing about labels).
+    `id2label` is that of the model's config; null or LABEL_0 … if the model does not name its labels. Every wrong input is a
+    UsageError that names its place.
     """
     data, columns = plan.task.data, plan.task.columns
     texts = [columns.text] if columns.text_pair is None else [columns.text, columns.text_pair]
@@ -78,15 +79,15 @@ def read(plan: StudyPlan, id2label: Mapping[int, str] | None = None) -> TaskData
     }
     labels = label_ids(tables, columns.label, id2label, head_is_new=plan.teacher.fine_tune is not None)
     splits = {split: _rows(table, texts, labels.ids[split]) for split, table in tables.items()}
-    _cut_absent(splits, plan)
-    train, validation, test = (_sampled(splits[split], split, plan) for split in SPLITS)
-    unlabelled = _unlabelled(plan, texts, (train, validation, test))
+    _cut_absent_splits(splits, plan)
+    train, validation, test = (_sample_split(splits[split], split, plan) for split in SPLITS)
+    unlabelled = _read_unlabelled(plan, texts, (train, validation, test))
     parts = (train, validation, test) + ((unlabelled,) if len(unlabelled) else ())
     return TaskData(train, validation, test, unlabelled, labels.names, _fingerprint(labels.names, parts))
 
 
 def tokenize(rows: Rows, tokenizer: Any, max_tokens: int, batch: int = 1000) -> Tokens:
-    """Token ids of every row, cut to `max_tokens` (special tokens counted), with a (fast) transformers tokenizer."""
+    """Return the token ids of every row, truncated to `max_tokens` (with special tokens), by a fast transformers tokenizer."""
     with_types = rows.pairs is not None and "token_type_ids" in tokenizer.model_input_names
     input_ids: list[np.ndarray] = []
     type_ids: list[np.ndarray] = []
@@ -107,14 +108,15 @@ def tokenize(rows: Rows, tokenizer: Any, max_tokens: int, batch: int = 1000) -> 
 def pad(
     tokens: Tokens, indices: Sequence[int] | np.ndarray, pad_id: int, multiple: int = 1, length: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Model inputs of some rows: `input_ids`, `attention_mask` (, `token_type_ids`), each (batch, length) int64.
+    """Return the model inputs of some rows: `input_ids`, `attention_mask` (, `token_type_ids`), each (batch, length) int64.
 
-    Padded on the right to the longest row, rounded up to a `multiple`, or to a fixed `length`, which must hold all.
+    They are padded on the right to the longest row, rounded up to a `multiple`, or to a fixed `length`; ValueError if a row
+    is longer.
     """
     longest = max(len(tokens.input_ids[index]) for index in indices)
     width = length or -(-longest // multiple) * multiple
     if width < longest:
-        raise ValueError(f"`length >= {longest}`, the longest row, must hold, but got {length}")
+        raise ValueError(f"the longest row has {longest} tokens; `length >= {longest}` must hold, but got {length}")
     batch = {
         "input_ids": np.full((len(indices), width), pad_id, np.int64),
         "attention_mask": np.zeros((len(indices), width), np.int64),
@@ -135,30 +137,30 @@ def _rows(table: Table, texts: Sequence[str], labels: np.ndarray) -> Rows:
     return Rows(tuple(table.columns[texts[0]]), pairs, labels)
 
 
-def _unlabelled(plan: StudyPlan, texts: Sequence[str], splits: Sequence[Rows]) -> Rows:
-    """Further texts, each once; none that stands in a split, so that nothing is learnt from what it is judged on."""
+def _read_unlabelled(plan: StudyPlan, texts: Sequence[str], splits: Sequence[Rows]) -> Rows:
+    """Read the unlabelled texts without duplicates and without texts of a split, so that no split leaks into training."""
     data = plan.task.data
     if data.unlabelled is None:
         return splits[0].take(np.arange(0))
     table = read_rows(data.unlabelled, plan.place("task.data.unlabelled"), texts, None, data.where)
     rows = _rows(table, texts, np.full(len(table), UNLABELLED, np.int64))
-    known = {key for split in splits for key in _keys(split)}
-    first = {key: row for row, key in reversed(list(enumerate(_keys(rows)))) if key not in known}
-    new = np.sort(np.fromiter(first.values(), np.int64, len(first)))
-    most = data.max_unlabelled_rows or len(new)
-    return rows.take(new[sample_rows(np.zeros(len(new), np.int64), most, plan.seed, "sample unlabelled")])
+    split_keys = {key for split in splits for key in _keys(split)}
+    first_rows = {key: row for row, key in reversed(list(enumerate(_keys(rows)))) if key not in split_keys}
+    kept = np.sort(np.fromiter(first_rows.values(), np.int64, len(first_rows)))
+    limit = data.max_unlabelled_rows or len(kept)
+    return rows.take(kept[sample_rows(np.zeros(len(kept), np.int64), limit, plan.seed, "sample unlabelled")])
 
 
-def _cut_absent(splits: dict[str, Rows], plan: StudyPlan) -> None:
-    """Cut the splits that the study does not name from train, test first."""
+def _cut_absent_splits(splits: dict[str, Rows], plan: StudyPlan) -> None:
+    """Cut the splits that the study file leaves out from train, test first."""
     rows = cut_size(len(splits["train"]))
     for split in ("test", "validation"):
         if split in splits:
             continue
         if rows < SMALLEST_CUT:
             raise UsageError(
-                f"{plan.place('task.data.train')}: {len(splits['train'])} rows are too few to cut {split} from "
-                f"(at least {5 * SMALLEST_CUT} are needed); name task.data.{split}"
+                f"{plan.place('task.data.train')}: {len(splits['train'])} rows are too few to cut a {split} split from them "
+                f"(at least {5 * SMALLEST_CUT} are needed); set task.data.{split}"
             )
         train = splits["train"]
         mask = cut_rows(_keys(train), train.labels, rows, plan.seed, f"cut {split}")
@@ -166,20 +168,22 @@ def _cut_absent(splits: dict[str, Rows], plan: StudyPlan) -> None:
 
 
 def _keys(rows: Rows) -> Sequence[Hashable]:
-    """What makes two rows equal: their texts, whatever their case and spacing."""
-    both = rows.texts if rows.pairs is None else [f"{a}\0{b}" for a, b in zip(rows.texts, rows.pairs, strict=True)]
-    return [" ".join(text.casefold().split()) for text in both]
+    """Return a key per row; rows are equal if their texts are, apart from case and spacing."""
+    texts = rows.texts if rows.pairs is None else [f"{a}\0{b}" for a, b in zip(rows.texts, rows.pairs, strict=True)]
+    return [" ".join(text.casefold().split()) for text in texts]
 
 
-def _sampled(rows: Rows, split: str, plan: StudyPlan) -> Rows:
+def _sample_split(rows: Rows, split: str, plan: StudyPlan) -> Rows:
     key = f"max_{split}_rows"
-    most = getattr(plan.task.data, key)
-    if most is None:
+    limit = getattr(plan.task.data, key)
+    if limit is None:
         return rows
     labels = len(np.unique(rows.labels))
-    if split == "train" and most < labels:
-        raise UsageError(f"{plan.place(f'task.data.{key}')}: {most} rows cannot show all {labels} labels; raise it")
-    return rows.take(sample_rows(rows.labels, most, plan.seed, f"sample {split}"))
+    if split == "train" and limit < labels:
+        raise UsageError(
+            f"{plan.place(f'task.data.{key}')}: at least {labels} rows are needed, one per label, but got {limit}"
+        )
+    return rows.take(sample_rows(rows.labels, limit, plan.seed, f"sample {split}"))
 
 
 def _fingerprint(label_names: tuple[str, ...], splits: Sequence[Rows]) -> str:

@@ -13,7 +13,7 @@ from autocompress.actions.report.ablation import DecisionEffect
 from autocompress.config import StudyPlan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.models.model_config import read_config
 from autocompress.selection import growth, mcnemar
 from autocompress.storage.artifact_store import Store

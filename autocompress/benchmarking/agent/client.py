@@ -23,7 +23,7 @@ from autocompress.benchmarking.agent.run_request import RunRequest
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.measurement import Interval, Latency, Timing
 from autocompress.runtimes import DEFAULT_RUNTIME
-from autocompress.storage.artifact_store import file_sha256
+from autocompress.storage.checksums import file_sha256
 
 PIECE_BYTES = 4 << 20  # of a model in one request
 WAIT_SECONDS = 20  # for which the agent holds a request for a run's state open

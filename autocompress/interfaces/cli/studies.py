@@ -331,10 +331,10 @@ def _trial_of(text: str) -> tuple[str, int]:
 
 def _time(text: str | None) -> str | None:
     """The time as typed, checked here so that the message names the option."""
-    from autocompress.config import seconds
+    from autocompress.config import parse_duration
 
     try:
-        return None if text is None else f"{seconds(text):g}"
+        return None if text is None else f"{parse_duration(text):g}"
     except ValueError as error:
         raise UsageError(f"--time: {error}") from None
 

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from autocompress.core.formatting import megabytes, ms, points
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.rendering.tables import split_of
 
 HEIGHT, MARGIN = 14, 8  # lines of the plot; columns for the numbers beside it

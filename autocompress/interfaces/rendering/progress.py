@@ -19,8 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autocompress.core.formatting import counted, duration, megabytes, ms, points, times
-from autocompress.core.measurement import Outcome, TrialRow
 from autocompress.core.recipe import Recipe
+from autocompress.core.trial_row import Outcome, TrialRow
 from autocompress.interfaces.rendering.budget import BudgetProgress, WorkerActivity
 from autocompress.interfaces.rendering.front_picture import FrontPicture
 from autocompress.interfaces.rendering.tables import front_table

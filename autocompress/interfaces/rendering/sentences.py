@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autocompress.core.formatting import counted, drop_text, duration, factor, megabytes, ms, points, room, times
-from autocompress.core.measurement import TrialRow, describe_operators
+from autocompress.core.formatting import counted, disk_space, drop_text, duration, factor, megabytes, ms, points, times
+from autocompress.core.measurement import describe_operators
+from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.rendering.tables import Split
 from autocompress.selection import WORST, FrontComparison
 
@@ -208,7 +209,7 @@ def cleaning_sentences(cleanings: Sequence[Cleaning], done: bool) -> list[str]:
     """What was or would be removed of each study."""
     lines = [
         f"{cleaning.study}: {'removed' if done else 'would remove'} {counted(len(cleaning.folders), cleaning.what)}, "
-        f"{room(cleaning.bytes)}"
+        f"{disk_space(cleaning.bytes)}"
         for cleaning in cleanings
     ]
     some = any(cleaning.folders for cleaning in cleanings)

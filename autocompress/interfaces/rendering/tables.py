@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autocompress.core.formatting import megabytes, ms, points, times, with_spread
-from autocompress.core.measurement import TrialRow
+from autocompress.core.trial_row import TrialRow
 from autocompress.selection import FrontComparison
 
 MARKS = {"stopped": "[yellow]–[/yellow]", "failed": "[red]×[/red]", "running": "…"}

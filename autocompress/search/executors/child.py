@@ -17,7 +17,7 @@ from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
 from autocompress.core.parent_watchdog import exit_with_parent
 from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
-from autocompress.storage.artifact_store import Store, beside
+from autocompress.storage.artifact_store import Store, sibling_stores
 from autocompress.training.time_fitting import TrainingRates
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run_child(pipe: Connection, parent: int, plan: StudyPlan, root: Path, thread
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     exit_with_parent(parent)
-    store = Store(root, beside(root) if plan.engine.reuse else ())
+    store = Store(root, sibling_stores(root) if plan.engine.reuse else ())
     pipeline: TrialPipeline | None = None
     while True:
         try:

@@ -1,0 +1,112 @@
+"""The resolved study: a study file in which every path is absolute and nothing is left open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from autocompress.config.sections import ArtifactSettings, Device
+from autocompress.config.study_file import StudyFile
+
+# Keys that must not change when a study is resumed.
+IDENTITY = ("teacher", "task", "device", "devices", "objectives", "space", "seed")
+CONNECTION_KEYS = ("url", "token_env", "ca", "patience")  # how a device is reached; they may change
+
+
+class ArtifactFolder(ArtifactSettings):
+    """The resolved folder of the artifacts."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class PlanSource:
+    """Facts about the study file that its resolved values do not show."""
+
+    file_name: str = "study file"
+    recovery_keys: frozenset[str] = frozenset()  # keys of `recovery` that the file sets
+    written_paths: Mapping[str, str] = field(default_factory=dict)  # key path -> path as written in the file
+    has_packaged_space: bool = False  # whether `space` names a space of this package
+
+
+class StudyPlan(StudyFile):
+    """A study file after resolution, as `read_plan` returns it. Immutable and pickleable."""
+
+    study: str = Field(pattern=r"^\w[\w .+-]*$")
+    space: dict[str, Any]
+    storage: str
+    artifacts: ArtifactFolder
+    source: PlanSource = Field(default=PlanSource(), exclude=True)
+
+    @property
+    def given_recovery(self) -> frozenset[str]:
+        """The keys of `recovery` that the study file sets; they are never fitted to the budget."""
+        return self.source.recovery_keys
+
+    @property
+    def others(self) -> dict[str, Device]:
+        """The devices besides the main one, by name. Models of the front are measured on them, too."""
+        return dict(list(self.devices.items())[1:])
+
+    def place(self, key_path: str) -> str:
+        """Return where a key stands, for messages: `sst2.yaml: task.data.train`."""
+        return f"{self.source.file_name}: {key_path}"
+
+    def as_stored(self, stored: Mapping[str, Any] | None) -> StudyPlan:
+        """Return the plan to resume a study with; a packaged space keeps the values it had when the study began."""
+        if not self.source.has_packaged_space or stored is None or not isinstance(stored.get("space"), dict):
+            return self
+        return self.model_copy(update={"space": stored["space"]})
+
+    def identity(self) -> dict[str, Any]:
+        """Return the keys that must not change when a study is resumed, as plain JSON types.
+
+        Paths are as written in the file (`${DATA}/train.parquet`, `./teacher`), so that a study can be resumed after it
+        moved to another folder or machine. The contents behind the paths are not part of the plan: compare the
+        fingerprints of data and teacher, too.
+        """
+        values = self.model_dump(mode="json", include=set(IDENTITY))
+        for device in (values["device"], *values["devices"].values()):
+            for key in CONNECTION_KEYS:
+                del device[key]
+        for key_path, text in self.source.written_paths.items():
+            *parents, last = key_path.split(".")
+            section = values
+            for key in parents:
+                section = section[key]
+            section[last] = text
+        plain: dict[str, Any] = json.loads(json.dumps(values))
+        return plain
+
+    def difference(self, stored: Mapping[str, Any]) -> list[str]:
+        """Return the key paths of `identity()` and `recovery` whose values are not as `stored`.
+
+        `recovery` counts since it changes every result. A key that is absent from `stored` differs if the plan sets it; a
+        key of `recovery` does not.
+        """
+        identity, stored_recovery = self.identity(), stored.get("recovery", {})
+        changed = _changed_keys(identity, {key: stored.get(key) for key in identity})
+        recovery = self.recovery.model_dump(mode="json")
+        changed += [
+            f"recovery.{key}" for key in recovery if key in stored_recovery and recovery[key] != stored_recovery[key]
+        ]
+        return changed
+
+
+def _changed_keys(current: object, stored: object, key_path: str = "") -> list[str]:
+    if isinstance(current, Mapping) and isinstance(stored, Mapping):
+        changed = []
+        for key in [*current, *(key for key in stored if key not in current)]:
+            inner_path = f"{key_path}.{key}" if key_path else str(key)
+            changed += _changed_keys(current.get(key), stored.get(key), inner_path)
+        return changed
+    return [] if current == stored or (_is_unset(current) and _is_unset(stored)) else [key_path]
+
+
+def _is_unset(value: object) -> bool:
+    return value is None or value in ("", {}, [])

@@ -1,0 +1,137 @@
+"""From the content of a study file to a `StudyPlan`: absolute paths, defaults, and names that must exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from autocompress.config.messages import Place, available, validate
+from autocompress.config.paths import (
+    data_path,
+    hub_data_path,
+    local_path,
+    looks_local,
+    model_path,
+)
+from autocompress.config.plan import ArtifactFolder, PlanSource, StudyPlan
+from autocompress.config.sections import Data, Device, HubData, Source
+from autocompress.config.space_files import read_space
+from autocompress.config.storage_url import default_storage, storage_url
+from autocompress.config.study_file import StudyFile
+from autocompress.core import registry
+from autocompress.core.errors import UsageError
+from autocompress.core.recipe import DECISIONS
+
+SOURCES = ("train", "validation", "test", "unlabelled")  # fields of Data
+
+
+def resolve(
+    content: StudyFile, path: Path, place: Place, source: PlanSource, *, trust_remote_code: bool = False
+) -> StudyPlan:
+    """Return the plan that the study file at `path` describes; UsageError for a name or a path that does not exist.
+
+    Relative paths are relative to the file's folder. `place` turns a key path into the beginning of a message.
+    """
+    _check_names(content, place)
+    folder = path.absolute().parent
+    study = content.study or path.stem
+    model = model_path(content.teacher.model, folder, place("teacher.model"))
+    data = _resolve_data(content.task.data, folder, place)
+    devices = {
+        key_path: _resolve_certificate(device, folder, place(f"{key_path}.ca"))
+        for key_path, device in content.by_key_path.items()
+    }
+    metric = _resolve_metric(content.task.metric, folder, place("task.metric"), trust_remote_code)
+    resolved = {
+        "study": study,
+        "teacher": content.teacher.model_copy(update={"model": model}),
+        "task": content.task.model_copy(update={"data": data, "metric": metric}),
+        "device": next(iter(devices.values())),
+        "devices": {name: devices[f"devices.{name}"] for name in content.devices},
+        "space": _resolve_space(content.space, folder, place),
+        "storage": _resolve_storage(content.storage, study, folder, place("storage")),
+        "artifacts": _resolve_artifacts(content, study, folder, place("artifacts.path")),
+        "source": source,
+    }
+    return validate(StudyPlan, {**dict(content), **resolved}, place)
+
+
+def path_keys(content: StudyFile) -> Iterator[str]:
+    """Yield the key paths whose values are paths or names of something outside the study file."""
+    yield "teacher.model"
+    for name in SOURCES:
+        is_hub = isinstance(getattr(content.task.data, name), HubData)
+        yield f"task.data.{name}.path" if is_hub else f"task.data.{name}"
+    yield "task.metric"
+
+
+def _check_names(content: StudyFile, place: Place) -> None:
+    kinds = [name.replace("_", "-") for name in registry.names("tasks")]
+    kind = content.task.kind
+    if kind not in kinds:
+        raise UsageError(f"{place('task.kind')}: unknown task {kind!r}{available(kind, kinds)}")
+    runtimes = registry.names("runtimes")
+    for key_path, device in content.by_key_path.items():
+        if device.runtime not in runtimes:
+            hint = available(device.runtime, runtimes)
+            raise UsageError(f"{place(f'{key_path}.runtime')}: unknown runtime {device.runtime!r}{hint}")
+
+
+def _resolve_data(data: Data, folder: Path, place: Place) -> Data:
+    sources = {name: getattr(data, name) for name in SOURCES}
+    return data.model_copy(
+        update={
+            name: _resolve_source(source, folder, place, f"task.data.{name}")
+            for name, source in sources.items()
+            if source is not None
+        }
+    )
+
+
+def _resolve_source(source: Source, folder: Path, place: Place, key_path: str) -> Source:
+    if isinstance(source, HubData):
+        path = hub_data_path(source.path, folder, place(f"{key_path}.path"))
+        return source.model_copy(update={"path": path})
+    return data_path(source, folder, place(key_path))
+
+
+def _resolve_certificate(device: Device, folder: Path, place: str) -> Device:
+    if device.ca is None:
+        return device
+    return device.model_copy(update={"ca": local_path(str(device.ca), folder, place)})
+
+
+def _resolve_metric(name: str, folder: Path, place: str, trust_remote_code: bool) -> str:
+    metrics = registry.names("metrics")
+    if name in metrics:
+        return name
+    path = local_path(name, folder, place)
+    if path.exists():
+        return str(path)
+    if looks_local(name):
+        raise UsageError(f"{place}: no metric at {path}; available: {', '.join(metrics)}")
+    if not trust_remote_code:
+        raise UsageError(
+            f"{place}: unknown metric {name!r}{available(name, metrics)}; "
+            "a metric from the hub runs its own code and needs --trust-remote-code"
+        )
+    return name
+
+
+def _resolve_space(space: str | dict[str, Any], folder: Path, place: Place) -> dict[str, Any]:
+    decisions = space if isinstance(space, dict) else read_space(space, folder, place("space"))
+    for name in decisions:
+        if name not in DECISIONS:
+            key = place(f"space.{name}") if isinstance(space, dict) else f"{place('space')} ({space})"
+            raise UsageError(f"{key}: unknown decision {name!r}{available(name, DECISIONS)}")
+    return decisions
+
+
+def _resolve_storage(storage: str | None, study: str, folder: Path, place: str) -> str:
+    return storage_url(storage, folder, place) if storage else default_storage(folder, study)
+
+
+def _resolve_artifacts(content: StudyFile, study: str, folder: Path, place: str) -> ArtifactFolder:
+    path = content.artifacts.path or Path(study) / "artifacts"
+    return ArtifactFolder(path=local_path(str(path), folder, place), max_gb=content.artifacts.max_gb)

@@ -1,0 +1,225 @@
+"""The sections of a study file, each with its keys, their defaults and their rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+
+from autocompress.config.validation import Scalar, Section, check_filter, parse_duration
+
+LAST_RUNG = 2  # rung 0: sliced and not trained; 1: trained shortly; 2: trained in full
+
+
+class FineTune(Section):
+    """How a pretrained model is fine-tuned into the teacher."""
+
+    epochs: float = Field(default=3, gt=0)
+    """Passes over the training rows."""
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """Peak learning rate of AdamW."""
+    batch: int = Field(default=32, ge=1)
+    """Rows per step."""
+
+
+class Teacher(Section):
+    """The model that is compressed."""
+
+    model: str = Field(min_length=1)
+    """A transformers folder (an existing one takes precedence; `./x` is never a hub name), a hub name, or
+    `package:IMPORT_NAME/SUBFOLDER`."""
+    fine_tune: FineTune | None = None
+    """How a pretrained model is fine-tuned first; leave it out if the model already does the task."""
+
+
+class HubData(Section):
+    """A split of a data set on the hub."""
+
+    path: str = Field(min_length=1)
+    """The data set's name on the hub."""
+    config: str | None = None
+    """The data set's configuration, if it has several."""
+    revision: str | None = None
+    """A commit, branch or tag."""
+    split: str
+    """The split to read."""
+
+
+def _source_kind(value: object) -> str:
+    return "<hub>" if isinstance(value, (Mapping, HubData)) else "<files>"
+
+
+Source = Annotated[
+    Annotated[str, Tag("<files>")] | Annotated[HubData, Tag("<hub>")],
+    Discriminator(_source_kind),
+]
+
+
+class Data(Section):
+    """Where the splits are. An absent validation or test split is cut from train."""
+
+    train: Source
+    """Rows to train on: a parquet, csv, json or jsonl file; a glob; a folder; `package:IMPORT_NAME/FILE`; or a mapping
+    for a data set on the hub."""
+    validation: Source | None = None
+    """Rows that select among models. If left out, they are cut from train (10 %, at least 200 and at most 2,000 rows,
+    stratified, seeded)."""
+    test: Source | None = None
+    """Rows for the reported quality; the search never reads them. If left out, they are cut from train in the same
+    way."""
+    unlabelled: Source | None = None
+    """Additional texts of the same kind, labelled by the teacher only; labels in the file are not read."""
+    where: Annotated[dict[str, Scalar], BeforeValidator(check_filter)] = Field(default_factory=dict)
+    """Keep only rows with these values: column → value."""
+    max_train_rows: int | None = Field(default=None, ge=1)
+    """The largest number of train rows; more are reduced to a seeded, stratified sample."""
+    max_validation_rows: int | None = Field(default=None, ge=1)
+    """The same for validation."""
+    max_test_rows: int | None = Field(default=None, ge=1)
+    """The same for test."""
+    max_unlabelled_rows: int | None = Field(default=None, ge=1)
+    """The same for the unlabelled texts."""
+
+
+class Columns(Section):
+    """Which column holds the text, the second text and the label."""
+
+    text: str = "text"
+    """The column of the text."""
+    text_pair: str | None = None
+    """The column of the second text, if rows are pairs of texts."""
+    label: str = "label"
+    """The column of the label."""
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Columns:
+        named = [name for name in (self.text, self.text_pair, self.label) if name is not None]
+        if len(set(named)) < len(named):
+            raise ValueError(f"each key must name a different column, but got {', '.join(named)}")
+        return self
+
+
+class Task(Section):
+    """What the model does, on which rows, and how its quality is measured."""
+
+    kind: str = "text-classification"
+    """The task, under the name of transformers' pipeline."""
+    data: Data
+    """Where the rows are."""
+    columns: Columns = Columns()
+    """Which column holds what."""
+    metric: str = "accuracy"
+    """The metric of quality: `accuracy`, `f1`, `matthews_correlation`, a folder with a metric of `evaluate`, or
+    (with `--trust-remote-code`) a hub name."""
+    max_tokens: int = Field(default=128, ge=4)
+    """Longer texts are truncated to this many tokens."""
+
+
+class Device(Section):
+    """Where and how artifacts are measured."""
+
+    runtime: str = "onnxruntime"
+    """The runtime that runs the model: see `autocompress list runtimes`."""
+    threads: int = Field(default=1, ge=1)
+    """Number of threads of the runtime."""
+    batch: int = Field(default=1, ge=1)
+    """Texts per call when latency is measured."""
+    tokens: int | Literal["data"] = 32
+    """Tokens per text when latency is measured; `data`: the lengths of the validation rows."""
+    url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+/?$")
+    """Address of the agent on another machine. If left out, this machine measures."""
+    token_env: str = "AUTOCOMPRESS_TOKEN"
+    """The environment variable that holds the agent's token."""
+    ca: Path | None = None
+    """The certificate to trust, if it is self-signed."""
+    patience: Annotated[float, BeforeValidator(parse_duration)] = 600.0
+    """Time without an answer after which a device counts as lost, e.g. `10m`."""
+
+    @field_validator("tokens", mode="before")
+    @classmethod
+    def _check_tokens(cls, value: object) -> object:
+        text = str(value)
+        if text != "data" and not (text.isascii() and text.isdigit() and int(text) >= 2):
+            raise ValueError(f"a whole number of at least 2 is needed, or data, but got {value!r}")
+        return text if text == "data" else int(text)
+
+
+class Constraints(Section):
+    """The limits that a model must satisfy to be picked."""
+
+    max_drop: float | None = Field(default=None, ge=0)
+    """Largest loss of quality against the teacher, as a fraction: 0.01 is 1 point."""
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    """Largest latency, in ms."""
+    max_size_mb: float | None = Field(default=None, gt=0)
+    """Largest size of the model, in MB of 10⁶ bytes."""
+
+
+class Budget(Section):
+    """When the search ends: at the limit that is reached first."""
+
+    trials: int | None = Field(default=None, ge=1)
+    """Number of trials over all runs. The teacher, duplicates and retries do not count."""
+    time: Annotated[float | None, BeforeValidator(lambda text: None if text is None else parse_duration(text))] = None
+    """Time over all runs, e.g. `90s`, `30m`, `2h`; the lengths of training are fitted to it."""
+
+
+class ArtifactSettings(Section):
+    """Where models are stored, and how much disk space they may take."""
+
+    path: Path | None = None
+    """The folder. If left out: `STUDY/artifacts` beside the study file."""
+    max_gb: float = Field(default=10, gt=0)
+    """Largest size of the folder, in GB; models on the front are never removed."""
+
+
+class Recovery(Section):
+    """How the super-net and then each candidate are distilled from the teacher; the same for all trials."""
+
+    epochs: float = Field(default=6, ge=0)
+    """Length of a full training, in epochs. An epoch is as many rows as train has, drawn from the distillation set."""
+    short_epochs: float = Field(default=1.2, ge=0)
+    """Length of the short training before it, in epochs."""
+    learning_rate: float = Field(default=1.5e-4, gt=0)
+    """Learning rate of a candidate's training."""
+    batch: int = Field(default=32, ge=1)
+    """Rows per step."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Temperature of the distillation (Hinton et al. 2015): both models' logits are divided by it."""
+    label_weight: float = Field(default=0.1, ge=0)
+    """Weight of the loss on the labels, relative to the loss on the teacher's predictions."""
+    hidden_weight: float = Field(default=0.3, ge=0)
+    """Weight of the loss on the teacher's hidden states."""
+    copies: int = Field(default=6, ge=0)
+    """Number of augmented copies of each training row, labelled by the teacher."""
+    supernet_epochs: float = Field(default=6, gt=0)
+    """Length of the super-net's training, in epochs."""
+    supernet_learning_rate: float = Field(default=3e-4, gt=0)
+    """Learning rate of the super-net's training."""
+
+    def epochs_at(self, rung: int) -> float:
+        """Return the epochs that a rung adds to the rung below it."""
+        return (0.0, self.short_epochs, self.epochs)[rung]
+
+
+class Engine(Section):
+    """The parts of the search engine. Each can be switched off, so that its contribution can be measured."""
+
+    refit: bool = True
+    """Fit a candidate's matrices to the teacher's outputs by least squares before training."""
+    supernet: bool = True
+    """Train one super-net first, and slice candidates from it."""
+    rungs: bool = True
+    """Measure candidates untrained, train the promising ones shortly and the best ones in full."""
+    starters: bool = True
+    """Try first: known good recipes, the corner of the space, and the fronts of earlier studies of this teacher."""
+    reuse: bool = True
+    """Share one training among all bit-widths, and reuse the results of studies in the same folder."""
+    sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"
+    """The sampler that proposes recipes."""
+    latency_table: bool = True
+    """Stop a candidate before it is built if it certainly exceeds `max_latency_ms`."""
+    stop_early: bool = True
+    """End a search with a time budget when its hypervolume no longer grows."""
