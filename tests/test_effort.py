@@ -93,11 +93,11 @@ def test_a_search_that_finds_nothing_more_has_stalled() -> None:
 
 def test_what_a_trial_brought_is_a_part_of_all() -> None:
     returns = HypervolumeHistory()
-    assert returns.brought() == 0.0
+    assert returns.last_growth() == 0.0
     found = []
     for hypervolume in (0.0, 2.0, 2.0, 2.5):
         returns.add(1.0, hypervolume)
-        found.append(returns.brought())
+        found.append(returns.last_growth())
     assert found == [0.0, 1.0, 0.0, 0.2]
 
 

@@ -108,7 +108,7 @@ class Search:
         forecast = self.returns.forecast()
         if forecast is not None:
             yield forecast
-        table = LatencyTable.learned(list(self.known.rows.values()))
+        table = LatencyTable.fit(list(self.known.rows.values()))
         if table is not None:
             yield f"the latency of what is not measured could be told to {table.describe()}"
 
@@ -205,7 +205,9 @@ class Search:
         if self.plan.engine.reuse and job.rung == LAST_RUNG and any(row.trial == job.trial for row in front):
             assert job.recipe is not None  # trials have one
             whole = job.recipe.structure() == Recipe(depth=self.space.layers)  # large and slow: they wait their turn
-            if trained or whole or self.returns.brought() >= LEAST_GROWTH:  # from bits that bring nothing, none go on
+            if (
+                trained or whole or self.returns.last_growth() >= LEAST_GROWTH
+            ):  # from bits that bring nothing, none go on
                 self.study.enqueue(next_bits(self.space, job.recipe), rung=None if whole else job.rung)
         if time.monotonic() - self.tidied > TIDY_SECONDS:
             self._make_room()
@@ -238,7 +240,7 @@ class Search:
                 for row in rows
                 if row.speedup and row.size_mb and row.trial in expected and expected[row.trial].drop <= 0
             ),
-            table=LatencyTable.learned(rows) if engine.latency_table and limits.max_latency_ms is not None else None,
+            table=LatencyTable.fit(rows) if engine.latency_table and limits.max_latency_ms is not None else None,
             measured=not engine.rungs,
         )
 

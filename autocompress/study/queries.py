@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from autocompress.core.errors import AutocompressError, UsageError, unknown
 from autocompress.core.measurement import Quality, TrialRow
-from autocompress.selection import WORST, Reference, expected_drop, on_front, ties, worst
+from autocompress.selection import WORST, Reference, combine_worst, expected_drop, find_ties, on_front
 from autocompress.study.connections import parse_url, reading_engine, shown, sqlite_path
 from autocompress.study.row_mapping import TeacherRecord, outcome_of, quality_of, recipe_of, result_of, teacher_record
 from autocompress.study.tables import (
@@ -210,11 +210,11 @@ def _view(session: Session, study: StudyRow, name: str, url: str, device: str | 
         raise unknown("device", device, [*names, WORST] if names else [], f"study {name}")
     read = [read_rows(session, study, device=further) for further in (None, *names[1:])] if device == WORST else []
     further = device if device in names[1:] else None
-    found = worst(read) if read else read_rows(session, study, device=further)
+    found = combine_worst(read) if read else read_rows(session, study, device=further)
     if names and not read:
         found = [replace(row, device=device or names[0]) for row in found]
     rows = flagged(found, objectives, study.constraints)
-    alike = ties([row for row in rows if row.on_front])
+    alike = find_ties([row for row in rows if row.on_front])
     rows = tuple(replace(row, ties=alike.get(row.trial, ())) for row in rows)
     running = study.beat is not None and study.owner is not None and time.time() - study.beat < STALE_SECONDS
     if not running:
