@@ -72,9 +72,9 @@ def main() -> None:
     layers = len(read_trial_details(located.url, located.name, 0).outcome.facts["kept_layers"])
     with open_worker_pool(plan, SilentDisplay(), False) as pool, catching_signals(pool.interrupt):
         study = Study.open(plan, None)
-        pool.settle(RunSettings(study.artifacts(0), study.fitted_recovery()))
+        pool.settle(RunSettings(study.artifacts_of(0), study.fitted_recovery()))
         rows = list(measured(pool, Recipe(depth=layers), located.view().row(0).size_mb or 0.0))
-        teacher = Path(study.plan.artifacts.path or "") / "models" / study.artifacts(0)[plan.device.runtime]
+        teacher = Path(study.plan.artifacts.path or "") / "models" / study.artifacts_of(0)[plan.device.runtime]
     rows += by_length(TrialPipeline(plan, Store(teacher.parents[1])), Recipe(depth=layers), teacher)
     view = located.view()
     conditions = (

@@ -173,10 +173,10 @@ def search(study: Study, trials: int, pause: float = 0.0) -> None:
     """Ask and tell until so many trials are finished; the lease must be held."""
     if study.teacher() is None:
         study.record_teacher(teacher_outcome())
-    while study.spent().trials < trials or study.spent().retries_waiting:
+    while study.budget_spent().trials < trials or study.budget_spent().retries_waiting:
         asked = study.ask()
         print(f"asked {asked.number}", flush=True)
-        duplicate = study.duplicate(asked.recipe)
+        duplicate = study.find_duplicate(asked.recipe)
         time.sleep(pause)
         study.tell(asked.number, asked.recipe, duplicate or outcome_of(asked.recipe))
 

@@ -116,4 +116,4 @@ def test_an_earlier_study_of_the_same_teacher_gives_its_front(tmp_path: Path) ->
     off = open_study(tmp_path, study="fourth", engine={"starters": False})
     with off.lease():
         search(off, 0)
-        assert not off.waits()
+        assert not off.has_waiting()

@@ -86,14 +86,14 @@ def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, o
     study = Study.open(plan, None)
     with open_worker_pool(plan, display, offline) as pool:
         rows = read_study(plan.storage, plan.study).rows
-        pool.settle(RunSettings(study.artifacts(0), study.fitted_recovery()))
+        pool.settle(RunSettings(study.artifacts_of(0), study.fitted_recovery()))
         test_rows(study, pool, [row for row in rows if row.trial in {0, *trials} and row.test_quality is None])
 
 
 def test_rows(study: Study, pool: WorkerPool, rows: Sequence[TrialRow]) -> None:
     """Measure finished trials on the test split."""
     for row in rows:
-        job = Job("test", row.trial, row.recipe, artifacts=study.artifacts(row.trial))
+        job = Job("test", row.trial, row.recipe, artifacts=study.artifacts_of(row.trial))
         done = pool.alone(job, row.recipe.describe(), stoppable=False)
         if done is not None and done.quality is not None:
             study.record_quality(row.trial, done.quality, done.other_devices)

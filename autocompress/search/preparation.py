@@ -39,7 +39,7 @@ class Preparation:
                 raise _error(done, "the teacher could not be measured")
             self.study.record_teacher(done.outcome)
             self.pool.display.finished(0, Recipe(), done.outcome, "teacher, fp32")
-        self.pool.settle(RunSettings(self.study.artifacts(0), self.study.fitted_recovery()))
+        self.pool.settle(RunSettings(self.study.artifacts_of(0), self.study.fitted_recovery()))
         return None
 
     def _effort(self) -> str | None:

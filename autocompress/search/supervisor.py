@@ -29,7 +29,7 @@ from autocompress.selection.latency_model import LatencyTable
 from autocompress.space.space import Space, resolve_space
 from autocompress.storage.artifact_store import Store
 from autocompress.study import AskedTrial, Study, read_study
-from autocompress.study.queries import stored_plan
+from autocompress.study.study_view import stored_plan
 from autocompress.study.trial_details import read_trial_details
 
 TIDY_SECONDS = 60.0  # between two looks at how much room the artifacts take
@@ -117,10 +117,10 @@ class Search:
     def _start(self, worker: Worker) -> str | None:
         """Give a worker a trial, or tell one that is known already; a reason to end where nothing is worth a trial."""
         further, retries = None, self.lost_since is None  # while the device is lost, others go before
-        if not (retries and self.study.waits(interrupted=True)):
+        if not (retries and self.study.has_waiting(interrupted=True)):
             choice = self.schedule.next(self.known, self._running())
             if isinstance(choice, str):
-                if not self.study.waits():
+                if not self.study.has_waiting():
                     return choice
                 retries = True
             further = (choice.recipe, choice.rung) if isinstance(choice, PromotionRequest) else None
@@ -137,7 +137,7 @@ class Search:
 
     def _is_duplicate(self, asked: AskedTrial) -> bool:
         """Tell a trial whose result is known already; one that is just being tried is told when that ends."""
-        duplicate = self.study.duplicate(asked.recipe, asked.rung)
+        duplicate = self.study.find_duplicate(asked.recipe, asked.rung)
         if duplicate is not None:
             self._tell(asked.number, asked.recipe, duplicate)
             return True
@@ -190,7 +190,7 @@ class Search:
         duplicates = [asked for asked in self.pending if asked.recipe == job.recipe]
         self.pending = [asked for asked in self.pending if asked not in duplicates]
         for number in (job.trial, *(asked.number for asked in duplicates)):
-            self.known.add(self.study.put_back(number))
+            self.known.add(self.study.requeue(number))
         self.meter.changed()
         self.pool.display.message(f"trial {job.trial} waits again: {said.error}")
 
@@ -224,7 +224,7 @@ class Search:
         for device in self.plan.others:
             kept |= {row.trial for row in read_study(self.plan.storage, self.plan.study, device).front}
         assert artifacts.path is not None  # filled in by read_plan
-        shas = [sha256 for trial in kept for sha256 in self.study.artifacts(trial).values()]
+        shas = [sha256 for trial in kept for sha256 in self.study.artifacts_of(trial).values()]
         Store(artifacts.path).shrink(artifacts.max_gb * 1e9, shas)
 
     def _bar(self) -> AdmissionLimits:
