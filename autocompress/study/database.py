@@ -38,7 +38,11 @@ def open_storage(url: str, upgrade: bool = False) -> optuna.storages.RDBStorage:
     check_storage(url)
     try:
         storage = with_retries(lambda: _open(url), CREATION_WAITS_SECONDS, CREATION_ERRORS)
-        with_retries(lambda: migrate(storage.engine, upgrade), CREATION_WAITS_SECONDS, CREATION_ERRORS)
+        try:
+            with_retries(lambda: migrate(storage.engine, upgrade), CREATION_WAITS_SECONDS, CREATION_ERRORS)
+        except BaseException:
+            storage.engine.dispose()
+            raise
     except (OperationalError, optuna.exceptions.StorageInternalError, ImportError) as error:
         raise UsageError(f"storage: {shown(url)} cannot be opened: {error_reason(error)}") from error
     return storage

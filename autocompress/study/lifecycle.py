@@ -36,24 +36,11 @@ def open_or_create(plan: StudyPlan) -> OpenedStudy:
     """Open the study of a plan, or create it; UsageError, naming the first different key, where it has another plan."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(plan.storage)
-    study = _open_optuna_study(plan, storage)
-    uid = study.user_attrs[UID]
-    with Session(storage.engine, expire_on_commit=False) as session, session.begin():
-        row = find_study(session, plan.study)
-        if row is not None and row.uid != uid and _has_trials(session, row):
-            session.execute(
-                delete(StudyRow).where(StudyRow.id == row.id)
-            )  # left by a program that deleted Optuna's study alone
-            row = None
-        if row is None:
-            row = StudyRow(study_id=study._study_id, uid=uid, **_plan_columns(plan))
-            session.add(row)
-            session.flush()
-        elif row.uid != uid:  # two processes create the study at the same time
-            row.uid = uid
-        else:
-            _refuse_changed_plan(plan, row.plan)
-        return OpenedStudy(ac_id=row.id, storage=storage)
+    try:
+        return OpenedStudy(ac_id=_open_study_row(plan, storage), storage=storage)
+    except BaseException:
+        storage.engine.dispose()
+        raise
 
 
 def update_plan(session: Session, ac_id: int, plan: StudyPlan) -> None:
@@ -63,6 +50,27 @@ def update_plan(session: Session, ac_id: int, plan: StudyPlan) -> None:
         rewrite_constraints(session, row, read_rows(session, row), values["constraints"])
     for name, value in values.items():
         setattr(row, name, value)
+
+
+def _open_study_row(plan: StudyPlan, storage: optuna.storages.RDBStorage) -> int:
+    """Find or add the row of the study that belongs to Optuna's study of this name; return its id."""
+    study = _open_optuna_study(plan, storage)
+    uid = study.user_attrs[UID]
+    with Session(storage.engine, expire_on_commit=False) as session, session.begin():
+        row = find_study(session, plan.study)
+        if row is not None and row.uid != uid and _has_trials(session, row):
+            # another program deleted Optuna's study without our rows
+            session.execute(delete(StudyRow).where(StudyRow.id == row.id))
+            row = None
+        if row is None:
+            row = StudyRow(study_id=study._study_id, uid=uid, **_plan_columns(plan))
+            session.add(row)
+            session.flush()
+        elif row.uid != uid:  # two processes create the study at the same time
+            row.uid = uid
+        else:
+            _refuse_changed_plan(plan, row.plan)
+        return row.id
 
 
 def _has_trials(session: Session, row: StudyRow) -> bool:

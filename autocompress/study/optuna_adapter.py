@@ -78,7 +78,7 @@ def rewrite_constraints(
     Optuna freezes finished trials and has no API for this, so its table is written; call it before Optuna reads.
     """
     query = select(CandidateRow.number, CandidateRow.trial_id).where(CandidateRow.ac_study_id == study.id)
-    ids = dict(session.execute(query).tuples().all())
+    ids = {row.number: row.trial_id for row in session.execute(query)}
     table = optuna_trial_attributes
     for row in rows:
         if row.state == "running":
