@@ -17,6 +17,7 @@ from tests.formula import outcome_of
 from tests.toy_study import ToyStudy, searched_on_sqlite
 
 
+@searched_on_sqlite
 def test_dashboard_reads_notes_of_trials_and_study(searched_toy: ToyStudy) -> None:
     dashboard = pytest.importorskip("optuna_dashboard")
     study = searched_toy.optuna_study()
