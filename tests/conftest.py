@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from autocompress.storage.artifact_store import Store
+from tests.databases import postgresql_server, storage_url
 from tests.tiny import tiny_study
+from tests.toy_study import begun, searched_toy, toy
+
+__all__ = ["begun", "postgresql_server", "searched_toy", "storage_url", "toy"]  # fixtures of every test file
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,7 +40,8 @@ class Searched:
 
 def run_cli(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own; its exit code must be `code`."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    python_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "autocompress", *map(str, arguments)]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == code, done.stderr + done.stdout

@@ -1,6 +1,6 @@
-"""A study in which a formula stands in for the pipeline: the same rows, in milliseconds.
+"""A study in which a formula replaces the trial pipeline: the same rows, in milliseconds.
 
-As a program (`python formula.py DATABASE sleep|loop`) it is a search that can be killed.
+As a program (`python formula.py FOLDER URL sleep|loop`) it is a search that can be killed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TEACHER_MS, TEACHER_MB, ROWS = 4.0, 91.0, 872
 
 
 def plan_in(folder: Path, **changes: Any) -> StudyPlan:
-    """A plan whose study lives in that folder."""
+    """Return a plan whose study is stored in that folder."""
     values = {
         "study": "toy",
         "teacher": {"model": "./teacher"},
@@ -50,7 +50,7 @@ def plan_in(folder: Path, **changes: Any) -> StudyPlan:
 
 
 def space() -> Space:
-    """The space of `plan_in`, for a teacher of 6 layers."""
+    """Return the space of `plan_in`, for a teacher of 6 layers."""
     return resolve_space(SPACE, 6, {}, "space")
 
 
@@ -60,40 +60,40 @@ def open_study(folder: Path, **changes: Any) -> Study:
 
 
 def teacher_outcome() -> Outcome:
-    """The outcome of trial 0."""
+    """Return the outcome of trial 0."""
     return complete(drop=0.0, speedup=1.0, size_mb=TEACHER_MB, sha256="0" * 64, disagreement=0.0)
 
 
-UNTRAINED = (3.0, 1.5, 1.0)  # times the drop, at each rung
+RUNG_FACTORS = (3.0, 1.5, 1.0)  # of the drop, at each rung
 
 
 def outcome_of(recipe: Recipe, rung: int = 2) -> Outcome:
-    """What a candidate comes out as: stopped where it is too large to be worth training, else complete."""
+    """Return the outcome of a candidate: stopped where it is over 60 MB, else complete."""
     bits = {32: 1.0, 8: 0.4, 4: 0.6}[recipe.weight_bits]
     work = (recipe.depth or 6) / 6 * (0.4 * (1 - recipe.head_sparsity) + 0.6 * (1 - recipe.ffn_sparsity))
     size = 45 * recipe.embedding_bits / 32 + 46 * work * recipe.weight_bits / 32
     if size > 60:
         return Outcome(state="stopped", reason=f"size {size:.1f} MB is over max_size_mb 60; not trained", seconds=0.5)
-    lost = 0.05 * (1 - (recipe.depth or 6) / 6) ** 2 + 0.03 * recipe.head_sparsity**2 + 0.03 * recipe.ffn_sparsity**3
-    luck = random.Random(recipe.key).gauss(0, 0.004)
-    lost *= UNTRAINED[rung]
+    drop = 0.05 * (1 - (recipe.depth or 6) / 6) ** 2 + 0.03 * recipe.head_sparsity**2 + 0.03 * recipe.ffn_sparsity**3
+    noise = random.Random(recipe.key).gauss(0, 0.004)
+    drop *= RUNG_FACTORS[rung]
     return complete(
-        lost + luck,
+        drop + noise,
         1 / (work * bits + 0.05),
         size,
         f"{recipe.key[:-1]}{rung}" if rung < 2 else recipe.key,
-        0.01 + 2 * lost,
+        0.01 + 2 * drop,
     )
 
 
 def complete(drop: float, speedup: float, size_mb: float, sha256: str, disagreement: float) -> Outcome:
-    """A complete outcome with these numbers."""
+    """Return a complete outcome with these numbers."""
     return Outcome(
         state="complete",
         measurement=Measurement(
             quality=quality("validation", drop, disagreement),
             latency=Latency(
-                p50_ms=TEACHER_MS * 1.1 / speedup,  # the machine is slower than when the teacher was measured
+                p50_ms=TEACHER_MS * 1.1 / speedup,  # the machine is 10 % slower than when the teacher was measured
                 p95_ms=TEACHER_MS * 1.21 / speedup,
                 reference_p50_ms=TEACHER_MS * 1.1,
                 speedup=speedup,
@@ -121,7 +121,7 @@ def complete(drop: float, speedup: float, size_mb: float, sha256: str, disagreem
 
 
 def quality(split: str, drop: float, disagreement: float = 0.02) -> Quality:
-    """A quality with this drop."""
+    """Return a quality with this drop."""
     return Quality(
         split=split,
         quality=0.9 - drop,
@@ -134,7 +134,7 @@ def quality(split: str, drop: float, disagreement: float = 0.02) -> Quality:
 
 
 class FormulaWorker:
-    """Stands in for a worker process: every job is done as soon as it is given."""
+    """Replaces a worker process: every job is done at once."""
 
     def __init__(self, *_: object) -> None:
         self.pipe, self._end = Pipe()
@@ -143,14 +143,14 @@ class FormulaWorker:
         self.settings = RunSettings()
 
     def start(self, job: Job) -> None:
-        """Do the job."""
+        """Do the job and send its result."""
         self.job, self.started = job, time.monotonic()
         if job.kind == "teacher":
             self._end.send(JobResult(outcome=teacher_outcome()))
         elif job.kind == "trial":
             assert job.recipe is not None
-            took = (1.0, 5.0, 25.0)[job.rung]
-            self._end.send(JobResult(outcome=replace(outcome_of(job.recipe, job.rung), seconds=took)))
+            seconds = (1.0, 5.0, 25.0)[job.rung]
+            self._end.send(JobResult(outcome=replace(outcome_of(job.recipe, job.rung), seconds=seconds)))
         elif job.kind == "calibration":
             self._end.send(
                 JobResult(rates=TrainingRates(label=0.001, supernet_step=0.1, step=0.05, rows=1000, further=0))
@@ -159,34 +159,34 @@ class FormulaWorker:
             self._end.send(JobResult(quality=quality("test", 0.01) if job.kind == "test" else None))
 
     def poll(self, seconds: float) -> Progress | JobResult | None:
-        """What came out."""
+        """Return the result; null where there is none within `seconds`."""
         if not self.pipe.poll(seconds):
             return None
-        said: Progress | JobResult = self.pipe.recv()
+        message: Progress | JobResult = self.pipe.recv()
         self.job = None
-        return said
+        return message
 
     def close(self) -> None:
-        """Nothing is left behind."""
+        """Forget the job."""
         self.job = None
 
 
 def search(study: Study, trials: int, pause: float = 0.0) -> None:
-    """Ask and tell until so many trials are finished; the lease must be held."""
+    """Ask and tell until `trials` trials are finished; the lease must be held."""
     if study.teacher() is None:
         study.record_teacher(teacher_outcome())
-    while study.spent().trials < trials or study.spent().retries_waiting:
+    while study.budget_spent().trials < trials or study.budget_spent().retries_waiting:
         asked = study.ask()
         print(f"asked {asked.number}", flush=True)
-        duplicate = study.duplicate(asked.recipe)
+        duplicate = study.find_duplicate(asked.recipe)
         time.sleep(pause)
         study.tell(asked.number, asked.recipe, duplicate or outcome_of(asked.recipe))
 
 
 def main() -> None:
-    """A search in a process of its own: `sleep` never ends a trial after the third, `loop` goes on for long."""
-    folder, kind = Path(sys.argv[1]), sys.argv[2]
-    study = open_study(folder)
+    """Search in a process: `sleep` never ends a trial after the third, `loop` runs a thousand trials."""
+    folder, url, kind = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    study = open_study(folder, storage=url)
     with study.lease():
         print("leased", flush=True)
         if kind == "loop":

@@ -1,4 +1,4 @@
-"""The dashboard: the right front through its own server and, where there is one, in a real browser."""
+"""The dashboard: the front of feasible trials through its server and, where one is installed, in a real browser."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The storage of a study of 20 trials, with trials that break constraints and one with a test quality."""
+    """The URL of a study of 20 trials, with trials that violate constraints and one with a test quality."""
     folder = tmp_path_factory.mktemp("dashboard")
     study = open_study(folder)
     with study.lease():
@@ -64,7 +64,7 @@ def view(url: str) -> StudyView:
 
 @pytest.fixture(scope="module")
 def address(url: str) -> Iterator[str]:
-    """The study's page on a server that runs."""
+    """The address of the study's page on a running server."""
     with open_server(url, "toy", "127.0.0.1", 0, read_only=True) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -75,46 +75,48 @@ def address(url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def study_json(address: str) -> Any:
-    """What the page asks its server for."""
+    """The JSON that the study's page reads."""
     with urllib.request.urlopen(address.replace("/dashboard/", "/api/")) as answer:
         return json.load(answer)
 
 
-def test_private_names_are_where_they_were() -> None:
-    """If this fails the pinned version moved: look at `dashboard.py` before raising the pin."""
+def test_private_names_of_the_pinned_dashboard_exist() -> None:
+    """If this fails the pinned version has changed: read `dashboard.py` before raising the pin."""
     assert version("optuna-dashboard").startswith("0.21.")
     assert callable(optuna_dashboard._app.get_pareto_front_trials)
     assert callable(RDBStorage._get_trials)
     assert callable(optuna_dashboard._custom_plot_data.list_graph_object_ids)
 
 
-def test_front_is_that_of_the_study(study_json: Any, view: StudyView) -> None:
+def test_dashboard_front_equals_the_front_of_the_study(study_json: Any, view: StudyView) -> None:
     assert [trial["number"] for trial in study_json["best_trials"]] == [row.trial for row in view.front]
     complete = [row for row in view.rows if row.state == "complete"]
-    assert any(violations(row, view.constraints)["max_drop"] > 0 for row in complete)  # it is not all of them
+    assert any(
+        violations(row, view.constraints)["max_drop"] > 0 for row in complete
+    )  # not all complete trials are feasible
 
 
-def test_constraints_are_seen(study_json: Any, view: StudyView) -> None:
+def test_dashboard_shows_constraints(study_json: Any, view: StudyView) -> None:
     for trial in study_json["trials"]:
         if trial["state"] in ("Complete", "Pruned"):
             expected = violations(view.row(trial["number"]), view.constraints)
             assert trial["constraints"] == pytest.approx(list(expected.values()))
 
 
-def test_names_notes_and_figure_are_seen(study_json: Any) -> None:
+def test_dashboard_shows_names_notes_and_plots(study_json: Any) -> None:
     assert study_json["objective_names"] == ["quality", "latency_ms", "size_mb"]
     assert study_json["note"]["body"].startswith("## The front of toy")
     assert "drop 1.23 points" in study_json["trials"][2]["note"]["body"]
-    plots = {one["id"]: json.loads(one["graph_object"]) for one in study_json["plotly_graph_objects"]}
+    plots = {plot["id"]: json.loads(plot["graph_object"]) for plot in study_json["plotly_graph_objects"]}
     assert [trace["name"] for trace in plots["front"]["data"]] == ["other trials", "the front", "the teacher"]
     assert list(plots) == ["front", "growth", "drops"]
-    grown = plots["growth"]["data"][0]
-    assert grown["y"] == sorted(grown["y"]) and grown["x"] == sorted(grown["x"])
+    growth = plots["growth"]["data"][0]
+    assert growth["y"] == sorted(growth["y"]) and growth["x"] == sorted(growth["x"])
     menu = plots["drops"]["layout"]["updatemenus"][0]["buttons"]
     assert len(menu) == len(plots["drops"]["data"]) > 1
 
 
-def test_a_trials_model_can_be_taken_from_its_page(searched: Searched) -> None:
+def test_dashboard_serves_the_model_of_a_trial(searched: Searched) -> None:
     located = locate(str(searched.file), None)
     view = located.view()
     row = view.front[0]
@@ -123,22 +125,22 @@ def test_a_trials_model_can_be_taken_from_its_page(searched: Searched) -> None:
         thread.start()
         base = server.address.partition("/dashboard")[0]
         with urllib.request.urlopen(server.address.replace("/dashboard/", "/api/")) as answer:
-            trial = next(one for one in json.load(answer)["trials"] if one["number"] == row.trial)
-        found = {one["filename"]: one["artifact_id"] for one in trial["artifacts"]}
-        assert {"model.onnx", "recipe.json", "tokenizer.json"} <= set(found)
-        place = f"{base}/artifacts/{trial['study_id']}/{trial['trial_id']}"
-        with urllib.request.urlopen(f"{place}/{found['model.onnx']}") as answer:
-            taken = answer.read()
-        for wrong in (f"{'0' * 64}-0", f"{found['model.onnx']}00", "-0"):
+            trial = next(trial for trial in json.load(answer)["trials"] if trial["number"] == row.trial)
+        ids = {artifact["filename"]: artifact["artifact_id"] for artifact in trial["artifacts"]}
+        assert {"model.onnx", "recipe.json", "tokenizer.json"} <= set(ids)
+        folder = f"{base}/artifacts/{trial['study_id']}/{trial['trial_id']}"
+        with urllib.request.urlopen(f"{folder}/{ids['model.onnx']}") as answer:
+            model = answer.read()
+        for wrong in (f"{'0' * 64}-0", f"{ids['model.onnx']}00", "-0"):
             with pytest.raises(urllib.error.HTTPError, match="404") as caught:
-                urllib.request.urlopen(f"{place}/{wrong}")
+                urllib.request.urlopen(f"{folder}/{wrong}")
             caught.value.close()
         server.shutdown()
         thread.join()
-    assert taken == (located.store(view).artifact(row.sha256 or "") / "model.onnx").read_bytes()
+    assert model == (located.store(view).artifact(row.sha256 or "") / "model.onnx").read_bytes()
 
 
-def test_no_other_file_is_given_out(tmp_path: Path) -> None:
+def test_models_serves_no_other_file(tmp_path: Path) -> None:
     (tmp_path / "models" / ("a" * 64)).mkdir(parents=True)
     (tmp_path / "models" / ("a" * 64) / "model.onnx").write_bytes(b"a model")
     models = Models([tmp_path])
@@ -152,7 +154,7 @@ def test_no_other_file_is_given_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_nothing_can_be_changed(address: str, url: str, method: str) -> None:
+def test_read_only_dashboard_refuses_changes(address: str, url: str, method: str) -> None:
     request = urllib.request.Request(address.replace("/dashboard/", "/api/"), data=b"{}", method=method)
     with pytest.raises(urllib.error.HTTPError, match="403") as caught:
         urllib.request.urlopen(request)
@@ -160,7 +162,7 @@ def test_nothing_can_be_changed(address: str, url: str, method: str) -> None:
     assert read_study(url, "toy").rows
 
 
-def test_writing_when_told_so_deletes_our_rows_too(url: str, tmp_path: Path) -> None:
+def test_writable_dashboard_deletes_our_rows_with_a_study(url: str, tmp_path: Path) -> None:
     copy = tmp_path / "study.db"
     shutil.copy(url.removeprefix("sqlite:///"), copy)
     storage = DashboardView(f"sqlite:///{copy}", read_only=False)
@@ -172,7 +174,7 @@ def test_writing_when_told_so_deletes_our_rows_too(url: str, tmp_path: Path) -> 
     assert counts == [0, 0]
 
 
-def test_a_port_in_use_is_one_clear_error(url: str) -> None:
+def test_serve_names_a_port_in_use(url: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -181,7 +183,7 @@ def test_a_port_in_use_is_one_clear_error(url: str) -> None:
             serve(url, "toy", port=port)
 
 
-def test_what_is_not_there_is_named(url: str, tmp_path: Path) -> None:
+def test_serve_names_the_available_studies(url: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no study 'tay' there; available: toy"):
         serve(url, "tay")
     with pytest.raises(UsageError, match="no database"):
@@ -189,7 +191,7 @@ def test_what_is_not_there_is_named(url: str, tmp_path: Path) -> None:
 
 
 class Page(HTMLParser):
-    """The words of a page, without scripts and styles."""
+    """The text of a page, without scripts and styles."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -214,14 +216,14 @@ class Page(HTMLParser):
 
 
 def browse(address: str, profile: Path) -> Page:
-    """The page as the browser has it when all its scripts have run."""
+    """Return the page after its scripts have run in the browser."""
     command = [str(BROWSER), *FLAGS, f"--user-data-dir={profile}", "--dump-dom", address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
-    return Page(done.stdout)
+    browser = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+    return Page(browser.stdout)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium in PATH")
-def test_in_a_real_browser(address: str, view: StudyView, tmp_path: Path) -> None:
+def test_dashboard_in_a_real_browser(address: str, view: StudyView, tmp_path: Path) -> None:
     home = browse(address, tmp_path / "home")
     assert {"quality", "latency_ms", "size_mb"} <= set(home.words)
     card = home.text.partition("Best Trials")[2]
@@ -232,9 +234,9 @@ def test_in_a_real_browser(address: str, view: StudyView, tmp_path: Path) -> Non
         assert title in home.text
     member = view.front[0]
     page = browse(f"{address}/trials?numbers={member.trial}", tmp_path / "trial")
-    listed, _, shown = page.text.partition(f"Trial {member.trial} (trial_id=")
-    chips = re.split(r"(?<!Best )Trial (\d+)", listed)  # …, number, what stands below it, number, …
+    list_text, _, detail_text = page.text.partition(f"Trial {member.trial} (trial_id=")
+    chips = re.split(r"(?<!Best )Trial (\d+)", list_text)  # …, number, the text below it, number, …
     best = {int(number) for number, below in zip(chips[1::2], chips[2::2], strict=True) if "Best Trial" in below}
     assert best == {row.trial for row in view.front}
-    assert member.recipe.describe() in shown
-    assert f"max_drop {0.03:g} held" in shown
+    assert member.recipe.describe() in detail_text
+    assert f"max_drop {0.03:g} held" in detail_text

@@ -24,11 +24,11 @@ def test_stalled_reports_a_hypervolume_that_stops_growing() -> None:
 
 def test_brought_returns_the_last_trials_share_of_the_growth() -> None:
     history = HypervolumeHistory()
-    assert history.brought() == 0.0
+    assert history.last_growth() == 0.0
     shares = []
     for hypervolume in (0.0, 2.0, 2.0, 2.5):
         history.add(1.0, hypervolume)
-        shares.append(history.brought())
+        shares.append(history.last_growth())
     assert shares == [0.0, 1.0, 0.0, 0.2]
 
 

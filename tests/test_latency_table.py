@@ -1,4 +1,4 @@
-"""The latency of what is not built: exact where the device is a straight line, honest about its error where it is not."""
+"""The latency model: exact on a linear device, with a valid stated error on a noisy one."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.models import tiny_candidate
 
 
 def rows(noise: float = 0.0, bits: tuple[int, ...] = (8, 4)) -> list[TrialRow]:
-    """What a device that is a straight line would measure."""
+    """Return rows of a device whose latency is linear in the shape, with log-normal noise."""
     rng = np.random.default_rng(0)
-    found = []
+    measured = []
     for number, (depth, heads, neurons, width) in enumerate(
         product((1, 2, 4, 6), (3, 6, 12), (96, 384, 1536), bits), 1
     ):
         per_layer = (0.02 + 0.004 * heads + 0.0001 * neurons) * (1 if width == 8 else 1.7)
         latency = (0.05 + per_layer * (depth - 1 + 0.4)) * float(np.exp(rng.normal(0, noise)))
-        found.append(
+        measured.append(
             TrialRow(
                 trial=number,
                 state="complete",
@@ -37,7 +37,7 @@ def rows(noise: float = 0.0, bits: tuple[int, ...] = (8, 4)) -> list[TrialRow]:
                 neurons=(neurons,) * depth,
             )
         )
-    return found
+    return measured
 
 
 def shape_of(row: TrialRow) -> Shape:
@@ -46,50 +46,50 @@ def shape_of(row: TrialRow) -> Shape:
     return Shape.of(row.recipe, row.heads, row.neurons)
 
 
-def test_a_straight_line_is_learned_and_its_unseen_shapes_told() -> None:
-    every = rows()
-    order = np.random.default_rng(1).permutation(len(every))
-    table = LatencyTable.learned([every[index] for index in order[:40]])
+def test_fit_predicts_unseen_shapes_of_a_linear_device() -> None:
+    all_rows = rows()
+    order = np.random.default_rng(1).permutation(len(all_rows))
+    table = LatencyTable.fit([all_rows[index] for index in order[:40]])
     assert table is not None
-    unseen = [every[index] for index in order[40:]]
-    off = [abs((table.predict(shape_of(row)) or 0) / (row.latency_ms or 1) - 1) for row in unseen]
-    assert np.quantile(off, 0.9) < 0.1
-    whole = LatencyTable.learned(every)
+    unseen = [all_rows[index] for index in order[40:]]
+    errors = [abs((table.predict(shape_of(row)) or 0) / (row.latency_ms or 1) - 1) for row in unseen]
+    assert np.quantile(errors, 0.9) < 0.1
+    whole = LatencyTable.fit(all_rows)
     assert whole is not None
     assert whole.error < 0.05
 
 
-def test_the_stated_error_is_that_of_shapes_it_has_not_seen() -> None:
+def test_stated_error_is_that_of_unseen_shapes() -> None:
     noisy = rows(noise=0.1)
-    table = LatencyTable.learned(noisy)
+    table = LatencyTable.fit(noisy)
     assert table is not None
     assert 0.1 < table.error < 0.4  # two standard deviations of the noise, and what the fit adds
-    exact = LatencyTable.learned(rows())
+    exact = LatencyTable.fit(rows())
     assert exact is not None
     assert exact.error < table.error
     assert "%" in table.describe()
 
 
-def test_one_shape_measured_often_counts_once() -> None:
+def test_fit_counts_a_shape_once() -> None:
     few = rows()[: FEWEST - 1]
     again = [replace(row, trial=row.trial + 1000) for row in few]
-    assert LatencyTable.learned([*few, *again]) is None
-    assert LatencyTable.learned([replace(row, state="stopped") for row in rows()]) is None
+    assert LatencyTable.fit([*few, *again]) is None
+    assert LatencyTable.fit([replace(row, state="stopped") for row in rows()]) is None
 
 
-def test_a_width_that_was_never_measured_is_not_told() -> None:
-    table = LatencyTable.learned(rows(bits=(8,)))
+def test_predict_returns_null_for_an_unmeasured_width() -> None:
+    table = LatencyTable.fit(rows(bits=(8,)))
     assert table is not None
     assert table.predict(Shape((4, 4), (96, 96), ("full", 2), 8)) is None
     assert table.predict(Shape((4, 4), (96, 96), ("full", 8), 8)) is not None
 
 
-def test_only_what_is_surely_too_slow_stops_before_it_is_built() -> None:
+def test_prediction_stops_only_significantly_too_slow_candidates() -> None:
     candidate = tiny_candidate()
     slow = [
         replace(row, recipe=replace(row.recipe, weight_bits=candidate.recipe.weight_bits)) for row in rows(bits=(8,))
     ]
-    table = LatencyTable.learned(slow)
+    table = LatencyTable.fit(slow)
     assert table is not None
     predicted = table.predict(Shape.of(candidate.recipe, candidate.heads, candidate.neurons))
     assert predicted is not None

@@ -33,7 +33,7 @@ def trials(found: list[Promotion]) -> list[int]:
     return [one.row.trial for one in found]
 
 
-def test_the_nondominated_go_first_and_those_that_promise_most_before_them() -> None:
+def test_promotions_rank_non_dominated_candidates_by_gain() -> None:
     rows = [row(1, 0, 0.02, 1.0, 10.0), row(2, 0, 0.03, 1.0, 10.0), row(3, 0, 0.09, 0.9, 10.0)]
     found = promotions(rows, 0, CORNER, {})
     assert trials(found) == [1, 3]  # 2 is dominated by 1
@@ -43,7 +43,7 @@ def test_the_nondominated_go_first_and_those_that_promise_most_before_them() -> 
     assert promotions(rows, 1, CORNER, {}) == []
 
 
-def test_what_is_trained_in_less_time_goes_before_what_promises_little_more() -> None:
+def test_promotions_rank_by_gain_per_training_time() -> None:
     large, small = row(1, 0, 0.02, 4.0, 10.0), row(2, 0, 0.05, 1.0, 10.0)
     gains = {one.row.trial: one.gain for one in promotions([large, small], 0, CORNER, {})}
     assert gains[1] < 4 * gains[2]
@@ -54,7 +54,7 @@ def test_what_is_trained_in_less_time_goes_before_what_promises_little_more() ->
     assert trials(promotions([large, small], 0, CORNER, {})) == [1, 2]
 
 
-def test_nobody_is_trained_twice_nor_for_nothing() -> None:
+def test_promotions_exclude_trained_and_hopeless_candidates() -> None:
     rows = [row(1, 0, 0.02), row(2, 0, 0.03), row(4, 1, 0.015, recipe=Recipe(depth=1))]
     assert trials(promotions(rows, 0, CORNER, {})) == [2]  # 1 was trained further; 2 may yet come below 1.5 points
     assert trials(promotions(rows, 1, CORNER, {})) == [4]
@@ -63,11 +63,13 @@ def test_nobody_is_trained_twice_nor_for_nothing() -> None:
     beyond = [row(1, 0, 0.30)]  # even 13 points are beyond the corner
     assert promotions(beyond, 0, CORNER, {}) == []
     assert promotions([row(1, 0, 0.02, size=20.0)], 0, CORNER, {"max_size_mb": 15, "max_drop": 0.001}) == []
-    assert trials(promotions([row(1, 0, 0.02)], 0, CORNER, {"max_drop": 0.01})) == [1]  # training may mend that
-    assert promotions([row(1, 0, 0.05)], 0, CORNER, {"max_drop": 0.01}) == []  # but hardly that
+    assert trials(promotions([row(1, 0, 0.02)], 0, CORNER, {"max_drop": 0.01})) == [
+        1
+    ]  # training may reduce the drop to that
+    assert promotions([row(1, 0, 0.05)], 0, CORNER, {"max_drop": 0.01}) == []  # but hardly from 5 points
 
 
-def test_what_training_did_for_others_as_fast_is_expected_of_the_next() -> None:
+def test_expected_gain_follows_candidates_of_similar_latency() -> None:
     helped = [row(n, 0, 0.08, 7.9, 79.0, recipe=Recipe(depth=n)) for n in range(1, 5)]
     much = [row(20 + n, 1, 0.01, 7.9, 79.0, recipe=Recipe(depth=n)) for n in range(1, 5)]
     little = [row(20 + n, 1, 0.079, 7.9, 79.0, recipe=Recipe(depth=n)) for n in range(1, 5)]
@@ -82,13 +84,13 @@ def test_what_training_did_for_others_as_fast_is_expected_of_the_next() -> None:
     assert gain(0.05, much) < 1.1 * gain(0.05, little)  # so small a model has nothing to do with them
 
 
-def test_every_untrained_trial_says_what_became_of_it() -> None:
+def test_standings_name_the_outcome_of_every_untrained_trial() -> None:
     rows = [row(1, 0, 0.02), row(2, 0, 0.30), row(3, 0, 0.05, latency=0.5), row(4, 1, 0.015, recipe=Recipe(depth=1))]
-    said = standings(rows, CORNER, {})
-    assert said[1] == "trained further as trial 4"
-    assert said[2] == "not trained further: others promised more"
-    assert said[3] == "number 1 in line for more training when the search ended"
-    assert set(said) == {1, 2, 3, 4}
+    outcomes = standings(rows, CORNER, {})
+    assert outcomes[1] == "trained further as trial 4"
+    assert outcomes[2] == "not trained further: other trials had a larger expected gain"
+    assert outcomes[3] == "not trained further: the search ended first (position 1 in the queue)"
+    assert set(outcomes) == {1, 2, 3, 4}
 
 
 def test_only_the_first_training_of_weights_takes_of_a_rungs_time() -> None:

@@ -19,7 +19,8 @@ from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.cli import main
 from autocompress.interfaces.rendering.progress import SilentDisplay
-from autocompress.study.plots import drops, explained, front
+from autocompress.study.decision_importance import explained_variance
+from autocompress.study.plots import plot_drops, plot_front
 from tests.conftest import Searched
 
 BROWSER = shutil.which("chromium")
@@ -110,29 +111,29 @@ def test_importance_is_the_share_of_variance_that_a_decision_explains() -> None:
         )
         for number, (depth, sparsity) in enumerate((d, s) for d in (1, 2, 3, 4) for s in (0.0, 0.5))
     ]  # fmt: skip
-    found = explained(rows, ("quality", "latency_ms", "size_mb"))
+    found = explained_variance(rows, ("quality", "latency_ms", "size_mb"))
     assert found["quality"] == pytest.approx({"depth": 1.0, "ffn_sparsity": 0.0})
     assert found["size_mb"] == pytest.approx({"ffn_sparsity": 1.0, "depth": 0.0})
     depth, sparsity = np.var([1, 2, 3, 4]), np.var([0, 1.5])
     assert found["latency_ms"] == pytest.approx(
         {"depth": depth / (depth + sparsity), "ffn_sparsity": sparsity / (depth + sparsity)}
     )
-    assert explained(rows[:7], ("quality",)) == {}  # too few to say
-    assert explained([replace(row, state="failed") for row in rows], ("quality",)) == {}
+    assert explained_variance(rows[:7], ("quality",)) == {}  # too few to say
+    assert explained_variance([replace(row, state="failed") for row in rows], ("quality",)) == {}
 
 
 def test_a_trial_that_was_not_tested_is_not_drawn_among_those_that_were(facts: Facts) -> None:
-    told = front(facts.view.rows, facts.chosen)["layout"]["yaxis"]["title"]["text"]
+    told = plot_front(facts.view.rows, facts.chosen)["layout"]["yaxis"]["title"]["text"]
     untested = replace(facts.chosen, test_drop=None)
-    assert "test" in told and "validation" in front(facts.view.rows, untested)["layout"]["yaxis"]["title"]["text"]
+    assert "test" in told and "validation" in plot_front(facts.view.rows, untested)["layout"]["yaxis"]["title"]["text"]
 
 
 def test_the_labels_of_latencies_are_the_whole_number(facts: Facts) -> None:
     rows = [replace(row, latency_ms=latency) for row, latency in zip(facts.view.rows, (6.5, 0.03), strict=False)]
-    axis = front(rows)["layout"]["xaxis"]
+    axis = plot_front(rows)["layout"]["xaxis"]
     assert axis["ticktext"] == [f"{value:g}" for value in axis["tickvals"]]
     assert {0.02, 0.05, 0.1, 5, 10} <= set(axis["tickvals"])  # not `2`, `5` and `1` between powers of ten
-    assert front([])["layout"]["xaxis"]["tickvals"]
+    assert plot_front([])["layout"]["xaxis"]["tickvals"]
 
 
 def test_drops_are_told_by_the_value_of_each_decision() -> None:
@@ -143,7 +144,7 @@ def test_drops_are_told_by_the_value_of_each_decision() -> None:
         )
         for number, (depth, sparsity) in enumerate((d, s) for d in (1, 2, 3, 10) for s in (0.0, 0.5))
     ]  # fmt: skip
-    figure = drops(rows)
+    figure = plot_drops(rows)
     assert figure is not None
     depth, sparsity = figure["data"]
     assert depth["visible"] and not sparsity["visible"]  # what explains most comes first
@@ -157,7 +158,7 @@ def test_drops_are_told_by_the_value_of_each_decision() -> None:
         "3",
         "10",
     ]  # by number, not by letter
-    assert drops(rows[:7]) is None
+    assert plot_drops(rows[:7]) is None
 
 
 def test_what_each_decision_gave_is_measured_once(searched: Searched, tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_a_browser_draws_the_plots(facts: Facts, tmp_path: Path) -> None:
     depths = [replace(some.recipe, depth=1 + number % 3) for number in range(9)]
     more = [replace(some, on_front=False, recipe=r, **c) for r, c in zip(depths, changes, strict=True)]
     view = replace(facts.view, rows=(*facts.view.rows, *more))
-    grown = replace(facts, view=view, importances=explained(view.rows, view.objectives))
+    grown = replace(facts, view=view, importances=explained_variance(view.rows, view.objectives))
     page.write_text(render(grown, "accuracy", {"words": "a command"}), encoding="utf-8")
     command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000", "--dump-dom"]
     dom = subprocess.run([*command, page.as_uri()], check=True, capture_output=True, text=True, timeout=120).stdout

@@ -184,7 +184,7 @@ def test_duplicate_keeps_the_measurements_of_other_devices(tmp_path: Path) -> No
         found = outcome_of(Recipe(depth=2, weight_bits=8, embedding_bits=8))
         assert found.measurement is not None
         study.tell(asked.number, asked.recipe, replace(found, other_devices={"pi": found.measurement}))
-        duplicate = study.duplicate(asked.recipe)
+        duplicate = study.find_duplicate(asked.recipe)
         assert duplicate is not None
         assert duplicate.other_devices == {"pi": found.measurement}
         study.record_quality(asked.number, quality("test", 0.01), {"pi": quality("test", 0.02)})

@@ -84,7 +84,7 @@ def test_upgrade_is_refused_while_a_study_is_searched(stored: Path) -> None:
 
 
 def test_an_upgrade_that_is_cut_short_changes_nothing(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from autocompress.study import database as study_database
+    from autocompress.study import schema_upgrade as study_database
 
     def cut(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -129,7 +129,7 @@ def test_a_duplicate_of_a_trial_of_before_is_known(stored: Path) -> None:
     study = Study.open(plan, None)
     for row in read_study(plan.storage, plan.study).rows:
         if row.state == "complete" and row.rung is not None:
-            duplicate = study.duplicate(row.recipe, row.rung)
+            duplicate = study.find_duplicate(row.recipe, row.rung)
             assert duplicate is not None and duplicate.state == "complete"
 
 

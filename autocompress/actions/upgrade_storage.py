@@ -9,7 +9,8 @@ from typing import Any
 from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study, studies
 from autocompress.study.connections import parse_url, reading_engine, shown, sqlite_path
-from autocompress.study.database import backup_path, open_storage, schema_version
+from autocompress.study.database import open_storage
+from autocompress.study.schema_upgrade import backup_path, schema_version
 from autocompress.study.trial_details import read_conditions_of_artifacts
 
 

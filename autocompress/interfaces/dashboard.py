@@ -33,7 +33,7 @@ from sqlalchemy.pool import NullPool
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.storage.artifact_store import Store
 from autocompress.study.connections import connect_read_only, parse_url, sqlite_path
-from autocompress.study.queries import artifact_folders, studies
+from autocompress.study.study_view import artifact_folders, studies
 
 READING = ("GET", "HEAD")
 FILES = ("model.onnx", "model.pt2", "config.json", "tokenizer.json", "recipe.json")  # of a model, for its trial's page

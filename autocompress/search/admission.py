@@ -23,6 +23,6 @@ def admission_limits(plan: StudyPlan, known: KnownTrials) -> AdmissionLimits:
             for row in rows
             if row.speedup and row.size_mb and row.trial in expected and expected[row.trial].drop <= 0
         ),
-        latency_model=LatencyTable.learned(rows) if predicts_latency else None,
+        latency_model=LatencyTable.fit(rows) if predicts_latency else None,
         measure_untrained=not engine.rungs,
     )

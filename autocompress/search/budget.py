@@ -30,7 +30,7 @@ class BudgetMeter:
     @property
     def spent(self) -> BudgetSpent:
         """What the study has used, as far as it is stored."""
-        self._spent = self._spent or self.study.spent()
+        self._spent = self._spent or self.study.budget_spent()
         return self._spent
 
     @property

@@ -95,14 +95,14 @@ def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, o
     study = Study.open(plan, None)
     with open_worker_pool(plan, display, offline) as pool:
         rows = read_study(plan.storage, plan.study).rows
-        pool.apply_settings(RunSettings(study.artifacts(0), study.fitted_recovery()))
+        pool.apply_settings(RunSettings(study.artifacts_of(0), study.fitted_recovery()))
         test_trials(study, pool, [row for row in rows if row.trial in {0, *trials} and row.test_quality is None])
 
 
 def test_trials(study: Study, pool: WorkerPool, rows: Sequence[TrialRow]) -> None:
     """Measure finished trials on the test split, even after an interruption."""
     for row in rows:
-        job = Job("test", row.trial, row.recipe, artifacts=study.artifacts(row.trial))
+        job = Job("test", row.trial, row.recipe, artifacts=study.artifacts_of(row.trial))
         result = pool.run_alone(job, row.recipe.describe(), interruptible=False)
         if result is not None and result.quality is not None:
             study.record_quality(row.trial, result.quality, result.other_devices)

@@ -44,7 +44,7 @@ class Preparation:
             self.study.record_teacher(result.outcome)
             self.pool.display.finished(0, Recipe(), result.outcome, "teacher, fp32")
             log.info("trial 0: the teacher is measured in %.0f s", result.outcome.seconds)
-        self.pool.apply_settings(RunSettings(self.study.artifacts(0), self.study.fitted_recovery()))
+        self.pool.apply_settings(RunSettings(self.study.artifacts_of(0), self.study.fitted_recovery()))
         return None
 
     def _fit_amounts(self) -> str | None:

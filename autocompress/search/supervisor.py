@@ -32,7 +32,7 @@ from autocompress.selection.latency_model import LatencyTable
 from autocompress.space.space import Space
 from autocompress.storage.artifact_store import Store
 from autocompress.study import AskedTrial, Study, read_study
-from autocompress.study.queries import stored_plan
+from autocompress.study.study_view import stored_plan
 
 SHRINK_SECONDS = 60.0  # between two looks at how much room the artifacts take
 DRAWS = 200  # recipes drawn, after a proposal that was known, to find one that is not
@@ -124,7 +124,7 @@ class Supervisor:
         forecast = self.history.forecast()
         if forecast is not None:
             yield forecast
-        model = LatencyTable.learned(list(self.known.rows.values()))
+        model = LatencyTable.fit(list(self.known.rows.values()))
         if model is not None:
             yield f"latency of unmeasured candidates was predicted within {model.describe()}"
 
@@ -133,14 +133,14 @@ class Supervisor:
     def _start(self, worker: Worker) -> str | None:
         """Give a worker a trial, or record a duplicate; return a reason to end where nothing is worth a trial."""
         promotion, take_retries = None, self.lost_since is None  # while the device is unreachable, others go first
-        if not (take_retries and self.study.waits(interrupted=True)):
+        if not (take_retries and self.study.has_waiting(interrupted=True)):
             choice = self.scheduler.choose(self.known, self._running_trials())
             if isinstance(choice, str):
-                if not self.study.waits():
+                if not self.study.has_waiting():
                     return choice
                 take_retries = True
             promotion = choice if isinstance(choice, PromotionRequest) else None
-        was_queued = self.study.waits()
+        was_queued = self.study.has_waiting()
         further = None if promotion is None else (promotion.recipe, promotion.rung)
         asked = self.study.ask(self.scheduler.first_rung, self.scheduler.pinned, further, take_retries)
         log.info("trial %d: %s: %s", asked.number, _origin(asked, promotion, was_queued), asked.row.describe())
@@ -156,7 +156,7 @@ class Supervisor:
 
     def _is_duplicate(self, asked: AskedTrial) -> bool:
         """Record a trial whose result is known already; let one whose twin runs wait for its end."""
-        known = self.study.duplicate(asked.recipe, asked.rung)
+        known = self.study.find_duplicate(asked.recipe, asked.rung)
         if known is not None:
             log.info("trial %d: %s", asked.number, known.reason)
             self._record(asked.number, asked.recipe, known)
@@ -216,7 +216,7 @@ class Supervisor:
         duplicates = [asked for asked in self.pending if asked.recipe == job.recipe]
         self.pending = [asked for asked in self.pending if asked not in duplicates]
         for number in (job.trial, *(asked.number for asked in duplicates)):
-            self.known.add(self.study.put_back(number))
+            self.known.add(self.study.requeue(number))
         self.meter.invalidate()
         log.warning("trial %d: waits again: %s", job.trial, result.error)
         self.pool.display.message(f"trial {job.trial} waits again: {result.error}")
@@ -230,7 +230,9 @@ class Supervisor:
             self.meter.add_duration(job.rung, self.known.rows[job.trial].latency_ms or 1.0, outcome.seconds)
         if self.plan.engine.reuse and job.rung == LAST_RUNG and any(row.trial == job.trial for row in front):
             is_whole = recipe.is_whole(self.space.layers)  # large and slow: such recipes wait their turn
-            if was_trained or is_whole or self.history.brought() >= LEAST_GROWTH:  # bits that bring nothing end here
+            if (
+                was_trained or is_whole or self.history.last_growth() >= LEAST_GROWTH
+            ):  # bits that bring nothing end here
                 proposed = self.study.enqueue(next_bits(self.space, recipe), rung=None if is_whole else job.rung)
                 log.info("trial %d: is on the front; %d other widths of its weights are queued", job.trial, proposed)
         if time.monotonic() - self.last_shrink > SHRINK_SECONDS:
@@ -247,7 +249,7 @@ class Supervisor:
         artifacts, kept = self.plan.artifacts, {0, *(row.trial for row in self.known.front)}
         for device in self.plan.others:
             kept |= {row.trial for row in read_study(self.plan.storage, self.plan.study, device).front}
-        hashes = [sha256 for trial in kept for sha256 in self.study.artifacts(trial).values()]
+        hashes = [sha256 for trial in kept for sha256 in self.study.artifacts_of(trial).values()]
         Store(artifacts.path).shrink(artifacts.max_gb * 1e9, hashes)
 
     # ---- budget ------------------------------------------------------------------------------------------------

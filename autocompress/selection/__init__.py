@@ -1,10 +1,19 @@
-"""The arithmetic of fronts: who dominates whom, how much a front covers, and which model to recommend.
+"""The arithmetic of fronts: which trials dominate, how much a front covers, and which model to recommend.
 
-Pure functions of rows; numpy and moocore, nothing else. A *drop* is a fraction (0.01 = 1 point); the hypervolume counts
-points. Modules: comparison (two trials), contest (two
-fronts), constraints, dominance (front, hypervolume, knee), expectation (what a noisy drop
-promises for other rows), growth, picking, promotion (which candidates are worth more training), robust (several devices as
-one), ties (what measurements cannot tell apart).
+Pure functions of rows, with numpy and moocore alone. A *drop* is a fraction (0.01 = 1 point); the hypervolume counts points.
+
+| module | subject |
+|---|---|
+| constraints | violations of `max_drop`, `max_latency_ms`, `max_size_mb` |
+| dominance | front, hypervolume, knee |
+| hypervolume_growth, early_stopping | the hypervolume over time, and when a search stops |
+| drop_estimate | the drop to expect on other rows than the measured ones |
+| tied_models | models that the measurements cannot distinguish |
+| picking, explanation | the recommended model, and why that one (on judged_models and loosened_constraints) |
+| promotion | which candidates are trained further |
+| comparison, front_comparison | two trials, two fronts |
+| worst_device | several devices as one |
+| latency_model | latency of candidates that were not built |
 """
 
 from __future__ import annotations
@@ -12,13 +21,15 @@ from __future__ import annotations
 from autocompress.selection.comparison import Check, Comparison, mcnemar, ratio_interval
 from autocompress.selection.constraints import BOUNDED, Constraints, broken, violations
 from autocompress.selection.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
-from autocompress.selection.expected_drop import ExpectedDrop, expected_drop
+from autocompress.selection.drop_estimate import ExpectedDrop, as_expected, expected_drop
+from autocompress.selection.explanation import Explanation, explain
 from autocompress.selection.front_comparison import ComparedFront, FrontComparison, compare_fronts
 from autocompress.selection.hypervolume_growth import growth
-from autocompress.selection.picking import Explanation, Loosened, NoneFits, Picked, as_expected, explain, pick
+from autocompress.selection.loosened_constraints import Loosened
+from autocompress.selection.picking import NoneFits, Picked, pick
 from autocompress.selection.promotion import Promotion, Rungs, promotions, standings
-from autocompress.selection.ties import ties
-from autocompress.selection.worst_device import WORST, worst
+from autocompress.selection.tied_models import find_ties
+from autocompress.selection.worst_device import WORST, combine_worst
 
 __all__ = [
     "AXES",
@@ -39,9 +50,11 @@ __all__ = [
     "Rungs",
     "as_expected",
     "broken",
+    "combine_worst",
     "compare_fronts",
     "expected_drop",
     "explain",
+    "find_ties",
     "growth",
     "hypervolume",
     "knee",
@@ -52,7 +65,5 @@ __all__ = [
     "ratio_interval",
     "reference_point",
     "standings",
-    "ties",
     "violations",
-    "worst",
 ]

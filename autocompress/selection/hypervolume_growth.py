@@ -1,4 +1,4 @@
-"""How a front grew."""
+"""How the hypervolume of a front grew over the time of a study."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ def growth(
     constraints: Constraints,
     reference: Reference | None,
 ) -> list[tuple[float, float]]:
-    """The hypervolume after each trial that changed it, with the seconds of the study when that trial ended (`ended`)."""
+    """Return (seconds, hypervolume) after each trial that changed the hypervolume.
+
+    `ended`: trial -> seconds of the study when that trial ended. Empty without a reference.
+    """
     if reference is None:
         return []
-    known, so_far = {row.trial: row for row in rows}, [row for row in rows if row.trial == 0]
-    found: list[tuple[float, float]] = []
-    for trial in sorted((trial for trial in ended if trial and trial in known), key=ended.__getitem__):
-        so_far.append(known[trial])
-        front = on_front(so_far, objectives, constraints)
-        so_far = [row for row in so_far if row.trial in front or row.trial == 0]
-        value = hypervolume(so_far, reference)
-        if not found or value != found[-1][1]:
-            found.append((ended[trial], value))
-    return found
+    by_trial, members = {row.trial: row for row in rows}, [row for row in rows if row.trial == 0]
+    steps: list[tuple[float, float]] = []
+    for trial in sorted((trial for trial in ended if trial and trial in by_trial), key=ended.__getitem__):
+        members.append(by_trial[trial])
+        front = on_front(members, objectives, constraints)
+        members = [row for row in members if row.trial in front or row.trial == 0]
+        value = hypervolume(members, reference)
+        if not steps or value != steps[-1][1]:
+            steps.append((ended[trial], value))
+    return steps

@@ -1,17 +1,19 @@
-"""The study database: the only writer (`Study`), and a reader that needs neither Optuna nor torch (`read_study`).
+"""The study database: its only writer (`Study`), and a reader that needs neither Optuna nor torch (`read_study`).
 
-Modules for both: schema (our tables), records (rows and values). For reading: databases (connections), reader, details.
-For writing, which needs Optuna: storage, migrations, view (the SQL view `results`), opening, lease (one supervisor per
-study), queue (which trial comes next), samplers, ours and optunas (the two halves of a trial), notes (what the dashboard
-shows), writer.
+- tables: tables, sql_view (the view `results`), row_mapping, migrations
+- reading: connections, reading_session, queries, study_view, trial_details, warm_start
+- opening for writing: database, schema_upgrade, retries, lifecycle, lease (one supervisor per study)
+- writing: writer (`Study`), study_connection, asking, waiting_trials, queue, samplers, recording, candidate_rows,
+  optuna_adapter, orphaned_trials
+- the dashboard: note_writer, dashboard_notes, dashboard_attributes, plots, decision_importance
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from autocompress.study.queries import StudyView, read_study, studies
 from autocompress.study.row_mapping import TeacherRecord
+from autocompress.study.study_view import StudyView, read_study, studies
 
 if TYPE_CHECKING:
     from autocompress.study.writer import AskedTrial, BudgetSpent, Study
@@ -20,7 +22,7 @@ __all__ = ["AskedTrial", "BudgetSpent", "Study", "StudyView", "TeacherRecord", "
 
 
 def __getattr__(name: str) -> Any:
-    """`Study` and its values load Optuna, so they are loaded when they are asked for."""
+    """Load `Study` and its values at their first use: they load Optuna."""
     if name in ("AskedTrial", "BudgetSpent", "Study"):
         from autocompress.study import writer
 

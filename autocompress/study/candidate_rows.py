@@ -1,4 +1,4 @@
-"""Our half of a trial: what is written to the `ac_` tables, always inside one short transaction of the caller's."""
+"""Writing the rows of trials in our tables, each within one short transaction of the caller's."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome
 from autocompress.selection import reference_point
 from autocompress.storage.artifact_store import Store
-from autocompress.study.queries import other_devices_of, own_measurement, read_teacher
-from autocompress.study.queue import QueuedTrial
+from autocompress.study.queries import other_devices_of, read_teacher, search_measurement
+from autocompress.study.queue import MOST_RETRIES, QueuedTrial
 from autocompress.study.row_mapping import (
-    checked,
+    fail_without_numbers,
     finite,
     measurement_values,
     outcome_of,
-    plain,
     quality_values,
-    result_of,
     teacher_of,
+    to_json_types,
+    trial_row,
 )
 from autocompress.study.tables import ArtifactRow, CandidateRow, MeasurementRow, OtherDeviceRow, StudyRow, TeacherRow
 
-DUPLICATE_OF, DUPLICATES_RUNG = "twin_of", "twins_rung"  # among the facts of an outcome that was not measured anew
+DUPLICATE_OF, DUPLICATES_RUNG = "twin_of", "twins_rung"  # facts of an outcome that was not measured anew
 FINISHED = ("complete", "stopped", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetSpent:
-    """What a study has used of its budget. Trial 0, retries and reused twins do not count."""
+    """The used budget of a study. Trial 0, retries and duplicates do not count."""
 
     trials: int  # finished ones
     seconds: float  # of all runs
-    retries_waiting: int  # interrupted trials that the next `ask` gives out first
+    retries_waiting: int  # interrupted trials that the next `ask` returns first
 
 
-def begin(session: Session, ac_id: int, queued: QueuedTrial, recipe: Recipe, rung: int | None) -> str:
-    """A running trial; returns its uid. Doing it twice changes nothing."""
-    known = find(session, ac_id, queued.number)
-    if known is not None:
-        return known.uid
+def begin_candidate(session: Session, ac_id: int, queued: QueuedTrial, recipe: Recipe, rung: int | None) -> str:
+    """Add the row of a running trial and return its uid; a second call changes nothing."""
+    existing = find_candidate(session, ac_id, queued.number)
+    if existing is not None:
+        return existing.uid
     row = CandidateRow(
         ac_study_id=ac_id,
         trial_id=queued.trial_id,
@@ -66,24 +66,24 @@ def begin(session: Session, ac_id: int, queued: QueuedTrial, recipe: Recipe, run
     return row.uid
 
 
-def record(
+def record_outcome(
     session: Session,
     row: CandidateRow | None,
     recipe: Recipe,
     outcome: Outcome,
     constraints: Mapping[str, Any],
 ) -> None:
-    """How a running trial ended; one that has ended already stays as it is."""
+    """Record the outcome of a running trial; a finished trial stays as it is. ValueError where it was never asked."""
     if row is None or row.recipe_key != recipe.key:
         raise ValueError(f"a trial with the recipe {recipe.describe()} was never asked under this number")
     if row.state in FINISHED:
         return
     study, number = session.get_one(StudyRow, row.ac_study_id), row.number
     teacher = teacher_of(outcome) if number == 0 else read_teacher(session, study)
-    outcome = checked(outcome, result_of(number, recipe, outcome, teacher))
+    outcome = fail_without_numbers(outcome, trial_row(number, recipe, outcome, teacher))
     row.rung = outcome.facts.get(DUPLICATES_RUNG, row.rung)
     row.state, row.reason, row.seconds = outcome.state, outcome.reason, finite(outcome.seconds)
-    row.stages, row.facts = plain(outcome.stages), plain(outcome.facts)
+    row.stages, row.facts = to_json_types(outcome.stages), to_json_types(outcome.facts)
     row.constraints = dict(constraints)
     row.twin_of = outcome.facts.get(DUPLICATE_OF)
     row.log = None if row.twin_of is not None else Store(Path()).log(number).as_posix()
@@ -96,36 +96,46 @@ def record(
         _record_teacher(session, study, outcome, constraints)
 
 
-def record_other_devices(session: Session, ac_id: int, number: int, found: Mapping[str, Measurement]) -> None:
-    """What a complete trial is on further devices; what is known of them is replaced."""
-    row = _complete(session, ac_id, number)
-    known = delete(OtherDeviceRow).where(OtherDeviceRow.candidate_id == row.id, OtherDeviceRow.device.in_(found))
-    session.execute(known.where(OtherDeviceRow.split != "test"))
-    _add_other_devices(session, row, found)
+def record_other_devices(session: Session, ac_id: int, number: int, measurements: Mapping[str, Measurement]) -> None:
+    """Record the measurements of a complete trial on secondary devices, by device; they replace earlier ones."""
+    row = _complete_candidate(session, ac_id, number)
+    earlier = delete(OtherDeviceRow).where(
+        OtherDeviceRow.candidate_id == row.id, OtherDeviceRow.device.in_(measurements)
+    )
+    session.execute(earlier.where(OtherDeviceRow.split != "test"))
+    _add_other_devices(session, row, measurements)
 
 
 def record_quality(session: Session, ac_id: int, number: int, quality: Quality, device: str | None = None) -> None:
-    """The quality of a finished trial on another split; a second time replaces the first. `device`: a further one."""
-    row = _complete(session, ac_id, number)
+    """Record the quality of a complete trial on another split, and on a secondary `device` where one is named.
+
+    It replaces an earlier quality on that split.
+    """
+    row = _complete_candidate(session, ac_id, number)
     table = MeasurementRow if device is None else OtherDeviceRow
-    place = {"candidate_id": row.id, "split": quality.split, **({} if device is None else {"device": device})}
-    session.execute(delete(table).filter_by(**place))
-    session.add(table(**{**quality_values(quality), **place}))
+    key = {"candidate_id": row.id, "split": quality.split, **({} if device is None else {"device": device})}
+    session.execute(delete(table).filter_by(**key))
+    session.add(table(**{**quality_values(quality), **key}))
 
 
-def interrupt(session: Session, ac_id: int, number: int, retry: int | None) -> None:
-    """A running trial whose search ended; `retry` is the number under which it waits again."""
-    what_next = f"tried again as trial {retry}" if retry is not None else "not tried again, for its searches keep dying"
+def mark_interrupted(session: Session, ac_id: int, number: int, retry: int | None) -> None:
+    """Let a running trial whose search ended fail; `retry` is the number under which it waits again."""
+    consequence = (
+        f"tried again as trial {retry}" if retry is not None else f"not tried again after {MOST_RETRIES + 1} crashes"
+    )
     query = update(CandidateRow).where(
         CandidateRow.ac_study_id == ac_id, CandidateRow.number == number, CandidateRow.state == "running"
     )
-    session.execute(query.values(state="failed", reason=f"interrupted; {what_next}"))
+    session.execute(query.values(state="failed", reason=f"interrupted; {consequence}"))
 
 
 def find_duplicate(
     session: Session, ac_id: int, recipe: Recipe, rung: int, constraints: Mapping[str, Any]
 ) -> Outcome | None:
-    """The outcome of the same candidate, trained as far or further; complete, or stopped under the same constraints as now."""
+    """Return the outcome of a trial of the same recipe, trained at least as far; null where there is none.
+
+    A stopped trial counts only under the constraints that it was stopped under.
+    """
     query = select(CandidateRow).where(
         CandidateRow.ac_study_id == ac_id,
         CandidateRow.recipe_key == recipe.key,
@@ -137,14 +147,14 @@ def find_duplicate(
         if row.state == "complete" or row.constraints == dict(constraints):
             number = row.number if row.twin_of is None else row.twin_of
             reason = row.reason if row.state == "stopped" else f"the same candidate as trial {number}"
-            outcome = _outcome(session, row)
+            outcome = _read_outcome(session, row)
             facts = {**outcome.facts, DUPLICATE_OF: number, DUPLICATES_RUNG: row.rung}
             return replace(outcome, reason=reason, seconds=0.0, stages={}, facts=facts)
     return None
 
 
-def spent(session: Session, ac_id: int, retries_waiting: int) -> BudgetSpent:
-    """Counts of the study."""
+def count_budget_spent(session: Session, ac_id: int, retries_waiting: int) -> BudgetSpent:
+    """Count the finished trials and read the used seconds of the study."""
     count = select(func.count()).where(
         CandidateRow.ac_study_id == ac_id,
         CandidateRow.number > 0,
@@ -156,27 +166,29 @@ def spent(session: Session, ac_id: int, retries_waiting: int) -> BudgetSpent:
     return BudgetSpent(trials=session.scalar(count) or 0, seconds=seconds or 0.0, retries_waiting=retries_waiting)
 
 
-def find(session: Session, ac_id: int, number: int) -> CandidateRow | None:
-    """A trial's row."""
+def find_candidate(session: Session, ac_id: int, number: int) -> CandidateRow | None:
+    """Return the row of a trial; null where it was not begun."""
     query = select(CandidateRow).where(CandidateRow.ac_study_id == ac_id, CandidateRow.number == number)
     return session.scalars(query).one_or_none()
 
 
-def _complete(session: Session, ac_id: int, number: int) -> CandidateRow:
-    row = find(session, ac_id, number)
+def _complete_candidate(session: Session, ac_id: int, number: int) -> CandidateRow:
+    """Return the row of a complete trial; ValueError for any other."""
+    row = find_candidate(session, ac_id, number)
     if row is None or row.state != "complete":
         state = "unknown" if row is None else row.state
-        raise ValueError(f"trial {number} is {state}, and only a complete one is measured again")
+        raise ValueError(f"trial {number} is {state}; only a complete trial can be measured again")
     return row
 
 
-def _add_other_devices(session: Session, row: CandidateRow, found: Mapping[str, Measurement]) -> None:
-    for device, seen in found.items():
-        values = measurement_values(seen)
-        session.add(OtherDeviceRow(candidate_id=row.id, device=device, sha256=seen.sha256, **values))
+def _add_other_devices(session: Session, row: CandidateRow, measurements: Mapping[str, Measurement]) -> None:
+    for device, measurement in measurements.items():
+        values = measurement_values(measurement)
+        session.add(OtherDeviceRow(candidate_id=row.id, device=device, sha256=measurement.sha256, **values))
 
 
 def _record_teacher(session: Session, study: StudyRow, outcome: Outcome, constraints: Mapping[str, Any]) -> None:
+    """Add the teacher's row, and fix the reference point of the hypervolume."""
     teacher = teacher_of(outcome)
     session.add(
         TeacherRow(
@@ -188,15 +200,13 @@ def _record_teacher(session: Session, study: StudyRow, outcome: Outcome, constra
             examples=teacher.examples,
         )
     )
-    corner = reference_point(result_of(0, Recipe(), outcome, teacher), constraints.get("max_drop"))
-    study.reference_drop_points = corner.drop_points
-    study.reference_latency_ms, study.reference_size_mb = corner.latency_ms, corner.size_mb
+    reference = reference_point(trial_row(0, Recipe(), outcome, teacher), constraints.get("max_drop"))
+    study.reference_drop_points = reference.drop_points
+    study.reference_latency_ms, study.reference_size_mb = reference.latency_ms, reference.size_mb
 
 
-def _outcome(session: Session, row: CandidateRow) -> Outcome:
-    seen = {
-        measured.split: measured
-        for measured in session.scalars(select(MeasurementRow).where(MeasurementRow.candidate_id == row.id))
-    }
+def _read_outcome(session: Session, row: CandidateRow) -> Outcome:
+    measurements = session.scalars(select(MeasurementRow).where(MeasurementRow.candidate_id == row.id))
+    by_split = {measurement.split: measurement for measurement in measurements}
     sha256 = session.scalar(select(ArtifactRow.sha256).where(ArtifactRow.candidate_id == row.id))
-    return outcome_of(row, sha256, own_measurement(seen), other_devices_of(session, row.id))
+    return outcome_of(row, sha256, search_measurement(by_split), other_devices_of(session, row.id))

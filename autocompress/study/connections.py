@@ -1,7 +1,7 @@
 """Connections that only read, to any database SQLAlchemy knows; needs no Optuna.
 
-An SQLite file is opened read-only, takes no lock that a writer would wait for, is never created by looking at it, and
-can be read while a search writes to it, after a search was killed, and on a medium that cannot be written.
+An SQLite file is opened read-only: readers take no lock that a writer would wait for, never create the file, and can read
+it while a search writes to it, after a search was killed, and on a read-only medium.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ TIMEOUT_SECONDS = 60.0
 
 
 def reading_engine(url: str) -> Engine:
-    """An engine for reading. Errors: a URL that is none, an SQLite file that does not exist."""
+    """Create an engine for reading. UsageError for an invalid URL, and for an SQLite file that does not exist."""
     parsed = parse_url(url)
     path = sqlite_path(parsed)
     if path is None:
         return create_engine(parsed, poolclass=NullPool)
     if not path.is_file():
-        raise UsageError(f"storage: there is no database at {path}; a search creates it")
+        raise UsageError(f"storage: no database at {path}; `autocompress search` creates it")
     engine = create_engine(parsed, poolclass=NullPool, creator=lambda: connect_read_only(path))
 
     @event.listens_for(engine, "begin")
-    def _one_snapshot(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")  # all that one connection reads is of one moment
+    def _take_snapshot(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")  # one connection reads the state of one moment
 
     return engine
 
 
 def parse_url(url: str) -> URL:
-    """The URL, checked; the error never shows a password."""
+    """Parse and check the URL; UsageError, which never shows a password, where it is invalid."""
     try:
         parsed = make_url(url)
         parsed.get_dialect()
@@ -52,36 +52,42 @@ def parse_url(url: str) -> URL:
     return parsed
 
 
-def shown(url: str) -> str:
-    """The URL for messages, without its password."""
+def shown(url: str | URL) -> str:
+    """Render the URL for messages, without its password."""
     return make_url(url).render_as_string(hide_password=True)
 
 
 def sqlite_path(url: URL) -> Path | None:
-    """The file of an SQLite URL; null for other databases and for SQLite's own `file:` URIs."""
+    """Return the file of an SQLite URL; null for other databases and for SQLite's own `file:` URIs."""
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
         return None
     return Path(url.database)
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """A read-only connection to an SQLite file."""
-    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    """Connect read-only to an SQLite file; UsageError where it cannot be read."""
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
     try:
-        return _connected(address)
+        return _connect(uri)
     except sqlite3.DatabaseError as error:
-        log = path.with_name(f"{path.name}-wal")
+        log_path = path.with_name(f"{path.name}-wal")
         if isinstance(error, sqlite3.OperationalError) and not os.access(path.parent, os.W_OK):
-            if not log.exists() or log.stat().st_size == 0:  # then the file alone is the whole truth
-                return _connected(f"{address}&immutable=1")
-            error = sqlite3.OperationalError(f"{log.name} can only be read in a folder that can be written; copy both")
+            if not log_path.exists() or log_path.stat().st_size == 0:  # then the file is complete without its log
+                return _connect(f"{uri}&immutable=1")
+            error = sqlite3.OperationalError(
+                f"{log_path.name} can be read only in a writable folder; copy both files to one"
+            )
         raise UsageError(f"storage: {path} cannot be read: {error}") from None
 
 
-def _connected(address: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        address, uri=True, timeout=TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
-    )
+def error_reason(error: BaseException) -> str:
+    """Return the first line of the message of a database driver's error, out of the errors that wrap it."""
+    cause = error.__cause__ or error
+    return str(getattr(cause, "orig", cause)).strip().partition("\n")[0]
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the file: connect alone does not
     except sqlite3.DatabaseError:

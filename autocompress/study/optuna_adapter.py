@@ -1,4 +1,4 @@
-"""Optuna's half of a trial: values, constraints, flat attributes and state, as samplers and the dashboard read them."""
+"""A finished trial in Optuna's tables: values, constraints, attributes and state, as samplers and the dashboard read them."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def finish_trial(
     objectives: Sequence[str],
     constraints: Mapping[str, float | None],
 ) -> None:
-    """Write everything that is frozen afterwards, then the state. Can be done again after it was cut short.
+    """Write all that Optuna freezes with the state, then the state. Calling it again after an interruption is safe.
 
-    Every constraint is set on every trial, in the order of its name, as GPSampler needs.
+    Every constraint is set on every trial, in the order of names, as GPSampler needs.
     """
     if study._storage.get_trial(trial._trial_id).state.is_finished():
         return
-    _set_user_attrs(engine, trial._trial_id, flat(row))
-    with warnings.catch_warnings(action="ignore"):  # set already, by the attempt that was cut short: the same value
+    _set_user_attrs(engine, trial._trial_id, flat_attributes(row))
+    with warnings.catch_warnings(action="ignore"):  # an interrupted attempt has set the same value
         for name, value in violations(row, constraints).items():
             trial.set_constraint(name, value)
     values = [getattr(row, name) for name in objectives] if row.state == "complete" else None
@@ -52,7 +52,7 @@ def finish_trial(
 
 
 def _set_user_attrs(engine: Engine, trial_id: int, values: Mapping[str, Any]) -> None:
-    """All at once: Optuna's own way takes a transaction for each of some twenty."""
+    """Write all attributes in one transaction: Optuna's API takes one for each of some twenty."""
     table = optuna_user_attributes
     rows = [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in values.items()]
     with engine.begin() as connection:
@@ -60,31 +60,31 @@ def _set_user_attrs(engine: Engine, trial_id: int, values: Mapping[str, Any]) ->
         connection.execute(insert(table), rows)
 
 
-def flat(row: TrialRow) -> dict[str, Any]:
-    """Decisions and measurements as scalars under the contract's names; what is null is left out."""
-    found: dict[str, Any] = {**row.recipe.as_dict(), **{name: getattr(row, name) for name in NUMBERS}}
+def flat_attributes(row: TrialRow) -> dict[str, Any]:
+    """Return decisions and measurements as scalars under their JSON names, without nulls."""
+    attributes: dict[str, Any] = {**row.recipe.as_dict(), **{name: getattr(row, name) for name in NUMBERS}}
     for name in INTERVALS:
         interval = getattr(row, f"{name}_interval")
         if interval is not None:
-            found[f"{name}_low"], found[f"{name}_high"] = interval
-    return {name: value for name, value in found.items() if value is not None}
+            attributes[f"{name}_low"], attributes[f"{name}_high"] = interval
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def rewrite_constraints(
     session: Session, study: StudyRow, rows: Sequence[TrialRow], constraints: Mapping[str, float | None]
 ) -> None:
-    """Give finished trials the constraints of an edited study file: samplers and dashboard must not mix two sets.
+    """Rewrite the constraints of finished trials after the study file was edited: samplers must not mix two sets.
 
-    Optuna freezes finished trials and has no way to do this, so it is done in its table; call it before Optuna reads.
+    Optuna freezes finished trials and has no API for this, so its table is written; call it before Optuna reads.
     """
     query = select(CandidateRow.number, CandidateRow.trial_id).where(CandidateRow.ac_study_id == study.id)
-    ids = {number: trial_id for number, trial_id in session.execute(query)}  # noqa: C416  # rows are no pairs to dict()
+    ids = {row.number: row.trial_id for row in session.execute(query)}
     table = optuna_trial_attributes
     for row in rows:
         if row.state == "running":
             continue
-        mine = (table.c.trial_id == ids[row.trial]) & table.c.key.startswith(PREFIX)
-        session.execute(delete(table).where(mine))
+        is_constraint = (table.c.trial_id == ids[row.trial]) & table.c.key.startswith(PREFIX)
+        session.execute(delete(table).where(is_constraint))
         for name, value in violations(row, constraints).items():
             values = {"trial_id": ids[row.trial], "key": PREFIX + name, "value_json": json.dumps(value)}
             session.execute(insert(table).values(values))

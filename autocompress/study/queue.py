@@ -1,7 +1,7 @@
-"""Which trial comes next, and what becomes of trials whose search died: Optuna's queue, used with care.
+"""Optuna's queue of waiting trials: the next trial, enqueuing, and requeuing interrupted trials.
 
-A trial that waits has its parameters fixed. An interrupted trial fails, and a new one with the same parameters waits in
-its place; Optuna's own callback for that would copy the dead attempt's constraints, which could then not be set again.
+A waiting trial has fixed parameters. An interrupted trial fails, and a new one with the same parameters waits in its place.
+Optuna's callback for that would copy the constraints of the failed attempt, which could then not be set again.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-MOST_RETRIES = 2  # after deaths of the whole search; ending it in good order costs none
-HISTORY, FIRST = "retry_history", "failed_trial"  # Optuna's names
-DEATHS, RECIPE, RUNG = "ac_deaths", "ac_recipe", "ac_rung"
+MOST_RETRIES = 2  # after crashes of the whole search; a regular end does not count
+HISTORY, FIRST = "retry_history", "failed_trial"  # names of Optuna's
+CRASHES, RECIPE, RUNG = "ac_deaths", "ac_recipe", "ac_rung"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,20 +26,23 @@ class QueuedTrial:
     number: int
     trial_id: int
     retry_of: int | None
-    rung: int | None = None  # where one was given when it was enqueued
+    rung: int | None = None  # that it was enqueued for; null: none
 
 
 def next_trial(
-    study: optuna.Study, waiting: Iterable[FrozenTrial], first: tuple[str, int | None] | None = None
+    study: optuna.Study, waiting: Iterable[FrozenTrial], preferred: tuple[str, int | None] | None = None
 ) -> QueuedTrial:
-    """The next trial, running: retries first, then the work named `first`, then what was enqueued for a certain rung, then in
-    the order in which they were enqueued, then a new one from the sampler."""
+    """Set the next trial running and return it.
 
-    def turn(trial: FrozenTrial) -> tuple[bool, bool, bool, int]:
-        wanted = _work_of(trial)
-        return retry_of(trial) is None, wanted != first, wanted[1] is None, trial.number
+    The order: retries, the `preferred` recipe key and rung, trials enqueued for a certain rung, the other waiting ones by
+    number, and a new one of the sampler where none waits.
+    """
 
-    for trial in sorted(waiting, key=turn):
+    def priority(trial: FrozenTrial) -> tuple[bool, bool, bool, int]:
+        work = _work_of(trial)
+        return retry_of(trial) is None, work != preferred, work[1] is None, trial.number
+
+    for trial in sorted(waiting, key=priority):
         if study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
             return QueuedTrial(
                 trial=trial_object(study, trial._trial_id),
@@ -53,15 +56,15 @@ def next_trial(
 
 
 def enqueue(study: optuna.Study, params: Mapping[str, Any], recipe_key: str, rung: int | None) -> FrozenTrial:
-    """Let a trial with these parameters wait, and return it; `recipe_key` and `rung` tell equal work."""
+    """Add a waiting trial with these parameters and return it; `recipe_key` and `rung` identify equal work."""
     attrs = {"fixed_params": dict(params), RECIPE: recipe_key, RUNG: rung}
     waiting = create_trial(state=TrialState.WAITING, system_attrs=attrs)
     storage = study._storage
     return storage.get_trial(storage.create_new_trial(study._study_id, waiting))
 
 
-def work(waiting: Iterable[FrozenTrial]) -> set[tuple[str, int | None]]:
-    """Keys of the recipes that wait, each with its rung."""
+def waiting_work(waiting: Iterable[FrozenTrial]) -> set[tuple[str, int | None]]:
+    """Return the keys of the waiting recipes, each with its rung."""
     return {_work_of(trial) for trial in waiting}
 
 
@@ -69,23 +72,23 @@ def _work_of(trial: FrozenTrial) -> tuple[str, int | None]:
     return trial.system_attrs.get(RECIPE, ""), trial.system_attrs.get(RUNG)
 
 
-def requeue(study: optuna.Study, trial: FrozenTrial, recipe_key: str, rung: int | None, died: bool) -> int | None:
-    """Let an interrupted trial wait again under a new number, and return that; null after too many deaths.
+def requeue(study: optuna.Study, trial: FrozenTrial, recipe_key: str, rung: int | None, crashed: bool) -> int | None:
+    """Let an interrupted trial wait again under a new number, and return that; null after too many crashes.
 
-    Doing it twice gives the same number, so that it can be done again after an interruption of its own.
+    A second call returns the same number, so that it can be repeated after an interruption.
     """
-    for other in study.get_trials(deepcopy=False):
-        if retry_of(other) == trial.number:
-            return other.number
-    deaths = trial.system_attrs.get(DEATHS, 0) + died
-    if deaths > MOST_RETRIES:
+    for candidate in study.get_trials(deepcopy=False):
+        if retry_of(candidate) == trial.number:
+            return candidate.number
+    crashes = trial.system_attrs.get(CRASHES, 0) + crashed
+    if crashes > MOST_RETRIES:
         return None
     history = [*trial.system_attrs.get(HISTORY, []), trial.number]
     attrs = {
         "fixed_params": dict(trial.params),
         FIRST: history[0],
         HISTORY: history,
-        DEATHS: deaths,
+        CRASHES: crashes,
         RECIPE: recipe_key,
         RUNG: rung,
     }
@@ -94,16 +97,16 @@ def requeue(study: optuna.Study, trial: FrozenTrial, recipe_key: str, rung: int 
 
 
 def retry_of(trial: FrozenTrial) -> int | None:
-    """Number of the trial that this one repeats."""
+    """Return the number of the trial that this one repeats; null where it is no retry."""
     history = trial.system_attrs.get(HISTORY)
     return int(history[-1]) if history else None
 
 
-def in_state(study: optuna.Study, state: TrialState) -> list[FrozenTrial]:
-    """The trials in that state, in the order in which they were created."""
+def trials_in_state(study: optuna.Study, state: TrialState) -> list[FrozenTrial]:
+    """Return the trials in that state, in the order in which they were created."""
     return study.get_trials(deepcopy=False, states=(state,))
 
 
 def trial_object(study: optuna.Study, trial_id: int) -> optuna.Trial:
-    """The trial as something that attributes can be set on."""
+    """Return the trial as an object that attributes can be set on."""
     return optuna.trial.Trial(study, trial_id)

@@ -1,4 +1,4 @@
-"""Between our tables and the values that people and the search work with."""
+"""Conversions between the rows of our tables and the values of the search: outcomes, measurements, trial rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEEDED = ("quality", "latency_ms", "size_mb")  # of a complete trial, whatever t
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherRecord:
-    """What every other trial is measured against."""
+    """The teacher's numbers, which every trial is compared with."""
 
     sha256: str | None
     latency_ms: float
@@ -27,38 +27,38 @@ class TeacherRecord:
 
 
 def teacher_record(row: TeacherRow) -> TeacherRecord:
-    """The teacher out of its row."""
+    """Return the teacher of its row."""
     return TeacherRecord(
         sha256=row.sha256, latency_ms=row.latency_ms, size_mb=row.size_mb, quality=row.quality, examples=row.examples
     )
 
 
 def teacher_of(outcome: Outcome) -> TeacherRecord:
-    """The teacher out of the outcome of trial 0, which must be complete."""
-    seen = outcome.measurement
-    if outcome.state != "complete" or seen is None:
+    """Return the teacher of the outcome of trial 0; ValueError where that is not complete."""
+    measurement = outcome.measurement
+    if outcome.state != "complete" or measurement is None:
         raise ValueError(f"the teacher must be complete and measured, but is {outcome.state}: {outcome.reason}")
-    quality = seen.quality
+    quality = measurement.quality
     return TeacherRecord(
         sha256=outcome.sha256,
-        latency_ms=seen.latency.p50_ms,
-        size_mb=seen.size_mb,
+        latency_ms=measurement.latency.p50_ms,
+        size_mb=measurement.size_mb,
         quality=quality.quality if quality else None,
         examples=quality.examples if quality else None,
     )
 
 
 def recipe_of(values: Mapping[str, Any]) -> Recipe:
-    """A stored recipe; a decision that is newer than the row is neutral, one that is gone is left out."""
+    """Return a stored recipe; a decision that is newer than the row is neutral, a removed one is left out."""
     return Recipe.from_dict({name: value for name, value in values.items() if name in DECISIONS})
 
 
-def result_of(
+def trial_row(
     trial: int, recipe: Recipe, outcome: Outcome, teacher: TeacherRecord | None, test: Quality | None = None
 ) -> TrialRow:
-    """The row of a trial under the names of the JSON contract; on_front is left false.
+    """Return the row of a trial under the names of the JSON documents; `on_front` is left false.
 
-    `latency_ms` is the study's teacher latency ÷ speedup, p95 scaled alike, so that trials an hour apart compare.
+    `latency_ms` is the study's teacher latency ÷ speedup, p95 is scaled alike: so trials of different hours are comparable.
     """
     row = TrialRow(
         trial=trial,
@@ -75,43 +75,43 @@ def result_of(
             row,
             test_quality=finite(test.quality),
             test_drop=finite(test.drop),
-            test_drop_interval=_pair(test.drop_interval),
+            test_drop_interval=_finite_pair(test.drop_interval),
         )
     return row
 
 
-def checked(outcome: Outcome, row: TrialRow) -> Outcome:
-    """The outcome, or a failure that says which number of a complete trial is missing or not finite."""
+def fail_without_numbers(outcome: Outcome, row: TrialRow) -> Outcome:
+    """Return the outcome, or a failure that names the missing or non-finite numbers of a complete trial."""
     missing = [name for name in NEEDED if getattr(row, name) is None] if outcome.state == "complete" else []
     if not missing:
         return outcome
-    return replace(outcome, state="failed", reason=f"{' and '.join(missing)} came out missing or not finite")
+    return replace(outcome, state="failed", reason=f"{' and '.join(missing)} missing or not finite")
 
 
 def measurement_values(measurement: Measurement) -> dict[str, Any]:
-    """Columns of the row of a trial's own measurement."""
-    seen = measurement.latency
+    """Return the columns of a measurement."""
+    latency = measurement.latency
     return {
         **(quality_values(measurement.quality) if measurement.quality else {}),
         "split": "validation" if measurement.quality else "price",
-        "p50_ms": finite(seen.p50_ms),
-        "p95_ms": finite(seen.p95_ms),
-        "reference_p50_ms": finite(seen.reference_p50_ms),
-        "speedup": finite(seen.speedup),
-        "speedup_low": finite(seen.speedup_interval.low),
-        "speedup_high": finite(seen.speedup_interval.high),
-        "blocks": seen.blocks,
+        "p50_ms": finite(latency.p50_ms),
+        "p95_ms": finite(latency.p95_ms),
+        "reference_p50_ms": finite(latency.reference_p50_ms),
+        "speedup": finite(latency.speedup),
+        "speedup_low": finite(latency.speedup_interval.low),
+        "speedup_high": finite(latency.speedup_interval.high),
+        "blocks": latency.blocks,
         "size_mb": finite(measurement.size_mb),
         "memory_mb": finite(measurement.memory_mb),
-        "cold_ms": finite(seen.cold_ms),
-        "throughput": finite(seen.throughput),
+        "cold_ms": finite(latency.cold_ms),
+        "throughput": finite(latency.throughput),
         "start_ms": finite(measurement.start_ms),
-        "conditions": plain(measurement.conditions),
+        "conditions": to_json_types(measurement.conditions),
     }
 
 
 def quality_values(quality: Quality) -> dict[str, Any]:
-    """Columns of the quality on one split."""
+    """Return the columns of the quality on one split."""
     return {
         "split": quality.split,
         "quality": finite(quality.quality),
@@ -130,32 +130,32 @@ def quality_values(quality: Quality) -> dict[str, Any]:
 def outcome_of(
     candidate: CandidateRow,
     sha256: str | None,
-    seen: MeasurementColumns | None,
+    measured: MeasurementColumns | None,
     other_devices: Mapping[str, MeasurementColumns] | None = None,
 ) -> Outcome:
-    """The outcome as it was told. Numbers that were not finite come back as NaN, and are null in a Result."""
+    """Return the outcome as it was recorded; numbers that were not finite become NaN."""
     return Outcome(
         state=candidate.state,
         reason=candidate.reason,
-        measurement=measurement_of(seen) if seen is not None else None,
-        other_devices={name: measurement_of(other) for name, other in (other_devices or {}).items()},
+        measurement=measurement_of(measured) if measured is not None else None,
+        other_devices={name: measurement_of(row) for name, row in (other_devices or {}).items()},
         sha256=sha256,
-        seconds=_number(candidate.seconds),
+        seconds=_or_nan(candidate.seconds),
         stages=dict(candidate.stages),
         facts=dict(candidate.facts),
     )
 
 
 def quality_of(row: MeasurementColumns) -> Quality | None:
-    """The quality in a row, or null where only the price is known."""
+    """Return the quality in a row; null where only the price is known."""
     if row.examples is None:
         return None
     return Quality(
         split=row.split,
-        quality=_number(row.quality),
-        drop=_number(row.drop),
-        drop_interval=Interval(low=_number(row.drop_low), high=_number(row.drop_high)),
-        disagreement=_number(row.disagreement),
+        quality=_or_nan(row.quality),
+        drop=_or_nan(row.drop),
+        drop_interval=Interval(low=_or_nan(row.drop_low), high=_or_nan(row.drop_high)),
+        disagreement=_or_nan(row.disagreement),
         soft_drop=row.soft_drop,
         soft_drop_interval=_known_interval(row.soft_drop_low, row.soft_drop_high),
         examples=row.examples,
@@ -163,56 +163,57 @@ def quality_of(row: MeasurementColumns) -> Quality | None:
     )
 
 
-def plain(value: Any) -> Any:
-    """Plain JSON types: numpy's numbers and arrays unwrapped, paths as text, NaN and infinities as null."""
+def to_json_types(value: Any) -> Any:
+    """Convert to JSON types: numpy's numbers and arrays unwrapped, paths as text, NaN and infinities as null."""
     if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
+        return {str(key): to_json_types(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(inner) for inner in value]
+        return [to_json_types(inner) for inner in value]
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return to_json_types(value.tolist())
     if isinstance(value, float):
         return value if isfinite(value) else None
     return value if isinstance(value, (bool, int, str, type(None))) else str(value)
 
 
 def finite(value: float | None) -> float | None:
-    """The number as a Python float, or null where it is none."""
+    """Return the number as a Python float; null where it is not finite."""
     return float(value) if value is not None and isfinite(value) else None
 
 
-def _with_measurement(row: TrialRow, seen: Measurement, teacher: TeacherRecord | None) -> TrialRow:
-    speedup = 1.0 if row.trial == 0 else finite(seen.latency.speedup)
+def _with_measurement(row: TrialRow, measurement: Measurement, teacher: TeacherRecord | None) -> TrialRow:
+    speedup = 1.0 if row.trial == 0 else finite(measurement.latency.speedup)
     latency = teacher.latency_ms / speedup if teacher and speedup else None
-    p50, p95 = finite(seen.latency.p50_ms), finite(seen.latency.p95_ms)
-    size = finite(seen.size_mb)
+    p50, p95 = finite(measurement.latency.p50_ms), finite(measurement.latency.p95_ms)
+    size = finite(measurement.size_mb)
     row = replace(
         row,
         latency_ms=latency,
         latency_p95_ms=latency * p95 / p50 if latency and p50 and p95 else None,
         speedup=speedup,
-        speedup_interval=_pair(seen.latency.speedup_interval),
+        speedup_interval=_finite_pair(measurement.latency.speedup_interval),
         size_mb=size,
         compression=teacher.size_mb / size if teacher and size else None,
-        memory_mb=finite(seen.memory_mb),
-        cold_ms=finite(seen.latency.cold_ms),
-        throughput=finite(seen.latency.throughput),
-        start_ms=finite(seen.start_ms),
+        memory_mb=finite(measurement.memory_mb),
+        cold_ms=finite(measurement.latency.cold_ms),
+        throughput=finite(measurement.latency.throughput),
+        start_ms=finite(measurement.start_ms),
     )
-    if seen.quality is None:
+    if measurement.quality is None:
         return row
+    quality = measurement.quality
     return replace(
         row,
-        quality=finite(seen.quality.quality),
-        drop=finite(seen.quality.drop),
-        drop_interval=_pair(seen.quality.drop_interval),
-        disagreement=finite(seen.quality.disagreement),
-        soft_drop=finite(seen.quality.soft_drop),
-        soft_drop_interval=_pair(seen.quality.soft_drop_interval) if seen.quality.soft_drop_interval else None,
+        quality=finite(quality.quality),
+        drop=finite(quality.drop),
+        drop_interval=_finite_pair(quality.drop_interval),
+        disagreement=finite(quality.disagreement),
+        soft_drop=finite(quality.soft_drop),
+        soft_drop_interval=_finite_pair(quality.soft_drop_interval) if quality.soft_drop_interval else None,
     )
 
 
-def _pair(interval: Interval) -> tuple[float, float] | None:
+def _finite_pair(interval: Interval) -> tuple[float, float] | None:
     low, high = finite(interval.low), finite(interval.high)
     return None if low is None or high is None else (low, high)
 
@@ -222,21 +223,21 @@ def _known_interval(low: float | None, high: float | None) -> Interval | None:
 
 
 def measurement_of(row: MeasurementColumns) -> Measurement:
-    """A measurement out of its row."""
+    """Return the measurement of a row."""
     return Measurement(
         quality=quality_of(row),
         latency=Latency(
-            p50_ms=_number(row.p50_ms),
-            p95_ms=_number(row.p95_ms),
-            reference_p50_ms=_number(row.reference_p50_ms),
-            speedup=_number(row.speedup),
-            speedup_interval=Interval(low=_number(row.speedup_low), high=_number(row.speedup_high)),
+            p50_ms=_or_nan(row.p50_ms),
+            p95_ms=_or_nan(row.p95_ms),
+            reference_p50_ms=_or_nan(row.reference_p50_ms),
+            speedup=_or_nan(row.speedup),
+            speedup_interval=Interval(low=_or_nan(row.speedup_low), high=_or_nan(row.speedup_high)),
             blocks=row.blocks or 0,
             noise=(row.conditions or {}).get("noise"),
             cold_ms=row.cold_ms,
             throughput=row.throughput,
         ),
-        size_mb=_number(row.size_mb),
+        size_mb=_or_nan(row.size_mb),
         memory_mb=row.memory_mb,
         start_ms=row.start_ms,
         sha256=getattr(row, "sha256", None),
@@ -244,5 +245,5 @@ def measurement_of(row: MeasurementColumns) -> Measurement:
     )
 
 
-def _number(value: float | None) -> float:
+def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value

@@ -1,4 +1,4 @@
-"""Which sampler proposes recipes: decided in one place."""
+"""Which sampler proposes recipes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import optuna
 
 from autocompress.core.errors import UsageError, unknown
 
-STARTUP_TRIALS = 8  # random ones, the teacher and the starters counted
+STARTUP_TRIALS = 8  # random ones; the teacher and the initial recipes count among them
 POPULATION = 16  # of NSGA-II: several generations must fit into some tens of trials
 SAMPLERS = ("tpe", "gp", "nsga2", "random")
 
 
 def make_sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
-    """`tpe`: independent per decision, as multivariate TPE does no better than chance with several objectives;
-    `gp`: better in the first hundred trials and slow beyond three hundred, and it loads torch in this process;
-    `nsga2` and `random`: to compare with."""
+    """Make the sampler `kind`; UsageError for an unknown one, and for `gp` without scipy.
+
+    `tpe`: independent per decision, as multivariate TPE is no better than random search with several objectives.
+    `gp`: better in the first hundred trials, slow beyond three hundred, and loads torch in this process.
+    `nsga2` and `random`: for comparison.
+    """
     if kind == "tpe":
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
     if kind == "nsga2":

@@ -1,5 +1,6 @@
-"""The SQL view `results`: one readable row per trial, made from the fields of `Recipe`, so that a new decision needs no
-migration. For people and other programs; our own reader uses the tables.
+"""The SQL view `results`: one readable row per trial, for people and other programs; our own queries use the tables.
+
+Its columns follow the fields of `Recipe`, so that a new decision needs no migration.
 """
 
 from __future__ import annotations
@@ -16,47 +17,47 @@ VIEW = "results"
 
 
 def remake_view(connection: Connection) -> None:
-    """Drop the view and create it from the decisions that there are today."""
+    """Drop the view and create it from the present decisions."""
     statement = results_query().compile(connection, compile_kwargs={"literal_binds": True})
     connection.execute(text(f"DROP VIEW IF EXISTS {VIEW}"))
     connection.exec_driver_sql(f"CREATE VIEW {VIEW} AS {statement}")
 
 
 def results_query() -> Select[Any]:
-    """Study, trial, state and reason, every decision, and the measurements under the names of the JSON contract."""
-    seen, test = aliased(MeasurementRow), aliased(MeasurementRow)
+    """Build the query: study, trial, state and reason, every decision, and the measurements under their JSON names."""
+    search, test = aliased(MeasurementRow), aliased(MeasurementRow)
     teacher = TeacherRow
     is_teacher = CandidateRow.number == 0
-    latency = case((is_teacher, teacher.latency_ms), else_=teacher.latency_ms / seen.speedup)
+    latency = case((is_teacher, teacher.latency_ms), else_=teacher.latency_ms / search.speedup)
     columns = [
         optuna_studies.c.study_name.label("study"),
         CandidateRow.number.label("trial"),
         CandidateRow.state,
         CandidateRow.reason,
         CandidateRow.rung,
-        *(_decision(name).label(name) for name in DECISIONS),
-        seen.quality,
-        seen.drop,
-        seen.drop_low,
-        seen.drop_high,
-        seen.soft_drop,
-        seen.soft_drop_low,
-        seen.soft_drop_high,
+        *(_decision_column(name).label(name) for name in DECISIONS),
+        search.quality,
+        search.drop,
+        search.drop_low,
+        search.drop_high,
+        search.soft_drop,
+        search.soft_drop_low,
+        search.soft_drop_high,
         test.quality.label("test_quality"),
         test.drop.label("test_drop"),
         test.drop_low.label("test_drop_low"),
         test.drop_high.label("test_drop_high"),
         latency.label("latency_ms"),
-        (latency * seen.p95_ms / seen.p50_ms).label("latency_p95_ms"),
-        case((is_teacher, 1.0), else_=seen.speedup).label("speedup"),
-        seen.speedup_low,
-        seen.speedup_high,
-        seen.size_mb,
-        (teacher.size_mb / seen.size_mb).label("compression"),
-        seen.memory_mb,
-        seen.cold_ms,
-        seen.throughput,
-        seen.start_ms,
+        (latency * search.p95_ms / search.p50_ms).label("latency_p95_ms"),
+        case((is_teacher, 1.0), else_=search.speedup).label("speedup"),
+        search.speedup_low,
+        search.speedup_high,
+        search.size_mb,
+        (teacher.size_mb / search.size_mb).label("compression"),
+        search.memory_mb,
+        search.cold_ms,
+        search.throughput,
+        search.start_ms,
         CandidateRow.seconds,
         ArtifactRow.sha256,
     ]
@@ -66,13 +67,13 @@ def results_query() -> Select[Any]:
         .join(optuna_studies, optuna_studies.c.study_id == StudyRow.study_id)
         .outerjoin(teacher, teacher.ac_study_id == StudyRow.id)
         .outerjoin(ArtifactRow, ArtifactRow.candidate_id == CandidateRow.id)
-        .outerjoin(seen, and_(seen.candidate_id == CandidateRow.id, seen.split.in_(("validation", "price"))))
+        .outerjoin(search, and_(search.candidate_id == CandidateRow.id, search.split.in_(("validation", "price"))))
         .outerjoin(test, and_(test.candidate_id == CandidateRow.id, test.split == "test"))
     )
 
 
-def _decision(name: str) -> Any:
-    """A decision out of the JSON, as a number or a text."""
+def _decision_column(name: str) -> Any:
+    """Extract a decision from the JSON, as a number or a text."""
     value = CandidateRow.recipe[name]
     kinds = get_args(hint := get_type_hints(Recipe)[name]) or (hint,)
     if int in kinds:

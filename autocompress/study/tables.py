@@ -1,9 +1,8 @@
-"""Our tables, beside Optuna's in the same database. They are prefixed `ac_`; Optuna owns the plain names.
+"""Our tables, beside Optuna's in the same database. Ours have the prefix `ac_`; Optuna's have none.
 
-Recipes, facts and conditions are JSON, so that a new decision needs no migration: the view `results` is made again from
-the fields of `Recipe` whenever a study is opened. Every foreign key cascades, so that deleting a study, by whatever
-program, leaves no row that would attach itself to a stranger (SQLite gives the numbers of deleted rows away again).
-Times are seconds since 1970.
+Recipes, facts and conditions are JSON, so that a new decision needs no migration: the view `results` is created anew from
+the fields of `Recipe` whenever a study is opened. Every foreign key cascades, so that a deleted study leaves no rows behind,
+which a later study could inherit (SQLite reuses the numbers of deleted rows). Times are seconds since 1970.
 """
 
 from __future__ import annotations
@@ -13,15 +12,17 @@ from typing import Any
 from sqlalchemy import JSON, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+STALE_SECONDS = 20.0  # a supervisor without a heartbeat for so long counts as dead
+
 
 class Base(DeclarativeBase):
-    """Our half of the database."""
+    """Our tables."""
 
     metadata = MetaData()
-    type_annotation_map = {dict[str, Any]: JSON, float: Double}  # noqa: RUF012  # SQLAlchemy's way of saying so
+    type_annotation_map = {dict[str, Any]: JSON, float: Double}  # noqa: RUF012  # as SQLAlchemy declares it
 
 
-# Stubs of Optuna's tables: only what ours point to, or read. Optuna makes and migrates them.
+# Stubs of Optuna's tables: only the columns that ours refer to, or that we read. Optuna creates and migrates them.
 optuna_studies = Table(
     "studies", Base.metadata, Column("study_id", Integer, primary_key=True), Column("study_name", String(512))
 )
@@ -33,8 +34,8 @@ optuna_trials = Table(
 )
 
 
-def _attributes(owner: str) -> Table:
-    """The table of the attributes that Optuna calls `owner`'s: user or system."""
+def _attribute_table(owner: str) -> Table:
+    """Describe the table of Optuna's attributes of trials: `user` or `system`."""
     return Table(
         f"trial_{owner}_attributes",
         Base.metadata,
@@ -45,12 +46,12 @@ def _attributes(owner: str) -> Table:
     )
 
 
-optuna_user_attributes = _attributes("user")
-optuna_trial_attributes = _attributes("system")
+optuna_user_attributes = _attribute_table("user")
+optuna_trial_attributes = _attribute_table("system")
 
 
 class StudyRow(Base):
-    """What a study is, what it has used, and which process is searching it."""
+    """A study: its plan, the used budget, and the process that searches it."""
 
     __tablename__ = "ac_studies"
 
@@ -63,17 +64,17 @@ class StudyRow(Base):
     recovery: Mapped[dict[str, Any] | None]  # as fitted to the time budget when the study was begun
     seconds: Mapped[float] = mapped_column(default=0.0)
     runs: Mapped[int] = mapped_column(default=0)
-    reference_drop_points: Mapped[float | None]  # corner of the hypervolume
+    reference_drop_points: Mapped[float | None]  # reference point of the hypervolume
     reference_latency_ms: Mapped[float | None]
     reference_size_mb: Mapped[float | None]
     owner: Mapped[str | None] = mapped_column(String(32))  # the supervisor that holds the lease
-    owner_process: Mapped[dict[str, Any] | None]  # boot, pid, started: tells whether it is still there
+    owner_process: Mapped[dict[str, Any] | None]  # boot, pid, started: identify the process
     owner_since: Mapped[float | None]
-    beat: Mapped[float | None]
+    beat: Mapped[float | None]  # the lease's last heartbeat
 
 
 class TeacherRow(Base):
-    """The uncompressed model that every trial of a study is measured against."""
+    """The uncompressed model that every trial of a study is compared with."""
 
     __tablename__ = "ac_teachers"
 
@@ -87,12 +88,12 @@ class TeacherRow(Base):
 
 
 class CandidateRow(Base):
-    """One trial: its recipe and how it ended."""
+    """One trial: its recipe and its outcome."""
 
     __tablename__ = "ac_candidates"
     __table_args__ = (
         UniqueConstraint("ac_study_id", "number"),
-        # all that is counted after each trial: the rows themselves are long
+        # counted after each trial: the rows themselves are long
         Index("ix_ac_candidates_spent", "ac_study_id", "state", "twin_of", "retry_of", "number"),
     )
 
@@ -103,20 +104,20 @@ class CandidateRow(Base):
     number: Mapped[int]
     recipe: Mapped[dict[str, Any]]
     recipe_key: Mapped[str] = mapped_column(String(64), index=True)
-    rung: Mapped[int | None]  # 0: cut and not trained, 1: trained shortly, 2: in full; null for the teacher
+    rung: Mapped[int | None]  # 0: untrained, 1: trained shortly, 2: trained in full; null for the teacher
     state: Mapped[str] = mapped_column(String(16))  # running | complete | stopped | failed
     reason: Mapped[str | None] = mapped_column(Text)
     seconds: Mapped[float | None]
     stages: Mapped[dict[str, Any]]
     facts: Mapped[dict[str, Any]]
-    constraints: Mapped[dict[str, Any] | None]  # in force when it ended: a stop is only as good as they are
+    constraints: Mapped[dict[str, Any] | None]  # in force when it ended: a stop is valid only under them
     retry_of: Mapped[int | None]  # number of the interrupted trial that this one repeats
     twin_of: Mapped[int | None]  # number of the trial whose result was reused
     log: Mapped[str | None] = mapped_column(Text)  # relative to the artifacts' folder
 
 
 class ArtifactRow(Base):
-    """The artifact of a trial; the folder itself lies in the store under its sha256."""
+    """The artifact of a trial; the store holds its folder under the sha256."""
 
     __tablename__ = "ac_artifacts"
 
@@ -126,7 +127,7 @@ class ArtifactRow(Base):
 
 
 class MeasurementColumns:
-    """What was seen of a candidate on one device: `price` before training, else the split its quality was measured on."""
+    """A measurement of a candidate on one device: `price` before training, else the split of its quality."""
 
     id: Mapped[int] = mapped_column(primary_key=True)
     split: Mapped[str] = mapped_column(String(16))  # price | validation | test
@@ -156,7 +157,7 @@ class MeasurementColumns:
 
 
 class MeasurementRow(MeasurementColumns, Base):
-    """On the device that drives the search."""
+    """A measurement on the device that drives the search."""
 
     __tablename__ = "ac_measurements"
     __table_args__ = (UniqueConstraint("candidate_id", "split"),)
@@ -165,11 +166,13 @@ class MeasurementRow(MeasurementColumns, Base):
 
 
 class OtherDeviceRow(MeasurementColumns, Base):
-    """On a further device."""
+    """A measurement on a secondary device."""
 
     __tablename__ = "ac_elsewhere"
     __table_args__ = (UniqueConstraint("candidate_id", "device", "split"),)
 
     candidate_id: Mapped[int] = mapped_column(ForeignKey("ac_candidates.id", ondelete="CASCADE"))
     device: Mapped[str] = mapped_column(String(32))  # its name in the study file
-    sha256: Mapped[str | None] = mapped_column(String(64))  # of the artifact for its runtime; null: the trial's own
+    sha256: Mapped[str | None] = mapped_column(
+        String(64)
+    )  # of the artifact for its runtime; null: the trial's artifact

@@ -1,25 +1,26 @@
-"""What earlier studies of the same teacher found, in the same database: a good place to begin."""
+"""Initial recipes from earlier studies of the same teacher in the same database."""
 
 from __future__ import annotations
 
 from autocompress.config import StudyPlan
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import TrialRow
-from autocompress.study.queries import read_study, studies
+from autocompress.study.study_view import read_study, studies
 
-MOST = 8
+MOST_RECIPES = 8
 
 
 def warm_start_recipes(plan: StudyPlan) -> list[Recipe]:
-    """At most 8 recipes from the fronts of other studies with this teacher and task, spread over their latencies."""
-    mine = plan.identity()
-    found: dict[str, TrialRow] = {}
+    """Return at most 8 recipes from the fronts of other studies with this teacher and task, spread over their latencies."""
+    identity = plan.identity()
+    front: dict[str, TrialRow] = {}
     for name in studies(plan.storage):
         if name == plan.study:
             continue
         view = read_study(plan.storage, name)
-        if all(view.plan.get(key) == mine[key] for key in ("teacher", "task")):
-            found |= {row.recipe.key: row for row in view.front}
-    rows = sorted(found.values(), key=lambda row: (row.latency_ms or 0.0, row.recipe.key))
-    chosen = {round(place * (len(rows) - 1) / (MOST - 1)) for place in range(MOST)} if rows else set()
-    return [rows[index].recipe for index in sorted(chosen)]
+        if all(view.plan.get(key) == identity[key] for key in ("teacher", "task")):
+            front |= {row.recipe.key: row for row in view.front}
+    rows = sorted(front.values(), key=lambda row: (row.latency_ms or 0.0, row.recipe.key))
+    last = MOST_RECIPES - 1
+    indices = {round(step * (len(rows) - 1) / last) for step in range(MOST_RECIPES)} if rows else set()
+    return [rows[index].recipe for index in sorted(indices)]

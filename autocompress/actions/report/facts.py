@@ -18,7 +18,7 @@ from autocompress.models.model_config import read_config
 from autocompress.selection import growth, mcnemar
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView
-from autocompress.study.plots import explained
+from autocompress.study.decision_importance import explained_variance
 from autocompress.study.trial_details import TrialDetails, read_ends, read_trial_details
 
 MOST_EXAMPLES = 20
@@ -91,7 +91,7 @@ def gather(located: StudyLocation, trial: int, device: str | None = None, exampl
         details=details,
         teacher=read_trial_details(located.url, located.name, 0, device),
         growth=tuple(growth(view.rows, ends, view.objectives, view.constraints, view.reference)),
-        importances=explained(view.rows, view.objectives),
+        importances=explained_variance(view.rows, view.objectives),
         by_label=tuple(_by_label(data, logits.get(0), logits.get(trial))),
         examples=tuple(_examples(data, logits.get(0), logits.get(trial))) if examples else None,
         supernet=plan.engine.supernet,

@@ -27,12 +27,12 @@ def render(facts: ReportData, metric: str, commands: dict[str, str]) -> str:
         "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration,
     }  # fmt: skip
     environment.globals |= {"drop": drop_text}
-    figures: dict[str, Any] = {"front": plots.front(facts.view.rows, facts.chosen)}
+    figures: dict[str, Any] = {"front": plots.plot_front(facts.view.rows, facts.chosen)}
     if len(facts.growth) > 1:
-        figures["growth"] = plots.growth(facts.growth, facts.view.seconds)
+        figures["growth"] = plots.plot_growth(facts.growth, facts.view.seconds)
     if facts.importances:
-        figures["importances"] = plots.importances(facts.importances)
-    if drops := plots.drops(facts.view.rows):
+        figures["importances"] = plots.plot_importances(facts.importances)
+    if drops := plots.plot_drops(facts.view.rows):
         figures["drops"] = drops
     outcome = facts.details.outcome
     conditions = outcome.measurement.conditions if outcome.measurement else {}

@@ -1,4 +1,4 @@
-"""Run by alembic: upgrade over the connection that `storage.migrate` hands in."""
+"""Run by alembic: upgrade over the connection that `schema_upgrade.migrate` passes."""
 
 from __future__ import annotations
 

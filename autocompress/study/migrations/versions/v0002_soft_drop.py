@@ -1,4 +1,4 @@
-"""The drop with less luck in it, beside the drop."""
+"""The soft drop, which has a lower variance than the drop."""
 
 from __future__ import annotations
 
