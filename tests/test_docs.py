@@ -30,7 +30,7 @@ PAGES = [TUTORIAL, *OTHERS, README]  # the tutorial makes what the others go on 
 TOKEN = "a token for the documentation's agent"
 ELSEWHERE = "<!-- run by "  # before a block that a benchmark runs
 BACKGROUND = "<!-- in the background -->"  # before a block that serves until it is stopped
-FASTER = "sed -i 's/learning_rate: 5.0e-5/learning_rate: 1.0e-3/' my_study.yaml; "  # what the tiny model needs
+FASTER = "sed -Ei 's/learning_rate: [0-9.e-]+/learning_rate: 1.0e-3/' my_study.yaml; "  # what the tiny model needs
 LONG, SHORT = "search my_study.yaml", " --time 20s"  # which would take half an hour; what is typed behind it
 
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from autocompress import benchmarking
-from autocompress.actions.model_card import OPENING
+from autocompress.actions.usage_snippets import SNIPPETS
 from autocompress.config import read_plan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, UsageError
@@ -175,7 +175,7 @@ def test_an_artifact_says_which_runtime_it_is_for(
 
 
 def test_a_card_says_how_every_runtime_opens_a_model() -> None:
-    assert set(OPENING) == set(registry.names("runtimes"))
+    assert set(SNIPPETS) == set(registry.names("runtimes"))
 
 
 def test_a_technique_that_breaks_is_not_taken_for_one_that_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from autocompress.benchmarking import with_drift
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Interval, Latency, Outcome
 from autocompress.core.recipe import DECISIONS, Recipe
-from autocompress.interfaces.presenters import explained
+from autocompress.interfaces.presenters import rows_with_reasons
 from autocompress.selection import Reference, on_front, violations
 from autocompress.space.space import Space
 from autocompress.study import BudgetSpent, Study, StudyView, candidate_rows, read_study, samplers, studies
@@ -378,7 +378,7 @@ def test_untrained_trials_say_what_became_of_them(begun: Study, tmp_path: Path) 
     study = optuna.load_study(study_name="toy", storage=open_storage(url(tmp_path)))
     trial = optuna.trial.Trial(study, study.trials[first.number]._trial_id)
     assert f"trained further as trial {further.number}" in pytest.importorskip("optuna_dashboard").get_note(trial)
-    reasons = {row.trial: row.reason for row in explained(view(tmp_path))}
+    reasons = {row.trial: row.reason for row in rows_with_reasons(view(tmp_path))}
     assert reasons[first.number] == f"trained further as trial {further.number}"
     assert reasons[further.number] is None
 

@@ -110,7 +110,7 @@ class Search:
             yield forecast
         table = LatencyTable.learned(list(self.known.rows.values()))
         if table is not None:
-            yield f"the latency of what is not measured could be told to {table.describe()}"
+            yield table.describe()
 
     # ---- pieces ------------------------------------------------------------------------------------------------
 

@@ -81,8 +81,11 @@ class LatencyTable:
         return max(0.0, float(_features(shape, self.kinds) @ self.weights))
 
     def describe(self) -> str:
-        """What it is worth."""
-        return f"± {100 * self.error:.0f} % for 95 % of {self.shapes} shapes, each predicted from the others"
+        """Describe the accuracy of the predictions in one sentence."""
+        return (
+            f"latency of unmeasured candidates was predicted within ± {100 * self.error:.0f} % (95 % of {self.shapes} "
+            "measured shapes, each predicted from the others)"
+        )
 
 
 LINES = 6
