@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from autocompress.actions.locate import locate
-from autocompress.actions.report import Facts, ablate, gather, render
-from autocompress.actions.report.ablation import without
+from autocompress.actions.report import ReportData, ablate, gather, render
+from autocompress.actions.report.ablation import without_decision
 from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
 from autocompress.interfaces.cli import main
@@ -26,7 +26,7 @@ BROWSER = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
-def facts(searched: Searched) -> Facts:
+def facts(searched: Searched) -> ReportData:
     located = locate(str(searched.file), None)
     return gather(located, located.view().front[0].trial)
 
@@ -36,7 +36,7 @@ def texts(searched: Searched) -> list[str]:
     return [line.rpartition(",")[0].strip('"') for line in lines]
 
 
-def test_the_page_tells_the_numbers_of_the_study(
+def test_report_holds_the_numbers_of_the_study(
     searched: Searched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     to = tmp_path / "deep" / "report.html"
@@ -51,14 +51,14 @@ def test_the_page_tells_the_numbers_of_the_study(
     assert main(["report", str(searched.file), "--trial", "9999", "--to", str(to)]) == 2
 
 
-def test_the_page_needs_no_network(facts: Facts) -> None:
+def test_report_needs_no_network(facts: ReportData) -> None:
     page = render(facts, "accuracy", {})
     own = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
     assert not re.findall(r"(?:src|href)=[\"'](?!#)", own)
     assert "default-src 'none'" in own
 
 
-def test_no_text_of_the_data_where_none_is_wanted(searched: Searched, tmp_path: Path) -> None:
+def test_report_leaves_out_examples_on_request(searched: Searched, tmp_path: Path) -> None:
     pages = {}
     for option in ([], ["--no-examples"]):
         to = tmp_path / f"{len(option)}.html"
@@ -66,13 +66,13 @@ def test_no_text_of_the_data_where_none_is_wanted(searched: Searched, tmp_path: 
             main(["report", str(searched.file), "--trial", "1", "--to", str(to), "-q", "--no-ablation", *option]) == 0
         )
         pages[len(option)] = to.read_text(encoding="utf-8")
-    assert "Texts were left out of this page." in pages[1]
+    assert "Texts are left out of this page" in pages[1]
     assert not any(text in pages[1] for text in texts(searched) if len(text) > 12)
     disagreements = gather(locate(str(searched.file), None), 1).examples
     assert all(one.text in pages[0] for one in disagreements or ())
 
 
-def test_labels_and_examples_are_of_the_kept_answers(facts: Facts) -> None:
+def test_gather_counts_labels_and_examples_from_stored_logits(facts: ReportData) -> None:
     row = facts.chosen
     rows = sum(one.rows for one in facts.by_label)
     assert rows == facts.rows["test"]
@@ -87,12 +87,12 @@ def test_labels_and_examples_are_of_the_kept_answers(facts: Facts) -> None:
     assert finalist.disagreement is not None and len(facts.examples) == min(20, round(finalist.disagreement * rows))
 
 
-def test_the_front_grows_in_time_to_what_it_is(facts: Facts) -> None:
+def test_growth_is_ordered_by_time(facts: ReportData) -> None:
     assert [seconds for seconds, _ in facts.growth] == sorted(seconds for seconds, _ in facts.growth)
     assert facts.growth[-1][0] <= facts.view.seconds
 
 
-def test_answers_that_were_not_kept_are_missed_and_no_reason_to_fail(searched: Searched, tmp_path: Path) -> None:
+def test_gather_works_without_stored_logits(searched: Searched, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     shutil.rmtree(folder / "tiny" / "artifacts" / "stages" / "outputs")
     located = locate(str(folder / "tiny.yaml"), None)
@@ -102,7 +102,7 @@ def test_answers_that_were_not_kept_are_missed_and_no_reason_to_fail(searched: S
     assert "were not kept" in render(found, "accuracy", {})
 
 
-def test_importance_is_the_share_of_variance_that_a_decision_explains() -> None:
+def test_explained_is_the_share_of_variance_of_a_decision() -> None:
     rows = [
         TrialRow(
             trial=1 + number, state="complete", reason=None, recipe=Recipe(depth=depth, ffn_sparsity=sparsity),
@@ -121,13 +121,13 @@ def test_importance_is_the_share_of_variance_that_a_decision_explains() -> None:
     assert explained([replace(row, state="failed") for row in rows], ("quality",)) == {}
 
 
-def test_a_trial_that_was_not_tested_is_not_drawn_among_those_that_were(facts: Facts) -> None:
+def test_front_plot_never_mixes_test_and_validation(facts: ReportData) -> None:
     told = front(facts.view.rows, facts.chosen)["layout"]["yaxis"]["title"]["text"]
     untested = replace(facts.chosen, test_drop=None)
     assert "test" in told and "validation" in front(facts.view.rows, untested)["layout"]["yaxis"]["title"]["text"]
 
 
-def test_the_labels_of_latencies_are_the_whole_number(facts: Facts) -> None:
+def test_front_plot_labels_latencies_in_full(facts: ReportData) -> None:
     rows = [replace(row, latency_ms=latency) for row, latency in zip(facts.view.rows, (6.5, 0.03), strict=False)]
     axis = front(rows)["layout"]["xaxis"]
     assert axis["ticktext"] == [f"{value:g}" for value in axis["tickvals"]]
@@ -135,7 +135,7 @@ def test_the_labels_of_latencies_are_the_whole_number(facts: Facts) -> None:
     assert front([])["layout"]["xaxis"]["tickvals"]
 
 
-def test_drops_are_told_by_the_value_of_each_decision() -> None:
+def test_drops_plot_groups_by_decision_value() -> None:
     rows = [
         TrialRow(
             trial=1 + number, state="complete", reason=None, recipe=Recipe(depth=depth, ffn_sparsity=sparsity),
@@ -160,36 +160,36 @@ def test_drops_are_told_by_the_value_of_each_decision() -> None:
     assert drops(rows[:7]) is None
 
 
-def test_what_each_decision_gave_is_measured_once(searched: Searched, tmp_path: Path) -> None:
+def test_ablate_measures_each_decision_once(searched: Searched, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     located = locate(str(folder / "tiny.yaml"), None)
     view = located.view()
     row = min(view.front, key=lambda one: (one.recipe.depth or 9, one.recipe.weight_bits))
-    shares = ablate(located, row.trial, SilentDisplay())
+    effects = ablate(located, row.trial, SilentDisplay())
     wanted = {"head_sparsity", "ffn_sparsity"} | ({"depth"} if row.recipe.depth == 1 else set())
-    assert {one.decision for one in shares} >= wanted
-    assert all(one.smaller >= 1 for one in shares)
-    assert ablate(located, row.trial, SilentDisplay()) == shares
+    assert {one.decision for one in effects} >= wanted
+    assert all(one.smaller >= 1 for one in effects)
+    assert ablate(located, row.trial, SilentDisplay()) == effects
     assert len(list((folder / "tiny" / "artifacts" / "stages" / "ablation").glob("*"))) == 1
     assert located.view() == view
-    page = render(replace(gather(located, row.trial), shares=shares), "accuracy", {})
+    page = render(replace(gather(located, row.trial), effects=effects), "accuracy", {})
     assert "cut from the super-net" in page
     assert "cut from the super-net" not in render(
-        replace(gather(located, row.trial), shares=shares, supernet=False), "accuracy", {}
+        replace(gather(located, row.trial), effects=effects, supernet=False), "accuracy", {}
     )
-    assert "What each decision gave" in page and f"{shares[0].faster:.2f}×" in page
+    assert "Effect of each decision" in page and f"{effects[0].faster:.2f}×" in page
     assert ablate(located, 0, SilentDisplay()) == ()
 
 
-def test_a_decision_goes_with_what_hangs_on_it() -> None:
+def test_without_decision_resets_dependent_decisions() -> None:
     recipe = Recipe(depth=2, attention="local", attention_window=16, head_sparsity=0.5)
-    assert without(recipe, "attention", 6) == Recipe(depth=2, head_sparsity=0.5)
-    assert without(recipe, "depth", 6) == replace(recipe, depth=6)
-    assert without(recipe, "head_sparsity", 6) == replace(recipe, head_sparsity=0.0)
+    assert without_decision(recipe, "attention", 6) == Recipe(depth=2, head_sparsity=0.5)
+    assert without_decision(recipe, "depth", 6) == replace(recipe, depth=6)
+    assert without_decision(recipe, "head_sparsity", 6) == replace(recipe, head_sparsity=0.0)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no chromium here")
-def test_a_browser_draws_the_plots(facts: Facts, tmp_path: Path) -> None:
+def test_a_browser_draws_the_plots(facts: ReportData, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     some = facts.view.front[0]
     changes = [{"trial": number, "quality": number / 1e3, "drop": 1 - number / 1e3} for number in range(100, 109)]
