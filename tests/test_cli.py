@@ -38,7 +38,7 @@ def test_search_prints_progress_and_the_front(searched: Searched) -> None:
 
 def test_printed_commands_work(searched: Searched) -> None:
     printed = [line.strip() for line in searched.out.partition("next:")[2].splitlines() if line.strip()]
-    assert [words.split()[-2 if "--to" not in words else -6] for words in printed[:2]] == ["dashboard", "pick"]
+    assert [line.split()[-2 if "--to" not in line else -6] for line in printed[:2]] == ["dashboard", "pick"]
     assert "export" in shlex.split(printed[2])
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for line in printed[1:]:
@@ -56,7 +56,7 @@ def test_printed_commands_work(searched: Searched) -> None:
     assert dashboard.stdout is not None
     try:
         address = next(word for word in dashboard.stdout.readline().split() if word.startswith("http://127.0.0.1:"))
-        assert urllib.request.urlopen(address, timeout=30).status == 200  # our own server
+        assert urllib.request.urlopen(address, timeout=30).status == 200
     finally:
         dashboard.send_signal(signal.SIGTERM)
         assert dashboard.wait(timeout=30) in (0, terminal.INTERRUPTED)
@@ -90,16 +90,16 @@ def test_search_options_override_the_plan(
 ) -> None:
     from autocompress.search import supervisor as search_module
 
-    seen = []
+    plans = []
 
     def remember(plan: Any, *, display: Any, offline: bool) -> None:
-        seen.append((plan.budget.trials, plan.budget.time, plan.workers, plan.device.threads, offline))
+        plans.append((plan.budget.trials, plan.budget.time, plan.workers, plan.device.threads, offline))
         raise AutocompressError("enough seen")
 
     monkeypatch.setattr(search_module, "run_search", remember)
     options = ["--trials", "7", "--time", "2h", "--workers", "3", "--set", "device.threads=2", "--offline"]
     assert main(["search", str(searched.file), *options]) == 1
-    assert seen == [(7, 7200.0, 3, 2, True)]
+    assert plans == [(7, 7200.0, 3, 2, True)]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_wrong_usage_is_one_sentence_and_2(
     assert len(errors) == 1
     assert sentence in errors[0]
     assert "Traceback" not in captured.err
-    assert not list(tmp_path.iterdir())  # nothing was made on the way
+    assert not list(tmp_path.iterdir())  # no file was written
 
 
 def test_an_unknown_trial_is_wrong_usage(command: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
@@ -222,6 +222,6 @@ def test_colour_follows_option_and_environment(
 
 def test_command_line_quotes_its_arguments() -> None:
     line = terminal.command_line(["front", "my study.yaml"])
-    words = shlex.split(line)
-    assert words[-2:] == ["front", "my study.yaml"]
-    assert Path(words[0]).is_file() or words[0] == "autocompress"
+    parts = shlex.split(line)
+    assert parts[-2:] == ["front", "my study.yaml"]
+    assert Path(parts[0]).is_file() or parts[0] == "autocompress"

@@ -20,39 +20,39 @@ def test_compare_trials_on_the_same_rows(
 ) -> None:
     a, b = 0, view.front[0].trial
     assert main(["compare", f"{searched.file}:{a}", str(b), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    comparison = json.loads(capsys.readouterr().out)
     row = view.row(b)
-    assert (found["a"]["trial"], found["b"]["trial"]) == (a, b)
-    assert found["quality_b"] == pytest.approx(row.test_quality)
-    assert found["drop"] == pytest.approx(row.test_drop)
-    assert found["drop_interval"] == pytest.approx(row.test_drop_interval)
-    assert found["only_a_right"] - found["only_b_right"] == round(found["drop"] * found["examples"])
-    assert found["faster"] == pytest.approx(row.speedup)
-    assert found["smaller"] == pytest.approx(row.compression)
+    assert (comparison["a"]["trial"], comparison["b"]["trial"]) == (a, b)
+    assert comparison["quality_b"] == pytest.approx(row.test_quality)
+    assert comparison["drop"] == pytest.approx(row.test_drop)
+    assert comparison["drop_interval"] == pytest.approx(row.test_drop_interval)
+    assert comparison["only_a_right"] - comparison["only_b_right"] == round(comparison["drop"] * comparison["examples"])
+    assert comparison["faster"] == pytest.approx(row.speedup)
+    assert comparison["smaller"] == pytest.approx(row.compression)
     assert main(["compare", f"{searched.file}:{b}", f"{searched.file}:{a}", "--json"]) == 0
     back = json.loads(capsys.readouterr().out)
-    assert (back["drop"], back["p_value"]) == (pytest.approx(-found["drop"]), found["p_value"])
-    assert back["faster"] == pytest.approx(1 / found["faster"])
+    assert (back["drop"], back["p_value"]) == (pytest.approx(-comparison["drop"]), comparison["p_value"])
+    assert back["faster"] == pytest.approx(1 / comparison["faster"])
     assert main(["compare", f"{searched.file}:{a}", str(b)]) == 0
-    told = capsys.readouterr().out
-    assert f"B: trial {b}, {row.describe()}" in told and "McNemar" in told
+    printed = capsys.readouterr().out
+    assert f"B: trial {b}, {row.describe()}" in printed and "McNemar" in printed
 
 
 def test_compare_studies_by_their_fronts(
     searched: Searched, view: StudyView, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compare", str(searched.file), str(searched.file), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["coverage_a"] == found["coverage_b"] == 1.0 and found["same_teacher"]
-    assert found["hypervolume_a"] == found["hypervolume_b"]
-    assert all(one["a"] == one["b"] for one in found["choices"])
+    comparison = json.loads(capsys.readouterr().out)
+    assert comparison["coverage_a"] == comparison["coverage_b"] == 1.0 and comparison["same_teacher"]
+    assert comparison["hypervolume_a"] == comparison["hypervolume_b"]
+    assert all(choice["a"] == choice["b"] for choice in comparison["choices"])
     assert main(["compare", str(searched.file), str(searched.file)]) == 0
-    told = capsys.readouterr().out
-    assert f"A: {view.name}, {len(view.front)} model" in told and "pick chooses" in told
+    printed = capsys.readouterr().out
+    assert f"A: {view.name}, {len(view.front)} model" in printed and "pick chooses" in printed
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (("tiny", "1"), "is not STUDY:TRIAL"),
         (("{file}:9999", "1"), "no trial 9999"),
@@ -60,9 +60,9 @@ def test_compare_studies_by_their_fronts(
     ],
 )
 def test_compare_rejects_wrong_arguments(
-    searched: Searched, words: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+    searched: Searched, arguments: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["compare", *(word.format(file=searched.file) for word in words)]) == 2
+    assert main(["compare", *(argument.format(file=searched.file) for argument in arguments)]) == 2
     assert message in capsys.readouterr().err
 
 

@@ -182,7 +182,7 @@ def test_a_port_in_use_is_one_clear_error(url: str) -> None:
 
 
 def test_what_is_not_there_is_named(url: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no study 'tay' there; available: toy"):
+    with pytest.raises(UsageError, match=r"no study 'tay' \(available: toy\)"):
         serve(url, "tay")
     with pytest.raises(UsageError, match="no database"):
         serve(f"sqlite:///{tmp_path / 'none.db'}", None)

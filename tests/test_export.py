@@ -36,9 +36,9 @@ pytest_plugins = ["tests.exported"]
 def test_export_copies_the_measured_artifact(exported: Path, view: StudyView, best: int) -> None:
     row = view.row(best)
     assert row.sha256 is not None and view.artifacts is not None
-    own = {name: sha256 for name, sha256 in manifest(exported).items() if name not in ADDED_FILES}
-    assert digest(own) == row.sha256
-    assert own == manifest(Store(view.artifacts).artifact(row.sha256))
+    artifact = {name: sha256 for name, sha256 in manifest(exported).items() if name not in ADDED_FILES}
+    assert digest(artifact) == row.sha256
+    assert artifact == manifest(Store(view.artifacts).artifact(row.sha256))
     measured = json.loads((exported / "measurement.json").read_text())
     assert measured["row"] == row.as_json()
     assert measured["artifact_sha256"] == row.sha256
@@ -183,7 +183,7 @@ def test_check_target_protects_needed_folders(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path / "a" / "b")
     with pytest.raises(UsageError, match="must not replace"):
         check_target(tmp_path / "a", force=True)
-    check_target(Path(), force=False)  # the folder one is in, empty
+    check_target(Path(), force=False)  # the working folder, which is empty
 
 
 def test_export_refuses_trials_without_a_model(
@@ -219,13 +219,15 @@ def test_export_measures_on_test_first(
     with sqlite3.connect(folder / "tiny" / "study.db") as database:
         database.execute("DELETE FROM ac_measurements WHERE split = 'test'")
     database.close()
-    asked = []
+    measured_trials = []
     monkeypatch.setattr(
-        final_evaluation, "measure_tests", lambda plan, trials, *, display, offline: asked.append(list(trials))
+        final_evaluation,
+        "measure_tests",
+        lambda plan, trials, *, display, offline: measured_trials.append(list(trials)),
     )
     arguments = ["export", str(folder / "tiny.yaml"), "--to", str(tmp_path / "out"), "-q", "--trial", str(trial)]
-    assert main(arguments) == 1  # it came to nothing: no model is given away unmeasured
-    assert asked == [[trial]]
+    assert main(arguments) == 1  # the measurement failed, so no model is exported
+    assert measured_trials == [[trial]]
     assert not (tmp_path / "out").exists()
     monkeypatch.undo()
     assert main(arguments) == 0
@@ -234,9 +236,9 @@ def test_export_measures_on_test_first(
 
 
 def test_recall_of_labels_averages_to_quality(exported: Path, view: StudyView, best: int) -> None:
-    told = json.loads((exported / "measurement.json").read_text())
-    recall = told["facts"]["recall"]
-    own, teachers = np.mean(list(recall.values()), axis=0)  # the rows are half of each label
+    exported_json = json.loads((exported / "measurement.json").read_text())
+    recall = exported_json["facts"]["recall"]
+    model, teacher = np.mean(list(recall.values()), axis=0)  # the rows are half of each label
     assert len(recall) == 2
-    assert own == pytest.approx(told["measurement"]["quality"]["quality"])
-    assert view.teacher is not None and teachers == pytest.approx(view.teacher.quality)
+    assert model == pytest.approx(exported_json["measurement"]["quality"]["quality"])
+    assert view.teacher is not None and teacher == pytest.approx(view.teacher.quality)

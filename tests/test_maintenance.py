@@ -19,16 +19,16 @@ def test_list_prints_every_entry(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert main(["list", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert list(found) == list(KINDS)
-    assert [entry["name"] for entry in found["techniques"]] == list(DECISIONS)
-    assert [entry["name"] for entry in found["tasks"]] == ["text-classification"]
-    assert {entry["name"] for entry in found["spaces"]} >= {"encoder", "quickstart"}
-    for entries in found.values():
+    listed = json.loads(capsys.readouterr().out)
+    assert list(listed) == list(KINDS)
+    assert [entry["name"] for entry in listed["techniques"]] == list(DECISIONS)
+    assert [entry["name"] for entry in listed["tasks"]] == ["text-classification"]
+    assert {entry["name"] for entry in listed["spaces"]} >= {"encoder", "quickstart"}
+    for entries in listed.values():
         for entry in entries:
             assert entry["summary"]
             assert sum(entry["summary"] in line and entry["name"] in line for line in lines) >= 1
-    here = {entry["name"]: entry["here"] for entry in found["techniques"]}
+    here = {entry["name"]: entry["here"] for entry in listed["techniques"]}
     assert "32, 16, 8" in here["weight_bits"]
 
 
@@ -39,12 +39,12 @@ def test_doctor_reports_missing_extras_and_advice(
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
     monkeypatch.setattr(doctor, "fingerprint", lambda: old | {"cpu_flags": ["avx2"], "governor": "powersave"})
     assert main(["doctor", "--json"]) == 0
-    found = {one["what"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
-    assert found["processor"]["good"] and old["cpu"] in found["processor"]["found"]
-    assert found["extra search"]["found"] == "torch not installed"
-    assert "pip install 'autocompress[search]'" in found["extra search"]["advice"]
-    assert not found["8-bit arithmetic"]["good"] and not found["CPU governor"]["good"]
-    assert all((one["advice"] is None) is one["good"] for one in found.values())
+    findings = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert findings["processor"]["good"] and old["cpu"] in findings["processor"]["found"]
+    assert findings["extra search"]["found"] == "torch not installed"
+    assert "pip install 'autocompress[search]'" in findings["extra search"]["advice"]
+    assert not findings["8-bit arithmetic"]["good"] and not findings["CPU governor"]["good"]
+    assert all((finding["advice"] is None) is finding["good"] for finding in findings.values())
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
     assert "! extra search" in printed and "✓ processor" in printed
@@ -71,7 +71,7 @@ def test_clean_keeps_needed_models(tmp_path: Path, capsys: pytest.CaptureFixture
         return json.loads(capsys.readouterr().out)
 
     assert clean()["studies"][0]["bytes"] == 1000 * len(everything - kept)
-    assert {folder.name for folder in models.iterdir()} == everything  # said, not done
+    assert {folder.name for folder in models.iterdir()} == everything  # reported, not removed
     assert clean("--yes")["removed"] is True
     assert {folder.name for folder in models.iterdir()} == kept
     assert stage.is_dir()

@@ -1,4 +1,4 @@
-"""What people see: the tables, the numbers in them, and the display of a search."""
+"""Rendering: tables, numbers, the display of a search, the picture of a front."""
 
 from __future__ import annotations
 
@@ -165,8 +165,8 @@ def test_durations_and_sizes_are_readable() -> None:
 # ---- the display of a search ---------------------------------------------------------------------------------------
 
 
-class StageTimer:
-    """Seconds that pass when told to."""
+class FakeClock:
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -176,13 +176,13 @@ class StageTimer:
 
 
 def test_plain_display_prints_every_five_seconds() -> None:
-    clock, lines = StageTimer(), list[tuple[float, str]]()
+    clock, lines = FakeClock(), list[tuple[float, str]]()
     display = PlainDisplay(lambda text: lines.append((clock.now, text)), clock=clock)
-    for _ in range(600):  # two minutes in which the worker says nothing
+    for _ in range(600):  # two minutes in which the worker reports nothing
         display.progress(3, 40, clock.now, None)
         clock.now += 0.2
-    said_at = [100.0, *(when for when, _ in lines), clock.now]
-    assert max(after - before for before, after in pairwise(said_at)) <= 5.5
+    printed_at = [100.0, *(when for when, _ in lines), clock.now]
+    assert max(after - before for before, after in pairwise(printed_at)) <= 5.5
     display.stage(0, 4, "3 layers · 8-bit", "recovery", 0.0)
     clock.now += 6
     display.stage(0, 4, "3 layers · 8-bit", "recovery", 0.43)
@@ -191,9 +191,9 @@ def test_plain_display_prints_every_five_seconds() -> None:
 
 
 def test_plain_display_limits_its_lines() -> None:
-    clock, lines = StageTimer(), list[str]()
+    clock, lines = FakeClock(), list[str]()
     display = PlainDisplay(lines.append, clock=clock)
-    for step in range(1000):  # 100 seconds, 1000 words from the worker
+    for step in range(1000):  # 100 seconds, 1000 reports of the worker
         display.stage(0, 4, "3 layers", "recovery", step / 1000)
         clock.now += 0.1
     assert 19 <= len(lines) <= 22
@@ -201,7 +201,7 @@ def test_plain_display_limits_its_lines() -> None:
 
 def test_plain_display_prints_one_line_per_finished_trial() -> None:
     lines = list[str]()
-    display = PlainDisplay(lines.append, clock=StageTimer())
+    display = PlainDisplay(lines.append, clock=FakeClock())
     display.finished(0, Recipe(), teacher_outcome(), "teacher, fp32")
     outcome = complete(drop=0.006, speedup=10.13, size_mb=13.7, sha256="a", disagreement=0.05)
     display.finished(7, Recipe(), replace(outcome, seconds=41.3), "3 layers · 8-bit")
@@ -212,7 +212,7 @@ def test_plain_display_prints_one_line_per_finished_trial() -> None:
 
 
 def test_plain_display_forgets_finished_trials() -> None:
-    clock, lines = StageTimer(), list[str]()
+    clock, lines = FakeClock(), list[str]()
     display = PlainDisplay(lines.append, clock=clock)
     display.stage(0, 1, "a", "recovery", 0.1)
     display.stage(1, 2, "b", "pricing", 0.1)
@@ -280,9 +280,9 @@ def test_display_for_fits_the_console(quiet: bool, terminal: bool, kind: str) ->
 points_of_a_front = st.lists(
     st.tuples(st.floats(0.05, 9.0), st.floats(0.5, 0.99), st.floats(1.0, 90.0)), min_size=1, max_size=30
 ).map(
-    lambda found: [
+    lambda models: [
         result(number, latency_ms=latency, quality=quality, size_mb=size)
-        for number, (latency, quality, size) in enumerate(found, 1)
+        for number, (latency, quality, size) in enumerate(models, 1)
     ]
 )
 

@@ -16,14 +16,14 @@ from tests.conftest import Searched
 def test_reproduce_gives_the_same_predictions(searched: Searched, capsys: pytest.CaptureFixture[str]) -> None:
     view = locate(str(searched.file), None).view()
     trial = view.front[-1].trial
-    answer = main(["reproduce", str(searched.file), "--trial", str(trial), "--offline", "--json"])
-    told = json.loads(capsys.readouterr().out)
-    checks = {check["what"]: check for check in told["checks"]}
+    code = main(["reproduce", str(searched.file), "--trial", str(trial), "--offline", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    checks = {check["what"]: check for check in document["checks"]}
     for what in ("the teacher's model", "the model", "predictions on validation", "predictions on test", "size, MB"):
-        assert checks[what]["before"] == checks[what]["now"], told
-    assert told["changed"] == []
-    assert answer == (0 if told["reproduced"] else 1)  # the speed-up may be another: tests run beside this one
-    assert locate(str(searched.file), None).view() == view  # the study is as it was
+        assert checks[what]["before"] == checks[what]["now"], document
+    assert document["changed"] == []
+    assert code == (0 if document["reproduced"] else 1)  # the speed-up may differ: other tests run at the same time
+    assert locate(str(searched.file), None).view() == view  # the study is unchanged
 
 
 def test_reproduce_rejects_changed_data(searched: Searched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,9 +36,9 @@ def test_init_writes_a_study_that_can_be_searched(
     tiny_data(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     assert main(["init", "model", "data", "--to", "studies/mine.yaml", "--offline"]) == 0
-    told = capsys.readouterr().err
-    assert "240 training rows; text: text; label: label, with 2 values" in told
-    assert "search studies/mine.yaml" in told
+    printed = capsys.readouterr().err
+    assert "240 training rows; text: text; label: label, with 2 values" in printed
+    assert "search studies/mine.yaml" in printed
     plan = read_plan(Path("studies/mine.yaml"))
     assert plan.teacher.model == str(tmp_path / "model") and plan.teacher.fine_tune is None
     assert plan.task.data.test == str(tmp_path / "data" / "test.csv")
@@ -132,8 +132,8 @@ def test_guess_columns_by_name_and_content(values: dict[str, Any], expected: Gue
 
 def test_guess_columns_prefers_options() -> None:
     values = {"one": SENTENCES, "two": list(reversed(SENTENCES)), "kind": ["a", "b"] * 20}
-    given = {"text": "two", "pair": "one", "label": "kind"}
-    assert guess_columns(values, given) == GuessedColumns(text="two", pair="one", label="kind")
+    options = {"text": "two", "pair": "one", "label": "kind"}
+    assert guess_columns(values, options) == GuessedColumns(text="two", pair="one", label="kind")
     with pytest.raises(UsageError, match=r"--label: no column 'kinds' \(available: one, two, kind\)"):
         guess_columns(values, {**NOTHING, "label": "kinds"})
     with pytest.raises(UsageError, match="no column looks like a label; name it with --label COLUMN"):
@@ -145,8 +145,8 @@ def test_guess_columns_prefers_options() -> None:
 def test_split_files_by_name(tmp_path: Path) -> None:
     for name in ("train.csv", "dev.csv", "test-00000.csv", "notes.txt"):
         (tmp_path / name).write_text("text,label\na,1\n")
-    found = split_files(tmp_path)
-    assert {split: file.name for split, file in found.items()} == {
+    splits = split_files(tmp_path)
+    assert {split: file.name for split, file in splits.items()} == {
         "train": "train.csv", "validation": "dev.csv", "test": "test-00000.csv",
     }  # fmt: skip
     (tmp_path / "train.csv").unlink()

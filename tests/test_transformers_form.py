@@ -43,8 +43,8 @@ def test_load_model_gives_the_candidate_logits(family: str, decisions: dict[str,
     loaded = autocompress.load_model(tmp_path)
     batch = tiny_batch(family)
     with torch.no_grad():
-        expected, found = candidate.model(**batch).logits, loaded(**batch).logits
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        expected, logits = candidate.model(**batch).logits, loaded(**batch).logits
+    torch.testing.assert_close(logits, expected, rtol=0, atol=0)
     assert not loaded.training
     assert AutoTokenizer.from_pretrained(tmp_path)("good film").input_ids
     assert "/" not in json.loads((tmp_path / "config.json").read_text()).get("_name_or_path", "")
@@ -62,8 +62,8 @@ for folder in sys.argv[1:]:
     again = AutoModelForSequenceClassification.from_pretrained(folder + "/again", trust_remote_code=True)
     with numpy.load(folder + "/expected.npz") as kept, torch.no_grad():
         ids, mask = torch.from_numpy(kept["ids"]), torch.from_numpy(kept["mask"])
-        found = [one(input_ids=ids, attention_mask=mask).logits.numpy() for one in (model, again)]
-        worst[folder] = max(float(numpy.abs(logits - kept["logits"]).max()) for logits in found)
+        outputs = [loaded(input_ids=ids, attention_mask=mask).logits.numpy() for loaded in (model, again)]
+        worst[folder] = max(float(numpy.abs(logits - kept["logits"]).max()) for logits in outputs)
 print(json.dumps(worst))
 """
 
@@ -149,5 +149,5 @@ def test_transformers_export_gives_the_measured_logits(
     assert code is not None
     monkeypatch.chdir(to)
     capsys.readouterr()
-    exec(code[1], {})  # in this process: another one would spend seconds on importing torch
+    exec(code[1], {})  # in this process: importing torch in a new process takes seconds
     assert capsys.readouterr().out.strip() in {"0", "1"}

@@ -30,17 +30,17 @@ def test_verify_detects_one_flipped_byte(copied: Path) -> None:
     rng = np.random.default_rng(0)
     for path in sorted(copied.iterdir()):
         content = path.read_bytes()
-        for place in {0, len(content) - 1, *map(int, rng.integers(0, len(content), 3))}:
+        for index in {0, len(content) - 1, *map(int, rng.integers(0, len(content), 3))}:
             spoiled = bytearray(content)
-            spoiled[place] ^= 1 << int(rng.integers(0, 8))
+            spoiled[index] ^= 1 << int(rng.integers(0, 8))
             path.write_bytes(bytes(spoiled))
-            assert not verify_folder(copied).passed, f"byte {place} of {path.name}"
+            assert not verify_folder(copied).passed, f"byte {index} of {path.name}"
         path.write_bytes(content)
     assert verify_folder(copied).passed
 
 
 def test_verify_rejects_capital_hashes(copied: Path) -> None:
-    """The one flipped bit that every tool for hashes would forgive."""
+    """A flipped bit that turns a hash into capitals, which tools for hashes accept."""
     text = (copied / SUMS_FILE).read_text()
     (copied / SUMS_FILE).write_text(re.sub("[a-f]", lambda letter: letter[0].upper(), text, count=1))
     assert not verify_folder(copied).passed

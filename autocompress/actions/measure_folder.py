@@ -48,7 +48,7 @@ def measure_folder(
     batch: int | None = None,
     tokens: int | None = None,
     seed: int = 0,
-    notify: Notify = lambda words: None,
+    notify: Notify = lambda text: None,
     device: Device | None = None,
 ) -> FolderMeasurement:
     """Time a model in blocks, in a default session, on this machine or on another device.

@@ -192,7 +192,7 @@ def _changed_conditions(first_run: TrialDetails, teacher: TrialDetails) -> Itera
             yield f"{name.replace('_', ' ')} was {_join(conditions[name])}, is now {_join(value)}"
 
 
-def _join(value: Any) -> str:
+def _join(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 

@@ -114,7 +114,7 @@ def _reasons(seen: _Observations, choices: _Choices) -> list[str]:
     return [
         f"{seen.rows:,} training rows; text: {texts}; label: {columns.label}, with {len(seen.labels)} values",
         f"texts have {int(np.median(seen.lengths))} tokens (median); 98 % have at most {_longest(seen)}",
-        f"the rarest label has {100 * _rarest(seen):.0f} % of the rows, so the metric is {choices.metric}",
+        f"the rarest label has {100 * _rarest(seen):.2g} % of the rows, so the metric is {choices.metric}",
         "the model has a classifier, so it is used as it is"
         if choices.fine_tune is None
         else "the model has no classifier, so it is fine-tuned first",

@@ -75,7 +75,7 @@ def _figures(report: ReportData) -> dict[str, Any]:
     return figures
 
 
-def _script_json(value: Any) -> str:
+def _script_json(value: object) -> str:
     """Return JSON that cannot close the script element around it."""
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 

@@ -76,7 +76,11 @@ def clean(
     yes: opt.Yes = False,
     storage: opt.Storage = None,
 ) -> None:
-    """Report reclaimable disk space; free it with --yes."""
+    """Report reclaimable disk space; free it with --yes.
+
+    Removes models that are on no front and were not measured on test; with --cache the caches of the stages, which are
+    computed again when they are needed.
+    """
     from autocompress.actions.clean import plan_cleaning
     from autocompress.actions.locate import locate_all
     from autocompress.interfaces import rendering
