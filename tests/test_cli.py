@@ -32,7 +32,7 @@ def test_search_prints_progress_and_the_front(searched: Searched) -> None:
     assert "the search ended: " in searched.err
     assert "teacher, fp32" in searched.out
     assert " test " in searched.out  # finalists were measured on it
-    assert "are on the front of study tiny" in searched.out
+    assert "the front of study tiny holds " in searched.out
     assert "Traceback" not in searched.err
 
 
@@ -81,7 +81,7 @@ def test_interrupted_search_prints_the_front_and_exits_with_130(
     monkeypatch.setattr(search_module, "run_search", lambda plan, *, display, offline: ending)
     assert main(["search", str(searched.file)]) == 130
     captured = capsys.readouterr()
-    assert "are on the front" in captured.out and "◆ the knee, trial " in captured.out
+    assert "the front of study tiny holds " in captured.out and "◆ the knee, trial " in captured.out
     assert "the same command continues the search" in captured.err
 
 

@@ -228,7 +228,7 @@ def test_the_reading_commands_take_a_device(
         json.loads(inputs.read_text()) for inputs in tmp_path.glob(f"tiny/artifacts/stages/ablation/*/{INPUTS}")
     ]
     assert [one["device"] for one in ablations] == ["pi"]
-    assert "What each decision gave" in page.read_text() and "were not kept" not in page.read_text()
+    assert "Effect of each decision" in page.read_text() and "were not kept" not in page.read_text()
 
 
 def test_a_twin_is_told_with_what_was_seen_elsewhere(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def _quality_line(comparison: Comparison) -> str:
 def _disagreement_line(comparison: Comparison) -> str:
     return (
         f"they disagree on {100 * comparison.disagreement:.1f} % of the rows; only A is right on "
-        f"{comparison.only_a_right:,} rows, only B on {comparison.only_b_right:,} "
+        f"{counted(comparison.only_a_right, 'row')}, only B on {counted(comparison.only_b_right, 'row')} "
         f"(McNemar's test: p = {comparison.p_value:.2g})"
     )
 

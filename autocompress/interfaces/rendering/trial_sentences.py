@@ -52,7 +52,7 @@ def front_sentence(view: StudyView, knee: TrialRow | None = None) -> str:
     constraints = ", ".join(f"{name} {bound:g}" for name, bound in view.constraints.items())
     device = f" on {'every device' if view.device == WORST else view.device}" if view.device else ""
     text = (
-        f"{len(view.front)} of {candidates} trials are on the front of study {view.name}{device} "
+        f"the front of study {view.name}{device} holds {len(view.front)} of {candidates} trials "
         f"({duration(view.seconds)}{'; ' + constraints if constraints else ''})"
     )
     if knee is None:
