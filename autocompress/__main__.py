@@ -1,4 +1,4 @@
-"""`python -m autocompress` is the command line."""
+"""Run the command line with `python -m autocompress`."""
 
 from __future__ import annotations
 

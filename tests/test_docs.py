@@ -30,7 +30,9 @@ PAGES = [TUTORIAL, *OTHER_PAGES, README]  # the tutorial creates the files that 
 TOKEN = "a token for the agent of the docs"
 RUN_BY = "<!-- run by "  # marks a block that a benchmark runs
 BACKGROUND = "<!-- in the background -->"  # marks a block that serves until it is stopped
-RAISE_LEARNING_RATE = "sed -i 's/learning_rate: 5.0e-5/learning_rate: 1.0e-3/' my_study.yaml; "  # for the tiny model
+RAISE_LEARNING_RATE = (
+    "sed -Ei 's/learning_rate: [0-9.e-]+/learning_rate: 1.0e-3/' my_study.yaml; "  # for the tiny model
+)
 SEARCH, SHORT_BUDGET = "search my_study.yaml", " --time 20s"  # as written, the search would take half an hour
 
 

@@ -1,4 +1,4 @@
-"""The report: one page that needs no network, tells what the numbers of the study are, and no text where none is wanted."""
+"""The report: a page that holds the numbers of the study, needs no network, and leaves out texts on request."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from autocompress.actions.locate import locate
-from autocompress.actions.report import Facts, ablate, gather, render
-from autocompress.actions.report.ablation import without
+from autocompress.actions.report import ReportData, ablate, gather, render
+from autocompress.actions.report.ablation import without_decision
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.cli import main
@@ -27,7 +27,7 @@ BROWSER = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
-def facts(searched: Searched) -> Facts:
+def report(searched: Searched) -> ReportData:
     located = locate(str(searched.file), None)
     return gather(located, located.view().front[0].trial)
 
@@ -37,29 +37,29 @@ def texts(searched: Searched) -> list[str]:
     return [line.rpartition(",")[0].strip('"') for line in lines]
 
 
-def test_the_page_tells_the_numbers_of_the_study(
+def test_report_holds_the_numbers_of_the_study(
     searched: Searched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     to = tmp_path / "deep" / "report.html"
     assert main(["report", str(searched.file), "--to", str(to), "--json", "--no-ablation"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (Path(told["page"]), told["bytes"]) == (to, to.stat().st_size)
+    answer = json.loads(capsys.readouterr().out)
+    assert (Path(answer["page"]), answer["bytes"]) == (to, to.stat().st_size)
     page, view = to.read_text(encoding="utf-8"), locate(str(searched.file), None).view()
     for row in view.front:
         assert f"<td>{row.trial}</td>" in page
         assert row.test_quality is not None and f"{100 * row.test_quality:.1f}" in page
-    assert f'<h2 id="chosen">Trial {told["trial"]}: ' in page
+    assert f'<h2 id="chosen">Trial {answer["trial"]}: ' in page
     assert main(["report", str(searched.file), "--trial", "9999", "--to", str(to)]) == 2
 
 
-def test_the_page_needs_no_network(facts: Facts) -> None:
-    page = render(facts, "accuracy", {})
-    own = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
-    assert not re.findall(r"(?:src|href)=[\"'](?!#)", own)
-    assert "default-src 'none'" in own
+def test_report_needs_no_network(report: ReportData) -> None:
+    page = render(report, "accuracy", {})
+    without_scripts = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+    assert not re.findall(r"(?:src|href)=[\"'](?!#)", without_scripts)
+    assert "default-src 'none'" in without_scripts
 
 
-def test_no_text_of_the_data_where_none_is_wanted(searched: Searched, tmp_path: Path) -> None:
+def test_report_leaves_out_examples_on_request(searched: Searched, tmp_path: Path) -> None:
     pages = {}
     for option in ([], ["--no-examples"]):
         to = tmp_path / f"{len(option)}.html"
@@ -67,43 +67,43 @@ def test_no_text_of_the_data_where_none_is_wanted(searched: Searched, tmp_path: 
             main(["report", str(searched.file), "--trial", "1", "--to", str(to), "-q", "--no-ablation", *option]) == 0
         )
         pages[len(option)] = to.read_text(encoding="utf-8")
-    assert "Texts were left out of this page." in pages[1]
+    assert "Texts are left out of this page" in pages[1]
     assert not any(text in pages[1] for text in texts(searched) if len(text) > 12)
     disagreements = gather(locate(str(searched.file), None), 1).examples
-    assert all(one.text in pages[0] for one in disagreements or ())
+    assert all(example.text in pages[0] for example in disagreements or ())
 
 
-def test_labels_and_examples_are_of_the_kept_answers(facts: Facts) -> None:
-    row = facts.chosen
-    rows = sum(one.rows for one in facts.by_label)
-    assert rows == facts.rows["test"]
-    assert row.test_quality == pytest.approx(sum(one.right for one in facts.by_label) / rows)
-    assert row.test_drop == pytest.approx(sum(one.lost - one.won for one in facts.by_label) / rows)
-    for one in facts.by_label:
-        assert one.teacher_right - one.lost + one.won == one.right
-        assert one.lost + one.won <= one.rows
-    assert facts.examples is not None
-    assert all(one.teacher != one.model for one in facts.examples)
-    finalist = next(one for one in facts.finalists if one.row.trial == row.trial)
-    assert finalist.disagreement is not None and len(facts.examples) == min(20, round(finalist.disagreement * rows))
+def test_gather_counts_labels_and_examples_from_stored_logits(report: ReportData) -> None:
+    row = report.chosen
+    rows = sum(result.rows for result in report.by_label)
+    assert rows == report.rows["test"]
+    assert row.test_quality == pytest.approx(sum(result.right for result in report.by_label) / rows)
+    assert row.test_drop == pytest.approx(sum(result.lost - result.won for result in report.by_label) / rows)
+    for result in report.by_label:
+        assert result.teacher_right - result.lost + result.won == result.right
+        assert result.lost + result.won <= result.rows
+    assert report.examples is not None
+    assert all(example.teacher != example.model for example in report.examples)
+    finalist = next(finalist for finalist in report.finalists if finalist.row.trial == row.trial)
+    assert finalist.disagreement is not None and len(report.examples) == min(20, round(finalist.disagreement * rows))
 
 
-def test_the_front_grows_in_time_to_what_it_is(facts: Facts) -> None:
-    assert [seconds for seconds, _ in facts.growth] == sorted(seconds for seconds, _ in facts.growth)
-    assert facts.growth[-1][0] <= facts.view.seconds
+def test_growth_is_ordered_by_time(report: ReportData) -> None:
+    assert [seconds for seconds, _ in report.growth] == sorted(seconds for seconds, _ in report.growth)
+    assert report.growth[-1][0] <= report.view.seconds
 
 
-def test_answers_that_were_not_kept_are_missed_and_no_reason_to_fail(searched: Searched, tmp_path: Path) -> None:
+def test_gather_works_without_stored_logits(searched: Searched, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     shutil.rmtree(folder / "tiny" / "artifacts" / "stages" / "outputs")
     located = locate(str(folder / "tiny.yaml"), None)
-    found = gather(located, located.view().front[0].trial)
-    assert found.by_label == () and found.examples == ()
-    assert all(one.p_value is None for one in found.finalists)
-    assert "were not kept" in render(found, "accuracy", {})
+    data = gather(located, located.view().front[0].trial)
+    assert data.by_label == () and data.examples == ()
+    assert all(finalist.p_value is None for finalist in data.finalists)
+    assert "were not kept" in render(data, "accuracy", {})
 
 
-def test_importance_is_the_share_of_variance_that_a_decision_explains() -> None:
+def test_explained_is_the_share_of_variance_of_a_decision() -> None:
     rows = [
         TrialRow(
             trial=1 + number, state="complete", reason=None, recipe=Recipe(depth=depth, ffn_sparsity=sparsity),
@@ -111,32 +111,34 @@ def test_importance_is_the_share_of_variance_that_a_decision_explains() -> None:
         )
         for number, (depth, sparsity) in enumerate((d, s) for d in (1, 2, 3, 4) for s in (0.0, 0.5))
     ]  # fmt: skip
-    found = explained_variance(rows, ("quality", "latency_ms", "size_mb"))
-    assert found["quality"] == pytest.approx({"depth": 1.0, "ffn_sparsity": 0.0})
-    assert found["size_mb"] == pytest.approx({"ffn_sparsity": 1.0, "depth": 0.0})
+    shares = explained_variance(rows, ("quality", "latency_ms", "size_mb"))
+    assert shares["quality"] == pytest.approx({"depth": 1.0, "ffn_sparsity": 0.0})
+    assert shares["size_mb"] == pytest.approx({"ffn_sparsity": 1.0, "depth": 0.0})
     depth, sparsity = np.var([1, 2, 3, 4]), np.var([0, 1.5])
-    assert found["latency_ms"] == pytest.approx(
+    assert shares["latency_ms"] == pytest.approx(
         {"depth": depth / (depth + sparsity), "ffn_sparsity": sparsity / (depth + sparsity)}
     )
-    assert explained_variance(rows[:7], ("quality",)) == {}  # too few to say
+    assert explained_variance(rows[:7], ("quality",)) == {}  # too few rows
     assert explained_variance([replace(row, state="failed") for row in rows], ("quality",)) == {}
 
 
-def test_a_trial_that_was_not_tested_is_not_drawn_among_those_that_were(facts: Facts) -> None:
-    told = plot_front(facts.view.rows, facts.chosen)["layout"]["yaxis"]["title"]["text"]
-    untested = replace(facts.chosen, test_drop=None)
-    assert "test" in told and "validation" in plot_front(facts.view.rows, untested)["layout"]["yaxis"]["title"]["text"]
+def test_front_plot_never_mixes_test_and_validation(report: ReportData) -> None:
+    title = plot_front(report.view.rows, report.chosen)["layout"]["yaxis"]["title"]["text"]
+    untested = replace(report.chosen, test_drop=None)
+    assert (
+        "test" in title and "validation" in plot_front(report.view.rows, untested)["layout"]["yaxis"]["title"]["text"]
+    )
 
 
-def test_the_labels_of_latencies_are_the_whole_number(facts: Facts) -> None:
-    rows = [replace(row, latency_ms=latency) for row, latency in zip(facts.view.rows, (6.5, 0.03), strict=False)]
+def test_front_plot_labels_latencies_in_full(report: ReportData) -> None:
+    rows = [replace(row, latency_ms=latency) for row, latency in zip(report.view.rows, (6.5, 0.03), strict=False)]
     axis = plot_front(rows)["layout"]["xaxis"]
     assert axis["ticktext"] == [f"{value:g}" for value in axis["tickvals"]]
     assert {0.02, 0.05, 0.1, 5, 10} <= set(axis["tickvals"])  # not `2`, `5` and `1` between powers of ten
     assert plot_front([])["layout"]["xaxis"]["tickvals"]
 
 
-def test_drops_are_told_by_the_value_of_each_decision() -> None:
+def test_drops_plot_groups_by_decision_value() -> None:
     rows = [
         TrialRow(
             trial=1 + number, state="complete", reason=None, recipe=Recipe(depth=depth, ffn_sparsity=sparsity),
@@ -148,8 +150,8 @@ def test_drops_are_told_by_the_value_of_each_decision() -> None:
     assert figure is not None
     depth, sparsity = figure["data"]
     assert depth["visible"] and not sparsity["visible"]  # what explains most comes first
-    told = dict(zip(depth["x"], depth["y"], strict=True))
-    assert told == pytest.approx({"1": 10.0, "2": 20.0, "3": 30.0, "10": 100.0})
+    values = dict(zip(depth["x"], depth["y"], strict=True))
+    assert values == pytest.approx({"1": 10.0, "2": 20.0, "3": 30.0, "10": 100.0})
     assert set(sparsity["x"]) == {"0%", "50%"}
     axis = figure["layout"]["xaxis"]
     assert axis["title"]["text"] == "depth" and axis["categoryarray"] == [
@@ -161,43 +163,43 @@ def test_drops_are_told_by_the_value_of_each_decision() -> None:
     assert plot_drops(rows[:7]) is None
 
 
-def test_what_each_decision_gave_is_measured_once(searched: Searched, tmp_path: Path) -> None:
+def test_ablate_measures_each_decision_once(searched: Searched, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     located = locate(str(folder / "tiny.yaml"), None)
     view = located.view()
-    row = min(view.front, key=lambda one: (one.recipe.depth or 9, one.recipe.weight_bits))
-    shares = ablate(located, row.trial, SilentDisplay())
-    wanted = {"head_sparsity", "ffn_sparsity"} | ({"depth"} if row.recipe.depth == 1 else set())
-    assert {one.decision for one in shares} >= wanted
-    assert all(one.smaller >= 1 for one in shares)
-    assert ablate(located, row.trial, SilentDisplay()) == shares
+    row = min(view.front, key=lambda row: (row.recipe.depth or 9, row.recipe.weight_bits))
+    effects = ablate(located, row.trial, SilentDisplay())
+    expected = {"head_sparsity", "ffn_sparsity"} | ({"depth"} if row.recipe.depth == 1 else set())
+    assert {effect.decision for effect in effects} >= expected
+    assert all(effect.smaller >= 1 for effect in effects)
+    assert ablate(located, row.trial, SilentDisplay()) == effects
     assert len(list((folder / "tiny" / "artifacts" / "stages" / "ablation").glob("*"))) == 1
     assert located.view() == view
-    page = render(replace(gather(located, row.trial), shares=shares), "accuracy", {})
+    page = render(replace(gather(located, row.trial), effects=effects), "accuracy", {})
     assert "cut from the super-net" in page
     assert "cut from the super-net" not in render(
-        replace(gather(located, row.trial), shares=shares, supernet=False), "accuracy", {}
+        replace(gather(located, row.trial), effects=effects, supernet=False), "accuracy", {}
     )
-    assert "What each decision gave" in page and f"{shares[0].faster:.2f}×" in page
+    assert "Effect of each decision" in page and f"{effects[0].faster:.2f}×" in page
     assert ablate(located, 0, SilentDisplay()) == ()
 
 
-def test_a_decision_goes_with_what_hangs_on_it() -> None:
+def test_without_decision_resets_dependent_decisions() -> None:
     recipe = Recipe(depth=2, attention="local", attention_window=16, head_sparsity=0.5)
-    assert without(recipe, "attention", 6) == Recipe(depth=2, head_sparsity=0.5)
-    assert without(recipe, "depth", 6) == replace(recipe, depth=6)
-    assert without(recipe, "head_sparsity", 6) == replace(recipe, head_sparsity=0.0)
+    assert without_decision(recipe, "attention", 6) == Recipe(depth=2, head_sparsity=0.5)
+    assert without_decision(recipe, "depth", 6) == replace(recipe, depth=6)
+    assert without_decision(recipe, "head_sparsity", 6) == replace(recipe, head_sparsity=0.0)
 
 
-@pytest.mark.skipif(BROWSER is None, reason="there is no chromium here")
-def test_a_browser_draws_the_plots(facts: Facts, tmp_path: Path) -> None:
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+def test_a_browser_draws_the_plots(report: ReportData, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    some = facts.view.front[0]
+    some = report.view.front[0]
     changes = [{"trial": number, "quality": number / 1e3, "drop": 1 - number / 1e3} for number in range(100, 109)]
     depths = [replace(some.recipe, depth=1 + number % 3) for number in range(9)]
     more = [replace(some, on_front=False, recipe=r, **c) for r, c in zip(depths, changes, strict=True)]
-    view = replace(facts.view, rows=(*facts.view.rows, *more))
-    grown = replace(facts, view=view, importances=explained_variance(view.rows, view.objectives))
+    view = replace(report.view, rows=(*report.view.rows, *more))
+    grown = replace(report, view=view, importances=explained_variance(view.rows, view.objectives))
     page.write_text(render(grown, "accuracy", {"words": "a command"}), encoding="utf-8")
     command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000", "--dump-dom"]
     dom = subprocess.run([*command, page.as_uri()], check=True, capture_output=True, text=True, timeout=120).stdout

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from autocompress import benchmarking
-from autocompress.actions.model_card import OPENING
+from autocompress.actions.usage_snippets import SNIPPETS
 from autocompress.config import read_plan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, UsageError
@@ -180,7 +180,7 @@ def test_read_runtime_name_returns_the_runtime_of_an_artifact(
 
 
 def test_model_card_has_code_for_every_runtime() -> None:
-    assert set(OPENING) == set(registry.names("runtimes"))
+    assert set(SNIPPETS) == set(registry.names("runtimes"))
 
 
 def test_supported_raises_the_error_of_a_broken_technique(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def test_reading_commands_take_a_device(
         json.loads(inputs.read_text()) for inputs in tmp_path.glob(f"tiny/artifacts/stages/ablation/*/{INPUTS}")
     ]
     assert [ablation["device"] for ablation in ablations] == ["pi"]
-    assert "What each decision gave" in page.read_text() and "were not kept" not in page.read_text()
+    assert "Effect of each decision" in page.read_text() and "were not kept" not in page.read_text()
 
 
 def test_duplicate_keeps_the_measurements_of_other_devices(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What a user does with a study, an exported folder or this machine, one action a file."""
+"""One action per file: what a user does with a study, an exported folder or this machine."""

@@ -1,4 +1,4 @@
-"""What of a study's store can go: models that are not on the front, or the caches of the stages."""
+"""Find and free disk space of a study: models that are off the front, or cached stages."""
 
 from __future__ import annotations
 
@@ -15,41 +15,34 @@ from autocompress.study import StudyView, read_study, studies
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaning:
-    """What would be removed of one study."""
+    """The folders of one study that can be removed."""
 
     study: str
     what: str  # model | cache
     folders: tuple[Path, ...]
     bytes: int
 
-    def carry_out(self) -> None:
-        """Remove it."""
+    def remove_folders(self) -> None:
+        """Delete the folders."""
         for folder in self.folders:
             shutil.rmtree(folder)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         return {"study": self.study, "what": self.what, "folders": len(self.folders), "bytes": self.bytes}
 
 
 def plan_cleaning(located: StudyLocation, cache: bool) -> Cleaning:
-    """What `clean` would remove: stage caches (computed again when they are needed), or models.
+    """List what `clean` removes: models, or with `cache` the stage caches, which are computed again when needed.
 
-    Models stay that are on the front, were measured on test, or are a teacher, of this or another study in the database.
-    AutocompressError while the study is being searched.
+    Models on a front, models measured on test and teachers are kept, for this study and every other study in the
+    database. Raises AutocompressError while the study is being searched.
     """
     view = located.view()
     if view.running:
-        raise AutocompressError(f"study {view.name} is being searched right now; clean it when the search has ended")
+        raise AutocompressError(f"study {view.name}: a search is running; wait until it ends, then clean")
     root = located.store(view).root
-    if cache:
-        folders = sorted((root / "stages").glob("*/*"))
-    else:
-        kept = {
-            sha256 for name in studies(located.url) for seen in _devices(located.url, name) for sha256 in _kept(seen)
-        }
-        own = {row.sha256 for seen in _devices(located.url, view.name) for row in seen.rows if row.sha256}
-        folders = [root / "models" / sha256 for sha256 in sorted(own - kept) if (root / "models" / sha256).is_dir()]
+    folders = sorted((root / "stages").glob("*/*")) if cache else _removable_models(located, view, root)
     return Cleaning(
         study=view.name,
         what="cache" if cache else "model",
@@ -58,13 +51,31 @@ def plan_cleaning(located: StudyLocation, cache: bool) -> Cleaning:
     )
 
 
-def _devices(url: str, name: str) -> Iterator[StudyView]:
-    """A study on each of its devices: an artifact for each runtime is kept of what is on any front."""
+def _removable_models(located: StudyLocation, view: StudyView, root: Path) -> list[Path]:
+    """Return the model folders of this study that no study in the database needs."""
+    needed = {
+        sha256
+        for name in studies(located.url)
+        for device_view in _device_views(located.url, name)
+        for sha256 in _needed_models(device_view)
+    }
+    of_study = {
+        row.sha256
+        for device_view in _device_views(located.url, view.name)
+        for row in device_view.rows
+        if row.sha256 is not None
+    }
+    folders = (root / "models" / sha256 for sha256 in sorted(of_study - needed) if sha256)
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def _device_views(url: str, name: str) -> Iterator[StudyView]:
+    """Yield the study as each of its devices measured it: every device has a front of its own."""
     first = read_study(url, name)
     yield first
     yield from (read_study(url, name, device) for device in first.devices[1:])
 
 
-def _kept(view: StudyView) -> set[str]:
+def _needed_models(view: StudyView) -> set[str]:
     rows = [row for row in view.rows if row.on_front or row.trial == 0 or row.test_quality is not None]
     return {row.sha256 for row in rows if row.sha256}

@@ -1,4 +1,4 @@
-"""Two trials side by side: their models on the same rows of the test split, their speed-ups and sizes."""
+"""Compare two trials: their models on the same rows of the test split, their speed-ups and sizes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from autocompress.actions.card_data import base_name
 from autocompress.actions.export import check_trial
 from autocompress.actions.locate import StudyLocation
-from autocompress.actions.model_card import base_name
 from autocompress.config import StudyPlan
 from autocompress.core.errors import UsageError
 from autocompress.core.trial_row import TrialRow
@@ -19,36 +19,40 @@ from autocompress.study.trial_details import read_artifacts
 
 
 @dataclass(frozen=True)
-class Side:
+class TrialLocation:
     """A trial of a study."""
 
-    located: StudyLocation
+    study: StudyLocation
     trial: int
 
 
-def compare(first: Side, second: Side, display: Display) -> Comparison:
-    """Run both models on the test split, in their runtime, as far as their logits were not kept.
+@dataclass(frozen=True, kw_only=True)
+class _TestOutputs:
+    """The outputs of one trial's model on the test split."""
 
-    UsageError for trials without a model, or where the rows of the two studies differ.
+    logits: np.ndarray  # (rows, labels)
+    rows: Any  # the test split
+    plan: StudyPlan
+
+
+def compare_trials(first: TrialLocation, second: TrialLocation, display: Display) -> Comparison:
+    """Compare two models on the test split, each in its runtime; kept logits are used where they exist.
+
+    Raises UsageError for a trial without a model, and where the test rows of the two studies differ.
     """
-    logits_a, rows, plan = _logits(first, display)
-    logits_b, others, other = _logits(second, display)
-    labels = rows.labels
-    if (rows.texts, rows.pairs, labels.tolist()) != (others.texts, others.pairs, others.labels.tolist()):
-        raise UsageError(
-            f"the test splits of {plan.study} ({len(rows)} rows) and {other.study} ({len(others)} rows) are not the same; "
-            "only models that were measured on the same rows can be compared"
-        )
+    outputs_a, outputs_b = _test_outputs(first, display), _test_outputs(second, display)
+    _check_same_rows(outputs_a, outputs_b)
     from autocompress import metrics
     from autocompress.benchmarking import scoring
 
-    view_a, view_b = first.located.view(), second.located.view()
-    a, b = view_a.row(first.trial), view_b.row(second.trial)
+    plan, labels = outputs_a.plan, outputs_a.rows.labels
     metric = metrics.score_function(plan.task.metric)
-    found = scoring.score("test", logits_b, logits_a, labels, metric, plan.seed)
-    right_a, right_b = logits_a.argmax(-1) == labels, logits_b.argmax(-1) == labels
+    quality = scoring.score("test", outputs_b.logits, outputs_a.logits, labels, metric, plan.seed)
+    right_a, right_b = outputs_a.logits.argmax(-1) == labels, outputs_b.logits.argmax(-1) == labels
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    alike = bool(view_a.teacher and view_b.teacher and view_a.teacher.sha256 == view_b.teacher.sha256)
+    view_a, view_b = first.study.view(), second.study.view()
+    a, b = view_a.row(first.trial), view_b.row(second.trial)
+    same_teacher = bool(view_a.teacher and view_b.teacher and view_a.teacher.sha256 == view_b.teacher.sha256)
     return Comparison(
         study_a=view_a.name,
         study_b=view_b.name,
@@ -56,37 +60,49 @@ def compare(first: Side, second: Side, display: Display) -> Comparison:
         b=b,
         metric=base_name(str(plan.task.metric)),
         examples=len(labels),
-        quality_a=found.quality + found.drop,
-        quality_b=found.quality,
-        drop=found.drop,
-        drop_interval=(found.drop_interval.low, found.drop_interval.high),
+        quality_a=quality.quality + quality.drop,
+        quality_b=quality.quality,
+        drop=quality.drop,
+        drop_interval=(quality.drop_interval.low, quality.drop_interval.high),
         only_a_right=only_a,
         only_b_right=only_b,
         p_value=mcnemar(only_a, only_b),
-        disagreement=found.disagreement,
-        faster=b.speedup / a.speedup if alike and a.speedup and b.speedup else None,
-        faster_interval=_ratio(a, b) if alike else None,
+        disagreement=quality.disagreement,
+        faster=b.speedup / a.speedup if same_teacher and a.speedup and b.speedup else None,
+        faster_interval=_faster_interval(a, b) if same_teacher else None,
         smaller=(a.size_mb or 0.0) / (b.size_mb or 1.0),
     )
 
 
-def _ratio(a: TrialRow, b: TrialRow) -> tuple[float, float] | None:
+def _check_same_rows(a: _TestOutputs, b: _TestOutputs) -> None:
+    contents = [(outputs.rows.texts, outputs.rows.pairs, outputs.rows.labels.tolist()) for outputs in (a, b)]
+    if contents[0] != contents[1]:
+        raise UsageError(
+            f"compare: the test splits of {a.plan.study} ({len(a.rows)} rows) and {b.plan.study} ({len(b.rows)} rows) "
+            "are not the same; choose trials that were measured on the same rows"
+        )
+
+
+def _faster_interval(a: TrialRow, b: TrialRow) -> tuple[float, float] | None:
+    """Return the 95 % interval of b's speed-up ÷ a's."""
     if not (a.speedup and b.speedup and a.speedup_interval and b.speedup_interval):
         return None
     return ratio_interval(a.speedup, a.speedup_interval, b.speedup, b.speedup_interval)
 
 
-def _logits(side: Side, display: Display) -> tuple[np.ndarray, Any, StudyPlan]:
-    """Logits (rows, labels) on the test split, its rows, and the plan of the study."""
+def _test_outputs(located: TrialLocation, display: Display) -> _TestOutputs:
+    """Run a trial's model on the test split, or read its kept logits."""
     from autocompress.search.stage_timer import StageTimer
     from autocompress.search.trial_pipeline import TrialPipeline
 
-    view = side.located.view()
-    row, store = view.row(side.trial), side.located.store(view)
+    study, trial = located.study, located.trial
+    view = study.view()
+    row, store = view.row(trial), study.store(view)
     check_trial(row, store)
-    plan = side.located.plan("compare")
-    life = TrialPipeline(plan, store)
-    artifacts = read_artifacts(side.located.url, side.located.name, side.trial)
-    words = row.describe()
-    clock = StageTimer(lambda stage, done: display.stage(0, side.trial, words, stage, done))
-    return life.devices.logits(artifacts, "test", clock), life.context.data.splits.test, plan
+    plan = study.plan("compare")
+    pipeline = TrialPipeline(plan, store)
+    artifacts = read_artifacts(study.url, study.name, trial)
+    description = row.describe()
+    timer = StageTimer(lambda stage, done: display.stage(0, trial, description, stage, done))
+    logits = pipeline.devices.logits(artifacts, "test", timer)
+    return _TestOutputs(logits=logits, rows=pipeline.context.data.splits.test, plan=plan)

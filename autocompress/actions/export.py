@@ -1,6 +1,6 @@
-"""Give one trial's model to its user: a folder that deploys by itself, with what is known about it.
+"""Export one trial's model as a folder that runs by itself, with its measurement and a model card.
 
-The ONNX form is the very artifact that was measured, copied and compared by hash, never built again.
+The ONNX form is a copy of the measured artifact, compared by hash; it is never built again.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autocompress.actions.export_folder import Exported, Fill, check_target, write_folder
+from autocompress.actions.card_data import CardData
+from autocompress.actions.export_folder import Exported, WriteModel, check_target, write_folder
 from autocompress.actions.locate import StudyLocation
-from autocompress.actions.model_card import CardData
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.stage import digest
 from autocompress.core.trial_row import TrialRow
@@ -28,9 +28,10 @@ from autocompress.study.trial_details import read_trial_details
 if TYPE_CHECKING:
     from autocompress.config import StudyPlan
     from autocompress.search.display import Display
+    from autocompress.study import StudyView
 
 FORMS = ("onnx", "transformers")
-SAME = 1e-4  # of logits: the same weights, run twice
+LOGITS_TOLERANCE = 1e-4  # between two runs of the same weights
 
 
 def export_trial(
@@ -44,12 +45,12 @@ def export_trial(
     display: Display,
     offline: bool = False,
 ) -> Exported:
-    """Write the model of a trial into the folder `to`; on the test split it is measured first, if it was not yet.
+    """Write the model of a trial into the folder `to`; measure it on the test split first if it was not yet.
 
-    `device`: one of the study's, whose runtime the model is to be for.
+    `device` names one of the study's devices; the model is exported for that device's runtime.
 
-    UsageError for a trial that is unknown or has no model, and for a folder that must not be written;
-    AutocompressError for a model that is gone from the store or was changed there.
+    Raises UsageError for an unknown trial, a trial without a model, and a folder that must not be written;
+    AutocompressError for a model that was removed from the store or changed there.
     """
     device = None if device == WORST else device
     view = located.view(device)
@@ -57,29 +58,28 @@ def export_trial(
     check_trial(row, store)
     check_target(to, force, needed=[store.root])
     if row.test_quality is None:
-        row = _tested(located, trial, device, display, offline)
+        row = _measure_on_test(located, trial, device, display, offline)
         view = located.view(device)
     if form == "onnx":
-        fill = artifact_copier(row, store)
+        write_model = artifact_copier(row, store)
     else:
-        plan = located.plan(f"--form {form}")
-        if view.recovery is not None:  # fitted to the budget when the study was begun
-            plan = plan.model_copy(update={"recovery": type(plan.recovery).model_validate(view.recovery)})
-        fill = weights_writer(
-            plan, row, store, lambda stage, done: display.stage(0, trial, row.describe(), stage, done)
+        plan, description = _plan_of_training(located, view, form), row.describe()
+        write_model = weights_writer(
+            plan, row, store, lambda stage, done: display.stage(0, trial, description, stage, done)
         )
     details = read_trial_details(located.url, located.name, trial, device)
-    return write_folder(CardData(view=view, row=row, details=details, form=form), fill, to, force)
+    return write_folder(CardData(view=view, row=row, details=details, form=form), write_model, to, force)
 
 
 def check_trial(row: TrialRow, store: Store) -> None:
-    """Whether a trial has a model to give. UsageError where it has none, AutocompressError where it is gone."""
+    """Check that a trial has a model. Raises UsageError if it never had one, AutocompressError if it was removed."""
     if row.state != "complete" or row.sha256 is None:
-        why = f" ({row.reason})" if row.reason else ""
-        raise UsageError(f"trial {row.trial} has no model: it is {row.state}{why}; choose a complete one")
+        reason = f" ({row.reason})" if row.reason else ""
+        raise UsageError(f"trial {row.trial} has no model: its state is {row.state}{reason}; choose a complete trial")
     if row.quality is None:
         raise UsageError(
-            f"trial {row.trial} was not measured on {row.device}, which was out of reach; the same search goes on with that"
+            f"trial {row.trial} was not measured on {row.device}, which was unreachable; run the search again to "
+            "measure it there"
         )
     if not store.artifact(row.sha256).is_dir():
         raise AutocompressError(
@@ -88,8 +88,8 @@ def check_trial(row: TrialRow, store: Store) -> None:
         )
 
 
-def artifact_copier(row: TrialRow, store: Store) -> Fill:
-    """Copies the very artifact of a trial; its hash is compared before and after."""
+def artifact_copier(row: TrialRow, store: Store) -> WriteModel:
+    """Return a function that copies the measured artifact of a trial and checks its hash before and after."""
     assert row.sha256 is not None  # seen by check_trial
     source, sha256 = store.artifact(row.sha256), row.sha256
 
@@ -102,16 +102,19 @@ def artifact_copier(row: TrialRow, store: Store) -> Fill:
         shutil.copytree(source, folder, dirs_exist_ok=True)
         if digest(manifest(folder)) != sha256:
             raise AutocompressError(
-                f"the copy of trial {row.trial} differs from its source; is the disk full or broken?"
+                f"the copy of trial {row.trial} differs from its source {source}; check that the disk is neither full "
+                "nor broken"
             )
 
     return copy
 
 
-def weights_writer(plan: StudyPlan, row: TrialRow, store: Store, report_progress: Callable[[str, float], None]) -> Fill:
-    """Writes the weights that were recovered for a trial; they must give the outputs of the artifact that was measured.
+def weights_writer(
+    plan: StudyPlan, row: TrialRow, store: Store, report_progress: Callable[[str, float], None]
+) -> WriteModel:
+    """Return a function that writes the trained weights of a trial in the transformers form.
 
-    Weights that the store has dropped are trained again.
+    The weights must give the outputs of the measured artifact. Weights that the store has dropped are trained again.
     """
     from transformers.utils import logging
 
@@ -123,48 +126,56 @@ def weights_writer(plan: StudyPlan, row: TrialRow, store: Store, report_progress
 
     def write(folder: Path) -> None:
         assert row.sha256 is not None  # seen by check_trial
-        life = trial_pipeline.TrialPipeline(plan, store)
-        candidate = life.rebuild(row.recipe, row.rung, report_progress)
+        pipeline = trial_pipeline.TrialPipeline(plan, store)
+        candidate, data = pipeline.rebuild(row.recipe, row.rung, report_progress), pipeline.context.data
         report_progress("comparing", 0.0)
-        with tempfile.TemporaryDirectory() as place:
-            measured = store.artifact(row.sha256)
+        measured = store.artifact(row.sha256)
+        with tempfile.TemporaryDirectory() as temporary:
+            rebuilt = Path(temporary)
             deploy.deploy(
-                candidate,
-                life.context.data.tokenizer,
-                pairs,
-                read_runtime_name(measured),
-                Path(place),
-                life.context.data.calibration_inputs,
+                candidate, data.tokenizer, pairs, read_runtime_name(measured), rebuilt, data.calibration_inputs
             )
-            _check_same(Path(place), measured, row.trial)
-        transformers_form.save_candidate(candidate, life.context.data.tokenizer, pairs, folder)
+            _check_same_outputs(rebuilt, measured, row.trial)
+        transformers_form.save_candidate(candidate, data.tokenizer, pairs, folder)
 
     return write
 
 
-def _check_same(rebuilt: Path, measured: Path, trial: int) -> None:
-    """Whether two artifacts recorded the same outputs for the same inputs."""
-    with np.load(rebuilt / "check.npz") as ours, np.load(measured / "check.npz") as theirs:
-        worst = max(
-            float(np.abs(ours[name] - theirs[name]).max()) for name in theirs.files if name.startswith("logits")
+def _plan_of_training(located: StudyLocation, view: StudyView, form: str) -> StudyPlan:
+    """Return the study's plan with the training settings that were fitted to its time budget."""
+    plan = located.plan(f"--form {form}")
+    if view.recovery is None:
+        return plan
+    return plan.model_copy(update={"recovery": type(plan.recovery).model_validate(view.recovery)})
+
+
+def _check_same_outputs(rebuilt: Path, measured: Path, trial: int) -> None:
+    """Check that two artifacts recorded the same logits for the same inputs."""
+    with np.load(rebuilt / "check.npz") as rebuilt_outputs, np.load(measured / "check.npz") as outputs:
+        largest = max(
+            float(np.abs(rebuilt_outputs[name] - outputs[name]).max())
+            for name in outputs.files
+            if name.startswith("logits")
         )
-    if not worst <= SAME:
+    if not largest <= LOGITS_TOLERANCE:
         raise AutocompressError(
-            f"the weights of trial {trial} are not those that were measured (logits differ by {worst:.2g}): they were "
-            "dropped from the store, and training again gave others; use --form onnx"
+            f"the weights of trial {trial} are not those that were measured (logits differ by {largest:.2g}): they were "
+            "dropped from the store, and training again gave different weights; use --form onnx"
         )
 
 
-def _tested(located: StudyLocation, trial: int, device: str | None, display: Display, offline: bool) -> TrialRow:
-    """The row of a trial, after it was measured on the test split."""
+def _measure_on_test(
+    located: StudyLocation, trial: int, device: str | None, display: Display, offline: bool
+) -> TrialRow:
+    """Measure a trial on the test split; return its row with the result."""
     from autocompress.search.final_evaluation import measure_tests
 
-    plan = located.plan(f"trial {trial} was not measured on the test split yet, which")
+    plan = located.plan(f"measuring trial {trial} on the test split")
     measure_tests(plan, [trial], display=display, offline=offline)
     row = located.view(device).row(trial)
     if row.test_quality is None:
         raise AutocompressError(
-            f"trial {trial} could not be measured on the test split; its log is trial-{trial:04d}.log in "
+            f"trial {trial} could not be measured on the test split; see trial-{trial:04d}.log in "
             f"{located.store(located.view()).root / 'logs'}"
         )
     return row

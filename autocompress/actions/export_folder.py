@@ -1,4 +1,4 @@
-"""Write an exported folder: model, measurement, model card and hashes; all of it or nothing."""
+"""Write an exported folder: model, measurement, model card and hashes; either all of it or nothing."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress.actions.model_card import CardData, measurement_json, model_card
-from autocompress.actions.verify import MEASURED, SUMS, sums_of
+from autocompress.actions.card_data import CardData
+from autocompress.actions.measurement_json import measurement_json
+from autocompress.actions.model_card import model_card
+from autocompress.actions.verify import MEASUREMENT_FILE, SUMS_FILE, format_sums
 from autocompress.core.errors import UsageError
 from autocompress.storage.checksums import manifest
 
-Fill = Callable[[Path], None]  # puts the model's files into an empty folder
+WriteModel = Callable[[Path], None]  # writes the model's files into an empty folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What now lies where."""
+    """The result of an export."""
 
     trial: int
     form: str
@@ -32,31 +35,31 @@ class Exported:
     set_aside: str | None  # where the former content of the folder is now
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def write_folder(about: CardData, fill: Fill, to: Path, force: bool = False) -> Exported:
+def write_folder(data: CardData, write_model: WriteModel, to: Path, force: bool = False) -> Exported:
     """Write the model, `measurement.json`, `README.md` and `SHA256SUMS` into the folder `to`.
 
-    Nothing is half there: all is built beside the place and moved in, SHA256SUMS last. A folder that is not empty is an
-    error; with `force` an earlier export in it is replaced, and anything else set aside under another name.
+    All files are built in a temporary folder beside `to` and then moved, SHA256SUMS last. A folder that is not empty is
+    an error; `force` replaces an earlier export and renames anything else.
     """
     check_target(to, force)
-    with _beside(to) as folder:
-        fill(folder)
-        (folder / MEASURED).write_text(measurement_json(about), encoding="utf-8")
-        (folder / "README.md").write_text(model_card(about, folder), encoding="utf-8")
-        (folder / SUMS).write_text(sums_of(folder), encoding="utf-8")
+    with _temporary_folder_beside(to) as folder:
+        write_model(folder)
+        (folder / MEASUREMENT_FILE).write_text(measurement_json(data), encoding="utf-8")
+        (folder / "README.md").write_text(model_card(data, folder), encoding="utf-8")
+        (folder / SUMS_FILE).write_text(format_sums(folder), encoding="utf-8")
         files = [path for path in folder.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files) / 1e6
-        set_aside = _clear(to)
+        set_aside = _empty_target(to)
         _move_into(folder, to)
     return Exported(
-        trial=about.row.trial,
-        form=about.form,
+        trial=data.row.trial,
+        form=data.form,
         to=str(to),
-        sha256=about.row.sha256 or "",
+        sha256=data.row.sha256 or "",
         files=len(files),
         megabytes=round(size, 6),
         set_aside=str(set_aside) if set_aside else None,
@@ -64,9 +67,9 @@ def write_folder(about: CardData, fill: Fill, to: Path, force: bool = False) -> 
 
 
 def check_target(to: Path, force: bool, needed: Sequence[Path] = ()) -> None:
-    """Whether a folder may be written, said before any work starts. UsageError where not.
+    """Raise UsageError if the folder must not be written; called before any work starts.
 
-    `needed` are places that --force must not take away, beside the home and the working folder.
+    `force` never replaces a folder that holds the home folder, the working folder or one of `needed`.
     """
     if to.exists() and not to.is_dir():
         raise UsageError(f"--to {to}: this is a file; name a folder")
@@ -74,32 +77,27 @@ def check_target(to: Path, force: bool, needed: Sequence[Path] = ()) -> None:
         return
     if not force:
         raise UsageError(f"--to {to}: the folder is not empty; name another one, or add --force")
-    for place in (Path.cwd(), Path.home(), *needed):
-        if place.resolve().is_relative_to(to.resolve()):
-            raise UsageError(f"--to {to}: {place} is in it, which --force must not replace; name another folder")
+    for path in (Path.cwd(), Path.home(), *needed):
+        if path.resolve().is_relative_to(to.resolve()):
+            raise UsageError(f"--to {to}: the folder contains {path}, so --force must not replace it; name another one")
 
 
-class _beside:  # noqa: N801  # reads as a verb at its use
-    """An empty folder on the disk of a place, gone at the end."""
-
-    def __init__(self, to: Path) -> None:
-        try:
-            to.parent.mkdir(parents=True, exist_ok=True)
-            self._folder = tempfile.TemporaryDirectory(dir=to.parent, prefix=".export-", ignore_cleanup_errors=True)
-        except OSError as error:
-            raise UsageError(f"--to {to}: the folder cannot be written: {error.strerror}; name another one") from None
-
-    def __enter__(self) -> Path:
-        inner = Path(self._folder.name) / "model"
-        inner.mkdir()
-        return inner
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+@contextmanager
+def _temporary_folder_beside(to: Path) -> Iterator[Path]:
+    """Give an empty folder on the same disk as `to`, and delete it at the end."""
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(dir=to.parent, prefix=".export-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise UsageError(f"--to {to}: the folder cannot be written: {error.strerror}; name another one") from None
+    with temporary as name:
+        folder = Path(name) / "model"
+        folder.mkdir()
+        yield folder
 
 
-def _clear(to: Path) -> Path | None:
-    """Empty the folder: an earlier export goes, anything else is set aside; where it is then."""
+def _empty_target(to: Path) -> Path | None:
+    """Delete an earlier export; rename a folder with any other content, and return its new path."""
     if not to.is_dir() or not any(to.iterdir()):
         return None
     if _is_export(to):
@@ -110,17 +108,17 @@ def _clear(to: Path) -> Path | None:
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether all that a folder holds was listed by an export."""
-    path = folder / SUMS
+    """Return whether an export listed all files that the folder holds."""
+    path = folder / SUMS_FILE
     listed = (
         {line.partition("  ")[2] for line in path.read_text("utf-8", "replace").splitlines()}
         if path.is_file()
         else set()
     )
-    return bool(listed) and {MEASURED, "README.md"} <= listed and set(manifest(folder)) <= {*listed, SUMS}
+    return bool(listed) and {MEASUREMENT_FILE, "README.md"} <= listed and set(manifest(folder)) <= {*listed, SUMS_FILE}
 
 
 def _move_into(folder: Path, to: Path) -> None:
     to.mkdir(exist_ok=True)
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == SUMS):
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == SUMS_FILE):
         os.replace(path, to / path.name)

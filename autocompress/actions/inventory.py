@@ -1,4 +1,4 @@
-"""What there is to choose from, and what of it this machine can run: the content of `list`. Imports no torch."""
+"""List what a study file can name, and what of it this machine can run. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,32 +17,37 @@ KINDS = ("techniques", "attentions", "tasks", "runtimes", "families", "spaces", 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One thing that a study file can name."""
+    """One name that a study file can use."""
 
     name: str
     summary: str
     available: bool = True  # on this machine
-    here: str | None = None  # what this machine makes of it, where that differs from machine to machine
+    here: str | None = None  # what this machine supports of it, where machines differ
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         return asdict(self)
 
 
-def inventory(kind: str) -> list[Entry]:
-    """The entries of a kind, with the first line of what each says of itself. Unknown kinds are a UsageError."""
+def list_entries(kind: str) -> list[Entry]:
+    """Return the entries of a kind, each with the first line of its docstring. Raises UsageError for unknown kinds."""
     if kind not in KINDS:
         raise unknown("kind", kind, KINDS)
-    special = {"runtimes": _runtimes, "techniques": _techniques, "attentions": _attentions, "spaces": _spaces}
-    return special[kind]() if kind in special else [_plain(kind, name) for name in registry.names(kind)]
+    listers = {
+        "runtimes": _list_runtimes,
+        "techniques": _list_techniques,
+        "attentions": _list_attentions,
+        "spaces": _list_spaces,
+    }
+    return listers[kind]() if kind in listers else [_plain_entry(kind, name) for name in registry.names(kind)]
 
 
-def _plain(kind: str, name: str) -> Entry:
-    shown = name.replace("_", "-") if kind == "tasks" else name  # tasks go by their transformers pipeline's name
-    return Entry(name=shown, summary=registry.summary(kind, name))
+def _plain_entry(kind: str, name: str) -> Entry:
+    written = name.replace("_", "-") if kind == "tasks" else name  # tasks are named as transformers names pipelines
+    return Entry(name=written, summary=registry.summary(kind, name))
 
 
-def _runtimes() -> list[Entry]:
+def _list_runtimes() -> list[Entry]:
     entries = []
     for name in registry.names("runtimes"):
         version = registry.load("runtimes", name).available()
@@ -51,44 +56,44 @@ def _runtimes() -> list[Entry]:
     return entries
 
 
-def _techniques() -> list[Entry]:
-    """In the order of application. Values that each runtime here has kernels for, where not every value runs."""
-    supported, entries = _supported(), []
+def _list_techniques() -> list[Entry]:
+    """Return the techniques in the order of application, with the values that each installed runtime supports."""
+    supported, entries = _supported_values(), []
     for name in sorted(registry.names("techniques"), key=DECISIONS.index):
-        runs = [
-            f"{', '.join(map(str, values[name]))} in {runtime}"
-            for runtime, values in supported.items()
-            if name in values
+        values = [
+            f"{', '.join(map(str, decisions[name]))} in {runtime}"
+            for runtime, decisions in supported.items()
+            if name in decisions
         ]
-        entries.append(Entry(name=name, summary=registry.summary("techniques", name), here="; ".join(runs) or None))
+        entries.append(Entry(name=name, summary=registry.summary("techniques", name), here="; ".join(values) or None))
     return entries
 
 
-def _attentions() -> list[Entry]:
-    supported, entries = _supported(), []
+def _list_attentions() -> list[Entry]:
+    supported, entries = _supported_values(), []
     for name in registry.names("attentions"):
-        runs = [runtime for runtime, values in supported.items() if name in values.get("attention", (name,))]
-        here = f"runs in {', '.join(runs)}" if runs else "no runtime here runs it"
-        entries.append(Entry(name=name, summary=registry.summary("attentions", name), available=bool(runs), here=here))
+        runtimes = [runtime for runtime, values in supported.items() if name in values.get("attention", (name,))]
+        here = f"runs in {', '.join(runtimes)}" if runtimes else "no installed runtime supports it"
+        summary = registry.summary("attentions", name)
+        entries.append(Entry(name=name, summary=summary, available=bool(runtimes), here=here))
     return entries
 
 
-def _supported() -> Mapping[str, Mapping[str, Sequence[Scalar]]]:
-    """What each runtime that is installed here runs: `{runtime: {decision: values}}`."""
+def _supported_values() -> Mapping[str, Mapping[str, Sequence[Scalar]]]:
+    """Return what each installed runtime supports: `{runtime: {decision: values}}`."""
     modules = {name: registry.load("runtimes", name) for name in registry.names("runtimes")}
     return {name: module.supported() for name, module in modules.items() if module.available()}
 
 
-def _spaces() -> list[Entry]:
-    """The packaged spaces, and those in ./search_spaces."""
-    found = {**spaces(), **{path.stem: path for path in sorted(Path("search_spaces").glob("*.yaml"))}}
-    return [Entry(name=name, summary=_first_comment(path)) for name, path in sorted(found.items())]
+def _list_spaces() -> list[Entry]:
+    """Return the packaged spaces, and those in ./search_spaces."""
+    files = {**spaces(), **{path.stem: path for path in sorted(Path("search_spaces").glob("*.yaml"))}}
+    return [Entry(name=name, summary=_first_comment(path)) for name, path in sorted(files.items())]
 
 
 def _first_comment(path: Path) -> str:
-    """The first sentence of the comment that a space begins with."""
+    """Return the first sentence of the comment at the top of a space file."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    comment = [
-        line.removeprefix("#").strip() for line in lines[: next((i for i, x in enumerate(lines) if x[:1] != "#"), 0)]
-    ]
+    length = next((number for number, line in enumerate(lines) if line[:1] != "#"), 0)
+    comment = [line.removeprefix("#").strip() for line in lines[:length]]
     return " ".join(comment).partition(". ")[0].rstrip(".") + "." if comment else ""

@@ -1,4 +1,4 @@
-"""Where a study named on the command line lies: its database, its study file, its store."""
+"""Find a study that a command names: its database, its study file and its artifact store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autocompress.study.connections import parse_url, sqlite_path
 
 @dataclass(frozen=True, kw_only=True)
 class StudyLocation:
-    """A study: what was typed to name it, and where it is."""
+    """A study: how the command line named it, and where it is stored."""
 
     typed: str
     storage: str | None  # the option --storage, as typed
@@ -22,56 +22,56 @@ class StudyLocation:
     name: str
 
     def view(self, device: str | None = None) -> StudyView:
-        """The study as it is now, on the device of that name."""
+        """Read the study as it is now, on the device of that name."""
         return read_study(self.url, self.name, device)
 
     def plan(self, purpose: str) -> StudyPlan:
-        """The plan that the study was begun with, read with its study file; `purpose` says in the error what for."""
+        """Read the plan that the study was begun with; `purpose` tells in the error why the study file is needed."""
         file = study_file(self.typed)
         if not file.is_file():
-            raise UsageError(f"{purpose} needs the study file; name it instead of {self.typed!r}")
+            raise UsageError(f"{self.typed}: {purpose} needs the study file; name the file instead of the study")
         return read_as_begun(file, self.view().plan, storage=self.storage)
 
     def store(self, view: StudyView) -> Store:
-        """The store of its artifacts."""
-        root = view.artifacts or self.plan("finding the models of a study whose database is no file").artifacts.path
+        """Return the store of the study's artifacts."""
+        root = view.artifacts or self.plan("finding the models of a study in a database server").artifacts.path
         return Store(root)
 
-    def words(self) -> list[str]:
-        """The study as the words of a command."""
+    def arguments(self) -> list[str]:
+        """Return the arguments that name the study on a command line."""
         return [self.typed, *(["--storage", self.storage] if self.storage else [])]
 
 
 def locate(study: str, storage: str | None) -> StudyLocation:
-    """The study that a STUDY and a --storage name; it need not exist yet."""
+    """Return the location of the study that STUDY and --storage name; the study may not exist yet."""
     stored = storage_of(study, storage)
     return StudyLocation(typed=study, storage=storage, url=stored.url, name=stored.study)
 
 
 def locate_all(study: str | None, storage: str | None) -> list[StudyLocation]:
-    """The one study that is named; without a name all in --storage, without that all of ./studies that were begun."""
+    """Return the named study; without a name all studies in --storage; without both all begun ones in ./studies."""
     if study is not None:
         return [locate(study, storage)]
     if storage is not None:
         url = storage_url(storage, Path.cwd(), "--storage")
         return [StudyLocation(typed=name, storage=storage, url=url, name=name) for name in studies(url)]
-    files = [locate(str(file), None) for file in sorted(Path("studies").glob("*.yaml"))]
-    return [located for located in files if _begun(located)]
+    locations = [locate(str(file), None) for file in sorted(Path("studies").glob("*.yaml"))]
+    return [location for location in locations if _is_begun(location)]
 
 
 def locate_storage(study: str | None, storage: str | None) -> tuple[str, str | None]:
-    """The database for a dashboard, and the study to open it at: the named one, else the only one."""
+    """Return the URL of the database and the name of the study in it: the named one, else the only one, else null."""
     if study is None and storage is not None:
         return storage_url(storage, Path.cwd(), "--storage"), None
-    found = locate_all(study, storage)
-    urls = sorted({located.url for located in found})
+    locations = locate_all(study, storage)
+    urls = sorted({location.url for location in locations})
     if len(urls) != 1:
-        names = ", ".join(located.typed for located in found)
-        why = f"there are several ({names})" if found else "no study in ./studies was begun yet"
-        raise UsageError(f"name a study, or a database with --storage: {why}")
-    return urls[0], found[0].name if len(found) == 1 else None
+        names = ", ".join(location.typed for location in locations)
+        state = f"./studies has several ({names})" if locations else "no study in ./studies was begun yet"
+        raise UsageError(f"{state}; name a study, or a database with --storage")
+    return urls[0], locations[0].name if len(locations) == 1 else None
 
 
-def _begun(located: StudyLocation) -> bool:
+def _is_begun(located: StudyLocation) -> bool:
     path = sqlite_path(parse_url(located.url))
     return (path is None or path.is_file()) and located.name in studies(located.url)

@@ -1,9 +1,9 @@
-"""Latency, size and memory of exported folders on this machine: the content of `measure`. Imports no torch."""
+"""Measure latency, size and memory of exported folders, on this machine or another device. Imports no torch."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ from autocompress.config import Device
 from autocompress.core.errors import UsageError
 from autocompress.runtimes import load_runtime_of, read_runtime_name
 
-EFFORT = benchmarking.THOROUGH_TIMING
-USUAL = {"threads": 1, "batch": 1, "tokens": 32}  # where neither an option nor the folder says
+TIMING = benchmarking.THOROUGH_TIMING
+DEFAULTS = {"threads": 1, "batch": 1, "tokens": 32}  # where neither an option nor the folder names a value
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderMeasurement:
-    """What was measured here. What needs a reference is null without one."""
+    """The measurement of an exported folder; what needs a reference is null without one."""
 
     latency_ms: float
     latency_p95_ms: float
@@ -36,7 +36,7 @@ class FolderMeasurement:
     conditions: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         values = asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -48,23 +48,26 @@ def measure_folder(
     batch: int | None = None,
     tokens: int | None = None,
     seed: int = 0,
-    notify: Notify = lambda words: None,
+    notify: Notify = lambda text: None,
     device: Device | None = None,
 ) -> FolderMeasurement:
-    """Time a model in blocks, in a default session, beside a reference where there is one; here, or on another device.
+    """Time a model in blocks, in a default session, on this machine or on another device.
 
-    What is not given is as when the model was measured first (`measurement.json`), else 1 thread, batch 1, 32 tokens.
+    Blocks alternate with blocks of the reference where one is named. `threads`, `batch` and `tokens` default to the
+    values of the first measurement (`measurement.json`), else to 1 thread, batch 1 and 32 tokens.
     """
-    for place in (folder, *([reference] if reference else [])):
-        _check(place)
-    asked = {"threads": threads, "batch": batch, "tokens": tokens}
-    held = {**USUAL, **_held(folder), **{name: value for name, value in asked.items() if value is not None}}
-    feeds = benchmarking.latency_feeds(_vocabulary(folder, reference), held["batch"], held["tokens"], (), seed)
-    update = {**held, "runtime": read_runtime_name(folder)}
-    target = open_backend((device or Device()).model_copy(update=update), "measure --device", seed=seed, notify=notify)
-    timed = target.time(folder, reference, feeds, EFFORT, fresh=True)
+    for path in (folder, *([reference] if reference else [])):
+        _check_folder(path)
+    options = {"threads": threads, "batch": batch, "tokens": tokens}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    conditions = {**DEFAULTS, **_first_conditions(folder), **chosen}
+    vocabulary = _smallest_vocabulary(folder, reference)
+    feeds = benchmarking.latency_feeds(vocabulary, conditions["batch"], conditions["tokens"], (), seed)
+    settings = (device or Device()).model_copy(update={**conditions, "runtime": read_runtime_name(folder)})
+    backend = open_backend(settings, "measure --device", seed=seed, notify=notify)
+    timed = backend.time(folder, reference, feeds, TIMING, fresh=True)
     latency, size = timed.latency, benchmarking.size_mb(load_runtime_of(folder), folder)
-    found = FolderMeasurement(
+    measured = FolderMeasurement(
         latency_ms=latency.p50_ms,
         latency_p95_ms=latency.p95_ms,
         size_mb=size,
@@ -75,43 +78,43 @@ def measure_folder(
         conditions=timed.conditions,
     )
     if reference is None:
-        found.conditions.pop("blocks_alternate_with")
-        return found
-    found.conditions["blocks_alternate_with"] = reference.resolve().name
-    size_beside = benchmarking.size_mb(load_runtime_of(reference), reference)
-    interval = (latency.speedup_interval.low, latency.speedup_interval.high)
-    return FolderMeasurement(
-        **{
-            **{name: getattr(found, name) for name in found.__dataclass_fields__},
-            "reference_latency_ms": latency.reference_p50_ms,
-            "reference_size_mb": size_beside,
-            "speedup": latency.speedup,
-            "speedup_interval": interval,
-            "compression": size_beside / size,
-        }
+        measured.conditions.pop("blocks_alternate_with")
+        return measured
+    measured.conditions["blocks_alternate_with"] = reference.resolve().name
+    reference_size = benchmarking.size_mb(load_runtime_of(reference), reference)
+    return replace(
+        measured,
+        reference_latency_ms=latency.reference_p50_ms,
+        reference_size_mb=reference_size,
+        speedup=latency.speedup,
+        speedup_interval=(latency.speedup_interval.low, latency.speedup_interval.high),
+        compression=reference_size / size,
     )
 
 
-def _check(folder: Path) -> None:
+def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise UsageError(f"{folder}: there is no such folder")
+        raise UsageError(f"{folder}: no such folder")
     for name in (*load_runtime_of(folder).MODEL_FILES, "config.json"):
         if not (folder / name).is_file():
             raise UsageError(
-                f"{folder}: there is no {name}; name a folder that export wrote, not in the transformers form"
+                f"{folder}: no file {name}; name a folder that `autocompress export` wrote with --form onnx"
             )
 
 
-def _held(folder: Path) -> dict[str, int]:
-    """Threads, batch and tokens of the first measurement; texts as long as the data's are not there any more."""
+def _first_conditions(folder: Path) -> dict[str, int]:
+    """Return threads, batch and tokens of the first measurement.
+
+    Tokens are left out where the first measurement used the lengths of the data, which is not at hand here.
+    """
     path = folder / "measurement.json"
     if not path.is_file():
         return {}
     conditions = json.loads(path.read_text(encoding="utf-8"))["measurement"]["conditions"]
-    return {name: conditions[name] for name in USUAL if isinstance(conditions.get(name), int)}
+    return {name: conditions[name] for name in DEFAULTS if isinstance(conditions.get(name), int)}
 
 
-def _vocabulary(*folders: Path | None) -> int:
-    """The smallest vocabulary: every model knows these ids."""
+def _smallest_vocabulary(*folders: Path | None) -> int:
+    """Return the smallest vocabulary size of the models: token ids below it are valid in all of them."""
     texts = [(folder / "config.json").read_text(encoding="utf-8") for folder in folders if folder]
     return min(int(json.loads(text)["vocab_size"]) for text in texts)

@@ -1,4 +1,4 @@
-"""Bring a database of an earlier version, and the caches of its studies, up to date: what `storage upgrade` does."""
+"""Upgrade a database that an earlier version wrote, and the stage caches of its studies."""
 
 from __future__ import annotations
 
@@ -16,32 +16,30 @@ from autocompress.study.trial_details import read_conditions_of_artifacts
 
 @dataclass(frozen=True, kw_only=True)
 class Upgrade:
-    """What was done to a database."""
+    """The result of upgrading a database."""
 
     storage: str  # without a password
-    before: str | None  # version of our tables
+    before: str | None  # schema version of the autocompress tables
     after: str | None
-    backup: (
-        str | None
-    )  # path of the copy that was made first; null where nothing had to change, or the server keeps backups
-    adopted: int  # cached results that are found under their present keys from now on
+    backup: str | None  # path of the copy made first; null if nothing changed, or if a server holds the database
+    adopted: int  # cached results that are now stored under their present keys
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         return asdict(self)
 
 
 def upgrade_storage(url: str) -> Upgrade:
-    """Upgrade the tables of the database at `url`, then link the cached results of its studies under their present keys.
+    """Upgrade the tables of the database at `url`, then link cached results of its studies under their present keys.
 
-    UsageError where there is no database; AutocompressError while a study of it is being searched.
+    Raises UsageError if there is no database; AutocompressError while a search of one of its studies runs.
     """
-    from autocompress.search.adoption import adopt_stages  # here, since it brings torch
+    from autocompress.search.adoption import adopt_stages  # imported late because it imports torch
 
-    before = _version(url)
+    before = _read_version(url)
     path = sqlite_path(parse_url(url))
     open_storage(url, upgrade=True).engine.dispose()
-    after = _version(url)
+    after = _read_version(url)
     backup = backup_path(path, before) if path is not None and before not in (None, after) else None
     adopted = 0
     for name in studies(url):
@@ -54,7 +52,7 @@ def upgrade_storage(url: str) -> Upgrade:
     )
 
 
-def _version(url: str) -> str | None:
+def _read_version(url: str) -> str | None:
     engine = reading_engine(url)
     try:
         with engine.connect() as connection:

@@ -1,1 +1,1 @@
-"""What people and programs see: the command line, how results are shown, the dashboard. Importing this brings no torch."""
+"""The command line, the rendering of results, and the dashboard. Importing this package imports no torch."""

@@ -1,9 +1,9 @@
-"""Optuna Dashboard on a study database: the right front, on this machine only, read-only unless told otherwise.
+"""Serve Optuna Dashboard for a study database: with the right front, and by default on this machine and read-only.
 
-Version 0.21 of the dashboard knows only the old form of constraints and ignores even that for its front: a trial that
-breaks a constraint would be shown among the best; it has a study's plots in no order, and would take files where it gives
-files. All that is put right here, over names that are private to it and to Optuna; hence the pinned version, and a test that
-fails when they move.
+Version 0.21 of the dashboard reads constraints only in their old form and ignores even these for its front, so a trial that
+breaks a constraint would be among the best; it orders a study's plots at random, and offers uploads beside downloads. This
+module corrects all of that through private names of the dashboard and of Optuna; hence the pinned version, and a test that
+fails when the names move.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from autocompress.study.connections import connect_read_only, parse_url, sqlite_
 from autocompress.study.study_view import artifact_folders, studies
 
 READING = ("GET", "HEAD")
-FILES = ("model.onnx", "model.pt2", "config.json", "tokenizer.json", "recipe.json")  # of a model, for its trial's page
+FILES = ("model.onnx", "model.pt2", "config.json", "tokenizer.json", "recipe.json")  # of a model, on its trial's page
 PLOTS = ("front", "growth", "drops")
-SCRIPT = "/read-only.js"  # of its own, for the page forbids scripts inside of it
+SCRIPT = "/read-only.js"  # a file, because the page forbids inline scripts
 HIDE_UPLOADS = b"""
 new MutationObserver(() => document.querySelectorAll(".MuiCard-root:not([hidden])").forEach(card => {
   const title = card.querySelector("h1, h2, h3, h4, h5, h6");
@@ -46,19 +46,19 @@ new MutationObserver(() => document.querySelectorAll(".MuiCard-root:not([hidden]
 })).observe(document.documentElement, {childList: true, subtree: true});
 """
 SHA256 = re.compile("[0-9a-f]{64}")
-_plots = custom_plots.list_graph_object_ids
+_unordered_plots = custom_plots.list_graph_object_ids
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def serve(
     url: str, study: str | None = None, host: str = "127.0.0.1", port: int = 8080, read_only: bool = True
 ) -> None:
-    """Serve the dashboard until interrupted; prints its address, which opens `study` where one is given.
+    """Serve the dashboard until it is interrupted; print its address, which opens `study` if one is named.
 
-    Errors: a storage or a study that does not exist, a port that is in use.
+    Raises UsageError for an unknown storage or study, AutocompressError for a port that cannot be used.
     """
     with open_server(url, study, host, port, read_only) as server:
-        print(f"The dashboard is at {server.address} (Ctrl-C ends it)", flush=True)
+        print(f"The dashboard is at {server.address} (Ctrl-C stops it)", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
@@ -66,12 +66,12 @@ def serve(
 
 
 def open_server(url: str, study: str | None, host: str, port: int, read_only: bool) -> DashboardServer:
-    """A server that is bound and not yet serving; port 0 takes any that is free."""
-    known = studies(url)
-    if study is not None and study not in known:
-        raise UsageError(f"storage: no study {study!r} there; available: {', '.join(known) or 'none'}")
+    """Return a server that is bound and not yet serving; port 0 takes any free port."""
+    names = studies(url)
+    if study is not None and study not in names:
+        raise UsageError(f"--storage: no study {study!r} (available: {', '.join(names) or 'none'})")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=UserWarning, module="optuna")  # of few trials, at each look at a page
+    warnings.filterwarnings("ignore", category=UserWarning, module="optuna")  # about few trials, for every page
     storage = DashboardView(url, read_only)
     page = f"/dashboard/studies/{storage.get_study_id_from_name(study)}" if study is not None else "/dashboard"
     try:
@@ -81,13 +81,13 @@ def open_server(url: str, study: str | None, host: str, port: int, read_only: bo
             f"dashboard: port {port} of {host} cannot be used ({error.strerror}); choose another one with --port"
         ) from None
     application = make_application(storage)
-    server.set_app(reading_only(application) if read_only else application)
+    server.set_app(make_read_only(application) if read_only else application)
     server.address = f"http://{host}:{server.server_port}{page}"
     return server
 
 
 def make_application(storage: DashboardView) -> Application:
-    """The dashboard's WSGI application, with the front computed from feasible trials."""
+    """Return the dashboard's WSGI application, with the front computed from feasible trials."""
     dashboard_app.get_pareto_front_trials = front_trials
     custom_plots.list_graph_object_ids = plots_in_order
     application: Application = optuna_dashboard.wsgi(storage, artifact_store=storage.models)
@@ -95,29 +95,29 @@ def make_application(storage: DashboardView) -> Application:
 
 
 def front_trials(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
-    """The front as everywhere else here: feasible, without the teacher, one trial per artifact."""
-    found = feasible_front(list(trials), list(directions), True)
+    """Return the front as `autocompress front` prints it: feasible, without the teacher, one trial per artifact."""
+    feasible = feasible_front(list(trials), list(directions), True)
     teacher = next((trial for trial in trials if trial.number == 0 and "uid" in trial.user_attrs), None)
-    seen = {teacher.user_attrs.get("sha256")} if teacher is not None else set()
+    artifacts = {teacher.user_attrs.get("sha256")} if teacher is not None else set()
     members = []
-    for trial in sorted(found, key=lambda trial: trial.number):
+    for trial in sorted(feasible, key=lambda trial: trial.number):
         artifact = trial.user_attrs.get("sha256", trial.number)
-        if trial is not teacher and artifact not in seen:
-            seen.add(artifact)
+        if trial is not teacher and artifact not in artifacts:
+            artifacts.add(artifact)
             members.append(trial)
     return members
 
 
 def plots_in_order(attributes: Mapping[str, Any]) -> list[str]:
-    """Names of the plots of a study's page: ours first; the dashboard itself has them in no order."""
-    names = set(_plots(attributes))
+    """Return the names of a study's plots in a fixed order: autocompress's first, then the user's."""
+    names = set(_unordered_plots(attributes))
     return [*(name for name in PLOTS if name in names), *sorted(names.difference(PLOTS))]
 
 
-def reading_only(application: Application) -> Application:
-    """Refuse every request that could change something, for there is no login, and hide the card that would take files."""
+def make_read_only(application: Application) -> Application:
+    """Refuse every request that could change data, since there is no login, and hide the card for uploads."""
 
-    def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def guard(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if environ["REQUEST_METHOD"] not in READING:
             start_response("403 Forbidden", [("Content-Type", "application/json")])
@@ -126,37 +126,38 @@ def reading_only(application: Application) -> Application:
             start_response("200 OK", [("Content-Type", "text/javascript")])
             return [HIDE_UPLOADS]
         if path.startswith("/dashboard"):
-            return _with_script(application, environ, start_response)
+            return _add_script(application, environ, start_response)
         return application(environ, start_response)
 
-    return guarded
+    return guard
 
 
-def _with_script(
+def _add_script(
     application: Application, environ: dict[str, Any], start_response: Callable[..., Any]
 ) -> Iterable[bytes]:
-    begun: list[Any] = []
-    whole = {name: value for name, value in environ.items() if name not in ("HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")}
-    parts: Any = application(whole, lambda *told: begun.extend(told))
+    """Answer with the application's page and a script element in its head."""
+    response: list[Any] = []  # status, headers
+    uncached = {name: value for name, value in environ.items() if name not in ("HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")}
+    parts: Any = application(uncached, lambda *arguments: response.extend(arguments))
     with closing(parts) if hasattr(parts, "close") else nullcontext():
         body = b"".join(parts)
     body = body.replace(b"</head>", f'<script src="{SCRIPT}"></script></head>'.encode())
-    status, headers = begun[:2]
+    status, headers = response[:2]
     kept = [(name, value) for name, value in headers if name.lower() not in ("content-length", "last-modified", "etag")]
     start_response(status, [*kept, ("Content-Length", str(len(body)))])
     return [body]
 
 
 class Models:
-    """The files of trials' models under the names that the dashboard asks for: SHA256-NUMBER, both hexadecimal."""
+    """The files of models under the ids that the dashboard asks for: SHA256-NUMBER, both hexadecimal."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._stores = [Store(folder) for folder in folders]
 
     def listed(self, sha256: str) -> dict[str, Any]:
-        """What the dashboard wants to know of a model's files, as attributes of its trial; nothing of one that is gone."""
+        """Return the dashboard's descriptions of a model's files, as attributes of its trial; none for a removed model."""
         names = [name for name in FILES if self._file(sha256, name) is not None]
-        told = {f"{sha256}-{FILES.index(name):x}": name for name in names}
+        ids = {f"{sha256}-{FILES.index(name):x}": name for name in names}
         kinds = {".json": "application/json"}
         return {
             f"artifacts:{key}": json.dumps(
@@ -165,24 +166,24 @@ class Models:
                     "mimetype": kinds.get(Path(name).suffix, "application/octet-stream"),
                 }
             )
-            for key, name in told.items()
+            for key, name in ids.items()
         }  # fmt: skip
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """The file, opened. ArtifactNotFound where there is none."""
+        """Open a file. Raises ArtifactNotFound if there is none."""
         sha256, _, number = artifact_id.partition("-")
-        wanted = SHA256.fullmatch(sha256) is not None and number in {f"{index:x}" for index in range(len(FILES))}
-        path = self._file(sha256, FILES[int(number, 16)]) if wanted else None
+        is_id = SHA256.fullmatch(sha256) is not None and number in {f"{index:x}" for index in range(len(FILES))}
+        path = self._file(sha256, FILES[int(number, 16)]) if is_id else None
         if path is None:
             raise ArtifactNotFound(artifact_id)
         return path.open("rb")
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Models come from searches alone."""
-        raise UsageError("dashboard: files cannot be added to a trial here")
+        """Refuse uploads: only searches add models."""
+        raise UsageError("dashboard: files cannot be added to a trial")
 
     def remove(self, artifact_id: str) -> None:
-        """Nothing: models are shared by content; `autocompress clean` frees what nobody needs."""
+        """Do nothing: trials share models; `autocompress clean` removes models that no study needs."""
 
     def _file(self, sha256: str, name: str) -> Path | None:
         paths = (store.artifact(sha256) / name for store in self._stores)
@@ -190,8 +191,7 @@ class Models:
 
 
 class DashboardView(RDBStorage):
-    """Optuna's storage with every trial's constraints also as the list that the dashboard understands, and with its model's
-    files, so that they can be taken from its page."""
+    """Optuna's storage for the dashboard: adds constraints in the form that it reads, and each model's files for download."""
 
     def __init__(self, url: str, read_only: bool = True) -> None:
         path = sqlite_path(parse_url(url))
@@ -201,7 +201,7 @@ class DashboardView(RDBStorage):
         super().__init__(url, engine_kwargs=kwargs, skip_table_creation=True)
         self.models = Models(artifact_folders(url))
         if path is not None and not read_only:
-            event.listen(self.engine, "connect", _cascade)
+            event.listen(self.engine, "connect", _enable_cascades)
 
     def _get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         trials = super()._get_trials(*args, **kwargs)
@@ -212,7 +212,7 @@ class DashboardView(RDBStorage):
         return trials
 
     def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
-        """As they are kept, and the model's files."""
+        """Return the stored attributes and the model's files."""
         return super().get_trial_system_attrs(trial_id) | self._files(self.get_trial(trial_id))
 
     def _files(self, trial: FrozenTrial) -> dict[str, Any]:
@@ -220,19 +220,19 @@ class DashboardView(RDBStorage):
         return self.models.listed(sha256) if isinstance(sha256, str) and SHA256.fullmatch(sha256) else {}
 
 
-def _cascade(connection: Any, _: Any) -> None:
-    """Let a deleted study take our rows with it, on SQLite, too."""
+def _enable_cascades(connection: Any, _: Any) -> None:
+    """Make SQLite delete the autocompress rows of a deleted study, as database servers do."""
     connection.execute("PRAGMA foreign_keys=ON")
 
 
 class DashboardServer(ThreadingMixIn, WSGIServer):
-    """A thread per request, as a page asks for several things at once."""
+    """Handles each request in a thread, because a page sends several at once."""
 
     daemon_threads = True
     address = ""
 
     def server_bind(self) -> None:
-        """Bind without asking a name server what this machine is called."""
+        """Bind without asking a name server for this machine's name."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
@@ -240,4 +240,4 @@ class DashboardServer(ThreadingMixIn, WSGIServer):
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is inherited
-        """Say nothing about requests."""
+        """Log no requests."""

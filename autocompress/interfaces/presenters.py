@@ -1,4 +1,4 @@
-"""What the reading commands answer: documents for programs, tables and next steps for people. Imports no torch."""
+"""Present studies: JSON documents for programs; tables, sentences and next commands for people. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autocompress.actions.card_data import base_name
 from autocompress.core.errors import NothingFits
 from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces import rendering
@@ -35,14 +36,14 @@ FORMAT_VERSION = 1  # of the JSON documents
 
 
 class NoTrialFits(NothingFits):
-    """No trial holds the constraints; knows what comes nearest to each, and which of them to loosen by how much."""
+    """No trial satisfies the constraints; holds the nearest trials, and the bounds that would be enough."""
 
     def __init__(self, none: NoneFits, constraints: Mapping[str, float | None]) -> None:
         super().__init__(rendering.nearest_sentence(none, constraints))
         self.nearest, self.loosened = none.nearest, none.loosened
 
     def document(self) -> dict[str, Any]:
-        """The JSON of `pick` where nothing fits."""
+        """Return the JSON document of `pick` where nothing fits."""
         return {
             "trial": None,
             "nearest": {name: row.as_json() for name, row in self.nearest.items()},
@@ -51,7 +52,7 @@ class NoTrialFits(NothingFits):
 
 
 def choose(view: StudyView, limits: Mapping[str, float], prefer: str | None) -> Picked:
-    """The best trial under the study's constraints, of which `limits` replace some. NoTrialFits where there is none."""
+    """Return the best trial under the study's constraints, updated by `limits`. Raises NoTrialFits if there is none."""
     constraints = {**view.constraints, **limits}
     picked = pick(view.rows, constraints, prefer, view.objectives, view.examples)
     if isinstance(picked, NoneFits):
@@ -59,14 +60,14 @@ def choose(view: StudyView, limits: Mapping[str, float], prefer: str | None) -> 
     return picked
 
 
-def why(view: StudyView, picked: Picked, limits: Mapping[str, float], prefer: str | None) -> Explanation:
-    """Why `choose` named that trial, when it was asked the same."""
+def explain_choice(view: StudyView, picked: Picked, limits: Mapping[str, float], prefer: str | None) -> Explanation:
+    """Explain why `choose` returned that trial for the same arguments."""
     constraints = {**view.constraints, **limits}
     return explain(picked, view.rows, constraints, prefer, view.objectives, view.examples)
 
 
-def side_by_side(a: StudyView, b: StudyView) -> FrontComparison:
-    """Two studies by their fronts, under the tighter of their limits for the drop."""
+def compare_studies(a: StudyView, b: StudyView) -> FrontComparison:
+    """Compare the fronts of two studies under the smaller of their max_drop."""
     limits = [view.constraints["max_drop"] for view in (a, b) if "max_drop" in view.constraints]
     first, second = (
         ComparedFront(
@@ -78,7 +79,7 @@ def side_by_side(a: StudyView, b: StudyView) -> FrontComparison:
 
 
 def document(view: StudyView, rows: Sequence[TrialRow]) -> dict[str, Any]:
-    """The JSON of `front` and `trials`."""
+    """Return the JSON document of `front` and `trials`."""
     return {
         "study": view.name,
         "teacher": view.teacher.as_json() if view.teacher else None,
@@ -89,35 +90,35 @@ def document(view: StudyView, rows: Sequence[TrialRow]) -> dict[str, Any]:
     }
 
 
-def explained(view: StudyView) -> list[TrialRow]:
-    """All rows; those that were not trained in full say why, where nothing else is the reason."""
-    why = standings(view.rows, view.reference, view.constraints)
-    return [replace(row, reason=row.reason or why.get(row.trial)) for row in view.rows]
+def rows_with_reasons(view: StudyView) -> list[TrialRow]:
+    """Return all rows; those without a reason get the reason why they were not trained in full."""
+    reasons = standings(view.rows, view.reference, view.constraints)
+    return [replace(row, reason=row.reason or reasons.get(row.trial)) for row in view.rows]
 
 
 def front_parts(view: StudyView) -> list[RenderableType]:
-    """The front as a picture and as a table beside the teacher, and a line on what it is of."""
+    """Return a picture of the front, its table with the teacher, and a summary."""
     if view.teacher is None:
         return [rendering.front_sentence(view)]
     knee = _knee(view)
     rows = list(view.front)
-    if (
-        knee is not None
-        and not knee.on_front
-        and split_of([*rows, view.teacher, knee]) == split_of([*rows, view.teacher])
-    ):
+    if knee is not None and not knee.on_front and _share_split([*rows, view.teacher], knee):
         rows.append(knee)
-    number = None if knee is None else knee.trial
-    picture = rendering.FrontPicture(rows, view.teacher, number)
+    trial = None if knee is None else knee.trial
     return [
-        picture,
-        rendering.front_table(rows, view.teacher, metric_of(view), number),
+        rendering.FrontPicture(rows, view.teacher, trial),
+        rendering.front_table(rows, view.teacher, metric_of(view), trial),
         rendering.front_sentence(view, knee),
     ]
 
 
+def _share_split(rows: Sequence[TrialRow], row: TrialRow) -> bool:
+    """Return whether one more row leaves the split, test or validation, that a table of the rows shows."""
+    return split_of([*rows, row]) == split_of(rows)
+
+
 def _knee(view: StudyView) -> TrialRow | None:
-    """What `pick` names where nothing else is asked, or null."""
+    """Return the trial that `pick` names without options, or null."""
     try:
         return choose(view, {}, None).row
     except NoTrialFits:
@@ -125,46 +126,41 @@ def _knee(view: StudyView) -> TrialRow | None:
 
 
 def next_steps(located: StudyLocation, view: StudyView) -> list[str]:
-    """The commands to type next, which work exactly as printed from the current folder."""
+    """Return the commands to type next; they work as printed from the current folder."""
     if view.teacher is None:
         return []
-    words = located.words()
-    steps = [command_line(["dashboard", *words])]
+    study = located.arguments()
+    steps = [command_line(["dashboard", *study])]
     try:
         picked = choose(view, {}, None)
-        steps += [command_line(["pick", *words]), export_command(located, view, picked.row.trial)]
+        steps += [command_line(["pick", *study]), export_command(located, view, picked.row.trial)]
     except NoTrialFits:
-        steps += [command_line(["trials", *words])]
+        steps += [command_line(["trials", *study])]
     return ["\nnext:", *(f"  {step}" for step in steps)]
 
 
 def export_command(located: StudyLocation, view: StudyView, trial: int) -> str:
-    """The command that exports a trial into a folder that is not there yet, beside what else the study wrote."""
+    """Return the command that exports a trial into a new folder beside the study's other files."""
     file = Path(located.typed)
     folder = file.parent / view.name if file.suffix in (".yaml", ".yml") else Path(view.name)
-    names = (folder / f"trial-{trial}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000))))
-    to = next(path for path in names if not path.exists())
+    candidates = (folder / f"trial-{trial}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000))))
+    to = next(path for path in candidates if not path.exists())
     device = ["--device", view.device] if view.device in view.devices[1:] else []
-    return command_line(["export", *located.words(), "--trial", str(trial), *device, "--to", to])
+    return command_line(["export", *located.arguments(), "--trial", str(trial), *device, "--to", to])
 
 
 def commands(located: StudyLocation, view: StudyView, trial: int) -> dict[str, str]:
-    """What one does with a trial, in words, and the command for it."""
-    words = located.words()
+    """Return what a user can do with a trial: a description, and the command for it."""
+    study = located.arguments()
     return {
-        "The model as a folder that runs by itself": export_command(located, view, trial),
-        "Trained again from the same seed and data, and compared": command_line(
-            ["reproduce", *words, "--trial", str(trial)]
+        "Export the model as a folder that runs by itself": export_command(located, view, trial),
+        "Run the trial again with the same seed and data, and compare": command_line(
+            ["reproduce", *study, "--trial", str(trial)]
         ),
-        "All trials, with the reason of each stop": command_line(["trials", *words]),
+        "List all trials, with the reason why each was stopped or failed": command_line(["trials", *study]),
     }
 
 
 def metric_of(view: StudyView) -> str:
-    """The name of the study's metric."""
+    """Return the name of the study's metric; for a user's own module, the name of its file."""
     return base_name(view.plan["task"]["metric"])
-
-
-def base_name(metric: str) -> str:
-    """A metric's name; of a module of the user's own, its file's."""
-    return Path(metric).stem

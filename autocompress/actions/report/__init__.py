@@ -1,11 +1,10 @@
-"""One HTML page on a study that needs no network: what was found, what the chosen model is and is not, and how sure that is.
+"""Write one HTML page on a study and one of its trials; the page needs no network. Needs the extra `report`.
 
-Modules: facts (gathers what is known), ablation (measures what is not), figures (plots as plotly's JSON), page (the HTML). It
-needs the extra `report`.
+Modules: report_data (gathers stored results), ablation (measures the effect of each decision), page (renders the HTML).
 """
 
 from autocompress.actions.report.ablation import DecisionEffect, ablate
-from autocompress.actions.report.facts import ReportData, gather
 from autocompress.actions.report.page import render
+from autocompress.actions.report.report_data import ReportData, gather
 
 __all__ = ["DecisionEffect", "ReportData", "ablate", "gather", "render"]

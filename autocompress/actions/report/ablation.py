@@ -1,4 +1,4 @@
-"""What each decision gave to a trial: each put back to neutral, one at a time, cut from the super-net and measured."""
+"""Measure the effect of each decision of a trial: set it to neutral, one at a time, cut the model anew and measure it."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionEffect:
-    """One decision, put back to neutral: what the trial has by it, untrained beside untrained."""
+    """The effect of one decision: the whole recipe against the recipe with this decision neutral, both untrained."""
 
     decision: str
     value: str
-    faster: float  # times as fast by it
-    smaller: float  # times smaller by it
-    drop: float  # quality lost by it on validation, a fraction
+    faster: float  # times as fast with the decision
+    smaller: float  # times smaller with the decision
+    drop: float  # quality lost with the decision on validation, a fraction
 
 
 def ablate(
     located: StudyLocation, trial: int, display: Display, device: str | None = None, offline: bool = True
 ) -> tuple[DecisionEffect, ...]:
-    """The shares of all decisions of a trial that are not neutral, on a device of the study (null or all: the first); kept,
-    and found the second time.
+    """Return the effects of all decisions of a trial that are not neutral; they are stored, and read the second time.
 
-    Neither trained nor told to the study. AutocompressError where a candidate cannot be made or measured there.
+    `device` names one of the study's devices; null and `all` mean the first. Nothing is trained, and the study is not
+    changed. Raises AutocompressError where a candidate cannot be built or measured.
     """
     view = located.view()
     row, plan, store = view.row(trial), located.plan("report"), located.store(view)
     teacher = read_trial_details(located.url, located.name, 0).outcome
     layers = len(teacher.facts["kept_layers"])
-    if not taken(row.recipe, layers):
+    if not active_decisions(row.recipe, layers):
         return ()
-    further = device if device in plan.others else None
-    stage = ablation_stage(row.recipe, teacher.sha256, view.recovery, further)
+    further_device = device if device in plan.others else None
+    stage = ablation_stage(row.recipe, teacher.sha256, view.recovery, further_device)
 
     def build(folder: Path) -> None:
         with (
@@ -58,19 +58,22 @@ def ablate(
         ):
             recovery = None if view.recovery is None else type(plan.recovery).model_validate(view.recovery)
             pool.apply_settings(RunSettings(read_artifacts(located.url, located.name, 0), recovery))
-            shares = [asdict(share) for share in _shares(_Bench(pool, trial, further), row.recipe, layers)]
-        (folder / "shares.json").write_text(json.dumps(shares), encoding="utf-8")
+            measurer = _CandidateMeasurer(pool, trial, further_device)
+            effects = [asdict(effect) for effect in _measure_effects(measurer, row.recipe, layers)]
+        (folder / "shares.json").write_text(json.dumps(effects), encoding="utf-8")
 
     folder = Store(store.root).stage(stage, build)
-    return tuple(
-        DecisionEffect(**values) for values in json.loads((folder / "shares.json").read_text(encoding="utf-8"))
-    )
+    stored = json.loads((folder / "shares.json").read_text(encoding="utf-8"))
+    return tuple(DecisionEffect(**values) for values in stored)
 
 
 def ablation_stage(
     recipe: Recipe, teacher: str | None, recovery: Mapping[str, Any] | None, device: str | None
 ) -> Stage:
-    """What the shares of a recipe depend on; `teacher`: the sha256 of its artifact, whose content stands for all before it."""
+    """Return the stage that holds the effects of a recipe's decisions.
+
+    `teacher` is the sha256 of the teacher's artifact; it covers everything that the teacher is made from.
+    """
     from autocompress.deployment import deploy
     from autocompress.models import candidate, importance
     from autocompress.training import distillation, supernet
@@ -86,51 +89,54 @@ def ablation_stage(
     return Stage("ablation", VERSION, settings, {"teacher": teacher or ""})
 
 
-def taken(recipe: Recipe, layers: int) -> list[str]:
-    """The decisions that are not neutral; a window goes with its attention."""
-    full = {**NEUTRAL, "depth": layers}
+def active_decisions(recipe: Recipe, layers: int) -> list[str]:
+    """Return the decisions that are not neutral; `attention_window` counts as a part of `attention`."""
+    neutral = {**NEUTRAL, "depth": layers}
     return [
         name
         for name, value in recipe.as_dict().items()
-        if value not in (None, full[name]) and name != "attention_window"
+        if value not in (None, neutral[name]) and name != "attention_window"
     ]
 
 
-def without(recipe: Recipe, decision: str, layers: int) -> Recipe:
-    """The recipe with one decision neutral; what hangs on it goes with it."""
+def without_decision(recipe: Recipe, decision: str, layers: int) -> Recipe:
+    """Return the recipe with one decision neutral, and with it the decisions that depend on it."""
     neutral: Any = layers if decision == "depth" else NEUTRAL[decision]
-    changed = {decision: neutral, **({"attention_window": None} if decision == "attention" else {})}
-    return replace(recipe, **changed)
+    changes = {decision: neutral, **({"attention_window": None} if decision == "attention" else {})}
+    return replace(recipe, **changes)
 
 
 @dataclass(frozen=True)
-class _Bench:
-    """Where candidates are made and measured."""
+class _CandidateMeasurer:
+    """Builds candidates without training them, and measures them on one device."""
 
     pool: WorkerPool
-    trial: int  # whose ablation it is
+    trial: int  # whose decisions are ablated
     device: str | None  # a further one; null: the first
 
     def measure(self, recipe: Recipe) -> Measurement:
-        done = self.pool.run_alone(Job("trial", self.trial, recipe, 0), recipe.describe())
-        if done is None:
+        result = self.pool.run_alone(Job("trial", self.trial, recipe, 0), recipe.describe())
+        if result is None:
             raise KeyboardInterrupt
-        outcome = done.outcome
-        seen = (
-            None if outcome is None else outcome.other_devices.get(self.device) if self.device else outcome.measurement
-        )
-        if seen is None:
-            there = f" on {self.device}" if self.device else ""
-            raise AutocompressError(f"{recipe.describe()} could not be measured{there}: {done.error or outcome}")
-        return seen
+        outcome = result.outcome
+        measurement = None
+        if outcome is not None:
+            measurement = outcome.other_devices.get(self.device) if self.device else outcome.measurement
+        if measurement is None:
+            on_device = f" on {self.device}" if self.device else ""
+            raise AutocompressError(f"{recipe.describe()} could not be measured{on_device}: {result.error or outcome}")
+        return measurement
 
 
-def _shares(bench: _Bench, recipe: Recipe, layers: int) -> Iterator[DecisionEffect]:
-    whole = bench.measure(recipe)
-    for decision in taken(recipe, layers):
-        back = bench.measure(without(recipe, decision, layers))
-        assert whole.quality is not None and back.quality is not None  # trials that are complete have one
+def _measure_effects(measurer: _CandidateMeasurer, recipe: Recipe, layers: int) -> Iterator[DecisionEffect]:
+    whole = measurer.measure(recipe)
+    for decision in active_decisions(recipe, layers):
+        reduced = measurer.measure(without_decision(recipe, decision, layers))
+        assert whole.quality is not None and reduced.quality is not None  # complete trials have a quality
         yield DecisionEffect(
-            decision=decision, value=str(recipe.as_dict()[decision]), faster=whole.latency.speedup / back.latency.speedup,
-            smaller=back.size_mb / whole.size_mb, drop=whole.quality.drop - back.quality.drop,
-        )  # fmt: skip
+            decision=decision,
+            value=str(recipe.as_dict()[decision]),
+            faster=whole.latency.speedup / reduced.latency.speedup,
+            smaller=reduced.size_mb / whole.size_mb,
+            drop=whole.quality.drop - reduced.quality.drop,
+        )

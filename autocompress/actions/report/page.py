@@ -1,4 +1,4 @@
-"""The HTML of a report: everything it needs is inside of it."""
+"""Render a report as one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -9,62 +9,81 @@ import jinja2
 import plotly.offline
 
 from autocompress import __version__
-from autocompress.actions.report.facts import ReportData
+from autocompress.actions.report.report_data import ReportData
 from autocompress.core.formatting import drop_text, duration, megabytes, ms, points, times
 from autocompress.core.measurement import describe_operators
 from autocompress.study import plots
 
+STRUCTURE = {  # key of a trial's facts -> its name on the page
+    "parameters": "parameters",
+    "kept_layers": "kept layers of the teacher, counted from 0",
+    "heads": "heads per layer",
+    "neurons": "neurons per layer",
+}
 
-def render(facts: ReportData, metric: str, commands: dict[str, str]) -> str:
-    """The page. `commands`: words -> a command to type, for its end."""
+
+def render(report: ReportData, metric: str, commands: dict[str, str]) -> str:
+    """Return the page. `commands` maps a description to the command that the end of the page prints for it."""
+    outcome = report.details.outcome
+    conditions = outcome.measurement.conditions if outcome.measurement else {}
+    operators = conditions.get("operators") or []
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            view=report.view,
+            row=report.chosen,
+            metric=metric,
+            version=__version__,
+            plots={name: _script_json(plot) for name, plot in _figures(report).items()},
+            plotly=plotly.offline.get_plotlyjs(),
+            conditions=conditions,
+            operators=operators,
+            operators_sentence=describe_operators(operators) if operators else "",
+            versions=report.teacher.outcome.facts.get("versions", {}),
+            structure=_structure(outcome.facts),
+            commands=commands,
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("autocompress.actions.report", "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
         "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration,
     }  # fmt: skip
     environment.globals |= {"drop": drop_text}
-    figures: dict[str, Any] = {"front": plots.plot_front(facts.view.rows, facts.chosen)}
-    if len(facts.growth) > 1:
-        figures["growth"] = plots.plot_growth(facts.growth, facts.view.seconds)
-    if facts.importances:
-        figures["importances"] = plots.plot_importances(facts.importances)
-    if drops := plots.plot_drops(facts.view.rows):
+    return environment
+
+
+def _figures(report: ReportData) -> dict[str, Any]:
+    """Return the plots for which there is enough data."""
+    figures: dict[str, Any] = {"front": plots.plot_front(report.view.rows, report.chosen)}
+    if len(report.growth) > 1:
+        figures["growth"] = plots.plot_growth(report.growth, report.view.seconds)
+    if report.importances:
+        figures["importances"] = plots.plot_importances(report.importances)
+    if drops := plots.plot_drops(report.view.rows):
         figures["drops"] = drops
-    outcome = facts.details.outcome
-    conditions = outcome.measurement.conditions if outcome.measurement else {}
-    operators = conditions.get("operators") or []
-    return environment.get_template("page.html.j2").render(
-        facts=facts,
-        view=facts.view,
-        row=facts.chosen,
-        metric=metric,
-        version=__version__,
-        plots={name: _script_json(plot) for name, plot in figures.items()},
-        plotly=plotly.offline.get_plotlyjs(),
-        conditions=conditions,
-        operators=operators,
-        operators_words=describe_operators(operators) if operators else "",
-        versions=facts.teacher.outcome.facts.get("versions", {}),
-        shape=_shape(outcome.facts),
-        commands=commands,
-    )
+    return figures
 
 
-def _script_json(value: Any) -> str:
-    """JSON that cannot end the script it stands in."""
+def _script_json(value: object) -> str:
+    """Return JSON that cannot close the script element around it."""
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
-def _shape(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the recipe became, in words."""
-    named = {"parameters": "parameters", "kept_layers": "layers of the teacher, from 0", "heads": "heads of each",
-             "neurons": "neurons of each"}  # fmt: skip
+def _structure(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the structure that the recipe gave, as names and texts."""
     return [
-        (words, f"{facts[key]:,}" if isinstance(facts[key], int) else ", ".join(map(str, facts[key])))
-        for key, words in named.items()
+        (name, f"{facts[key]:,}" if isinstance(facts[key], int) else ", ".join(map(str, facts[key])))
+        for key, name in STRUCTURE.items()
         if facts.get(key)
     ]

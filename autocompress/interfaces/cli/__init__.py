@@ -1,4 +1,4 @@
-"""The command line: each command parses, makes one call, and prints."""
+"""The command line: each command parses its options, makes one call, and prints the result."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from typing import Annotated
 
 import typer
 
-from autocompress.interfaces.cli import studies, tools
-from autocompress.interfaces.cli._app import app
+from autocompress.interfaces.cli import managing, reading, searching, tools
+from autocompress.interfaces.cli._app import app, order_commands
 from autocompress.interfaces.terminal import run
 
-__all__ = ["app", "main", "studies", "tools"]
+__all__ = ["app", "main", "managing", "reading", "searching", "tools"]
+
+order_commands(
+    *("init", "search", "front", "trials", "pick", "compare", "report", "reproduce"),
+    *("export", "verify", "measure", "dashboard", "clean", "agent", "list", "doctor"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line and return the exit code."""
     return run(app, arguments)
 
 

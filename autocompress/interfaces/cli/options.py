@@ -1,4 +1,4 @@
-"""Arguments and options of the command line: their types, bounds and help texts."""
+"""Arguments and options of the commands: types, bounds and help texts."""
 
 from __future__ import annotations
 
@@ -9,89 +9,125 @@ import typer
 
 from autocompress.actions.inventory import KINDS
 
-Study = Annotated[str, typer.Argument(help="A study file, or the name of a study.", metavar="STUDY")]
+STUDY_HELP = "A study file, or the name of a study."
+Study = Annotated[str, typer.Argument(help=STUDY_HELP, metavar="STUDY")]
+OptionalStudy = Annotated[str | None, typer.Argument(help=STUDY_HELP, metavar="[STUDY]")]
 TrialA = Annotated[
-    str, typer.Argument(help="A trial, STUDY:TRIAL, as in studies/sst2.yaml:12; or a study.", metavar="A")
+    str, typer.Argument(help="A trial as STUDY:TRIAL, for example studies/sst2.yaml:12; or a study.", metavar="A")
 ]
 TrialB = Annotated[
-    str, typer.Argument(help="The trial beside it: likewise, or its number in the same study.", metavar="B")
+    str, typer.Argument(help="The other trial as STUDY:TRIAL, or its number in A's study; or a study.", metavar="B")
 ]
-MaybeStudy = Annotated[str | None, typer.Argument(help="A study file, or the name of a study.", metavar="[STUDY]")]
-Storage = Annotated[str | None, typer.Option(help="The database, instead of the study file's: an SQLAlchemy URL.")]
-Model = Annotated[str, typer.Argument(help="A transformers folder, or a hub name.", metavar="MODEL")]
-Data = Annotated[str, typer.Argument(help="A data file, or a folder with one for each split.", metavar="DATA")]
+Storage = Annotated[
+    str | None, typer.Option(help="SQLAlchemy URL of the database, instead of the one in the study file.")
+]
+
+# init
+Model = Annotated[str, typer.Argument(help="A transformers folder, or a model of the hub.", metavar="MODEL")]
+Data = Annotated[str, typer.Argument(help="A data file, or a folder with one file per split.", metavar="DATA")]
 StudyFile = Annotated[Path, typer.Option("--to", metavar="FILE", help="The study file to write.")]
-TextColumn = Annotated[str | None, typer.Option("--text", metavar="COLUMN", help="The text; else guessed.")]
-PairColumn = Annotated[str | None, typer.Option("--pair", metavar="COLUMN", help="The second text; else guessed.")]
-LabelColumn = Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="The label; else guessed.")]
-MaxDrop = Annotated[float | None, typer.Option(min=0, help="Most quality to lose; 0.01 = 1 point.")]
-MaxLatency = Annotated[float | None, typer.Option(min=0, help="Longest latency, in ms.")]
+TextColumn = Annotated[
+    str | None, typer.Option("--text", metavar="COLUMN", help="Column of the text; guessed by default.")
+]
+PairColumn = Annotated[
+    str | None, typer.Option("--pair", metavar="COLUMN", help="Column of the second text; guessed by default.")
+]
+LabelColumn = Annotated[
+    str | None, typer.Option("--label", metavar="COLUMN", help="Column of the label; guessed by default.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Use no network: models and data must be on this machine.")]
+
+# search and reproduce
+Trials = Annotated[int | None, typer.Option(min=1, help="Total number of trials, earlier runs included.")]
+Time = Annotated[str | None, typer.Option(help="Total time, earlier runs included: 90s, 30m, 2h.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of trials that run at the same time.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override a key of the study file; may be repeated."),
+]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Allow a metric whose code comes from the hub.")]
+TrialToReproduce = Annotated[int, typer.Option("--trial", min=0, help="The trial to run again.")]
+
+# constraints
+MaxDrop = Annotated[float | None, typer.Option(min=0, help="Largest loss of quality; 0.01 is 1 point.")]
+MaxLatency = Annotated[float | None, typer.Option(min=0, help="Largest latency, in ms.")]
 MaxSize = Annotated[float | None, typer.Option(min=0, help="Largest size, in MB of 10⁶ bytes.")]
 Prefer = Annotated[
     Literal["quality", "latency_ms", "size_mb"] | None,
-    typer.Option(help="What to be best at; without it the model in the middle, the knee."),
+    typer.Option(help="Optimize this objective only; without it, pick the best compromise (the knee of the front)."),
 ]
 Explain = Annotated[
-    bool, typer.Option("--explain", help="Say why, what neighbours trade, and what looser constraints would bring.")
+    bool,
+    typer.Option("--explain", help="Also print why this trial, its alternatives, and the gain of looser constraints."),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Never ask a hub.")]
-
-Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all, earlier runs included.")]
-Time = Annotated[str | None, typer.Option(help="Time in all, earlier runs included: 90s, 30m, 2h.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Trials at a time.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the study file.")
-]
-Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run a metric that lies on the hub.")]
-
-To = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")]
-Trial = Annotated[int | None, typer.Option(min=0, help="The trial; without it, as pick would choose.")]
-Again = Annotated[int, typer.Option("--trial", min=0, help="The trial to do again.")]
-Form = Annotated[Literal["onnx", "transformers"], typer.Option(help="What to write.")]
-Page = Annotated[Path | None, typer.Option("--to", metavar="FILE", help="The page to write; else STUDY/report.html.")]
-NoAblation = Annotated[
-    bool, typer.Option("--no-ablation", help="Do not measure what each decision gave; that takes seconds for each.")
-]
-NoExamples = Annotated[bool, typer.Option("--no-examples", help="Leave texts of the data out of the page.")]
-Told = Annotated[int | None, typer.Option("--trial", min=0, help="The trial to tell most of; else what pick names.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")]
-
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An exported folder.")]
-Reference = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="A folder to alternate with: the teacher's, perhaps.")
-]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads; without it, as it was measured first.")]
-Batch = Annotated[int | None, typer.Option(min=1, help="Texts at a time; likewise.")]
-Tokens = Annotated[int | None, typer.Option(min=2, help="Tokens a text; likewise.")]
-
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0: any port that is free.")]
-Host = Annotated[str, typer.Option(help="Likewise; anything but localhost lets others in.")]
-Writable = Annotated[bool, typer.Option("--writable", help="Let visitors rename and delete studies.")]
-
-On = Annotated[
+StudyDevice = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="NAME", help="On which of the study's devices; all: on the worst of them each time."
+        "--device", metavar="NAME", help="Use the numbers of this device of the study; all: each model's worst device."
     ),
 ]
-Device = Annotated[str | None, typer.Option(metavar="URL", help="Measure on the device whose agent listens there.")]
+
+# export and report
+To = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")]
+TrialToExport = Annotated[int | None, typer.Option("--trial", min=0, help="The trial; by default the one of `pick`.")]
+Form = Annotated[
+    Literal["onnx", "transformers"],
+    typer.Option(help="onnx: the measured file of the runtime; transformers: weights to load with torch."),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace an earlier export in the folder; rename a folder with other files.")
+]
+Page = Annotated[
+    Path | None, typer.Option("--to", metavar="FILE", help="The page to write; by default STUDY/report.html.")
+]
+TrialToReport = Annotated[
+    int | None, typer.Option("--trial", min=0, help="The trial to describe in detail; by default the one of `pick`.")
+]
+NoAblation = Annotated[
+    bool,
+    typer.Option("--no-ablation", help="Do not measure the effect of each decision, which takes seconds for each."),
+]
+NoExamples = Annotated[bool, typer.Option("--no-examples", help="Leave texts of the data out of the page.")]
+
+# measure
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An exported folder.")]
+Reference = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="An exported folder to compare with, for example the teacher; blocks alternate."),
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Number of threads; by default as first measured.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Texts per call; by default as first measured.")]
+Tokens = Annotated[int | None, typer.Option(min=2, help="Tokens per text; by default as first measured.")]
+Device = Annotated[
+    str | None, typer.Option(metavar="URL", help="Measure on another machine, by the address of its agent.")
+]
 TokenEnv = Annotated[str, typer.Option(metavar="NAME", help="The environment variable that holds the agent's token.")]
 Ca = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", exists=True, dir_okay=False, help="TLS: the certificate to trust, if it is your own."),
+    typer.Option(metavar="FILE", exists=True, dir_okay=False, help="TLS: trust this certificate of the agent."),
 ]
-AgentFolder = Annotated[Path | None, typer.Option("--folder", metavar="DIR", help="Where models are kept.")]
+
+# dashboard and agent
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes any free port.")]
+Host = Annotated[str, typer.Option(help="The address to listen on; other than localhost admits other machines.")]
+Writable = Annotated[bool, typer.Option("--writable", help="Let visitors rename and delete studies.")]
+AgentFolder = Annotated[
+    Path | None, typer.Option("--folder", metavar="DIR", help="The folder that received models are kept in.")
+]
 Certificate = Annotated[
-    Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="For TLS: the certificate, PEM.")
+    Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="TLS: the certificate, as PEM.")
 ]
 CertificateKey = Annotated[
     Path | None,
-    typer.Option("--key", metavar="FILE", exists=True, dir_okay=False, help="For TLS: its private key, PEM."),
+    typer.Option("--key", metavar="FILE", exists=True, dir_okay=False, help="TLS: the private key, as PEM."),
 ]
-MaxGb = Annotated[float, typer.Option(min=0.1, help="GB of models that are kept; those used longest ago go first.")]
-RunGb = Annotated[float, typer.Option(min=0.5, help="GB of memory that a run may take.")]
-RunSeconds = Annotated[float, typer.Option(min=10, help="Seconds that a run may take.")]
+MaxGb = Annotated[
+    float, typer.Option(min=0.1, help="Most GB of models to keep; the least recently used are deleted first.")
+]
+RunGb = Annotated[float, typer.Option(min=0.5, help="Most GB of memory that one run may use.")]
+RunSeconds = Annotated[float, typer.Option(min=10, help="Most seconds that one run may take.")]
 
-Kind = Annotated[str | None, typer.Argument(metavar="[KIND]", help=f"One of {', '.join(KINDS)}.")]
-Cache = Annotated[bool, typer.Option("--cache", help="The caches of the stages instead of models.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Really remove it.")]
+# list and clean
+Kind = Annotated[str | None, typer.Argument(metavar="[KIND]", help=f"One of {', '.join(KINDS)}; by default all.")]
+Cache = Annotated[bool, typer.Option("--cache", help="Clean the caches of the stages instead of models.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Delete the reported folders.")]

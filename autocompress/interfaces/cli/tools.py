@@ -1,10 +1,8 @@
-"""Commands beside studies: check and measure an exported folder, lend this machine to others, say what it can do."""
+"""Commands that need no study: verify and measure an exported folder, serve as a device, list, doctor."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,13 +21,13 @@ TOKEN = "AUTOCOMPRESS_TOKEN"  # the environment variable that holds an agent's t
 
 @command(app)
 def verify(terminal: Terminal, folder: opt.Folder) -> None:
-    """Check an exported folder: the hashes of its files, and the outputs that were recorded."""
+    """Check an exported folder: the hashes of its files, and the model's outputs on recorded inputs."""
     from autocompress.actions.verify import verify_folder
     from autocompress.interfaces import rendering
 
-    verdict = verify_folder(folder)
-    terminal.result(verdict.as_json(), rendering.verdict_sentence(verdict))
-    if not verdict.passed:
+    verification = verify_folder(folder)
+    terminal.result(verification.as_json(), rendering.verification_sentence(verification))
+    if not verification.passed:
         raise typer.Exit(1)
 
 
@@ -45,15 +43,15 @@ def measure(
     token_env: opt.TokenEnv = TOKEN,
     ca: opt.Ca = None,
 ) -> None:
-    """Measure latency, size and memory of an exported folder, on this machine or on another device."""
+    """Measure latency, size and memory of an exported folder, on this machine or another device."""
     from autocompress.actions.measure_folder import measure_folder
     from autocompress.interfaces import rendering
 
     if device is None:
-        terminal.note("measuring; other work on this machine would be measured, too")
-    where = _device(device, token_env, ca)
-    figures = measure_folder(folder, reference, threads, batch, tokens, notify=terminal.note, device=where)
-    terminal.result(figures.as_json(), *rendering.figures_sentences(figures))
+        terminal.note("measuring; other programs on this machine would falsify the result")
+    settings = _device_settings(device, token_env, ca)
+    measured = measure_folder(folder, reference, threads, batch, tokens, notify=terminal.note, device=settings)
+    terminal.result(measured.as_json(), *rendering.measurement_sentences(measured))
 
 
 @command(app, prints_results=False)
@@ -69,9 +67,11 @@ def agent(
     run_gb: opt.RunGb = 4.0,
     run_seconds: opt.RunSeconds = 600.0,
 ) -> None:
-    """Let other machines measure models on this one; localhost and a token unless told otherwise."""
-    with _extra("agent"):
+    """Let other machines measure models on this one; by default on localhost, protected by a token."""
+    try:
         from autocompress.benchmarking.agent.server import Settings, serve
+    except ImportError as error:
+        raise UsageError(f"agent: {error.name} is not installed; pip install 'autocompress[agent]'") from None
     settings = Settings(
         host=host, port=port, folder=folder, token=os.environ.get(token_env), certificate=certificate, key=key,
         max_gb=max_gb, run_gb=run_gb, run_seconds=run_seconds,
@@ -80,40 +80,28 @@ def agent(
 
 
 @command(app)
-def list_(
-    terminal: Terminal,
-    kind: opt.Kind = None,
-) -> None:
-    """List what a study file can name, one line each, with what this machine supports."""
-    from autocompress.actions.inventory import KINDS, inventory
+def list_(terminal: Terminal, kind: opt.Kind = None) -> None:
+    """List the names that a study file can use, and what this machine supports."""
+    from autocompress.actions.inventory import KINDS, list_entries
     from autocompress.interfaces import rendering
 
-    found = {name: inventory(name) for name in ([kind] if kind else KINDS)}
-    document = {name: [entry.as_json() for entry in entries] for name, entries in found.items()}
-    terminal.result(document, *rendering.inventory_lines(found))
+    entries = {name: list_entries(name) for name in ([kind] if kind else KINDS)}
+    document = {name: [entry.as_json() for entry in of_kind] for name, of_kind in entries.items()}
+    terminal.result(document, *rendering.inventory_lines(entries))
 
 
 @command(app)
 def doctor(terminal: Terminal) -> None:
-    """Say what this machine supports, what is missing, and what would help."""
-    from autocompress.actions.doctor import examine
+    """Report what this machine supports, what is missing, and what would help."""
+    from autocompress.actions.doctor import examine_machine
     from autocompress.interfaces import rendering
 
-    findings = examine()
+    findings = examine_machine()
     terminal.result({"findings": [finding.as_json() for finding in findings]}, *rendering.finding_lines(findings))
 
 
-@contextmanager
-def _extra(command: str) -> Iterator[None]:
-    """Say what to install where an import fails."""
-    try:
-        yield
-    except ImportError as error:
-        raise UsageError(f"{command}: {error.name} is not installed; pip install 'autocompress[agent]'") from None
-
-
-def _device(url: str | None, token_env: str, ca: Path | None) -> Device:
-    """The device of that address, checked as a study file's is."""
+def _device_settings(url: str | None, token_env: str, ca: Path | None) -> Device:
+    """Return the device at that address, checked like a device of a study file."""
     from pydantic import ValidationError
 
     from autocompress.config import Device
@@ -121,4 +109,4 @@ def _device(url: str | None, token_env: str, ca: Path | None) -> Device:
     try:
         return Device(url=url, token_env=token_env, ca=ca)
     except ValidationError:
-        raise UsageError(f"--device: http://HOST:PORT or https://HOST:PORT is needed, but got {url!r}") from None
+        raise UsageError(f"--device: {url!r} is not an address; write http://HOST:PORT or https://HOST:PORT") from None

@@ -1,32 +1,35 @@
-"""What people see: tables and sentences of results, and the display of a search that runs.
+"""Render results for people: tables, sentences, and the display of a running search.
 
-Modules: numbers (how one number is written), tables, sentences, picture (a front drawn in characters), budget (how far a
-search is), progress (its display).
+Modules: tables, front_picture (a front drawn in characters), trial_sentences, comparison_sentences, folder_sentences,
+maintenance_lines, progress (the display of a search), budget (its remaining time).
 """
 
 from __future__ import annotations
 
 from rich.console import Console
 
-from autocompress.core.formatting import duration, megabytes, ms, points, times
-from autocompress.interfaces.rendering.front_picture import FrontPicture
-from autocompress.interfaces.rendering.sentences import (
-    cleaning_sentences,
+from autocompress.interfaces.rendering.comparison_sentences import (
     comparison_sentences,
-    figures_sentences,
-    finding_lines,
     front_comparison_sentences,
-    front_sentence,
-    inventory_lines,
-    loosened_json,
-    nearest_sentence,
     reproduction_sentences,
-    row_sentences,
-    verdict_sentence,
-    why_json,
-    why_sentences,
+)
+from autocompress.interfaces.rendering.folder_sentences import measurement_sentences, verification_sentence
+from autocompress.interfaces.rendering.front_picture import FrontPicture
+from autocompress.interfaces.rendering.maintenance_lines import (
+    cleaning_sentences,
+    finding_lines,
+    inventory_lines,
+    upgrade_sentences,
 )
 from autocompress.interfaces.rendering.tables import LEGEND, front_comparison_table, front_table, trials_table
+from autocompress.interfaces.rendering.trial_sentences import (
+    explanation_json,
+    explanation_sentences,
+    front_sentence,
+    loosened_json,
+    nearest_sentence,
+    row_sentences,
+)
 
 __all__ = [
     "LEGEND",
@@ -35,8 +38,8 @@ __all__ = [
     "cleaning_sentences",
     "comparison_sentences",
     "console",
-    "duration",
-    "figures_sentences",
+    "explanation_json",
+    "explanation_sentences",
     "finding_lines",
     "front_comparison_sentences",
     "front_comparison_table",
@@ -44,25 +47,21 @@ __all__ = [
     "front_table",
     "inventory_lines",
     "loosened_json",
-    "megabytes",
-    "ms",
+    "measurement_sentences",
     "nearest_sentence",
-    "points",
     "reproduction_sentences",
     "row_sentences",
-    "times",
     "trials_table",
-    "verdict_sentence",
-    "why_json",
-    "why_sentences",
+    "upgrade_sentences",
+    "verification_sentence",
 ]
 
-WIDTH = 100  # columns that the tables are made for; also the width where there is no terminal
+WIDTH = 100  # columns that the tables are designed for; also the width where there is no terminal
 
 
 def console(stderr: bool = False, no_color: bool = False) -> Console:
-    """A rich console: as wide as the terminal, or 100 columns where there is none. NO_COLOR=1 is honoured."""
-    made = Console(stderr=stderr, no_color=no_color or None, highlight=False)
-    if not made.is_terminal:
-        made.width = WIDTH
-    return made
+    """Return a rich console as wide as the terminal, or 100 columns where there is none; NO_COLOR=1 is honoured."""
+    new_console = Console(stderr=stderr, no_color=no_color or None, highlight=False)
+    if not new_console.is_terminal:
+        new_console.width = WIDTH
+    return new_console

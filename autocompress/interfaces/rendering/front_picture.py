@@ -1,8 +1,8 @@
-"""A front as a picture of characters: quality against latency, the size of a model as the size of its mark."""
+"""Draw a front in characters: quality over latency, with a mark for each model's size."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
@@ -14,125 +14,125 @@ from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.rendering.tables import split_of
 
 HEIGHT, MARGIN = 14, 8  # lines of the plot; columns for the numbers beside it
-MARKS = "·•●"  # thirds of what the models span in octaves of size
+MOST_COLUMNS, FEWEST_COLUMNS = 100, 40  # of the picture; of the plot
+NUMBER_COLUMNS = 9  # kept free at the right for a mark's trial number
+MARKS = "·•●"  # a third each of the range of sizes, in octaves
 TEACHER, KNEE = "T", "◆"
 
 
 @dataclass(frozen=True)
 class FrontPicture:
-    """The rows and the teacher, as wide as there is room, but 100 columns at most; nothing where it would be under 50, or there
-    is nothing to see.
+    """The picture of some rows and the teacher; at most 100 columns wide.
 
-    Latency (ms) grows to the right on a logarithmic scale, quality (points) upwards. A trial's number stands beside its mark
-    where there is room for it: marks and numbers never overlap.
+    Nothing is drawn if there are fewer than 50 columns or fewer than two models. Latency (ms) grows to the right on a
+    logarithmic scale, quality (points) upwards. A trial's number is written beside its mark if there is room: marks and
+    numbers never overlap.
     """
 
     rows: Sequence[TrialRow]
     teacher: TrialRow
-    knee: int | None = None  # the trial that is marked as such
+    knee: int | None = None  # the trial that is marked as the knee
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        picture = front_picture(self.rows, self.teacher, min(options.max_width, 100), self.knee)
+        picture = draw_front(self.rows, self.teacher, min(options.max_width, MOST_COLUMNS), self.knee)
         if picture is not None:
             yield Text(picture, no_wrap=True)
 
 
-def front_picture(rows: Sequence[TrialRow], teacher: TrialRow, width: int, knee: int | None = None) -> str | None:
-    """See `FrontPicture`."""
+def draw_front(rows: Sequence[TrialRow], teacher: TrialRow, width: int, knee: int | None = None) -> str | None:
+    """Return the text of the picture, or null if there is nothing to draw; see `FrontPicture`."""
     split = split_of([teacher, *rows])
-    shown = [row for row in (teacher, *rows) if row.latency_ms and split.numbers(row)[0] is not None]
-    across = width - MARGIN - 2
-    if len(shown) < 2 or across < 40:
+    drawn = [row for row in (teacher, *rows) if row.latency_ms and split.numbers(row)[0] is not None]
+    columns = width - MARGIN - 2
+    if len(drawn) < 2 or columns < FEWEST_COLUMNS:
         return None
-    latencies = [log10(row.latency_ms or 1.0) for row in shown]
-    qualities = [100 * (split.numbers(row)[0] or 0.0) for row in shown]
-    right, up = _Axis.over(latencies, across - 9), _Axis.over(qualities, HEIGHT - 1)
-    canvas = [[" "] * across for _ in range(HEIGHT)]
-    sizes = _marks(shown)
-    places = {
-        row.trial: (HEIGHT - 1 - up.place(q), right.place(x))
-        for row, q, x in zip(shown, qualities, latencies, strict=True)
+    latencies = [log10(row.latency_ms or 1.0) for row in drawn]
+    qualities = [100 * (split.numbers(row)[0] or 0.0) for row in drawn]
+    x_axis, y_axis = _Axis.spanning(latencies, columns - NUMBER_COLUMNS), _Axis.spanning(qualities, HEIGHT - 1)
+    cells = {
+        row.trial: (HEIGHT - 1 - y_axis.cell(quality), x_axis.cell(latency))
+        for row, quality, latency in zip(drawn, qualities, latencies, strict=True)
     }
-    for row in reversed(shown):  # the teacher and what comes first stand on top
-        line, column = places[row.trial]
-        canvas[line][column] = TEACHER if row.trial == 0 else KNEE if row.trial == knee else sizes[row.trial]
-    for row in shown[1:]:
-        line, column = places[row.trial]
-        _write(canvas[line], column + 1, str(row.trial))
-    lines = ["".join(line).rstrip() for line in canvas]
-    named = {
-        0: points(up.high / 100),
-        HEIGHT // 2: points(up.at(HEIGHT - 1 - HEIGHT // 2) / 100),
-        HEIGHT - 1: points(up.low / 100),
+    plot = _draw_marks(drawn, cells, columns, knee)
+    labels = {
+        0: points(y_axis.high / 100),
+        HEIGHT // 2: points(y_axis.value(HEIGHT - 1 - HEIGHT // 2) / 100),
+        HEIGHT - 1: points(y_axis.low / 100),
     }
-    body = [f"{named.get(number, ''):>{MARGIN}} │{line}" for number, line in enumerate(lines)]
-    ends = [right.low, (right.low + right.high) / 2, right.high]
-    foot = [" "] * across
-    for end in ends:
-        _write(foot, right.place(end), ms(10**end))
-    marks = ", ".join(f"{mark} {words}" for mark, words in zip(MARKS, _spans(shown), strict=True) if words)
-    legend = f"{TEACHER} the teacher, {f'{KNEE} the knee, ' if knee is not None else ''}{marks}"
     return "\n".join(
         [
             f"{'points':>{MARGIN}}",
-            *body,
-            f"{'':{MARGIN}} └{'─' * across}",
-            f"{'':{MARGIN}}  {''.join(foot).rstrip()} ms",
-            f"{'':{MARGIN}}  {legend}",
+            *(f"{labels.get(number, ''):>{MARGIN}} │{line}" for number, line in enumerate(plot)),
+            f"{'':{MARGIN}} └{'─' * columns}",
+            f"{'':{MARGIN}}  {_latency_labels(x_axis, columns)} ms",
+            f"{'':{MARGIN}}  {_legend(drawn, knee)}",
             "",
         ]
     )
 
 
 class _Axis:
-    """Values onto the cells 0 … cells."""
+    """Maps values to the cells 0 … cells."""
 
     def __init__(self, low: float, high: float, cells: int) -> None:
         self.low, self.high, self.cells = low, high, cells
 
     @classmethod
-    def over(cls, values: Sequence[float], cells: int) -> _Axis:
+    def spanning(cls, values: Sequence[float], cells: int) -> _Axis:
         low, high = min(values), max(values)
         return cls(low, high if high > low else low + 1e-9, cells)
 
-    def place(self, value: float) -> int:
+    def cell(self, value: float) -> int:
         return round(self.cells * (value - self.low) / (self.high - self.low))
 
-    def at(self, cell: int) -> float:
+    def value(self, cell: int) -> float:
         return self.low + (self.high - self.low) * cell / self.cells
 
 
-def _marks(shown: Sequence[TrialRow]) -> dict[int, str]:
-    """The mark of each trial's size: thirds of what the models span, in octaves."""
-    sizes = {row.trial: log10(row.size_mb or 1.0) for row in shown}
-    axis = _Axis.over(list(sizes.values()), len(MARKS))
+def _draw_marks(
+    drawn: Sequence[TrialRow], cells: Mapping[int, tuple[int, int]], columns: int, knee: int | None
+) -> list[str]:
+    """Return the lines of the plot: a mark for each row, then the numbers that fit beside them."""
+    canvas = [[" "] * columns for _ in range(HEIGHT)]
+    size_marks = _size_marks(drawn)
+    for row in reversed(drawn):  # the teacher and the first rows overwrite later ones
+        line, column = cells[row.trial]
+        canvas[line][column] = TEACHER if row.trial == 0 else KNEE if row.trial == knee else size_marks[row.trial]
+    for row in drawn[1:]:
+        line, column = cells[row.trial]
+        _write_if_free(canvas[line], column + 1, str(row.trial))
+    return ["".join(line).rstrip() for line in canvas]
+
+
+def _size_marks(drawn: Sequence[TrialRow]) -> dict[int, str]:
+    """Map each trial to the mark of its size: a third each of the range of sizes, in octaves."""
+    sizes = {row.trial: log10(row.size_mb or 1.0) for row in drawn}
+    axis = _Axis.spanning(list(sizes.values()), len(MARKS))
     return {trial: MARKS[min(len(MARKS) - 1, floor(axis.cells * (size - axis.low) / (axis.high - axis.low)))]
             for trial, size in sizes.items()}  # fmt: skip
 
 
-def _spans(shown: Sequence[TrialRow]) -> list[str]:
-    """What each mark stands for."""
-    marks, found = _marks(shown), []
+def _latency_labels(axis: _Axis, columns: int) -> str:
+    """Return the line below the plot: the lowest, the middle and the highest latency."""
+    line = [" "] * columns
+    for value in (axis.low, (axis.low + axis.high) / 2, axis.high):
+        _write_if_free(line, axis.cell(value), ms(10**value))
+    return "".join(line).rstrip()
+
+
+def _legend(drawn: Sequence[TrialRow], knee: int | None) -> str:
+    marks = _size_marks(drawn)
+    entries = [f"{TEACHER} the teacher", *([f"{KNEE} the knee"] if knee is not None else [])]
     for mark in MARKS:
-        sizes = [row.size_mb or 0.0 for row in shown if marks[row.trial] == mark]
-        one = len({megabytes(size) for size in sizes}) == 1
-        found.append(
-            ""
-            if not sizes
-            else f"{megabytes(min(sizes))} MB"
-            if one
-            else f"{megabytes(min(sizes))} to {megabytes(max(sizes))} MB"
-        )
-    return found
+        sizes = [row.size_mb or 0.0 for row in drawn if marks[row.trial] == mark]
+        if sizes:
+            ends = dict.fromkeys((megabytes(min(sizes)), megabytes(max(sizes))))  # one, where both are written alike
+            entries.append(f"{mark} {' to '.join(ends)} MB")
+    return ", ".join(entries)
 
 
-def _write(line: list[str], column: int, text: str) -> None:
-    """Put a text there if all of its cells, and one on either side of what follows, are free."""
-    cells = range(column, column + len(text))
-    beyond = column + len(text)
-    if (
-        beyond <= len(line)
-        and all(line[cell] == " " for cell in cells)
-        and (beyond == len(line) or line[beyond] == " ")
-    ):
-        line[column:beyond] = list(text)
+def _write_if_free(line: list[str], column: int, text: str) -> None:
+    """Write a text if its cells and the cell after it are free."""
+    end = column + len(text)
+    if end <= len(line) and all(cell == " " for cell in line[column : end + 1]):
+        line[column:end] = list(text)

@@ -1,6 +1,6 @@
-"""What a search shows while it runs: a live picture on a terminal, plain lines elsewhere, never silent for long.
+"""Show a running search: a live display on a terminal, plain lines elsewhere, at least one every five seconds.
 
-All three displays have the methods that `autocompress.search.display.Display` asks for.
+The three displays implement the protocol `autocompress.search.display.Display`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from autocompress.interfaces.rendering.budget import BudgetProgress, WorkerActiv
 from autocompress.interfaces.rendering.front_picture import FrontPicture
 from autocompress.interfaces.rendering.tables import front_table
 
-QUIET_SECONDS = 5.0  # plain lines: at least one in so many seconds
-SHOWN_ROWS = 8  # of the front, in the live picture
+QUIET_SECONDS = 5.0  # plain lines: at least one in this time
+SHOWN_ROWS = 8  # of the front, in the live display
 TALL = 50  # lines of a terminal that has room for a drawn front above the table
 
 
@@ -34,70 +34,70 @@ class SilentDisplay:
     """Shows nothing: for `-q`."""
 
     def stage(self, worker: int, trial: int, words: str, stage: str, fraction: float) -> None:
-        """A worker is so far in a stage of a trial."""
+        """Show how far a worker is in a stage of a trial; `words` describes its recipe."""
 
     def finished(self, trial: int, recipe: Recipe, outcome: Outcome, words: str) -> None:
-        """A trial ended."""
+        """Show the result of a trial that ended."""
 
     def abandoned(self, worker: int) -> None:
-        """A worker's trial was abandoned."""
+        """Stop showing a worker's trial, which was abandoned."""
 
     def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
-        """How much of the budget is used."""
+        """Show how much of the budget is used."""
 
     def front(self, rows: Sequence[TrialRow], teacher: TrialRow | None) -> None:
-        """The front so far."""
+        """Show the present front."""
 
     def message(self, text: str) -> None:
-        """One line of news."""
+        """Show one line."""
 
 
 @dataclass
 class PlainDisplay(SilentDisplay):
-    """Plain lines, each flushed: when a trial ends, and whenever nothing was said for five seconds.
+    """Prints a line when a trial ends, and whenever nothing was printed for five seconds.
 
-    With `verbose`, also when a stage begins.
+    With `verbose` also when a stage begins.
     """
 
-    line: Callable[[str], None]
+    print_line: Callable[[str], None]
     verbose: bool = False
     clock: Callable[[], float] = time.monotonic
     budget: BudgetProgress = field(default_factory=BudgetProgress)
-    work: dict[int, WorkerActivity] = field(default_factory=dict)  # by worker
-    last: float = 0.0  # when something was said
-    begun: bool = False  # whether anything was said of a stage
+    activities: dict[int, WorkerActivity] = field(default_factory=dict)  # by worker
+    printed_at: float = 0.0  # time of the last line
+    stage_printed: bool = False  # whether the first stage was printed
 
     def __post_init__(self) -> None:
-        self.last = self.clock()
+        self.printed_at = self.clock()
 
     def stage(self, worker: int, trial: int, words: str, stage: str, fraction: float) -> None:
-        """Remember it; say it if it is new and someone wants to know, or if it was quiet for long."""
-        now, before = self.clock(), self.work.get(worker)
-        new = before is None or (before.trial, before.stage) != (trial, stage)
-        since = now if new or before is None else before.since
-        self.work[worker] = WorkerActivity(trial, words, stage, fraction, since)
-        if new and (self.verbose or not self.begun):
-            self.begun = True
-            self.message(self.work[worker].describe(now))
+        """Store the activity; print it if it is new and wanted, or if nothing was printed for long."""
+        now, previous = self.clock(), self.activities.get(worker)
+        is_new = previous is None or (previous.trial, previous.stage) != (trial, stage)
+        since = now if is_new or previous is None else previous.since
+        self.activities[worker] = WorkerActivity(trial, words, stage, fraction, since)
+        if is_new and (self.verbose or not self.stage_printed):
+            self.stage_printed = True
+            self.message(self.activities[worker].describe(now))
         self._break_silence()
 
     def finished(self, trial: int, recipe: Recipe, outcome: Outcome, words: str) -> None:
-        """One line: number, state, what it is, what came out, or why nothing did."""
-        self.work = {worker: work for worker, work in self.work.items() if work.trial != trial}
+        """Print one line: number, state, recipe, and the result or the reason why there is none."""
+        self.activities = {worker: activity for worker, activity in self.activities.items() if activity.trial != trial}
         self.message(finished_line(trial, outcome, words))
 
     def abandoned(self, worker: int) -> None:
-        """Show the worker's trial no more."""
-        self.work.pop(worker, None)
+        """Remove the worker's activity."""
+        self.activities.pop(worker, None)
 
     def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
-        """Remember it; say something if it was quiet for long."""
-        begun = any(work.trial > 0 for work in self.work.values())
+        """Store the numbers; print a line if nothing was printed for long."""
+        begun = any(activity.trial > 0 for activity in self.activities.values())
         self.budget.update(trials, of_trials, seconds, of_seconds, begun)
         self._break_silence()
 
     def front(self, rows: Sequence[TrialRow], teacher: TrialRow | None) -> None:
-        """How many are on it, and the best of each."""
+        """Print the number of models on the front, the best speed-up and the smallest size."""
         if rows:
             fastest = max((row.speedup or 0.0) for row in rows)
             smallest = min((row.size_mb or float("inf")) for row in rows)
@@ -107,27 +107,28 @@ class PlainDisplay(SilentDisplay):
             )
 
     def message(self, text: str) -> None:
-        """One line, now."""
-        self.line(text)
-        self.last = self.clock()
+        """Print one line."""
+        self.print_line(text)
+        self.printed_at = self.clock()
 
     def _break_silence(self) -> None:
+        """Print what the workers do if nothing was printed for five seconds."""
         now = self.clock()
-        if now - self.last >= QUIET_SECONDS:
-            doing = [work.describe(now) for work in self.work.values()] or ["waiting for a worker"]
-            for text in doing:
-                self.message(f"{text} · {self.budget.describe()}")
+        if now - self.printed_at >= QUIET_SECONDS:
+            lines = [activity.describe(now) for activity in self.activities.values()] or ["waiting for a worker"]
+            for line in lines:
+                self.message(f"{line} · {self.budget.describe()}")
 
 
 class LiveDisplay(SilentDisplay):
-    """A picture at the bottom of the terminal, drawn anew as things change; lines of news scroll above it."""
+    """Shows front, activities and budget at the bottom of the terminal; other lines scroll above them."""
 
     def __init__(self, console: Console, metric: str, verbose: bool = False) -> None:
         self._console, self._metric = console, metric
-        self._text = PlainDisplay(self._print, verbose)
+        self._plain = PlainDisplay(self._print, verbose)
         self._front: tuple[TrialRow, ...] = ()
         self._teacher: TrialRow | None = None
-        self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=4, transient=True)
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> LiveDisplay:
         self._live.start()
@@ -139,35 +140,35 @@ class LiveDisplay(SilentDisplay):
         self._live.stop()
 
     def stage(self, worker: int, trial: int, words: str, stage: str, fraction: float) -> None:
-        """The worker's line in the picture."""
-        self._text.last = self._text.clock()  # the picture moves by itself: there is no silence to break
-        self._text.stage(worker, trial, words, stage, fraction)
+        """Update the line of the worker."""
+        self._plain.printed_at = self._plain.clock()  # the live display moves: no extra lines are needed
+        self._plain.stage(worker, trial, words, stage, fraction)
 
     def finished(self, trial: int, recipe: Recipe, outcome: Outcome, words: str) -> None:
-        """One line above the picture."""
-        self._text.finished(trial, recipe, outcome, words)
+        """Print one line above the live display."""
+        self._plain.finished(trial, recipe, outcome, words)
 
     def abandoned(self, worker: int) -> None:
-        """The worker's line goes out of the picture."""
-        self._text.abandoned(worker)
+        """Remove the line of the worker."""
+        self._plain.abandoned(worker)
 
     def progress(self, trials: int, of_trials: int | None, seconds: float, of_seconds: float | None) -> None:
-        """The first line of the picture."""
-        self._text.last = self._text.clock()
-        self._text.progress(trials, of_trials, seconds, of_seconds)
+        """Update the line of the budget."""
+        self._plain.printed_at = self._plain.clock()
+        self._plain.progress(trials, of_trials, seconds, of_seconds)
 
     def front(self, rows: Sequence[TrialRow], teacher: TrialRow | None) -> None:
-        """The table in the picture."""
+        """Update the front."""
         self._front, self._teacher = tuple(rows), teacher
 
     def message(self, text: str) -> None:
-        """One line above the picture."""
-        self._text.message(text)
+        """Print one line above the live display."""
+        self._plain.message(text)
 
     def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
 
-    def _picture(self) -> RenderableType:
+    def _render(self) -> RenderableType:
         parts: list[RenderableType] = []
         if self._front:
             if self._teacher is not None and self._console.height >= TALL:
@@ -176,49 +177,47 @@ class LiveDisplay(SilentDisplay):
             parts.append(front_table(fastest, self._teacher, self._metric))
             hidden = len(self._front) - len(fastest)
             parts += [Text(f"  and {hidden} slower", style="dim")] if hidden else []
-        parts += [_work_line(work, self._text.clock()) for work in list(self._text.work.values())]
-        parts.append(Text(self._text.budget.describe() + " · Ctrl-C ends cleanly", style="dim"))
+        now = self._plain.clock()
+        parts += [_activity_line(activity, now) for activity in list(self._plain.activities.values())]
+        parts.append(Text(self._plain.budget.describe() + " · Ctrl-C ends cleanly", style="dim"))
         return Group(*parts)
 
 
-Display = SilentDisplay  # what all of them are
-
-
 @contextmanager
-def display_for(console: Console, metric: str, quiet: bool, verbose: bool) -> Iterator[Display]:
-    """The display that fits: nothing for `-q`, a live picture on a terminal, plain lines elsewhere."""
+def display_for(console: Console, metric: str, quiet: bool, verbose: bool) -> Iterator[SilentDisplay]:
+    """Give the display that fits: none for `-q`, a live one on a terminal, plain lines elsewhere."""
     if quiet:
         yield SilentDisplay()
     elif console.is_terminal and not console.is_dumb_terminal:
         with LiveDisplay(console, metric, verbose) as live:
             yield live
     else:
-        yield PlainDisplay(lambda text: _flushed(console, text), verbose)
+        yield PlainDisplay(lambda text: _print_flushed(console, text), verbose)
 
 
-def finished_line(trial: int, outcome: Outcome, words: str) -> str:
-    """`trial 7 complete in 41 s · 3 layers · 8-bit · drop 0.6 points · 10.1× as fast · 13.7 MB`."""
-    start = f"trial {trial} {outcome.state} in {duration(outcome.seconds)} · {words}"
+def finished_line(trial: int, outcome: Outcome, description: str) -> str:
+    """Return for example `trial 7 complete in 41 s · 3 layers · 8-bit · drop 0.6 points · 10.1× as fast · 13.7 MB`."""
+    parts = [f"trial {trial} {outcome.state} in {duration(outcome.seconds)}", description]
     if outcome.reason:
-        return f"{start} · {outcome.reason}"
-    parts, seen = [start], outcome.measurement
-    if seen is not None and seen.quality is not None:
-        quality = seen.quality
-        teacher = trial == 0
-        parts.append(points(quality.quality) if teacher else f"drop {points(quality.drop)} points")
-    if seen is not None:
-        parts.append(f"{ms(seen.latency.p50_ms)} ms" if trial == 0 else f"{times(seen.latency.speedup)} as fast")
-        parts.append(f"{megabytes(seen.size_mb)} MB")
+        return " · ".join([*parts, outcome.reason])
+    measurement, is_teacher = outcome.measurement, trial == 0
+    if measurement is not None and measurement.quality is not None:
+        quality = measurement.quality
+        parts.append(points(quality.quality) if is_teacher else f"drop {points(quality.drop)} points")
+    if measurement is not None:
+        latency = measurement.latency
+        parts.append(f"{ms(latency.p50_ms)} ms" if is_teacher else f"{times(latency.speedup)} as fast")
+        parts.append(f"{megabytes(measurement.size_mb)} MB")
     return " · ".join(parts)
 
 
-def _flushed(console: Console, text: str) -> None:
+def _print_flushed(console: Console, text: str) -> None:
     console.print(Text(text), soft_wrap=True)
     console.file.flush()
 
 
-def _work_line(work: WorkerActivity, now: float) -> Table:
-    """Trial, stage, bar, seconds; the recipe takes what room is left."""
+def _activity_line(activity: WorkerActivity, now: float) -> Table:
+    """Return trial, stage, bar and seconds; the recipe takes the remaining width."""
     grid = Table.grid(padding=(0, 2), expand=True)
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, min_width=24)
@@ -226,10 +225,10 @@ def _work_line(work: WorkerActivity, now: float) -> Table:
     grid.add_column(no_wrap=True, justify="right")
     grid.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
     grid.add_row(
-        f"trial {work.trial}",
-        escape(work.stage),
-        ProgressBar(total=1.0, completed=work.fraction, pulse=work.fraction <= 0),
-        f"{now - work.since:.0f} s",
-        f"[dim]{escape(work.words)}[/dim]",
+        f"trial {activity.trial}",
+        escape(activity.stage),
+        ProgressBar(total=1.0, completed=activity.fraction, pulse=activity.fraction <= 0),
+        f"{now - activity.since:.0f} s",
+        f"[dim]{escape(activity.description)}[/dim]",
     )
     return grid

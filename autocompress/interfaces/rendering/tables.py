@@ -1,4 +1,4 @@
-"""Results as tables for people. Every number has its unit, every measured one its interval, and the teacher stands first."""
+"""Render results as tables: every number has its unit, every measured number its interval; the teacher comes first."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ LEGEND = "● on the front   – stopped   × failed   … running"
 
 @dataclass(frozen=True)
 class Split:
-    """Which rows a table's quality was measured on."""
+    """The split that the qualities of a table were measured on."""
 
     name: str  # test | validation
 
     def numbers(self, row: TrialRow) -> tuple[float | None, float | None, tuple[float, float] | None]:
-        """Quality, drop and its interval."""
+        """Return quality, drop and the drop's interval."""
         if self.name == "test":
             return row.test_quality, row.test_drop, row.test_drop_interval
         return row.quality, row.drop, row.drop_interval
 
 
 def split_of(rows: Iterable[TrialRow]) -> Split:
-    """Test where every complete row was measured on it, else validation: one table never mixes the two."""
+    """Return test if every complete row was measured on it, else validation: a table never mixes the two."""
     complete = [row for row in rows if row.state == "complete"]
     tested = bool(complete) and all(row.test_quality is not None for row in complete)
     return Split("test" if tested else "validation")
 
 
 def front_table(rows: Sequence[TrialRow], teacher: TrialRow | None, metric: str, knee: int | None = None) -> Table:
-    """The front beside the teacher, from the slowest to the fastest; the trial `knee` is marked."""
-    ordered = sorted(rows, key=lambda row: -(row.latency_ms or 0.0))
-    shown = [*([teacher] if teacher else []), *ordered]
+    """Return the table of the teacher and the front, from the slowest to the fastest; the trial `knee` is marked."""
+    slowest_first = sorted(rows, key=lambda row: -(row.latency_ms or 0.0))
+    shown = [*([teacher] if teacher else []), *slowest_first]
     split = split_of(shown)
-    table = _empty(metric, split, drop="drop, points\n(95 %)", speedup="speed-up\n(95 %)")
+    table = _empty_table(metric, split, drop="drop, points\n(95 %)", speedup="speed-up\n(95 %)")
     for row in shown:
         quality, drop, interval = split.numbers(row)
         cells = _cells(
@@ -57,38 +57,38 @@ def front_table(rows: Sequence[TrialRow], teacher: TrialRow | None, metric: str,
     return table
 
 
-def front_comparison_table(found: FrontComparison) -> Table:
-    """What `pick` names in either study."""
+def front_comparison_table(comparison: FrontComparison) -> Table:
+    """Return the table of what `pick` chooses in each study."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("best at")
     for name in ("study", "trial", "model", "drop", "speed-up", "times\nsmaller"):
         table.add_column(name, justify="left" if name in ("study", "model") else "right")
-    words = {"latency_ms": "latency", "size_mb": "size", None: "all, the knee"}
-    for choice in found.choices:
-        for name, row in ((found.a.study, choice.a), (found.b.study, choice.b)):
-            told = ("–", "nothing holds", "", "", "") if row is None else (
+    objectives = {"latency_ms": "latency", "size_mb": "size", None: "all (knee)"}
+    for choice in comparison.choices:
+        for name, row in ((comparison.a.study, choice.a), (comparison.b.study, choice.b)):
+            cells = ("–", "no model fits", "", "", "") if row is None else (
                 str(row.trial), escape(row.describe()), with_spread(row.drop, row.drop_interval, 100),
                 with_spread(row.speedup, row.speedup_interval, 1, "×"), times(row.compression),
             )  # fmt: skip
-            table.add_row(words[choice.prefer], escape(name), *told)
+            table.add_row(objectives[choice.prefer], escape(name), *cells)
     return table
 
 
 def trials_table(rows: Sequence[TrialRow], metric: str) -> Table:
-    """Every trial, with its state, and the reason why it was stopped, failed or not trained further."""
-    table = _empty(metric, Split("validation"), drop="drop,\npoints", speedup="speed-up\n")
+    """Return the table of every trial with its state, and the reason if it was stopped, failed or not fully trained."""
+    table = _empty_table(metric, Split("validation"), drop="drop,\npoints", speedup="speed-up\n")
     for row in rows:
         cells = _cells(row, row.quality, "" if row.drop is None else points(row.drop), times(row.speedup))
         if row.state != "complete":
-            why = f": {row.reason}" if row.reason else ""
-            cells[2] += f"\n[dim]{row.state}{escape(why)}[/dim]"
+            reason = f": {row.reason}" if row.reason else ""
+            cells[2] += f"\n[dim]{row.state}{escape(reason)}[/dim]"
         elif row.reason:
             cells[2] += f"\n[dim]{escape(row.reason)}[/dim]"
         table.add_row(*cells)
     return table
 
 
-def _empty(metric: str, split: Split, drop: str, speedup: str) -> Table:
+def _empty_table(metric: str, split: Split, drop: str, speedup: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -100,16 +100,16 @@ def _empty(metric: str, split: Split, drop: str, speedup: str) -> Table:
 
 
 def _cells(row: TrialRow, quality: float | None, drop: str, speedup: str) -> list[str]:
-    words = escape(row.describe())
-    teacher = row.trial == 0
+    description = escape(row.describe())
+    is_teacher = row.trial == 0
     return [
         str(row.trial),
         "[green]●[/green]" if row.on_front else MARKS.get(row.state, ""),
-        f"[bold]{words}[/bold]" if row.on_front else words,
+        f"[bold]{description}[/bold]" if row.on_front else description,
         "" if quality is None else points(quality),
-        "" if teacher else drop,
+        "" if is_teacher else drop,
         "" if row.latency_ms is None else ms(row.latency_ms),
-        times(1.0) if teacher and row.speedup else speedup,
+        times(1.0) if is_teacher and row.speedup else speedup,
         "" if row.size_mb is None else megabytes(row.size_mb),
         times(row.compression),
     ]

@@ -1,4 +1,4 @@
-"""What a report tells, gathered from the database, the kept logits and the data. Nothing is run for it."""
+"""Gather the content of a report from the database, the stored logits and the data. Runs no model."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from autocompress.study.decision_importance import explained_variance
 from autocompress.study.trial_details import TrialDetails, read_ends, read_trial_details
 
 MOST_EXAMPLES = 20
+StoredLogits = np.ndarray | None  # (rows, labels) on the test split; null where the store no longer has them
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByLabel:
-    """The rows of one label on the test split."""
+class LabelResult:
+    """The test rows of one label."""
 
     label: str
     rows: int
     teacher_right: int
     right: int
-    lost: int  # that the teacher gets right, and the model does not
-    won: int  # the other way round
+    lost: int  # the teacher is right and the model is wrong
+    won: int  # the model is right and the teacher is wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,63 +49,60 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """A model of the front, and the teacher, on the same rows."""
+    """A model of the front beside the teacher, on the same rows."""
 
     row: TrialRow
-    disagreement: float | None = None  # fraction of the test rows; null where its logits were not kept
+    disagreement: float | None = None  # fraction of the test rows; null without stored logits
     p_value: float | None = None  # McNemar's, against the teacher
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """All that the page tells."""
+    """The content of the page."""
 
     view: StudyView
     finalists: tuple[Finalist, ...]
     chosen: TrialRow
-    details: TrialDetails  # of the chosen one
+    details: TrialDetails  # of the chosen trial
     teacher: TrialDetails
     growth: tuple[tuple[float, float], ...]  # seconds of the study, hypervolume on validation
     importances: dict[str, dict[str, float]]  # objective -> decision -> share of its variance
-    by_label: tuple[ByLabel, ...]  # empty where the logits were not kept
-    examples: tuple[Example, ...] | None  # null: left out on purpose
+    by_label: tuple[LabelResult, ...]  # empty without stored logits
+    examples: tuple[Example, ...] | None  # null: the user does not want them on the page
     rows: Mapping[str, int]  # split -> rows; empty where the data are not at hand
     supernet: bool  # whether candidates were cut from one
-    shares: tuple[DecisionEffect, ...] | None = None  # null where they were not asked for
+    effects: tuple[DecisionEffect, ...] | None = None  # null: not measured
 
 
 def gather(located: StudyLocation, trial: int, device: str | None = None, examples: bool = True) -> ReportData:
-    """Of a study and one of its trials. UsageError for a trial that is unknown or not complete."""
+    """Gather a study and one of its trials. Raises UsageError for an unknown or incomplete trial."""
     view = located.view(device)
     chosen, store = view.row(trial), located.store(view)
     plan = located.plan("report")
-    data = _data(plan, view)
+    data = _read_data(plan, view)
     details = read_trial_details(located.url, located.name, trial, device)
-    logits = {row.trial: _kept(store, row.sha256, details) for row in (*view.front, chosen, *_teacher(view))}
+    teachers = [view.teacher] if view.teacher else []
+    logits = {row.trial: _stored_logits(store, row.sha256, details) for row in (*view.front, chosen, *teachers)}
     labels = None if data is None else data.test.labels
     ends = read_ends(located.url, located.name)
-    finalists = [_finalist(row, logits, labels) for row in sorted(view.front, key=lambda row: -(row.latency_ms or 0.0))]
+    slowest_first = sorted(view.front, key=lambda row: -(row.latency_ms or 0.0))
     return ReportData(
         view=view,
-        finalists=tuple(finalists),
+        finalists=tuple(_finalist(row, logits, labels) for row in slowest_first),
         chosen=chosen,
         details=details,
         teacher=read_trial_details(located.url, located.name, 0, device),
         growth=tuple(growth(view.rows, ends, view.objectives, view.constraints, view.reference)),
         importances=explained_variance(view.rows, view.objectives),
-        by_label=tuple(_by_label(data, logits.get(0), logits.get(trial))),
-        examples=tuple(_examples(data, logits.get(0), logits.get(trial))) if examples else None,
+        by_label=tuple(_results_by_label(data, logits.get(0), logits.get(trial))),
+        examples=tuple(_disagreements(data, logits.get(0), logits.get(trial))) if examples else None,
         supernet=plan.engine.supernet,
         rows={} if data is None else {split: len(getattr(data, split)) for split in ("train", "validation", "test")},
     )
 
 
-def _teacher(view: StudyView) -> list[TrialRow]:
-    return [view.teacher] if view.teacher else []
-
-
-def _data(plan: StudyPlan, view: StudyView) -> Any:
-    """The rows of the study; null where they are not at hand any more, or not the same."""
+def _read_data(plan: StudyPlan, view: StudyView) -> Any:
+    """Return the rows of the study; null where they are no longer at hand."""
     try:
         config = read_config(plan.teacher.model, plan.place("teacher.model"), True)
         return registry.load("tasks", plan.task.kind.replace("-", "_")).read(plan, config.id2label)
@@ -112,33 +110,34 @@ def _data(plan: StudyPlan, view: StudyView) -> Any:
         return None
 
 
-def _kept(store: Store, sha256: str | None, details: TrialDetails) -> np.ndarray | None:
-    """Logits (rows, labels) of an artifact on the test split, from the device of `details`, where the store still has them."""
-    told = details.outcome.measurement.conditions if details.outcome.measurement else {}
-    where = {name: told[name] for name in ("cpu", "threads", "batch", "runtime_version") if name in told}
-    folder = store.find("outputs", artifact=sha256, split="test", **where)
+def _stored_logits(store: Store, sha256: str | None, details: TrialDetails) -> StoredLogits:
+    """Return an artifact's stored test logits, from the device that `details` was measured on."""
+    conditions = details.outcome.measurement.conditions if details.outcome.measurement else {}
+    names = ("cpu", "threads", "batch", "runtime_version")
+    settings = {name: conditions[name] for name in names if name in conditions}
+    folder = store.find("outputs", artifact=sha256, split="test", **settings)
     return None if folder is None else np.asarray(np.load(folder / "logits.npy"))
 
 
-def _finalist(row: TrialRow, logits: Mapping[int, np.ndarray | None], labels: np.ndarray | None) -> Finalist:
-    own, teachers = logits.get(row.trial), logits.get(0)
-    if own is None or teachers is None or labels is None or len(labels) != len(own):
+def _finalist(row: TrialRow, logits: Mapping[int, StoredLogits], labels: np.ndarray | None) -> Finalist:
+    model, teacher = logits.get(row.trial), logits.get(0)
+    if model is None or teacher is None or labels is None or len(labels) != len(model):
         return Finalist(row=row)
-    right, teacher_right = own.argmax(-1) == labels, teachers.argmax(-1) == labels
+    right, teacher_right = model.argmax(-1) == labels, teacher.argmax(-1) == labels
     return Finalist(
         row=row,
-        disagreement=float((own.argmax(-1) != teachers.argmax(-1)).mean()),
+        disagreement=float((model.argmax(-1) != teacher.argmax(-1)).mean()),
         p_value=mcnemar(int((teacher_right & ~right).sum()), int((right & ~teacher_right).sum())),
     )
 
 
-def _by_label(data: Any, teachers: np.ndarray | None, own: np.ndarray | None) -> list[ByLabel]:
-    if data is None or teachers is None or own is None or len(own) != len(data.test):
+def _results_by_label(data: Any, teacher: StoredLogits, model: StoredLogits) -> list[LabelResult]:
+    if data is None or teacher is None or model is None or len(model) != len(data.test):
         return []
     labels = data.test.labels
-    right, teacher_right = own.argmax(-1) == labels, teachers.argmax(-1) == labels
+    right, teacher_right = model.argmax(-1) == labels, teacher.argmax(-1) == labels
     return [
-        ByLabel(
+        LabelResult(
             label=name,
             rows=int((labels == number).sum()),
             teacher_right=int(teacher_right[labels == number].sum()),
@@ -150,25 +149,29 @@ def _by_label(data: Any, teachers: np.ndarray | None, own: np.ndarray | None) ->
     ]
 
 
-def _examples(data: Any, teachers: np.ndarray | None, own: np.ndarray | None) -> list[Example]:
-    """Where they disagree; those first of which both are surest."""
-    if data is None or teachers is None or own is None or len(own) != len(data.test):
+def _disagreements(data: Any, teacher: StoredLogits, model: StoredLogits) -> list[Example]:
+    """Return the rows on which model and teacher disagree, ordered by the sum of both margins, largest first."""
+    if data is None or teacher is None or model is None or len(model) != len(data.test):
         return []
-    predicted, expected = own.argmax(-1), teachers.argmax(-1)
-    rows = np.flatnonzero(predicted != expected)
-    gap = [
-        _margin(own[row], predicted[row], expected[row]) + _margin(teachers[row], expected[row], predicted[row])
+    model_labels, teacher_labels = model.argmax(-1), teacher.argmax(-1)
+    rows = np.flatnonzero(model_labels != teacher_labels)
+    margins = [
+        _margin(model[row], model_labels[row], teacher_labels[row])
+        + _margin(teacher[row], teacher_labels[row], model_labels[row])
         for row in rows
     ]
     names, test = data.label_names, data.test
     return [
         Example(
             text=test.texts[row] if test.pairs is None else f"{test.texts[row]} ¦ {test.pairs[row]}",
-            label=names[test.labels[row]], teacher=names[expected[row]], model=names[predicted[row]],
+            label=names[test.labels[row]],
+            teacher=names[teacher_labels[row]],
+            model=names[model_labels[row]],
         )
-        for row in rows[np.argsort(gap)[::-1][:MOST_EXAMPLES]]
-    ]  # fmt: skip
+        for row in rows[np.argsort(margins)[::-1][:MOST_EXAMPLES]]
+    ]
 
 
-def _margin(logits: np.ndarray, one: int, other: int) -> float:
-    return float(logits[one] - logits[other])
+def _margin(logits: np.ndarray, label: int, rival: int) -> float:
+    """Return how far the logit of a label is above that of another label."""
+    return float(logits[label] - logits[rival])

@@ -1,4 +1,4 @@
-"""What people see: the tables, the numbers in them, and the display of a search."""
+"""Rendering: tables, numbers, the display of a search, the picture of a front."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autocompress.core import formatting
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome, TrialRow
 from autocompress.interfaces import rendering
-from autocompress.interfaces.rendering.budget import Budget
+from autocompress.interfaces.rendering.budget import BudgetProgress
 from autocompress.interfaces.rendering.progress import LiveDisplay, PlainDisplay, display_for
 from autocompress.interfaces.rendering.tables import split_of
 from tests.formula import complete, teacher_outcome
@@ -66,14 +66,14 @@ def printed(table: object, width: int = 100) -> str:
 # ---- tables --------------------------------------------------------------------------------------------------------
 
 
-def test_the_teacher_stands_first_and_the_fastest_last() -> None:
+def test_front_table_orders_teacher_first_and_fastest_last() -> None:
     rows = [result(7, latency_ms=0.3), result(5, latency_ms=2.0)]
     lines = [line.split() for line in printed(rendering.front_table(rows, TEACHER, "accuracy")).splitlines()]
     numbers_of = [line[0] for line in lines if line and line[0].isdigit()]
     assert numbers_of == ["0", "5", "7"]
 
 
-def test_a_row_shows_its_numbers_with_intervals() -> None:
+def test_front_table_shows_intervals_and_units() -> None:
     text = printed(rendering.front_table([result(3)], TEACHER, "accuracy"))
     for cell in ("3 layers · 8-bit", "86.0", "1.0 ±1.6", "0.420", "10.1× ±0.3", "13.7", "6.6×", "teacher, fp32"):
         assert cell in text
@@ -81,13 +81,13 @@ def test_a_row_shows_its_numbers_with_intervals() -> None:
         assert unit in text
 
 
-def test_what_pick_names_is_marked_in_the_table() -> None:
+def test_front_table_marks_the_knee() -> None:
     rows = [result(3, on_front=True), result(5, on_front=False, latency_ms=2.0)]
     lines = [line.split() for line in printed(rendering.front_table(rows, TEACHER, "accuracy", 5)).splitlines()]
     assert {line[0]: line[1] for line in lines if line and line[0] in ("3", "5")} == {"3": "●", "5": "◆"}
 
 
-def test_one_table_never_mixes_test_and_validation() -> None:
+def test_front_table_never_mixes_test_and_validation() -> None:
     tested = result(3, test_quality=0.5, test_drop=0.2, test_drop_interval=(0.1, 0.3))
     both = printed(rendering.front_table([tested, result(4)], None, "accuracy"))
     assert "validation" in both
@@ -100,7 +100,7 @@ def test_one_table_never_mixes_test_and_validation() -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "matthews_correlation", "a_metric_of_their_own"])
-def test_the_widest_row_fits_into_100_columns(metric: str) -> None:
+def test_tables_fit_into_100_columns(metric: str) -> None:
     wide = result(
         1234,
         recipe=WORDIEST,
@@ -122,7 +122,7 @@ def test_the_widest_row_fits_into_100_columns(metric: str) -> None:
         assert "1234×" in text.replace("1235×", "1234×")
 
 
-def test_trials_say_why_they_ended() -> None:
+def test_trials_table_shows_reasons() -> None:
     rows = [
         TEACHER,
         result(1, state="stopped", reason="size 70.0 MB is over [max_size_mb] 60; not trained", on_front=False),
@@ -149,12 +149,12 @@ def test_points_are_tenths_and_never_a_negative_zero(fraction: float) -> None:
 
 
 @given(st.floats(0.001, 1e5))
-def test_three_figures_at_least(value: float) -> None:
+def test_ms_keeps_three_figures(value: float) -> None:
     text = formatting.ms(value)
     assert float(text) == pytest.approx(value, rel=0.005, abs=0.0005)
 
 
-def test_durations_read_like_speech() -> None:
+def test_durations_and_sizes_are_readable() -> None:
     assert [formatting.duration(s) for s in (0.4, 41, 119, 125, 3540, 3900)] == [
         "0 s", "41 s", "119 s", "2 min", "59 min", "1 h 05 min",
     ]  # fmt: skip
@@ -165,8 +165,8 @@ def test_durations_read_like_speech() -> None:
 # ---- the display of a search ---------------------------------------------------------------------------------------
 
 
-class StageTimer:
-    """Seconds that pass when told to."""
+class FakeClock:
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -175,14 +175,14 @@ class StageTimer:
         return self.now
 
 
-def test_plain_lines_are_never_silent_for_long() -> None:
-    clock, lines = StageTimer(), list[tuple[float, str]]()
+def test_plain_display_prints_every_five_seconds() -> None:
+    clock, lines = FakeClock(), list[tuple[float, str]]()
     display = PlainDisplay(lambda text: lines.append((clock.now, text)), clock=clock)
-    for _ in range(600):  # two minutes in which the worker says nothing
+    for _ in range(600):  # two minutes in which the worker reports nothing
         display.progress(3, 40, clock.now, None)
         clock.now += 0.2
-    said_at = [100.0, *(when for when, _ in lines), clock.now]
-    assert max(after - before for before, after in pairwise(said_at)) <= 5.5
+    printed_at = [100.0, *(when for when, _ in lines), clock.now]
+    assert max(after - before for before, after in pairwise(printed_at)) <= 5.5
     display.stage(0, 4, "3 layers · 8-bit", "recovery", 0.0)
     clock.now += 6
     display.stage(0, 4, "3 layers · 8-bit", "recovery", 0.43)
@@ -190,18 +190,18 @@ def test_plain_lines_are_never_silent_for_long() -> None:
     assert "3 of 40 trials" in lines[-1][1]
 
 
-def test_plain_lines_are_not_a_flood() -> None:
-    clock, lines = StageTimer(), list[str]()
+def test_plain_display_limits_its_lines() -> None:
+    clock, lines = FakeClock(), list[str]()
     display = PlainDisplay(lines.append, clock=clock)
-    for step in range(1000):  # 100 seconds, 1000 words from the worker
+    for step in range(1000):  # 100 seconds, 1000 reports of the worker
         display.stage(0, 4, "3 layers", "recovery", step / 1000)
         clock.now += 0.1
     assert 19 <= len(lines) <= 22
 
 
-def test_one_line_for_each_trial_that_ends() -> None:
+def test_plain_display_prints_one_line_per_finished_trial() -> None:
     lines = list[str]()
-    display = PlainDisplay(lines.append, clock=StageTimer())
+    display = PlainDisplay(lines.append, clock=FakeClock())
     display.finished(0, Recipe(), teacher_outcome(), "teacher, fp32")
     outcome = complete(drop=0.006, speedup=10.13, size_mb=13.7, sha256="a", disagreement=0.05)
     display.finished(7, Recipe(), replace(outcome, seconds=41.3), "3 layers · 8-bit")
@@ -211,8 +211,8 @@ def test_one_line_for_each_trial_that_ends() -> None:
     assert lines[2] == "trial 8 stopped in 2 s · 6 layers · too large; not trained"
 
 
-def test_a_finished_trial_is_no_longer_being_done() -> None:
-    clock, lines = StageTimer(), list[str]()
+def test_plain_display_forgets_finished_trials() -> None:
+    clock, lines = FakeClock(), list[str]()
     display = PlainDisplay(lines.append, clock=clock)
     display.stage(0, 1, "a", "recovery", 0.1)
     display.stage(1, 2, "b", "pricing", 0.1)
@@ -223,29 +223,29 @@ def test_a_finished_trial_is_no_longer_being_done() -> None:
     assert not lines[-2].startswith("trial 1: ")
 
 
-def test_time_left_follows_what_ends_first() -> None:
-    budget = Budget()
+def test_budget_estimates_the_time_left() -> None:
+    budget = BudgetProgress()
     budget.update(0, 10, 60.0, None, begun=False)  # the teacher took a minute
-    assert budget.left() is None
+    assert budget.seconds_left() is None
     budget.update(0, 10, 60.0, None, begun=True)
-    assert budget.left() is None
+    assert budget.seconds_left() is None
     budget.update(2, 10, 100.0, None, begun=True)  # 20 s a trial, the teacher's minute not counted
-    assert budget.left() == pytest.approx(160)
+    assert budget.seconds_left() == pytest.approx(160)
     budget.update(2, 10, 100.0, 130.0, begun=True)
-    assert budget.left() == pytest.approx(30)
+    assert budget.seconds_left() == pytest.approx(30)
     assert budget.describe() == "2 of 10 trials · 100 s of 2 min · about 30 s left"
     budget.update(12, 10, 200.0, None, begun=True)
-    assert budget.left() == 0
+    assert budget.seconds_left() == 0
 
 
-def test_the_live_picture_shows_trial_stage_budget_and_front() -> None:
+def test_live_display_shows_trial_stage_budget_and_front() -> None:
     console = Console(file=io.StringIO(), width=100, height=40, force_terminal=True, color_system=None)
     with LiveDisplay(console, "accuracy") as display:
         display.progress(1, 40, 62.0, 1800.0)
         display.stage(0, 2, "3 layers · 8-bit", "recovery", 0.4)
         display.front([result(n, latency_ms=0.1 * n) for n in range(1, 12)], TEACHER)
         display.message("a line of news")
-        picture = printed(display._picture())
+        picture = printed(display._render())
     for text in ("trial 2", "recovery", "3 layers", "1 of 40 trials · 62 s of 30 min", "teacher, fp32", "and 3 slower"):
         assert text in picture
     assert isinstance(console.file, io.StringIO)
@@ -253,19 +253,19 @@ def test_the_live_picture_shows_trial_stage_budget_and_front() -> None:
     assert "T the teacher" not in picture  # there is no room for a drawing
 
 
-def test_on_a_tall_terminal_the_front_is_drawn_as_it_grows() -> None:
+def test_live_display_draws_the_front_on_tall_terminals() -> None:
     console = Console(file=io.StringIO(), width=100, height=60, force_terminal=True, color_system=None)
     with LiveDisplay(console, "accuracy") as display:
         display.front([result(1, latency_ms=0.4)], TEACHER)
-        assert "T the teacher" in printed(display._picture())
+        assert "T the teacher" in printed(display._render())
         display.front([result(1, latency_ms=0.4), result(2, latency_ms=0.2)], TEACHER)
-        assert re.search("[·•●]2", printed(display._picture()))
+        assert re.search("[·•●]2", printed(display._render()))
 
 
 @pytest.mark.parametrize(
     ("quiet", "terminal", "kind"), [(True, True, "Silent"), (False, True, "Live"), (False, False, "Plain")]
 )
-def test_the_display_fits_the_place(quiet: bool, terminal: bool, kind: str) -> None:
+def test_display_for_fits_the_console(quiet: bool, terminal: bool, kind: str) -> None:
     console = Console(file=io.StringIO(), force_terminal=terminal, _environ={"TERM": "xterm"})
     with display_for(console, "accuracy", quiet, verbose=False) as display:
         assert type(display).__name__ == f"{kind}Display"
@@ -280,15 +280,15 @@ def test_the_display_fits_the_place(quiet: bool, terminal: bool, kind: str) -> N
 points_of_a_front = st.lists(
     st.tuples(st.floats(0.05, 9.0), st.floats(0.5, 0.99), st.floats(1.0, 90.0)), min_size=1, max_size=30
 ).map(
-    lambda found: [
+    lambda models: [
         result(number, latency_ms=latency, quality=quality, size_mb=size)
-        for number, (latency, quality, size) in enumerate(found, 1)
+        for number, (latency, quality, size) in enumerate(models, 1)
     ]
 )
 
 
 @given(points_of_a_front, st.integers(50, 130))
-def test_marks_and_numbers_of_a_picture_never_overlap(rows: list[TrialRow], width: int) -> None:
+def test_front_picture_marks_never_overlap(rows: list[TrialRow], width: int) -> None:
     text = printed(rendering.FrontPicture(rows, TEACHER, 1), width)
     lines = text.splitlines()
     assert max(map(len, lines)) <= min(width, 100)
@@ -300,7 +300,7 @@ def test_marks_and_numbers_of_a_picture_never_overlap(rows: list[TrialRow], widt
         assert 1 <= int(written) <= len(rows)  # a number stands there in full, or not at all
 
 
-def test_a_picture_shows_where_each_model_stands() -> None:
+def test_front_picture_places_each_model() -> None:
     rows = [
         result(1, latency_ms=0.1, quality=0.80, size_mb=2.0),
         result(2, latency_ms=1.0, quality=0.84, size_mb=14.0),
@@ -318,6 +318,6 @@ def test_a_picture_shows_where_each_model_stands() -> None:
     assert lines[-3].split()[-1] == "ms"
 
 
-def test_there_is_no_picture_where_there_is_nothing_to_see() -> None:
+def test_front_picture_is_empty_without_data_or_room() -> None:
     assert printed(rendering.FrontPicture([], TEACHER)) == ""
     assert printed(rendering.FrontPicture([result(1)], TEACHER), width=40) == ""

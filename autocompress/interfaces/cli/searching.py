@@ -1,0 +1,116 @@
+"""Commands that run trials: write a study file, search, reproduce a trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from autocompress.core.errors import UsageError
+from autocompress.interfaces.cli import options as opt
+from autocompress.interfaces.cli._app import app
+from autocompress.interfaces.cli.arguments import parse_time
+from autocompress.interfaces.terminal import INTERRUPTED, Terminal, command, command_line
+
+if TYPE_CHECKING:
+    from autocompress.actions.locate import StudyLocation
+    from autocompress.config import StudyPlan
+
+
+@command(app, prints_results=False)
+def init(
+    terminal: Terminal,
+    model: opt.Model,
+    data: opt.Data,
+    to: opt.StudyFile = Path("study.yaml"),
+    text: opt.TextColumn = None,
+    pair: opt.PairColumn = None,
+    label: opt.LabelColumn = None,
+    offline: opt.Offline = False,
+) -> None:
+    """Inspect a model and its data, and write a commented study file for them."""
+    from autocompress.actions.study_template import make_study_template
+    from autocompress.config import read_plan
+    from autocompress.search.plan_check import prepare
+
+    if to.exists():
+        raise UsageError(f"--to {to}: the file exists; name another one")
+    template = make_study_template(model, data, to, offline, {"text": text, "pair": pair, "label": label})
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_text(template.text, encoding="utf-8")
+    for reason in template.reasons:
+        terminal.note(reason)
+    prepare(read_plan(to), offline)  # checks the file; an error names the place in it
+    terminal.note(f"wrote {to}; a comment explains each choice, and you can change it")
+    terminal.note(f"next:\n  {command_line(['search', to])}")
+
+
+@command(app)
+def search(
+    terminal: Terminal,
+    study: opt.Study,
+    trials: opt.Trials = None,
+    time: opt.Time = None,
+    workers: opt.Workers = None,
+    set_: opt.Set = None,
+    offline: opt.Offline = False,
+    trust_remote_code: opt.Trust = False,
+    storage: opt.Storage = None,
+) -> None:
+    """Run a study, or continue it. Ctrl-C ends it cleanly; the same command continues it."""
+    from autocompress.actions.card_data import base_name
+    from autocompress.config import read_plan, study_file
+    from autocompress.interfaces import presenters
+    from autocompress.interfaces.rendering.progress import display_for
+    from autocompress.search.supervisor import run_search
+
+    options = {"budget.trials": trials, "budget.time": parse_time(time), "workers": workers}
+    overrides = [*(set_ or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
+    plan = read_plan(study_file(study), overrides, trust_remote_code=trust_remote_code, storage=storage)
+    with display_for(terminal.err, base_name(plan.task.metric), terminal.quiet, terminal.verbose) as display:
+        display.message(f"study {plan.study}: checking the teacher, the data and the space")
+        ending = run_search(plan, display=display, offline=offline)
+    terminal.note(f"the search ended: {ending.reason}")
+    for line in ending.outlook:
+        terminal.note(line)
+    located = _locate_searched(plan, study, storage)
+    view = located.view()
+    steps = [] if terminal.quiet else presenters.next_steps(located, view)
+    terminal.result(presenters.document(view, view.front), *presenters.front_parts(view), *steps)
+    if ending.interrupted:
+        terminal.note("interrupted; finished trials are saved, and the same command continues the search")
+        raise typer.Exit(INTERRUPTED)
+
+
+@command(app)
+def reproduce(
+    terminal: Terminal,
+    study: opt.Study,
+    trial: opt.TrialToReproduce,
+    offline: opt.Offline = False,
+    storage: opt.Storage = None,
+) -> None:
+    """Run a trial again from the teacher on, in an empty folder, and report what differs."""
+    from autocompress.actions.locate import locate
+    from autocompress.actions.reproduce import reproduce_trial
+    from autocompress.interfaces import presenters, rendering
+    from autocompress.interfaces.rendering.progress import display_for
+
+    located = locate(study, storage)
+    metric = presenters.metric_of(located.view())
+    with display_for(terminal.err, metric, terminal.quiet, terminal.verbose) as display:
+        result = reproduce_trial(located, trial, display, offline)
+    terminal.result(result.as_json(), *rendering.reproduction_sentences(result.row, result.checks, result.changed))
+    if not result.succeeded:
+        raise typer.Exit(1)
+
+
+def _locate_searched(plan: StudyPlan, study: str, storage: str | None) -> StudyLocation:
+    """Return the study's location as the user typed it, unless --set changed its name or storage."""
+    from autocompress.actions.locate import StudyLocation, locate
+
+    located = locate(study, storage)
+    if (located.url, located.name) == (plan.storage, plan.study):
+        return located
+    return StudyLocation(typed=plan.study, storage=plan.storage, url=plan.storage, name=plan.study)

@@ -1,0 +1,175 @@
+"""Writing a study file for a model and data: guessed columns, fine-tuning settings, and a file that works as written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autocompress.actions.fine_tune_settings import (
+    HIGHEST_RATE,
+    LEAST_EPOCHS,
+    LEAST_STEPS,
+    LOWEST_RATE,
+    MANY_LABELS,
+    MOST_EPOCHS,
+    choose_fine_tuning,
+)
+from autocompress.actions.inspect_data import GuessedColumns, guess_columns, split_files
+from autocompress.config import read_plan
+from autocompress.core.errors import UsageError
+from autocompress.data.files import SourceReader, column_names
+from autocompress.interfaces.cli import main
+from tests.tiny import tiny_data, tiny_rows, tiny_teacher, write_rows
+
+NOTHING = {"text": None, "pair": None, "label": None}
+
+
+def test_init_writes_a_study_that_can_be_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_teacher(tmp_path / "model")
+    tiny_data(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "model", "data", "--to", "studies/mine.yaml", "--offline"]) == 0
+    printed = capsys.readouterr().err
+    assert "240 training rows; text: text; label: label, with 2 values" in printed
+    assert "search studies/mine.yaml" in printed
+    plan = read_plan(Path("studies/mine.yaml"))
+    assert plan.teacher.model == str(tmp_path / "model") and plan.teacher.fine_tune is None
+    assert plan.task.data.test == str(tmp_path / "data" / "test.csv")
+    assert plan.task.max_tokens % 8 == 0 and plan.device.tokens == "data"
+    assert main(["init", "model", "data", "--to", "studies/mine.yaml"]) == 2
+    assert "the file exists" in capsys.readouterr().err
+    changes = ["--set", "space={weight_bits: [8, 32], embedding_bits: 8}", "--trials", "1", "--offline", "-q"]
+    assert main(["search", "studies/mine.yaml", *changes]) == 0
+
+
+def test_init_fine_tunes_a_model_without_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    tiny_teacher(tmp_path / "model")
+    AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").bert.save_pretrained(tmp_path / "model")
+    write_rows(tmp_path / "rows.csv", tiny_rows(1000, pairs=True))
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "model", "rows.csv", "--offline"]) == 0
+    plan = read_plan(Path("study.yaml"))
+    tuned = plan.teacher.fine_tune
+    assert tuned is not None and (tuned.epochs, tuned.learning_rate) == (17, 3e-4)
+    assert "# about 531 steps, for 2 labels.\n" in Path("study.yaml").read_text()
+    assert plan.task.columns.text_pair == "text_pair"
+    assert (plan.task.data.validation, plan.task.data.test) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "width", "epochs", "rate"),
+    [
+        (8000, 151, 384, 6, 2e-4),  # 93.4 % accuracy on validation; 67.9 % after 3 epochs at 5e-5
+        (8000, 2, 384, 3, 1e-4),  # as in studies/sst2_cpu.yaml
+        (8000, 2, 768, 3, 5e-5),  # the range of Devlin et al. (2019) for a base model
+        (100, 2, 384, 20, 1e-4),
+    ],
+)
+def test_choose_fine_tuning_for_known_cases(rows: int, labels: int, width: int, epochs: int, rate: float) -> None:
+    settings = choose_fine_tuning(rows, labels, width)
+    assert (settings.epochs, settings.learning_rate) == (epochs, rate)
+
+
+ROWS, LABELS, WIDTH = st.integers(1, 10**6), st.integers(2, 1000), st.integers(16, 8192)
+
+
+@given(ROWS, LABELS, st.integers(0, 100), WIDTH)
+def test_more_labels_never_mean_fewer_steps_or_a_lower_rate(rows: int, labels: int, further: int, width: int) -> None:
+    few, many = (choose_fine_tuning(rows, count, width) for count in (labels, labels + further))
+    assert many.epochs >= few.epochs
+    assert many.learning_rate >= few.learning_rate
+
+
+@given(ROWS, st.integers(0, 10**5), LABELS, WIDTH)
+def test_fewer_rows_never_mean_fewer_epochs(rows: int, further: int, labels: int, width: int) -> None:
+    few, many = (choose_fine_tuning(count, labels, width) for count in (rows, rows + further))
+    assert few.epochs >= many.epochs
+
+
+@given(ROWS, LABELS, WIDTH)
+def test_fine_tuning_stays_within_bounds(rows: int, labels: int, width: int) -> None:
+    settings = choose_fine_tuning(rows, labels, width)
+    assert LEAST_EPOCHS <= settings.epochs <= MOST_EPOCHS
+    assert settings.epochs * rows / 32 >= LEAST_STEPS or settings.epochs == MOST_EPOCHS
+    assert LOWEST_RATE <= settings.learning_rate <= HIGHEST_RATE
+
+
+@given(ROWS, st.integers(2, MANY_LABELS - 1), WIDTH)
+def test_a_wider_model_never_gets_a_higher_rate(rows: int, labels: int, width: int) -> None:
+    narrow, wide = (choose_fine_tuning(rows, labels, size) for size in (width, 2 * width))
+    assert wide.learning_rate <= narrow.learning_rate
+
+
+SENTENCES = [f"this is sentence number {number}" for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {"id": range(40), "review": SENTENCES, "target": [0, 1] * 20},
+            GuessedColumns(text="review", pair=None, label="target"),
+        ),
+        (
+            {"label": [0, 1] * 20, "hypothesis": SENTENCES, "premise": SENTENCES},
+            GuessedColumns(text="premise", pair="hypothesis", label="label"),
+        ),
+        ({"what": SENTENCES, "kind": ["a", "b"] * 20}, GuessedColumns(text="what", pair=None, label="kind")),
+    ],
+)
+def test_guess_columns_by_name_and_content(values: dict[str, Any], expected: GuessedColumns) -> None:
+    assert guess_columns({name: list(column) for name, column in values.items()}, NOTHING) == expected
+
+
+def test_guess_columns_prefers_options() -> None:
+    values = {"one": SENTENCES, "two": list(reversed(SENTENCES)), "kind": ["a", "b"] * 20}
+    options = {"text": "two", "pair": "one", "label": "kind"}
+    assert guess_columns(values, options) == GuessedColumns(text="two", pair="one", label="kind")
+    with pytest.raises(UsageError, match=r"--label: no column 'kinds' \(available: one, two, kind\)"):
+        guess_columns(values, {**NOTHING, "label": "kinds"})
+    with pytest.raises(UsageError, match="no column looks like a label; name it with --label COLUMN"):
+        guess_columns({"one": SENTENCES}, NOTHING)
+    with pytest.raises(UsageError, match="no column looks like a text; name it with --text COLUMN"):
+        guess_columns({"label": [0, 1] * 20}, NOTHING)
+
+
+def test_split_files_by_name(tmp_path: Path) -> None:
+    for name in ("train.csv", "dev.csv", "test-00000.csv", "notes.txt"):
+        (tmp_path / name).write_text("text,label\na,1\n")
+    splits = split_files(tmp_path)
+    assert {split: file.name for split, file in splits.items()} == {
+        "train": "train.csv", "validation": "dev.csv", "test": "test-00000.csv",
+    }  # fmt: skip
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(
+        UsageError, match=r"no file whose name begins with train \(available: dev.csv, test-00000.csv\)"
+    ):
+        split_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sst2", GuessedColumns(text="sentence", pair=None, label="label")),
+        ("trec", GuessedColumns(text="text", pair=None, label="label")),
+        ("mrpc", GuessedColumns(text="sentence1", pair="sentence2", label="label")),
+        ("imdb", GuessedColumns(text="text", pair=None, label="label")),
+        ("banking77", GuessedColumns(text="text", pair=None, label="label")),
+    ],
+)
+def test_guess_columns_of_real_data(name: str, expected: GuessedColumns) -> None:
+    folder = os.environ.get("AUTOCOMPRESS_DATA")
+    if not folder:
+        pytest.skip("AUTOCOMPRESS_DATA names no folder with real data sets")
+    file = Path(folder) / name / "train.parquet"
+    values = next(iter(SourceReader("DATA", (), tuple(column_names(file))).local(file))).columns
+    assert guess_columns(values, NOTHING) == expected
