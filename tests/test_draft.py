@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from autocompress.actions.study_template import Columns, guess_columns, split_files
+from autocompress.actions.study_template import GuessedColumns, guess_columns, split_files
 from autocompress.config import read_plan
 from autocompress.core.errors import UsageError
-from autocompress.data.files import Reader, column_names
+from autocompress.data.files import SourceReader, column_names
 from autocompress.interfaces.cli import main
 from tests.tiny import tiny_data, tiny_rows, tiny_teacher, write_rows
 
@@ -60,23 +60,25 @@ SENTENCES = [f"this is sentence number {number}" for number in range(40)]
     [
         (
             {"id": range(40), "review": SENTENCES, "target": [0, 1] * 20},
-            Columns(text="review", pair=None, label="target"),
+            GuessedColumns(text="review", pair=None, label="target"),
         ),
         (
             {"label": [0, 1] * 20, "hypothesis": SENTENCES, "premise": SENTENCES},
-            Columns(text="premise", pair="hypothesis", label="label"),
+            GuessedColumns(text="premise", pair="hypothesis", label="label"),
         ),
-        ({"what": SENTENCES, "kind": ["a", "b"] * 20}, Columns(text="what", pair=None, label="kind")),
+        ({"what": SENTENCES, "kind": ["a", "b"] * 20}, GuessedColumns(text="what", pair=None, label="kind")),
     ],
 )
-def test_columns_are_guessed_by_their_names_and_by_what_is_in_them(values: dict[str, Any], expected: Columns) -> None:
+def test_columns_are_guessed_by_their_names_and_by_what_is_in_them(
+    values: dict[str, Any], expected: GuessedColumns
+) -> None:
     assert guess_columns({name: list(column) for name, column in values.items()}, NOTHING) == expected
 
 
 def test_what_cannot_be_guessed_can_be_said() -> None:
     values = {"one": SENTENCES, "two": list(reversed(SENTENCES)), "kind": ["a", "b"] * 20}
     given = {"text": "two", "pair": "one", "label": "kind"}
-    assert guess_columns(values, given) == Columns(text="two", pair="one", label="kind")
+    assert guess_columns(values, given) == GuessedColumns(text="two", pair="one", label="kind")
     with pytest.raises(UsageError, match="--label: there is no column 'kinds'; available: one, two, kind"):
         guess_columns(values, {**NOTHING, "label": "kinds"})
     with pytest.raises(UsageError, match="no column looks like a label; say which one is: --label NAME"):
@@ -100,17 +102,17 @@ def test_a_folder_says_by_its_names_which_file_is_which(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("sst2", Columns(text="sentence", pair=None, label="label")),
-        ("trec", Columns(text="text", pair=None, label="label")),
-        ("mrpc", Columns(text="sentence1", pair="sentence2", label="label")),
-        ("imdb", Columns(text="text", pair=None, label="label")),
-        ("banking77", Columns(text="text", pair=None, label="label")),
+        ("sst2", GuessedColumns(text="sentence", pair=None, label="label")),
+        ("trec", GuessedColumns(text="text", pair=None, label="label")),
+        ("mrpc", GuessedColumns(text="sentence1", pair="sentence2", label="label")),
+        ("imdb", GuessedColumns(text="text", pair=None, label="label")),
+        ("banking77", GuessedColumns(text="text", pair=None, label="label")),
     ],
 )
-def test_columns_of_real_data(name: str, expected: Columns) -> None:
+def test_columns_of_real_data(name: str, expected: GuessedColumns) -> None:
     folder = os.environ.get("AUTOCOMPRESS_DATA")
     if not folder:
         pytest.skip("AUTOCOMPRESS_DATA names no folder with real data sets")
     file = Path(folder) / name / "train.parquet"
-    values = next(iter(Reader("DATA", (), tuple(column_names(file))).local(file))).columns
+    values = next(iter(SourceReader("DATA", (), tuple(column_names(file))).local(file))).columns
     assert guess_columns(values, NOTHING) == expected

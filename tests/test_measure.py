@@ -20,7 +20,7 @@ from autocompress.config import Device
 from autocompress.core.measurement import Interval, Latency, Timing
 from autocompress.metrics import fast
 from autocompress.runtimes import onnxruntime as runtime
-from autocompress.search.device_measurement import Place, StudyDevices
+from autocompress.search.device_measurement import StudyDevice, StudyDevices
 from autocompress.storage.artifact_store import Store
 from tests.models import deployed, tiny_candidate
 
@@ -350,7 +350,9 @@ def test_a_study_widens_by_what_its_own_teacher_took(tmp_path: Path) -> None:
     times = iter([5.0, 8.0, 5.0, 8.0, 5.0])
     timed = lambda *_: Timing(latency=told(next(times)), memory_mb=None, start_ms=None, conditions={})  # noqa: E731
     target: Any = SimpleNamespace(device=Device(tokens=8), cpu=lambda: "a CPU", time=timed)
-    found = [devices._time(Place(name=None, target=target), tmp_path, benchmarking.QUICK_TIMING) for _ in range(5)]
+    found = [
+        devices._time(StudyDevice(name=None, target=target), tmp_path, benchmarking.QUICK_TIMING) for _ in range(5)
+    ]
     widths = [np.log(one.latency.speedup_interval.high / one.latency.speedup_interval.low) / 2 for one in found]
     assert widths[:4] == pytest.approx([0.02] * 4)  # of so few nothing is known
     assert widths[4] > 0.4 and "own latency moved by 26 %" in found[4].conditions["noise"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from autocompress.actions.locate import locate
-from autocompress.actions.report import Facts, ablate, gather, render
+from autocompress.actions.report import ReportData, ablate, gather, render
 from autocompress.actions.report.ablation import without
 from autocompress.core.measurement import TrialRow
 from autocompress.core.recipe import Recipe
@@ -26,7 +26,7 @@ BROWSER = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
-def facts(searched: Searched) -> Facts:
+def facts(searched: Searched) -> ReportData:
     located = locate(str(searched.file), None)
     return gather(located, located.view().front[0].trial)
 
@@ -51,7 +51,7 @@ def test_the_page_tells_the_numbers_of_the_study(
     assert main(["report", str(searched.file), "--trial", "9999", "--to", str(to)]) == 2
 
 
-def test_the_page_needs_no_network(facts: Facts) -> None:
+def test_the_page_needs_no_network(facts: ReportData) -> None:
     page = render(facts, "accuracy", {})
     own = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
     assert not re.findall(r"(?:src|href)=[\"'](?!#)", own)
@@ -72,7 +72,7 @@ def test_no_text_of_the_data_where_none_is_wanted(searched: Searched, tmp_path: 
     assert all(one.text in pages[0] for one in disagreements or ())
 
 
-def test_labels_and_examples_are_of_the_kept_answers(facts: Facts) -> None:
+def test_labels_and_examples_are_of_the_kept_answers(facts: ReportData) -> None:
     row = facts.chosen
     rows = sum(one.rows for one in facts.by_label)
     assert rows == facts.rows["test"]
@@ -87,7 +87,7 @@ def test_labels_and_examples_are_of_the_kept_answers(facts: Facts) -> None:
     assert finalist.disagreement is not None and len(facts.examples) == min(20, round(finalist.disagreement * rows))
 
 
-def test_the_front_grows_in_time_to_what_it_is(facts: Facts) -> None:
+def test_the_front_grows_in_time_to_what_it_is(facts: ReportData) -> None:
     assert [seconds for seconds, _ in facts.growth] == sorted(seconds for seconds, _ in facts.growth)
     assert facts.growth[-1][0] <= facts.view.seconds
 
@@ -121,13 +121,13 @@ def test_importance_is_the_share_of_variance_that_a_decision_explains() -> None:
     assert explained([replace(row, state="failed") for row in rows], ("quality",)) == {}
 
 
-def test_a_trial_that_was_not_tested_is_not_drawn_among_those_that_were(facts: Facts) -> None:
+def test_a_trial_that_was_not_tested_is_not_drawn_among_those_that_were(facts: ReportData) -> None:
     told = front(facts.view.rows, facts.chosen)["layout"]["yaxis"]["title"]["text"]
     untested = replace(facts.chosen, test_drop=None)
     assert "test" in told and "validation" in front(facts.view.rows, untested)["layout"]["yaxis"]["title"]["text"]
 
 
-def test_the_labels_of_latencies_are_the_whole_number(facts: Facts) -> None:
+def test_the_labels_of_latencies_are_the_whole_number(facts: ReportData) -> None:
     rows = [replace(row, latency_ms=latency) for row, latency in zip(facts.view.rows, (6.5, 0.03), strict=False)]
     axis = front(rows)["layout"]["xaxis"]
     assert axis["ticktext"] == [f"{value:g}" for value in axis["tickvals"]]
@@ -189,7 +189,7 @@ def test_a_decision_goes_with_what_hangs_on_it() -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no chromium here")
-def test_a_browser_draws_the_plots(facts: Facts, tmp_path: Path) -> None:
+def test_a_browser_draws_the_plots(facts: ReportData, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     some = facts.view.front[0]
     changes = [{"trial": number, "quality": number / 1e3, "drop": 1 - number / 1e3} for number in range(100, 109)]

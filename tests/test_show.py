@@ -16,7 +16,7 @@ from autocompress.core import formatting
 from autocompress.core.measurement import Outcome, TrialRow
 from autocompress.core.recipe import Recipe
 from autocompress.interfaces import rendering
-from autocompress.interfaces.rendering.budget import Budget
+from autocompress.interfaces.rendering.budget import BudgetProgress
 from autocompress.interfaces.rendering.progress import LiveDisplay, PlainDisplay, display_for
 from autocompress.interfaces.rendering.tables import split_of
 from tests.formula import complete, teacher_outcome
@@ -224,7 +224,7 @@ def test_a_finished_trial_is_no_longer_being_done() -> None:
 
 
 def test_time_left_follows_what_ends_first() -> None:
-    budget = Budget()
+    budget = BudgetProgress()
     budget.update(0, 10, 60.0, None, begun=False)  # the teacher took a minute
     assert budget.left() is None
     budget.update(0, 10, 60.0, None, begun=True)
