@@ -336,7 +336,7 @@ def test_errors_are_one_line_unless_debug(
 
 def test_sigterm_ends_like_ctrl_c() -> None:
     program = (
-        "import os, signal, sys\nfrom autocompress import inventory\nfrom autocompress.interfaces.cli import main\n"
+        "import os, signal, sys\nfrom autocompress.actions import inventory\nfrom autocompress.interfaces.cli import main\n"
         "inventory.inventory = lambda kind: os.kill(os.getpid(), signal.SIGTERM)\nsys.exit(main(['list']))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -220,6 +220,7 @@ def browse(address: str, profile: Path) -> Page:
     return Page(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no chromium in PATH")
 def test_in_a_real_browser(address: str, view: StudyView, tmp_path: Path) -> None:
     home = browse(address, tmp_path / "home")

@@ -122,6 +122,7 @@ def _started(command: str, cwd: Path, environment: dict[str, str], log: Path) ->
         process.wait(timeout=30)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not there to make a certificate")
 def test_every_block_of_the_docs_does_what_it_says(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
@@ -131,6 +132,7 @@ def test_every_block_of_the_docs_does_what_it_says(tmp_path: Path) -> None:
                 workspace.run(block)
 
 
+@pytest.mark.slow
 def test_every_block_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     workspace.run(next(blocks(TUTORIAL)))  # its reader begins with a model and data of his own

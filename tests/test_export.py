@@ -587,6 +587,7 @@ def test_other_texts_with_the_same_labels_are_other_rows(
 # ---- doing it again ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_trial_done_again_gives_the_same_predictions(searched: Searched, capsys: pytest.CaptureFixture[str]) -> None:
     view = locate(str(searched.file), None).view()
     trial = view.front[-1].trial

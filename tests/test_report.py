@@ -160,6 +160,7 @@ def test_drops_are_told_by_the_value_of_each_decision() -> None:
     assert drops(rows[:7]) is None
 
 
+@pytest.mark.slow
 def test_what_each_decision_gave_is_measured_once(searched: Searched, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     located = locate(str(folder / "tiny.yaml"), None)
@@ -188,6 +189,7 @@ def test_a_decision_goes_with_what_hangs_on_it() -> None:
     assert without(recipe, "head_sparsity", 6) == replace(recipe, head_sparsity=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="there is no chromium here")
 def test_a_browser_draws_the_plots(facts: ReportData, tmp_path: Path) -> None:
     page = tmp_path / "report.html"

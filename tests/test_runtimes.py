@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -46,14 +47,22 @@ ROUNDING = {
 }  # of logits that differ by about 1; OpenVINO computes in bf16 where it can
 SMALLER = {"depth": 2, "head_sparsity": 0.5, "ffn_sparsity": 0.5}
 NARROW = {"depth": 1, "weight_bits": 8, "embedding_bits": 8}
+NO_COMPILER = shutil.which(os.environ.get("CXX", "g++")) is None  # which PyTorch's packages are made with
 
 
-@pytest.fixture(params=registry.names("runtimes"))
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name == "torch" else ())  # every package is compiled
+        for name in registry.names("runtimes")
+    ]
+)
 def runtime(request: pytest.FixtureRequest) -> ModuleType:
     """Each that can run here."""
     module = registry.load("runtimes", request.param)
     if module.available() is None:
         pytest.skip(f"{request.param} is not installed here, or has no device")
+    if module.TARGET_FORMAT.program and NO_COMPILER:
+        pytest.skip(f"{request.param} compiles its packages, and there is no C++ compiler here")
     return module
 
 
@@ -255,6 +264,8 @@ def test_openvino_tells_nobody() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(NO_COMPILER, reason="there is no C++ compiler here")
 def test_a_package_for_torch_names_no_folder_of_this_machine(artifacts: Callable[..., Path]) -> None:
     made = artifacts(registry.load("runtimes", "torch"), **NARROW)
     content = (made / "model.pt2").read_bytes()
@@ -274,6 +285,8 @@ def test_torch_runs_here_only(tmp_path: Path) -> None:
         prepare(read_plan(tiny_study(tmp_path, device=device)), offline=True)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(NO_COMPILER, reason="there is no C++ compiler here")
 def test_one_candidate_has_an_artifact_for_each_runtime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if registry.load("runtimes", "openvino").available() is None:
         pytest.skip("openvino is not installed here")

@@ -62,6 +62,7 @@ def test_a_device_is_asked_what_it_runs_by_running_it(there: RunningTrial) -> No
     assert other.cpu() == here.cpu()
 
 
+@pytest.mark.slow
 def test_a_study_on_a_device_finds_what_it_finds_here(there: RunningTrial, tmp_path: Path) -> None:
     views = []
     for name, device in (("here", {}), ("there", {"url": there.url})):
@@ -150,6 +151,7 @@ def test_many_rows_go_in_several_runs() -> None:
     assert [start for start, _ in _portions(short)] == [0, 2]
 
 
+@pytest.mark.slow
 def test_token_types_reach_the_device(there: RunningTrial, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     file = tiny_study(tmp_path, pairs=True, space=BITS, budget={"trials": 1})
@@ -197,6 +199,7 @@ def test_one_candidate_is_measured_on_every_device(there: RunningTrial, tmp_path
         read_study(plan.storage, plan.study, "phone")
 
 
+@pytest.mark.slow
 def test_the_reading_commands_take_a_device(
     there: RunningTrial, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,6 +285,7 @@ def test_a_study_keeps_its_devices(tmp_path: Path) -> None:
 # ---- a device that is lost -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_search_whose_device_is_out_of_reach_ends_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
@@ -299,6 +303,7 @@ def test_a_search_whose_device_is_out_of_reach_ends_and_goes_on_when_it_is_back(
     assert [row.state for row in view_of(file).rows] == ["complete"] * 3
 
 
+@pytest.mark.slow
 def test_a_further_device_that_is_out_of_reach_catches_up_when_it_is_back(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
