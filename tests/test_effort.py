@@ -104,7 +104,7 @@ def test_what_a_trial_brought_is_a_part_of_all() -> None:
 def test_an_earlier_study_of_the_same_teacher_gives_its_front(tmp_path: Path) -> None:
     first = open_study(tmp_path, study="first")
     with first.lease():
-        search(first, 40)
+        search(first, 20)
     found = warm_start_recipes(plan_in(tmp_path, study="second"))
     assert 0 < len(found) <= 8
     second = open_study(tmp_path, study="second")

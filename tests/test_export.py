@@ -601,6 +601,7 @@ def test_a_trial_done_again_gives_the_same_predictions(searched: Searched, capsy
     assert locate(str(searched.file), None).view() == view  # the study is as it was
 
 
+@pytest.mark.slow
 def test_other_data_are_no_reproduction(searched: Searched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     (folder / "data" / "test.csv").write_text("text,label\none,0\nother,1\n")
