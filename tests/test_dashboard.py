@@ -222,6 +222,7 @@ def browse(address: str, profile: Path) -> Page:
     return Page(browser.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no chromium in PATH")
 def test_dashboard_in_a_real_browser(address: str, view: StudyView, tmp_path: Path) -> None:
     home = browse(address, tmp_path / "home")

@@ -130,6 +130,7 @@ def _run_in_background(
         process.wait(timeout=30)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl, which makes the certificate, is not installed")
 def test_docs_blocks_run(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
@@ -139,6 +140,7 @@ def test_docs_blocks_run(tmp_path: Path) -> None:
                 workspace.run(block)
 
 
+@pytest.mark.slow
 def test_readme_blocks_run(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     workspace.run(next(read_blocks(TUTORIAL)))  # the README expects a model and data

@@ -216,6 +216,7 @@ def test_a_small_space_is_searched_up_to_its_last_rung(tmp_path: Path, monkeypat
     from autocompress.space.parsing import resolve_space
 
     monkeypatch.setattr(crews, "Worker", FormulaWorker)
+    monkeypatch.setattr(searching, "DRAWS", 20)  # of four recipes; each draw asks the database
     plan, tiny = (
         plan_in(tmp_path, space=small, budget={"trials": 100}, constraints={}),
         resolve_space(small, 6, {}, "space"),

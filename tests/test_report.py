@@ -163,6 +163,7 @@ def test_drops_plot_groups_by_decision_value() -> None:
     assert plot_drops(rows[:7]) is None
 
 
+@pytest.mark.slow
 def test_ablate_measures_each_decision_once(searched: Searched, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     located = locate(str(folder / "tiny.yaml"), None)
@@ -191,6 +192,7 @@ def test_without_decision_resets_dependent_decisions() -> None:
     assert without_decision(recipe, "head_sparsity", 6) == replace(recipe, head_sparsity=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium")
 def test_a_browser_draws_the_plots(report: ReportData, tmp_path: Path) -> None:
     page = tmp_path / "report.html"

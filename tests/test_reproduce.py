@@ -13,6 +13,7 @@ from autocompress.interfaces.cli import main
 from tests.conftest import Searched
 
 
+@pytest.mark.slow
 def test_reproduce_gives_the_same_predictions(searched: Searched, capsys: pytest.CaptureFixture[str]) -> None:
     view = locate(str(searched.file), None).view()
     trial = view.front[-1].trial
@@ -26,6 +27,7 @@ def test_reproduce_gives_the_same_predictions(searched: Searched, capsys: pytest
     assert locate(str(searched.file), None).view() == view  # the study is unchanged
 
 
+@pytest.mark.slow
 def test_reproduce_rejects_changed_data(searched: Searched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     (folder / "data" / "test.csv").write_text("text,label\none,0\nother,1\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -48,14 +49,22 @@ ROUNDING = {
 }  # of logits that differ by about 1; OpenVINO computes in bf16 where the CPU supports it
 SMALLER = {"depth": 2, "head_sparsity": 0.5, "ffn_sparsity": 0.5}
 NARROW = {"depth": 1, "weight_bits": 8, "embedding_bits": 8}
+NO_COMPILER = shutil.which(os.environ.get("CXX", "g++")) is None  # PyTorch compiles its packages
 
 
-@pytest.fixture(params=registry.names("runtimes"))
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name == "torch" else ())  # PyTorch compiles every package
+        for name in registry.names("runtimes")
+    ]
+)
 def runtime(request: pytest.FixtureRequest) -> ModuleType:
     """Return each runtime that can run on this machine."""
     module = registry.load("runtimes", request.param)
     if module.available() is None:
         pytest.skip(f"{request.param} is not installed, or has no device")
+    if module.TARGET_FORMAT.program and NO_COMPILER:
+        pytest.skip(f"{request.param} compiles its packages, and no C++ compiler is installed")
     return module
 
 
@@ -260,6 +269,8 @@ def test_openvino_loads_no_telemetry() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(NO_COMPILER, reason="no C++ compiler is installed")
 def test_torch_package_names_no_local_folder(artifacts: Callable[..., Path]) -> None:
     artifact = artifacts(registry.load("runtimes", "torch"), **NARROW)
     content = (artifact / "model.pt2").read_bytes()
@@ -279,6 +290,8 @@ def test_prepare_rejects_torch_on_an_agent(tmp_path: Path) -> None:
         prepare(read_plan(tiny_study(tmp_path, device=device)), offline=True)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(NO_COMPILER, reason="no C++ compiler is installed")
 def test_search_makes_an_artifact_for_each_runtime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if registry.load("runtimes", "openvino").available() is None:
         pytest.skip("openvino is not installed")

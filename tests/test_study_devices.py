@@ -53,6 +53,7 @@ def view_of(file: Path) -> StudyView:
     return read_study(plan.storage, plan.study)
 
 
+@pytest.mark.slow
 def test_a_remote_study_has_the_results_of_a_local_one(running_agent: RunningAgent, tmp_path: Path) -> None:
     views = []
     for name, device in (("local", {}), ("remote", {"url": running_agent.url})):
@@ -93,6 +94,7 @@ def test_prepare_needs_the_token_of_a_device(tmp_path: Path, monkeypatch: pytest
         prepare(plan, offline=True)
 
 
+@pytest.mark.slow
 def test_token_types_reach_the_device(running_agent: RunningAgent, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     file = tiny_study(tmp_path, pairs=True, space=BITS, budget={"trials": 1})
@@ -138,6 +140,7 @@ def test_every_candidate_is_measured_on_every_device(running_agent: RunningAgent
         read_study(plan.storage, plan.study, "phone")
 
 
+@pytest.mark.slow
 def test_reading_commands_take_a_device(
     running_agent: RunningAgent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,6 +226,7 @@ def test_identity_of_a_study_includes_its_devices(tmp_path: Path) -> None:
 # ---- a device that is lost -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_search_ends_without_its_device_and_continues_when_it_is_back(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -240,6 +244,7 @@ def test_a_search_ends_without_its_device_and_continues_when_it_is_back(tmp_path
     assert [row.state for row in view_of(file).rows] == ["complete"] * 3
 
 
+@pytest.mark.slow
 def test_a_secondary_device_that_was_unreachable_catches_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -29,6 +29,7 @@ from tests.tiny import tiny_data, tiny_rows, tiny_teacher, write_rows
 NOTHING = {"text": None, "pair": None, "label": None}
 
 
+@pytest.mark.slow
 def test_init_writes_a_study_that_can_be_searched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from tests.formula import open_study, plan_in, search
 def test_warm_start_recipes_are_the_front_of_an_earlier_study_of_the_same_teacher(tmp_path: Path) -> None:
     first = open_study(tmp_path, study="first")
     with first.lease():
-        search(first, 40)
+        search(first, 20)
     recipes = warm_start_recipes(plan_in(tmp_path, study="second"))
     assert 0 < len(recipes) <= 8
     second = open_study(tmp_path, study="second")
