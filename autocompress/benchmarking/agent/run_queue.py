@@ -50,7 +50,7 @@ class RunQueue:
         run = self.runs.get(name)
         if run is not None and run.state != "failed":
             return run
-        waiting_bytes = sum(len(other.body) for other in self.runs.values())
+        waiting_bytes = sum(len(queued.body) for queued in self.runs.values())
         if self._waiting.qsize() >= MAX_WAITING or waiting_bytes + len(body) > MAX_WAITING_BYTES:
             raise QueueFull(f"the queue is full: {self._waiting.qsize()} runs wait; try again later")
         run = self.runs[name] = QueuedRun(name, request, body)
@@ -60,10 +60,10 @@ class RunQueue:
     def count_ahead(self, run: QueuedRun) -> int:
         """Return how many unfinished runs come before a run."""
         ahead = 0
-        for other in self.runs.values():
-            if other is run:
+        for queued in self.runs.values():
+            if queued is run:
                 break
-            ahead += other.state in ("waiting", "running")
+            ahead += queued.state in ("waiting", "running")
         return ahead
 
     async def serve(self) -> None:
