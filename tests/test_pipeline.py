@@ -14,6 +14,7 @@ from autocompress.core.recipe import Recipe
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.trial_pipeline import TrialPipeline
 from autocompress.storage.artifact_store import Store
+from autocompress.storage.stage_cache import StageCache
 from tests.tiny import tiny_study
 
 
@@ -33,7 +34,7 @@ def test_what_a_neighbour_cannot_give_after_all_is_trained_as_if_it_had_never_be
         return found
 
     alone = weights(Store(theirs))
-    monkeypatch.setattr(Store, "_linked", lambda *_: False)  # it is listed, and removed as we come for it
+    monkeypatch.setattr(StageCache, "_link_from_sibling", lambda *_: False)  # it is listed, and removed as we come for it
     again = weights(Store(tmp_path / "mine", [theirs]))
     for name, tensor in alone.items():
         torch.testing.assert_close(again[name], tensor, msg=name)
