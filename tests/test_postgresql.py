@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import optuna
 import pytest
@@ -117,7 +116,7 @@ def test_upgrade_is_refused_until_it_is_requested(outdated: ToyStudy) -> None:
         outdated.open()
     assert outdated.sql(SCHEMA_VERSION) == [("0005",)]
     done = run_cli("storage", "upgrade", "--storage", outdated.url, "--json", cwd=outdated.folder)
-    upgrade: dict[str, Any] = json.loads(done.stdout)
+    upgrade = json.loads(done.stdout)
     assert (upgrade["before"], upgrade["after"], upgrade["backup"]) == ("0005", "0006", None)
     assert outdated.sql(SCHEMA_VERSION) == [("0006",)]
     keys = dict(outdated.sql("SELECT number, recipe_key FROM ac_candidates"))

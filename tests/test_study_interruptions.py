@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from optuna.trial import TrialState
@@ -13,6 +12,8 @@ from optuna.trial import TrialState
 from autocompress.core.trial_row import TrialRow
 from autocompress.study import BudgetSpent, Study, StudyView, candidate_rows, orphaned_trials, writer
 from autocompress.study.recording import TrialRecorder
+from autocompress.study.study_connection import StudyConnection
+from autocompress.study.waiting_trials import WaitingTrials
 from tests.formula import outcome_of, search, space, teacher_outcome
 from tests.toy_study import ToyStudy, wait_for
 
@@ -46,7 +47,7 @@ def test_search_resumes_after_a_kill_during_a_trial(toy: ToyStudy) -> None:
 
 
 def test_search_resumes_after_kills_at_any_moment(toy: ToyStudy) -> None:
-    known: dict[int, Any] = {}
+    known: dict[int, tuple[str, float | None, str | None]] = {}
     for moment in (2, 5, 9):
         with toy.process("loop") as process:
             wait_for(process, "asked", moment)
@@ -173,9 +174,11 @@ def test_regular_end_requeues_running_trials_without_counting_a_crash(toy: ToySt
 
 
 def test_trial_is_given_up_after_three_crashes(toy: ToyStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    def settle_at_begin(*parts: Any, crashed: bool) -> None:
+    def settle_at_begin(
+        connection: StudyConnection, waiting: WaitingTrials, recorder: TrialRecorder, crashed: bool
+    ) -> None:
         if crashed:
-            orphaned_trials.settle_orphaned_trials(*parts, crashed=crashed)
+            orphaned_trials.settle_orphaned_trials(connection, waiting, recorder, crashed)
 
     monkeypatch.setattr(writer, "settle_orphaned_trials", settle_at_begin)  # not at the end, as if it was killed
     number = 0

@@ -14,6 +14,7 @@ from autocompress.core.trial_row import TrialRow
 from autocompress.study import plots
 
 CHUNK = 2045  # characters per attribute, the dashboard's limit
+Attributes = Mapping[str, Any]  # of Optuna's study, by key
 
 
 class AttributeStore(Protocol):
@@ -24,7 +25,7 @@ class AttributeStore(Protocol):
 
 
 def save_note(
-    storage: AttributeStore, study_id: int, trial_id: int | None, text: str, before: Mapping[str, Any] | None = None
+    storage: AttributeStore, study_id: int, trial_id: int | None, text: str, before: Attributes | None = None
 ) -> None:
     """Save or replace the note of a trial, or of the study where `trial_id` is null.
 
@@ -52,7 +53,7 @@ def save_figures(
         _save_chunks(storage, study_id, f"dashboard:plot_data:{name}:", json.dumps(figure), before)
 
 
-def _save_chunks(storage: AttributeStore, study_id: int, prefix: str, text: str, before: Mapping[str, Any]) -> None:
+def _save_chunks(storage: AttributeStore, study_id: int, prefix: str, text: str, before: Attributes) -> None:
     """Cut the text into attributes `prefix0`, `prefix1`, …; empty those that a longer text left."""
     count = ceil(len(text) / CHUNK)
     stale = sum(key.startswith(prefix) for key in before)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from autocompress.config import check_storage
@@ -58,7 +58,7 @@ def begin_immediate(engine: Engine) -> None:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
-    def _on_begin(connection: Any) -> None:
+    def _on_begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     engine.dispose()  # drop connections that were opened without this

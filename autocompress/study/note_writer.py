@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from sqlalchemy.orm import Session
 
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import Reference, growth, standings
 from autocompress.study.candidate_rows import find_candidate
-from autocompress.study.dashboard_attributes import save_figures, save_note
+from autocompress.study.dashboard_attributes import Attributes, save_figures, save_note
 from autocompress.study.dashboard_notes import NotedTrial, study_note, trial_note
 from autocompress.study.queries import read_conditions, read_end_times, read_reference, read_rows
 from autocompress.study.retries import with_retries
@@ -30,9 +28,7 @@ class NoteWriter:
         """Read what the note of a trial shows."""
         return self._connection.read(partial(self._noted_trial, number))
 
-    def write_trial(
-        self, noted: NotedTrial, before: Mapping[str, Any] | None = None, standing: str | None = None
-    ) -> None:
+    def write_trial(self, noted: NotedTrial, before: Attributes | None = None, standing: str | None = None) -> None:
         """Write the note of a trial, with its `standing` among the promotions as the reason where one is known.
 
         `before`: Optuna's attributes of the study, where they were read already.

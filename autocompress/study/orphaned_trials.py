@@ -21,7 +21,7 @@ def settle_orphaned_trials(
     """Settle every trial that runs in Optuna's tables; `crashed`: their search did not end regularly.
 
     A trial without a row of ours, and the teacher, wait again under the same number. A trial that is finished in our tables
-    is finished in Optuna's. Any other fails, and waits again under a new number.
+    is finished in Optuna's. Every other trial fails, and waits again under a new number.
     """
     connection.running.clear()
     waiting.forget()

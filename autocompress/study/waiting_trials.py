@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select
 
-from autocompress.core.recipe import Recipe
+from autocompress.core.recipe import Recipe, Scalar
 from autocompress.space.space import Space
 from autocompress.study import queue
 from autocompress.study.retries import with_retries
@@ -53,7 +52,7 @@ class WaitingTrials:
                 added += 1
         return added
 
-    def add(self, params: Mapping[str, Any], recipe_key: str = "", rung: int | None = None) -> None:
+    def add(self, params: Mapping[str, Scalar], recipe_key: str = "", rung: int | None = None) -> None:
         """Let a trial with these parameters wait."""
         waiting = self.by_number()
         trial = with_retries(lambda: queue.enqueue(self._connection.optuna_study, params, recipe_key, rung))

@@ -1,1 +1,1 @@
-"""Alembic's migrations of our tables; their version stands in `ac_alembic_version`, Optuna's own is left alone."""
+"""Alembic's migrations of our tables; `ac_alembic_version` holds their version, Optuna's version table is not touched."""

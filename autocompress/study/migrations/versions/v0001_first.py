@@ -10,7 +10,13 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
+    _create_studies()
+    _create_candidates()
+    _create_measurements()
+
+
+def _create_studies() -> None:
     op.create_table(
         "ac_studies",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -36,6 +42,9 @@ def upgrade() -> None:
         *_floats("quality"),
         sa.Column("examples", sa.Integer),
     )
+
+
+def _create_candidates() -> None:
     op.create_table(
         "ac_candidates",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -62,6 +71,9 @@ def upgrade() -> None:
         _key("candidate_id", "ac_candidates.id", unique=True),
         sa.Column("sha256", sa.String(64), nullable=False, index=True),
     )
+
+
+def _create_measurements() -> None:
     op.create_table(
         "ac_measurements",
         sa.Column("id", sa.Integer, primary_key=True),

@@ -1,4 +1,4 @@
-"""How far a trial was trained, and how long training was to take."""
+"""The rung of a trial, and the fitted recovery of a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was seen on further devices."""
+"""Measurements on secondary devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cold caches, throughput and cold start, beside the latency; artifacts of their own for further devices."""
+"""Cold caches, throughput and cold start beside the latency; artifacts of secondary devices."""
 
 from __future__ import annotations
 

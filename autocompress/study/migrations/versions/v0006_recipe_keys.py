@@ -1,4 +1,4 @@
-"""Keys of recipes leave out neutral decisions, so that a decision that is added later changes no key of before."""
+"""Keys of recipes omit neutral decisions, so that a later decision changes no earlier key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEUTRAL = {
     "ffn_sparsity": 0.0,
     "weight_bits": 32,
     "embedding_bits": 32,
-}  # all decisions that there were
+}  # all decisions of that version
 QUEUED = "ac_recipe"  # attribute of Optuna's trials: the key of the recipe that waits or waited
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def upgrade() -> None:
 
 
 def _rewrite_candidates(connection: sa.Connection, study_id: int) -> dict[str, str]:
-    """Old key -> new key of a study's candidates."""
+    """Rewrite the keys of a study's candidates; return old key -> new key."""
     keys: dict[str, str] = {}
     query = sa.select(candidates.c.id, candidates.c.recipe, candidates.c.recipe_key)
     for row_id, recipe, old in connection.execute(query.where(candidates.c.ac_study_id == study_id)).all():
@@ -70,12 +70,14 @@ def _rewrite_candidates(connection: sa.Connection, study_id: int) -> dict[str, s
 
 
 def _rewrite_queue(connection: sa.Connection, optuna_id: int, keys: dict[str, str], pinned: Mapping[str, Any]) -> None:
-    mine = sa.select(trials.c.trial_id).where(trials.c.study_id == optuna_id)
-    found = connection.execute(
-        sa.select(attributes).where(attributes.c.trial_id.in_(mine), attributes.c.key.in_((QUEUED, "fixed_params")))
+    trial_ids = sa.select(trials.c.trial_id).where(trials.c.study_id == optuna_id)
+    rows = connection.execute(
+        sa.select(attributes).where(
+            attributes.c.trial_id.in_(trial_ids), attributes.c.key.in_((QUEUED, "fixed_params"))
+        )
     ).all()
-    params = {row.trial_id: json.loads(row.value_json) for row in found if row.key == "fixed_params"}
-    for row in found:
+    params = {row.trial_id: json.loads(row.value_json) for row in rows if row.key == "fixed_params"}
+    for row in rows:
         old = json.loads(row.value_json) if row.key == QUEUED else ""
         if not old:
             continue
@@ -85,12 +87,12 @@ def _rewrite_queue(connection: sa.Connection, optuna_id: int, keys: dict[str, st
         if old not in keys:
             log.warning("trial_id %s: the recipe with the key %s is not known; its key stays", row.trial_id, old[:12])
             continue
-        own = attributes.c.trial_system_attribute_id == row.trial_system_attribute_id
-        connection.execute(attributes.update().where(own).values(value_json=json.dumps(keys[old])))
+        is_row = attributes.c.trial_system_attribute_id == row.trial_system_attribute_id
+        connection.execute(attributes.update().where(is_row).values(value_json=json.dumps(keys[old])))
 
 
 def _pinned(space: Mapping[str, Any], layers: int | None) -> dict[str, Any]:
-    """The decisions of a stored space that have one value."""
+    """Return the decisions of a stored space that have one value, with neutral values of the others."""
     pinned = {**NEUTRAL, "depth": layers}
     for name, values in space.items():
         listed = values if isinstance(values, list) else [values]
@@ -100,7 +102,7 @@ def _pinned(space: Mapping[str, Any], layers: int | None) -> dict[str, Any]:
 
 
 def _recipe_of(pinned: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe of a waiting trial's parameters, in the number types that it was hashed in."""
+    """Return the recipe of a waiting trial's parameters, in the number types that it was hashed in."""
     recipe = {name: params.get(name, value) for name, value in pinned.items()}
     if recipe["attention"] != "local":
         recipe["attention_window"] = None
