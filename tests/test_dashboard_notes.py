@@ -9,7 +9,7 @@ import pytest
 
 from autocompress.benchmarking import with_drift
 from autocompress.core.measurement import Interval, Latency
-from autocompress.interfaces.presenters import explained
+from autocompress.interfaces.presenters import rows_with_reasons
 from autocompress.study import Study
 from autocompress.study.dashboard_attributes import save_note
 from autocompress.study.dashboard_notes import NotedTrial, trial_note
@@ -75,6 +75,6 @@ def test_finish_notes_the_standing_of_untrained_trials(begun: Study, toy: ToyStu
     study = toy.optuna_study()
     trial = optuna.trial.Trial(study, study.trials[first.number]._trial_id)
     assert f"trained further as trial {promoted.number}" in pytest.importorskip("optuna_dashboard").get_note(trial)
-    reasons = {row.trial: row.reason for row in explained(toy.view())}
+    reasons = {row.trial: row.reason for row in rows_with_reasons(toy.view())}
     assert reasons[first.number] == f"trained further as trial {promoted.number}"
     assert reasons[promoted.number] is None

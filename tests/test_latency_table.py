@@ -12,7 +12,7 @@ from autocompress.core.errors import TrialStopped
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import TrialRow
 from autocompress.search.jobs import AdmissionLimits
-from autocompress.search.trial_pipeline import _predict_price
+from autocompress.search.pricing import check_predicted_latency
 from autocompress.selection.latency_model import FEWEST, LatencyTable, Shape
 from tests.models import tiny_candidate
 
@@ -93,7 +93,8 @@ def test_prediction_stops_only_significantly_too_slow_candidates() -> None:
     assert table is not None
     predicted = table.predict(Shape.of(candidate.recipe, candidate.heads, candidate.neurons))
     assert predicted is not None
+    fastest = predicted * (1 - table.error)
     with pytest.raises(TrialStopped, match=r"predicted latency .* not built"):
-        _predict_price(candidate, AdmissionLimits(max_latency_ms=predicted * (1 - table.error) * 0.99, table=table))
-    _predict_price(candidate, AdmissionLimits(max_latency_ms=predicted * (1 - table.error) * 1.01, table=table))
-    _predict_price(candidate, AdmissionLimits(max_latency_ms=1e-9))
+        check_predicted_latency(candidate, AdmissionLimits(max_latency_ms=0.99 * fastest, latency_model=table))
+    check_predicted_latency(candidate, AdmissionLimits(max_latency_ms=1.01 * fastest, latency_model=table))
+    check_predicted_latency(candidate, AdmissionLimits(max_latency_ms=1e-9))

@@ -34,7 +34,9 @@ def test_what_a_neighbour_cannot_give_after_all_is_trained_as_if_it_had_never_be
         return found
 
     alone = weights(Store(theirs))
-    monkeypatch.setattr(StageCache, "_link_from_sibling", lambda *_: False)  # it is listed, and removed as we come for it
+    monkeypatch.setattr(
+        StageCache, "_link_from_sibling", lambda *_: False
+    )  # it is listed, and removed as we come for it
     again = weights(Store(tmp_path / "mine", [theirs]))
     for name, tensor in alone.items():
         torch.testing.assert_close(again[name], tensor, msg=name)

@@ -117,7 +117,7 @@ def plots_in_order(attributes: Mapping[str, Any]) -> list[str]:
 def make_read_only(application: Application) -> Application:
     """Refuse every request that could change data, since there is no login, and hide the card for uploads."""
 
-    def guard(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def refuse_writes(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if environ["REQUEST_METHOD"] not in READING:
             start_response("403 Forbidden", [("Content-Type", "application/json")])
@@ -129,7 +129,7 @@ def make_read_only(application: Application) -> Application:
             return _add_script(application, environ, start_response)
         return application(environ, start_response)
 
-    return guard
+    return refuse_writes
 
 
 def _add_script(

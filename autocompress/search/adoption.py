@@ -21,7 +21,8 @@ from autocompress.storage.artifact_store import Store
 from autocompress.storage.stage_cache import INPUTS
 from autocompress.training import distillation
 
-Conditions = Mapping[str, Sequence[Mapping[str, Any]]]  # artifact -> the conditions that it was measured under
+Inputs = Mapping[str, Any]  # of a stage's result, by name
+Conditions = Mapping[str, Sequence[Inputs]]  # artifact -> the conditions that it was measured under
 WHERE = ("threads", "batch", "cpu")  # what an output's old inputs and a measurement's conditions both name
 log = logging.getLogger(__name__)
 
@@ -45,25 +46,25 @@ def adopt_stages(store: Store, seed: int, conditions: Conditions) -> int:
     return adopted
 
 
-def _importance(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
+def _importance(inputs: Inputs, seed: int, conditions: Conditions) -> Stage | None:
     stage = importance_stage(inputs["teacher"], seed)
     return stage if inputs["version"] == stage.version else None
 
 
-def _targets(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
+def _targets(inputs: Inputs, seed: int, conditions: Conditions) -> Stage | None:
     if (inputs["version"], inputs["augment"]) != (distillation.TARGETS_VERSION, augmentation.VERSION):
         return None
     return _trained(inputs, {"copies": inputs["copies"]}, {}, {}).targets
 
 
-def _supernet(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
+def _supernet(inputs: Inputs, seed: int, conditions: Conditions) -> Stage | None:
     if (inputs["version"], inputs["augment"]) != (distillation.VERSION, augmentation.VERSION):
         return None
     recovery = {**inputs["recovery"], "copies": inputs["copies"]}
     return _trained(inputs, recovery, {}, inputs["structures"]).supernet
 
 
-def _recovered(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
+def _recovered(inputs: Inputs, seed: int, conditions: Conditions) -> Stage | None:
     if (inputs["version"], inputs["augment"]) != (distillation.VERSION, augmentation.VERSION):
         return None
     net, bits = inputs["supernet"], inputs["bits"]
@@ -75,7 +76,7 @@ def _recovered(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> 
     return trained.weights(recipe, inputs["rung"])
 
 
-def _outputs(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> Stage | None:
+def _outputs(inputs: Inputs, seed: int, conditions: Conditions) -> Stage | None:
     where = {name: inputs[name] for name in WHERE}
     for told in conditions.get(inputs["artifact"], ()):
         if all(told.get(name) == value for name, value in where.items()) and told.get("runtime_version"):
@@ -84,7 +85,7 @@ def _outputs(inputs: Mapping[str, Any], seed: int, conditions: Conditions) -> St
     return None
 
 
-KEYS: Mapping[str, Callable[[Mapping[str, Any], int, Conditions], Stage | None]] = {
+KEYS: Mapping[str, Callable[[Inputs, int, Conditions], Stage | None]] = {
     "importance": _importance,
     "targets": _targets,
     "supernet": _supernet,
@@ -93,8 +94,6 @@ KEYS: Mapping[str, Callable[[Mapping[str, Any], int, Conditions], Stage | None]]
 }
 
 
-def _trained(
-    inputs: Mapping[str, Any], recovery: Mapping[str, Any], engine: Mapping[str, Any], domains: Mapping[str, Any]
-) -> TrainedStages:
+def _trained(inputs: Inputs, recovery: Inputs, engine: Inputs, domains: Inputs) -> TrainedStages:
     """Return the stages of a teacher under the settings that `inputs` name."""
     return TrainedStages(inputs["teacher"], Recovery(**recovery), Engine(**engine), inputs["seed"], domains)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from autocompress.config import Engine, Recovery, StudyPlan
 from autocompress.core import registry
@@ -116,12 +115,12 @@ def structure_stage(ranking: Stage, recipe: Recipe) -> Stage:
     return Stage("structure", candidate.VERSION, made_from=upstream(ranking, *decisions))
 
 
-def technique_stage(name: str, value: Any) -> Stage:
+def technique_stage(name: str, value: object) -> Stage:
     """Return the stage of one decision: its value (or values), and the version of the technique that applies it."""
     return Stage(name, registry.load("techniques", name).VERSION, {"value": value})
 
 
-def outputs_stage(artifact: str, data: str, split: str, device: Mapping[str, Any], max_tokens: int) -> Stage:
+def outputs_stage(artifact: str, data: str, split: str, device: Mapping[str, object], max_tokens: int) -> Stage:
     """Return the stage of an artifact's outputs on a split. `device`: threads, batch, cpu, runtime and runtime_version."""
     settings = {"artifact": artifact, "data": data, "split": split, "max_tokens": max_tokens, **device}
     return Stage("outputs", OUTPUTS_VERSION, settings)

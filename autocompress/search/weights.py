@@ -6,7 +6,6 @@ Training leaves the word table as the teacher's, and it is most of a small model
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,7 +15,7 @@ from autocompress.search.teacher_provider import TeacherProvider
 FILE = "model.safetensors"
 
 
-def save_weights(model: Any, teacher: TeacherProvider, folder: Path) -> None:
+def save_weights(model: torch.nn.Module, teacher: TeacherProvider, folder: Path) -> None:
     """Write a model's weights, less the word table where it equals the teacher's."""
     name, table = _word_table(teacher)
     weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
@@ -25,7 +24,7 @@ def save_weights(model: Any, teacher: TeacherProvider, folder: Path) -> None:
     save_file(weights, folder / FILE)
 
 
-def load_weights(model: Any, teacher: TeacherProvider, folder: Path) -> None:
+def load_weights(model: torch.nn.Module, teacher: TeacherProvider, folder: Path) -> None:
     """Load what `save_weights` wrote; a table that is absent is the teacher's. Every weight must fit (RuntimeError)."""
     name, table = _word_table(teacher)
     model.load_state_dict({name: table, **load_file(folder / FILE)})
