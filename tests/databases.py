@@ -14,10 +14,11 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from sqlalchemy import create_engine, make_url
@@ -102,32 +103,33 @@ def server_user() -> str | None:
 def private_server(programs: Path, user: str) -> Iterator[str]:
     """Run a server on a Unix socket in a temporary folder, and stop it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
-    shutil.chown(folder, user)
     data, log = folder / "data", folder / "log"
-    initialize = [
-        programs / "initdb",
-        "-D",
-        data,
-        "--auth=trust",
-        "--username=postgres",
-        "--encoding=UTF8",
-        "--no-sync",
-    ]
-    serve = [programs / "postgres", "-D", data, "-k", folder, *(f"-c{setting}" for setting in SETTINGS)]
-    account = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync"]
     try:
+        shutil.chown(folder, user)
         with log.open("wb") as output:
-            subprocess.run(initialize, cwd=folder, stdout=output, stderr=output, check=True, **account)
-            server = subprocess.Popen(serve, cwd=folder, stdout=output, stderr=output, **account)
+            initialized = start([programs / "initdb", "-D", data, *options], user, output).wait()
+            assert initialized == 0, log.read_text()
+            settings = [f"-c{setting}" for setting in SETTINGS]
+            server = start([programs / "postgres", "-D", data, "-k", folder, *settings], user, output)
         try:
             url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
             wait_until_ready(url, server, log)
             yield url
         finally:
-            server.send_signal(signal.SIGINT)  # a fast shutdown: it disconnects everybody
+            server.send_signal(signal.SIGINT)  # a fast shutdown, which disconnects all clients
             server.wait(START_SECONDS)
     finally:
         shutil.rmtree(folder)
+
+
+def start(command: Sequence[str | Path], user: str, output: BinaryIO) -> subprocess.Popen[bytes]:
+    """Start a program as `user`, who is this process's user or, where that is root, any other."""
+    folder = Path(output.name).parent
+    if os.geteuid() != 0:
+        return subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+    group = pwd.getpwnam(user).pw_gid
+    return subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, user=user, group=group, extra_groups=[])
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -28,6 +28,7 @@ def test_search_fills_the_rows_of_the_view(searched_toy: ToyStudy) -> None:
     assert first.latency_ms == pytest.approx(
         TEACHER_MS / measurement.latency.speedup
     )  # not the raw time of a slower hour
+    assert first.latency_ms is not None
     assert first.latency_p95_ms == pytest.approx(1.1 * first.latency_ms)
     assert first.compression == pytest.approx(TEACHER_MB / measurement.size_mb)
     assert first.test_drop == pytest.approx(0.011)
