@@ -88,8 +88,8 @@ def test_standings_name_the_outcome_of_every_untrained_trial() -> None:
     rows = [row(1, 0, 0.02), row(2, 0, 0.30), row(3, 0, 0.05, latency=0.5), row(4, 1, 0.015, recipe=Recipe(depth=1))]
     outcomes = standings(rows, CORNER, {})
     assert outcomes[1] == "trained further as trial 4"
-    assert outcomes[2] == "not trained further: other trials had a larger expected gain"
-    assert outcomes[3] == "not trained further: the search ended first (position 1 in the queue)"
+    assert outcomes[2] == "not trained further: others promised more"
+    assert outcomes[3] == "number 1 in line for more training when the search ended"
     assert set(outcomes) == {1, 2, 3, 4}
 
 

@@ -144,7 +144,10 @@ def as_judged(row: TrialRow) -> TrialRow:
 def standings(
     rows: Sequence[TrialRow], reference: Reference | None, constraints: Mapping[str, float | None]
 ) -> dict[int, str]:
-    """Return for every complete trial that was not trained in full whether and why not it was trained further."""
+    """Return for every complete trial that was not trained in full whether and why not it was trained further.
+
+    These texts are in the JSON of studies that earlier versions searched: they stay as they are.
+    """
     outcomes: dict[int, str] = {}
     begun = {(row.recipe.key, row.rung): row.trial for row in rows if row.rung is not None and row.state != "failed"}
     for rung in range(LAST_RUNG):
@@ -159,11 +162,9 @@ def standings(
             if higher:
                 outcomes[row.trial] = f"trained further as trial {higher[0]}"
             elif row.trial in positions:
-                outcomes[row.trial] = (
-                    f"not trained further: the search ended first (position {positions[row.trial]} in the queue)"
-                )
+                outcomes[row.trial] = f"number {positions[row.trial]} in line for more training when the search ended"
             else:
-                outcomes[row.trial] = "not trained further: other trials had a larger expected gain"
+                outcomes[row.trial] = "not trained further: others promised more"
     return outcomes
 
 
