@@ -110,7 +110,7 @@ def test_search_options_override_the_plan(
         (["front", "x", "--bogus"], "No such option: --bogus"),
         (["front", "x"], "there is no studies/x.yaml, and no --storage to look in"),
         (["front", "./x.yaml"], "x.yaml: no such study file"),
-        (["front", "x", "--storage", "sqlite:///none.db"], "there is no database at"),
+        (["front", "x", "--storage", "sqlite:///none.db"], "no database at"),
         (["front", "x", "--storage", "none.db"], "an SQLAlchemy URL is needed"),
         (["search", "x"], "no such study file"),
         (["search", "x", "--trials", "0"], "'--trials'"),

@@ -184,7 +184,7 @@ def test_serve_names_a_port_in_use(url: str) -> None:
 
 
 def test_serve_names_the_available_studies(url: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no study 'tay' there; available: toy"):
+    with pytest.raises(UsageError, match=r"no study 'tay' \(available: toy\)"):
         serve(url, "tay")
     with pytest.raises(UsageError, match="no database"):
         serve(f"sqlite:///{tmp_path / 'none.db'}", None)

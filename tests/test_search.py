@@ -108,7 +108,7 @@ def test_a_study_beside_another_uses_its_teacher_and_super_net(tmp_path: Path) -
     run_search(read_plan(file, ["budget.trials=2", "budget.time=80s"]), display=again, offline=True)
     assert view_of(file).recovery == fitted
     assert not {"calibrating", "fine-tuning the teacher"} & set(again.stages)  # computed once, found by hash
-    stages = read_plan(file).artifacts.path / "stages"  # type: ignore[operator]  # filled in by read_plan
+    stages = read_plan(file).artifacts.path / "stages"
     assert [len(list((stages / kind).iterdir())) for kind in ("teacher", "targets", "supernet")] == [1, 1, 1]
 
     # a study beside it uses its teacher and super-net, and gives the time to its trials
@@ -136,7 +136,7 @@ def test_a_study_goes_on_only_with_its_own_data(searched: Searched, tmp_path: Pa
     kept = test.read_bytes()
     test.write_bytes(other.read_bytes())
     try:
-        with pytest.raises(UsageError, match="not those that the study 'tiny' began with"):
+        with pytest.raises(UsageError, match="not those that study 'tiny' was begun with"):
             run_search(read_plan(file, ["budget.trials=9"]), display=Quiet(), offline=True)
     finally:
         test.write_bytes(kept)
@@ -257,9 +257,12 @@ def alive(process: int) -> bool:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"space": {"weight_bits": [8, 3]}}, r"space.weight_bits: 3 .*onnxruntime here runs 32, 16, 8, 4, 2"),
+        (
+            {"space": {"weight_bits": [8, 3]}},
+            r"space.weight_bits: onnxruntime cannot run 3; available: 32, 16, 8, 4, 2",
+        ),
         ({"space": {"depth": [7]}}, "depth <= 3, the teacher's layers"),
-        ({"space": {"attention": ["sparse"]}}, "sparse cannot be run; onnxruntime here runs full, linear, local"),
+        ({"space": {"attention": ["sparse"]}}, "onnxruntime cannot run sparse; available: full, linear, local"),
     ],
 )
 def test_what_the_runtime_or_the_teacher_lacks_is_refused_before_any_work(
@@ -273,7 +276,7 @@ def test_what_the_runtime_or_the_teacher_lacks_is_refused_before_any_work(
 
 def test_inputs_longer_than_the_model_reads_are_refused(tmp_path: Path) -> None:
     plan = read_plan(tiny_study(tmp_path), ["task.max_tokens=500"])
-    with pytest.raises(UsageError, match="the model reads at most 66 tokens, but got 500"):
+    with pytest.raises(UsageError, match="got 500, but the model reads at most 66 tokens"):
         prepare(plan, offline=True)
 
 

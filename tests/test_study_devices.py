@@ -202,7 +202,7 @@ def test_duplicate_keeps_the_measurements_of_other_devices(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"devices": {"pi": {}}, "device": {"threads": 2}}, "device and devices are both given"),
+        ({"devices": {"pi": {}}, "device": {"threads": 2}}, "tiny.yaml: device and devices cannot both be set"),
         ({"devices": {"all": {}}, "device": {}}, r"devices"),
         ({"devices": {"pi": {"threads": 0}}, "device": {}}, r"threads >= 1"),
         ({"devices": {"pi": {"runtime": "onnx"}}, "device": {}}, r"devices.pi.runtime: unknown runtime 'onnx'"),

@@ -64,7 +64,7 @@ def test_an_abandoned_trial_leaves_the_display(tmp_path: Path) -> None:
         worker.job = Job("trial", index + 1, Recipe(depth=1))
         display.stage(index, index + 1, "1 layer", "deploying", 0.5)
     pool.abandon_jobs()
-    assert not display.work and not pool.busy
+    assert not display.activities and not pool.busy
 
 
 def test_an_interrupted_preparation_leaves_the_display(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_an_interrupted_preparation_leaves_the_display(tmp_path: Path) -> None:
     display.stage(0, 0, "the teacher", "fine-tuning the teacher", 0.1)
     pool.interrupt.is_set = True
     assert pool.run_alone(Job("teacher", 0), "the teacher") is None
-    assert not display.work
+    assert not display.activities
 
 
 def test_a_failed_trial_is_a_warning_in_the_log(
@@ -91,7 +91,7 @@ def test_a_failed_trial_is_a_warning_in_the_log(
     ):
         running = supervisor.Supervisor(plan, study, space(), pool)
         running.run()
-        asked = study.ask(further=(Recipe(depth=2), 0))
+        asked = study.ask(promoted=(Recipe(depth=2), 0))
         running.known.add(asked.row)
         running._finish(Job("trial", asked.number, asked.recipe, 0), JobResult(error="the worker was killed"), 1.0)
     failed = [record for record in caplog.records if record.levelno == logging.WARNING]

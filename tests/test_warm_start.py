@@ -23,4 +23,4 @@ def test_warm_start_recipes_are_the_front_of_an_earlier_study_of_the_same_teache
     off = open_study(tmp_path, study="fourth", engine={"starters": False})
     with off.lease():
         search(off, 0)
-        assert not off.waits()
+        assert not off.has_waiting()

@@ -41,9 +41,8 @@ def validate(model: type[Model], values: Mapping[str, Any], place: Place) -> Mod
 
 def _describe_error(details: ErrorDetails, model: type[BaseModel], place: Place) -> str:
     keys = [str(key) for key in details["loc"] if not str(key).startswith("<")]  # <…> are tags of a union
-    return (
-        f"{place('.'.join(keys))}: {_describe_rule(details, keys, model)}" if keys else f"{place('')}{details['msg']}"
-    )
+    rule = _describe_rule(details, keys, model)
+    return f"{place('.'.join(keys))}: {rule}" if keys else f"{place('')}{rule}"
 
 
 def _describe_rule(details: ErrorDetails, keys: list[str], model: type[BaseModel]) -> str:

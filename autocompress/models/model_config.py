@@ -36,8 +36,8 @@ def read_config(model: str, key_path: str, offline: bool) -> ModelConfig:
     names = {int(index): str(name) for index, name in (values.get("id2label") or {}).items()}
     meaningful = any(name != f"LABEL_{index}" for index, name in names.items())
     positions = int(values.get("max_position_embeddings", 512))
-    if family == "roberta":
-        positions -= int(values.get("pad_token_id") or 0) + 1  # its first positions are for padding
+    if registry.literal("families", family, "POSITIONS_FOLLOW_PADDING"):
+        positions -= int(values.get("pad_token_id") or 0) + 1
     classifies = any("SequenceClassification" in name for name in values.get("architectures") or ())
     return ModelConfig(model_type, int(layers or 0), positions, names if meaningful else None, classifies)
 

@@ -16,9 +16,7 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def study_log_path(plan: StudyPlan) -> Path:
     """Return the file of a study's log: beside an SQLite database, else beside the artifacts' folder."""
     database = sqlite_path(parse_url(plan.storage))
-    artifacts = plan.artifacts.path
-    assert artifacts is not None  # filled in by read_plan
-    return (artifacts.parent if database is None else database.parent) / f"{plan.study}.log"
+    return (plan.artifacts.path.parent if database is None else database.parent) / f"{plan.study}.log"
 
 
 @contextmanager

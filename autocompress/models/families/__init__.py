@@ -1,8 +1,8 @@
 """One file per model family: it locates layers, heads, neurons, embeddings and the classification head.
 
-A family file defines `MODEL_TYPES` (transformers' `model_type` values), `layers(model)`, `parts(layer)`,
-`embeddings(model)` and `classify(model, hidden)`. All families here share one layer form, the post-norm encoder:
-attention, add, norm, feed-forward, add, norm (Vaswani et al. 2017; Devlin et al. 2019).
+A family file defines `MODEL_TYPES` (transformers' `model_type` values), `POSITIONS_FOLLOW_PADDING`, `layers(model)`,
+`parts(layer)`, `embeddings(model)` and `classify(model, hidden)`. All families here share one layer form, the post-norm
+encoder: attention, add, norm, feed-forward, add, norm (Vaswani et al. 2017; Devlin et al. 2019).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from autocompress.models.families import EmbeddingParts, LayerParts
 
 MODEL_TYPES = ("distilbert",)
+POSITIONS_FOLLOW_PADDING = False  # whether the first token's position is `pad_token_id + 1`
 
 
 def layers(model: Any) -> nn.ModuleList:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from autocompress.models.families import EmbeddingParts, LayerParts, _post_norm
 
 MODEL_TYPES = ("electra",)
+POSITIONS_FOLLOW_PADDING = False  # whether the first token's position is `pad_token_id + 1`
 
 
 def layers(model: Any) -> nn.ModuleList:
