@@ -41,7 +41,7 @@ def adopt_stages(store: Store, seed: int, conditions: Conditions) -> int:
             continue
         stage = KEYS[kind](inputs, seed, conditions)
         if stage is not None and stage.key != file.parent.name and store.adopt(file.parent, stage):
-            log.info("%s %s is found under its new key %s", kind, file.parent.name[:12], stage.key[:12])
+            log.info("%s %s is available under its new key %s", kind, file.parent.name[:12], stage.key[:12])
             adopted += 1
     return adopted
 
@@ -78,9 +78,9 @@ def _recovered(inputs: Inputs, seed: int, conditions: Conditions) -> Stage | Non
 
 def _outputs(inputs: Inputs, seed: int, conditions: Conditions) -> Stage | None:
     where = {name: inputs[name] for name in WHERE}
-    for told in conditions.get(inputs["artifact"], ()):
-        if all(told.get(name) == value for name, value in where.items()) and told.get("runtime_version"):
-            device = {**where, "runtime": told["runtime"], "runtime_version": told["runtime_version"]}
+    for measured in conditions.get(inputs["artifact"], ()):
+        if all(measured.get(name) == value for name, value in where.items()) and measured.get("runtime_version"):
+            device = {**where, "runtime": measured["runtime"], "runtime_version": measured["runtime_version"]}
             return outputs_stage(inputs["artifact"], inputs["data"], inputs["split"], device, inputs["max_tokens"])
     return None
 
