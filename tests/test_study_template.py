@@ -22,7 +22,7 @@ from autocompress.actions.fine_tune_settings import (
 from autocompress.actions.inspect_data import GuessedColumns, guess_columns, split_files
 from autocompress.config import read_plan
 from autocompress.core.errors import UsageError
-from autocompress.data.files import SourceReader, column_names
+from autocompress.data.file_formats import SourceReader, column_names
 from autocompress.interfaces.cli import main
 from tests.tiny import tiny_data, tiny_rows, tiny_teacher, write_rows
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from autocompress.config.paths import DATA_SUFFIXES, model_path
 from autocompress.core.errors import UsageError
-from autocompress.data.files import SPLIT_WORDS
+from autocompress.data.file_formats import SPLIT_WORDS
 
 LABELS = ("label", "labels", "target", "class", "category", "intent", "sentiment", "y")
 PAIRS = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),

@@ -13,7 +13,7 @@ import numpy as np
 from autocompress.actions.fine_tune_settings import FineTuneSettings, choose_fine_tuning
 from autocompress.actions.inspect_data import GuessedColumns, guess_columns, hidden_width, split_files, token_lengths
 from autocompress.config.paths import data_path, model_path
-from autocompress.data.files import SourceReader, column_names
+from autocompress.data.file_formats import SourceReader, column_names
 from autocompress.models.model_config import ModelConfig, read_config
 
 RARE = 0.15  # below this fraction of rows for the rarest label, accuracy says little

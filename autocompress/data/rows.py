@@ -12,7 +12,7 @@ from typing import Any
 from autocompress.config import HubData, Scalar, Source
 from autocompress.config.messages import available
 from autocompress.core.errors import UsageError
-from autocompress.data.files import SourceFile, SourceReader
+from autocompress.data.file_formats import SourceFile, SourceReader
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from autocompress.config import Engine, Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
 from autocompress.data import augmentation
-from autocompress.search.stages import TrainedStages, importance_stage, outputs_stage
+from autocompress.search.stage_keys import TrainedStages, importance_stage, outputs_stage
 from autocompress.storage.artifact_store import Store
 from autocompress.storage.stage_cache import INPUTS
 from autocompress.training import distillation

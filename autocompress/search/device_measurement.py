@@ -15,8 +15,8 @@ from autocompress.benchmarking.backends import Backend, drift_on, open_backend
 from autocompress.core.errors import DeviceLost
 from autocompress.core.measurement import Measurement, Quality, Timing
 from autocompress.runtimes import load_runtime_of
+from autocompress.search.stage_keys import outputs_stage
 from autocompress.search.stage_timer import StageTimer
-from autocompress.search.stages import outputs_stage
 from autocompress.search.study_context import StudyContext
 from autocompress.storage import device_lock
 

@@ -15,8 +15,8 @@ from autocompress.config import Recovery, StudyPlan
 from autocompress.models import importance
 from autocompress.models.importance import Importance
 from autocompress.search.rate_calibration import RateCalibration
+from autocompress.search.stage_keys import Amounts, TrainedStages, importance_stage, targets_stage
 from autocompress.search.stage_timer import StageTimer
-from autocompress.search.stages import Amounts, TrainedStages, importance_stage, targets_stage
 from autocompress.search.study_data import DistillationSet, StudyData
 from autocompress.search.teacher_provider import TeacherProvider
 from autocompress.search.weights import load_weights, save_weights

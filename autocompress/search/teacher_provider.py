@@ -13,8 +13,8 @@ from autocompress.core.stage import Stage
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
 from autocompress.models.teacher import load_teacher, model_fingerprint, save_teacher
+from autocompress.search.stage_keys import teacher_stage
 from autocompress.search.stage_timer import StageTimer
-from autocompress.search.stages import teacher_stage
 from autocompress.search.study_data import StudyData
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store

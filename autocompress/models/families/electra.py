@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from autocompress.models.families import EmbeddingParts, LayerParts, _post_norm
+from autocompress.models.families import EmbeddingParts, LayerParts, _bert_like
 
 MODEL_TYPES = ("electra",)
 POSITIONS_FOLLOW_PADDING = False  # whether the first token's position is `pad_token_id + 1`
@@ -14,17 +14,17 @@ POSITIONS_FOLLOW_PADDING = False  # whether the first token's position is `pad_t
 
 def layers(model: Any) -> nn.ModuleList:
     """Return the encoder layers, first to last."""
-    return _post_norm.layers(model.electra)
+    return _bert_like.layers(model.electra)
 
 
 def parts(layer: Any) -> LayerParts:
     """Return the modules of one layer."""
-    return _post_norm.parts(layer)
+    return _bert_like.parts(layer)
 
 
 def embeddings(model: Any) -> EmbeddingParts:
     """Return the embedding modules, with the projection where the model has one."""
-    return _post_norm.embeddings(model.electra)
+    return _bert_like.embeddings(model.electra)
 
 
 def classify(model: Any, hidden: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from autocompress.models.families import EmbeddingParts, LayerParts, _post_norm
+from autocompress.models.families import EmbeddingParts, LayerParts, _bert_like
 
 MODEL_TYPES = ("roberta", "xlm-roberta")
 POSITIONS_FOLLOW_PADDING = True  # whether the first token's position is `pad_token_id + 1`
@@ -14,17 +14,17 @@ POSITIONS_FOLLOW_PADDING = True  # whether the first token's position is `pad_to
 
 def layers(model: Any) -> nn.ModuleList:
     """Return the encoder layers, first to last."""
-    return _post_norm.layers(model.roberta)
+    return _bert_like.layers(model.roberta)
 
 
 def parts(layer: Any) -> LayerParts:
     """Return the modules of one layer."""
-    return _post_norm.parts(layer)
+    return _bert_like.parts(layer)
 
 
 def embeddings(model: Any) -> EmbeddingParts:
     """Return the embedding modules; with padding on the right, token i has position `pad_token_id + 1 + i`."""
-    return _post_norm.embeddings(model.roberta, first_position=model.config.pad_token_id + 1)
+    return _bert_like.embeddings(model.roberta, first_position=model.config.pad_token_id + 1)
 
 
 def classify(model: Any, hidden: Tensor) -> Tensor:

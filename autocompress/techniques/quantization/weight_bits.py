@@ -12,7 +12,7 @@ from onnx import helper
 from autocompress.core.errors import UsageError
 from autocompress.formats.onnx_graph import Node, OnnxGraph
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, Ranges, TargetFormat, UnsupportedPrecision
-from autocompress.techniques.quantization import _onnx_matrices as onnx_matrices
+from autocompress.techniques.quantization import _onnx_matrix_quantizers as onnx_matrices
 
 if TYPE_CHECKING:
     from autocompress.formats.torch_export import Replacement, TorchProgram
@@ -53,7 +53,7 @@ def apply_program(program: TorchProgram, value: int) -> None:
     _check_value(value)
     if value not in (16, 8):
         raise UnsupportedPrecision(f"weight_bits: {value}: PyTorch has no products below 8 bits for every device")
-    from autocompress.techniques.quantization import _torch_matrices as torch_matrices
+    from autocompress.techniques.quantization import _torch_matrix_quantizers as torch_matrices
 
     quantize = torch_matrices.use_bfloat16_product if value == 16 else torch_matrices.use_int8_product
 

@@ -16,8 +16,8 @@ from autocompress.core.stage import Stage, upstream
 from autocompress.data import augmentation
 from autocompress.deployment import deploy
 from autocompress.models import candidate, importance
-from autocompress.search import stages
-from autocompress.search.stages import TrainedStages, outputs_stage, structure_stage, teacher_stage
+from autocompress.search import stage_keys
+from autocompress.search.stage_keys import TrainedStages, outputs_stage, structure_stage, teacher_stage
 from autocompress.training import distillation, fine_tuning, supernet
 from tests.tiny import tiny_study
 
@@ -72,12 +72,12 @@ UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
             (importance, "VERSION"),
             (candidate, "VERSION"),
             (supernet, "VERSION"),
-            (stages, "LEAST_SQUARES_VERSION"),
+            (stage_keys, "LEAST_SQUARES_VERSION"),
             (technique("attention_window"), "VERSION"),
             (technique("ffn_sparsity"), "VERSION"),
         ],
     ),
-    "outputs": (lambda: outputs_stage("a", "d", "test", {}, 32).key, [(stages, "OUTPUTS_VERSION")]),
+    "outputs": (lambda: outputs_stage("a", "d", "test", {}, 32).key, [(stage_keys, "OUTPUTS_VERSION")]),
     "ablation": (
         ablation,
         [(deploy, "VERSION"), (importance, "VERSION"), (supernet, "VERSION"), (technique("weight_bits"), "VERSION")],

@@ -1,4 +1,6 @@
-"""What each cached result of a study is made from. Each version stands beside the code that it is the version of.
+"""Compose the key of each cached result from its settings, its version and the results that it is made from.
+
+Each version stands beside the code that it is the version of.
 
 teacher ─┬─► importance ─► structure ─┬──────────────────► recovered (at a rung; made from the rung below, too)
          └─► distillation_set ─► targets ─► supernet ─────┘
