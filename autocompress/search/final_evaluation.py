@@ -1,4 +1,4 @@
-"""What comes after the last trial: measurements that devices still lack, and the finalists on the test split."""
+"""After the last trial: measure missing trials on secondary devices, then the finalists on the test split."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class FinalEvaluation:
-    """Evaluates the finalists of one study. It can be cut short at any moment: the study goes on with what is missing."""
+    """Evaluates the finalists of one study. It can be interrupted at any moment: the next run measures what is missing."""
 
     plan: StudyPlan
     study: Study
     pool: WorkerPool
 
     def evaluate_finalists(self) -> None:
-        """Measure what is missing, and bring the dashboard's notes up to date."""
+        """Measure what is missing, and update the dashboard's notes."""
         self._measure_on_other_devices()
         test_trials(self.study, self.pool, self._untested_finalists())
         self.study.finish()

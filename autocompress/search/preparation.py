@@ -1,4 +1,4 @@
-"""What comes before the first trial: the teacher, the amounts of training, what all trials share."""
+"""Before the first trial: measure the teacher, fit the amounts of training, compute the shared stages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Preparation:
-    """Prepares one study. Whatever an earlier run has done is read, not done again."""
+    """Prepares one study. Results of an earlier run are read, not computed again."""
 
     plan: StudyPlan
     study: Study
@@ -30,11 +30,11 @@ class Preparation:
     pool: WorkerPool
 
     def prepare_study(self) -> str | None:
-        """Do all of it; return a reason to end the search, or null."""
+        """Prepare the study; return a reason to end the search, or null."""
         return self._measure_teacher() or self._fit_amounts() or self._compute_shared()
 
     def _measure_teacher(self) -> str | None:
-        """Complete trial 0 before anything is asked."""
+        """Complete trial 0 before any other trial begins."""
         if self.study.teacher() is None:
             result = self.pool.run_alone(Job("teacher", 0), "the teacher")
             if result is None:
@@ -48,7 +48,7 @@ class Preparation:
         return None
 
     def _fit_amounts(self) -> str | None:
-        """Choose how long to train, where the study file leaves that to the time budget."""
+        """Fit the amounts of training that the study file does not set to the time budget."""
         plan, time_budget = self.plan, self.plan.budget.time
         if time_budget is None or self.study.fitted_recovery() is not None or self.meter.reason_to_end(0) is not None:
             return None
@@ -76,7 +76,7 @@ class Preparation:
         return None
 
     def _compute_shared(self) -> str | None:
-        """Compute what all trials share, on all cores."""
+        """Compute the stages that all trials share, on all cores."""
         if self.meter.reason_to_end(0) is not None:
             return None
         result = self.pool.run_alone(Job("shared", 0), "what all trials share")

@@ -1,4 +1,4 @@
-"""What each cached result of a study is made from. Each version stands beside the code that it is the version of.
+"""Define the inputs of each cached result of a study. Each version is a constant of the module that it belongs to.
 
 teacher ─┬─► importance ─► structure ─┬──────────────────► recovered (at a rung; made from the rung below, too)
          └─► distillation_set ─► targets ─► supernet ─────┘
