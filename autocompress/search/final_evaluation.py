@@ -51,7 +51,7 @@ class FinalEvaluation:
                 unreachable |= set(names) - set(result.measured)
             self.study.record_other_devices(row.trial, measured[row.sha256])
         for name in sorted(unreachable):
-            self._warn(f"device {name} is unreachable; continue the search to measure what it lacks")
+            self._warn(f"device {name} is unreachable; continue the search later to measure its missing trials")
 
     def _run_other_devices(self, row: TrialRow, names: tuple[str, ...]) -> JobResult | None:
         rung = LAST_RUNG if row.rung is None else row.rung

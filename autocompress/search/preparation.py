@@ -43,7 +43,7 @@ class Preparation:
                 raise _error_of(result, "the teacher could not be measured")
             self.study.record_teacher(result.outcome)
             self.pool.display.finished(0, Recipe(), result.outcome, "teacher, fp32")
-            log.info("trial 0: the teacher is measured in %.0f s", result.outcome.seconds)
+            log.info("trial 0: measured the teacher in %.0f s", result.outcome.seconds)
         self.pool.apply_settings(RunSettings(self.study.artifacts_of(0), self.study.fitted_recovery()))
         return None
 
@@ -79,7 +79,7 @@ class Preparation:
         """Compute the stages that all trials share, on all cores."""
         if self.meter.reason_to_end(0) is not None:
             return None
-        result = self.pool.run_alone(Job("shared", 0), "what all trials share")
+        result = self.pool.run_alone(Job("shared", 0), "shared stages")
         if result is not None and result.error is not None:
             raise _error_of(result, result.error)
         return INTERRUPTED if result is None else None

@@ -162,7 +162,7 @@ class Supervisor:
             self._record(asked.number, asked.recipe, known)
             return True
         if any(trial.recipe == asked.recipe and trial.rung >= asked.rung for trial in self._running_trials()):
-            log.info("trial %d: waits for the same candidate, which runs now", asked.number)
+            log.info("trial %d: waits for a running trial of the same recipe", asked.number)
             self.pending.append(asked)
             return True
         return False
@@ -212,14 +212,14 @@ class Supervisor:
         patience = self.plan.device.patience
         self.lost_since = self.lost_since or time.monotonic() - min(seconds, SHORT_PATIENCE * patience)
         if time.monotonic() - self.lost_since >= patience:
-            raise AutocompressError(f"{result.error}; the same command goes on from here")
+            raise AutocompressError(f"{result.error}; run the same command again to continue the search")
         duplicates = [asked for asked in self.pending if asked.recipe == job.recipe]
         self.pending = [asked for asked in self.pending if asked not in duplicates]
         for number in (job.trial, *(asked.number for asked in duplicates)):
             self.known.add(self.study.requeue(number))
         self.meter.invalidate()
-        log.warning("trial %d: waits again: %s", job.trial, result.error)
-        self.pool.display.message(f"trial {job.trial} waits again: {result.error}")
+        log.warning("trial %d: requeued: %s", job.trial, result.error)
+        self.pool.display.message(f"trial {job.trial} is requeued: {result.error}")
 
     def _follow_up(self, job: Job, recipe: Recipe, outcome: Outcome) -> None:
         """Show the front; enqueue a fully trained trial on it in other bit-widths, which need no training."""
@@ -234,7 +234,7 @@ class Supervisor:
                 was_trained or is_whole or self.history.last_growth() >= LEAST_GROWTH
             ):  # bits that bring nothing end here
                 proposed = self.study.enqueue(next_bits(self.space, recipe), rung=None if is_whole else job.rung)
-                log.info("trial %d: is on the front; %d other widths of its weights are queued", job.trial, proposed)
+                log.info("trial %d: is on the front; enqueued %d other bit-widths of its weights", job.trial, proposed)
         if time.monotonic() - self.last_shrink > SHRINK_SECONDS:
             self._shrink_store()
             self.last_shrink = time.monotonic()
@@ -274,7 +274,7 @@ def _origin(asked: AskedTrial, promotion: PromotionRequest | None, was_queued: b
         return "retried after an interruption"
     if promotion is not None and (asked.recipe, asked.rung) == (promotion.recipe, promotion.rung):
         return (
-            f"promoted from trial {promotion.trial} to rung {promotion.rung} (rank {promotion.rank}, promised gain of"
+            f"promoted from trial {promotion.trial} to rung {promotion.rung} (rank {promotion.rank}, expected gain of"
             f" {promotion.gain:.3g} points × octaves²)"
         )
     return "taken from the queue" if was_queued else "proposed by the sampler"

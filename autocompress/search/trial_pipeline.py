@@ -76,8 +76,8 @@ class TrialPipeline:
             return rates.label_seconds(), rates.supernet_step_seconds(importance, context.space)
 
     def measure_worker_rates(self, report_progress: ReportProgress) -> dict[str, Any]:
-        """Return the seconds of one training step of a medium-sized candidate in this worker, the number of rows, and the amounts
-        of the cached super-net."""
+        """Return the seconds of a training step of a medium-sized candidate in this worker, the number of rows, and the amounts of
+        the cached super-net."""
         timer, context = StageTimer(report_progress), self.context
         teacher, importance = context.teacher.load(timer), context.importance(timer)
         recipe = Recipe(depth=-(-2 * context.teacher.layer_count // 3), head_sparsity=0.5, ffn_sparsity=0.5)
@@ -113,7 +113,7 @@ class TrialPipeline:
             if limits is not None:
                 check_predicted_latency(candidate, limits)
             if limits is not None and limits.measure_untrained:
-                self._check_price(candidate, limits, timer)
+                self._check_limits(candidate, limits, timer)
         except TrialStopped as stop:
             seconds, facts = time.perf_counter() - start, describe_structure(candidate)
             return Outcome(state="stopped", reason=str(stop), seconds=seconds, stages=timer.seconds, facts=facts)
@@ -152,7 +152,7 @@ class TrialPipeline:
         data = self.context.data
         deploy(candidate, data.tokenizer, data.has_pairs, runtime, folder, data.calibration_inputs)
 
-    def _check_price(self, candidate: Candidate, limits: AdmissionLimits, timer: StageTimer) -> None:
+    def _check_limits(self, candidate: Candidate, limits: AdmissionLimits, timer: StageTimer) -> None:
         """Measure the untrained artifact; raise TrialStopped where it is over a limit."""
         with timer.stage("pricing"), tempfile.TemporaryDirectory() as name:
             folder = Path(name)

@@ -58,7 +58,7 @@ class Worker:
                 return None
             message: Progress | JobResult = self._pipe.recv()
         except (EOFError, ConnectionResetError):
-            message = JobResult(error=self._describe_death())
+            message = JobResult(error=self._describe_crash())
         if isinstance(message, JobResult):
             self.job = None
             self._finished_jobs += 1
@@ -86,7 +86,7 @@ class Worker:
         self._finished_jobs = 0
         log.debug("worker process %s started", self._process.pid)
 
-    def _describe_death(self) -> str:
+    def _describe_crash(self) -> str:
         """Describe how the child ended, with the last lines of its log."""
         assert self.job is not None  # only asked while a job runs
         self._process.join(5)
