@@ -1,4 +1,4 @@
-"""What a runtime can express: its encoding of quantization, and whether it runs ONNX graphs or PyTorch programs."""
+"""The format of a runtime: its encoding of quantization, and whether it runs ONNX graphs or PyTorch programs."""
 
 from __future__ import annotations
 

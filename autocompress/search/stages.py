@@ -100,7 +100,7 @@ def importance_stage(teacher_key: str, seed: int) -> Stage:
 
 
 def targets_stage(teacher_key: str, copies: int, seed: int) -> Stage:
-    """Return the stage of a teacher's outputs on the distillation set: training rows, further texts, varied copies of both."""
+    """Return the stage of a teacher's outputs on the distillation set (see `study_data.DistillationSet`)."""
     rows = Stage("distillation_set", augmentation.VERSION, {"copies": copies, "seed": seed}, {"teacher": teacher_key})
     return Stage("targets", distillation.TARGETS_VERSION, made_from=upstream(rows))
 

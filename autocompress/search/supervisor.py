@@ -141,8 +141,8 @@ class Supervisor:
                 take_retries = True
             promotion = choice if isinstance(choice, PromotionRequest) else None
         was_queued = self.study.has_waiting()
-        further = None if promotion is None else (promotion.recipe, promotion.rung)
-        asked = self.study.ask(self.scheduler.first_rung, self.scheduler.pinned, further, take_retries)
+        promoted = None if promotion is None else (promotion.recipe, promotion.rung)
+        asked = self.study.ask(self.scheduler.first_rung, self.scheduler.pinned, promoted, take_retries)
         log.info("trial %d: %s: %s", asked.number, _origin(asked, promotion, was_queued), asked.row.describe())
         self.known.add(asked.row)
         self.meter.invalidate()

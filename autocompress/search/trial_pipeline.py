@@ -76,8 +76,8 @@ class TrialPipeline:
             return rates.label_seconds(), rates.supernet_step_seconds(importance, context.space)
 
     def measure_worker_rates(self, report_progress: ReportProgress) -> dict[str, Any]:
-        """Return the seconds of a training step of a medium-sized candidate in this worker, the number of rows, and the amounts of
-        the cached super-net."""
+        """Return the seconds of a training step of a medium-sized candidate in this worker, the number of rows, and the amounts
+        of the cached super-net."""
         timer, context = StageTimer(report_progress), self.context
         teacher, importance = context.teacher.load(timer), context.importance(timer)
         recipe = Recipe(depth=-(-2 * context.teacher.layer_count // 3), head_sparsity=0.5, ffn_sparsity=0.5)

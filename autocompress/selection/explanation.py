@@ -1,4 +1,4 @@
-"""Why a model was picked: how many models fit, what its neighbours on the front trade, which bound excludes better ones."""
+"""Explain why a model was picked: how many models fit, its neighbours on the front, the bound that excludes better ones."""
 
 from __future__ import annotations
 
