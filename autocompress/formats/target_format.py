@@ -14,7 +14,7 @@ class UnsupportedPrecision(Exception):
 
 @dataclass(frozen=True)
 class TargetFormat:
-    """How quantization is encoded for a runtime."""
+    """The encoding of quantization for a runtime."""
 
     contrib: bool = True  # onnxruntime's own (contrib) operators; else standard ONNX operators
     static: bool = False  # activations are quantized by ranges measured beforehand; else by the ranges of each call

@@ -25,7 +25,7 @@ Domains = Mapping[str, Sequence[Scalar]]  # decision -> the values that it may t
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much a super-net was trained."""
+    """The amounts of training of a super-net."""
 
     copies: int
     supernet_epochs: float

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SearchEnd:
-    """How a search ended."""
+    """The end of a search: its reason and totals."""
 
     reason: str
     interrupted: bool

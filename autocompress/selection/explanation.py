@@ -28,7 +28,7 @@ class Neighbour:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Why a trial was picked."""
+    """The explanation of why a trial was picked."""
 
     complete: int  # models to choose from
     holding: int  # of them, those that hold the constraints
