@@ -113,7 +113,7 @@ def test_a_search_catches_up_what_a_lost_device_has_not_seen(search: FormulaSear
     before = len(search.view().rows)
     search.is_pi_reachable = False
     search.run(budget={"trials": 4}, **devices)
-    assert "device pi is unreachable; continue the search to measure what it lacks" in search.messages
+    assert "device pi is unreachable; continue the search later to measure its missing trials" in search.messages
     complete = [row.trial for row in search.view().rows if row.state == "complete"]
     unseen = [row.trial for row in search.view("pi").rows if row.trial in complete and row.quality is None]
     assert unseen and min(unseen) >= before

@@ -1,4 +1,4 @@
-"""Write an exported folder: model, measurement, model card and hashes; either all of it or nothing."""
+"""Write an exported folder: model, measurement, model card and hashes; all of it or nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""List what a study file can name, and what of it this machine can run. Imports no torch."""
+"""List the names that a study file can use, and which of them this machine can run. Imports no torch."""
 
 from __future__ import annotations
 

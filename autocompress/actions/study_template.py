@@ -68,7 +68,7 @@ def make_study_template(
     names = column_names(files["train"])
     values = next(iter(SourceReader("DATA", (), tuple(names)).read_local(files["train"]))).columns
     columns = guess_columns(values, options)
-    seen = _Observations(
+    observed = _Observations(
         model=model,
         config=config,
         files=files,
@@ -77,57 +77,57 @@ def make_study_template(
         labels=Counter(map(str, values[columns.label])),
         lengths=token_lengths(model, values, columns, offline),
     )
-    choices = _choose(seen, offline)
-    return StudyTemplate(text=_format_study(seen, choices, to), reasons=tuple(_reasons(seen, choices)))
+    choices = _choose(observed, offline)
+    return StudyTemplate(text=_format_study(observed, choices, to), reasons=tuple(_reasons(observed, choices)))
 
 
-def _choose(seen: _Observations, offline: bool) -> _Choices:
-    metric = "matthews_correlation" if _rarest(seen) < RARE / max(1, len(seen.labels) - 1) else "accuracy"
-    max_tokens = min(-(-max(_longest(seen), 8) // 8) * 8, seen.config.positions)
+def _choose(observed: _Observations, offline: bool) -> _Choices:
+    metric = "matthews_correlation" if _rarest(observed) < RARE / max(1, len(observed.labels) - 1) else "accuracy"
+    max_tokens = min(-(-max(_longest(observed), 8) // 8) * 8, observed.config.positions)
     fine_tune = max_train_rows = None
-    if not seen.config.classifies:
-        max_train_rows = TUNED_ROWS if seen.rows > MANY_ROWS else None
-        width = hidden_width(seen.model, offline)
-        fine_tune = choose_fine_tuning(max_train_rows or seen.rows, len(seen.labels), width)
+    if not observed.config.classifies:
+        max_train_rows = TUNED_ROWS if observed.rows > MANY_ROWS else None
+        width = hidden_width(observed.model, offline)
+        fine_tune = choose_fine_tuning(max_train_rows or observed.rows, len(observed.labels), width)
     return _Choices(
         metric=metric,
         max_tokens=max_tokens,
-        space="long_text" if np.median(seen.lengths) >= LONG_TOKENS else "encoder",
+        space="long_text" if np.median(observed.lengths) >= LONG_TOKENS else "encoder",
         max_train_rows=max_train_rows,
         fine_tune=fine_tune,
     )
 
 
-def _rarest(seen: _Observations) -> float:
+def _rarest(observed: _Observations) -> float:
     """Return the rarest label's fraction of the rows."""
-    return min(seen.labels.values()) / sum(seen.labels.values())
+    return min(observed.labels.values()) / sum(observed.labels.values())
 
 
-def _longest(seen: _Observations) -> int:
+def _longest(observed: _Observations) -> int:
     """Return the tokens that 98 % of the texts do not exceed."""
-    return int(np.quantile(seen.lengths, 0.98))
+    return int(np.quantile(observed.lengths, 0.98))
 
 
-def _reasons(seen: _Observations, choices: _Choices) -> list[str]:
-    columns = seen.columns
+def _reasons(observed: _Observations, choices: _Choices) -> list[str]:
+    columns = observed.columns
     texts = f"{columns.text} and {columns.pair}" if columns.pair else columns.text
     return [
-        f"{seen.rows:,} training rows; text: {texts}; label: {columns.label}, with {len(seen.labels)} values",
-        f"texts have {int(np.median(seen.lengths))} tokens (median); 98 % have at most {_longest(seen)}",
-        f"the rarest label has {100 * _rarest(seen):.2g} % of the rows, so the metric is {choices.metric}",
+        f"{observed.rows:,} training rows; text: {texts}; label: {columns.label}, with {len(observed.labels)} values",
+        f"texts have {int(np.median(observed.lengths))} tokens (median); 98 % have at most {_longest(observed)}",
+        f"the rarest label has {100 * _rarest(observed):.2g} % of the rows, so the metric is {choices.metric}",
         "the model has a classifier, so it is used as it is"
         if choices.fine_tune is None
         else "the model has no classifier, so it is fine-tuned first",
     ]
 
 
-def _format_study(seen: _Observations, choices: _Choices, to: Path) -> str:
+def _format_study(observed: _Observations, choices: _Choices, to: Path) -> str:
     """Return the text of the study file."""
-    name = Path(seen.model.rstrip("/")).name
+    name = Path(observed.model.rstrip("/")).name
     lines = [
         f"# A search for smaller, faster models of {name}. The README explains every key.",
-        *_teacher_lines(seen, choices, to),
-        *_task_lines(seen, choices, to),
+        *_teacher_lines(observed, choices, to),
+        *_task_lines(observed, choices, to),
         "device: {runtime: onnxruntime, threads: 1, batch: 1, tokens: data}   # data: the lengths of your texts; or a number",
         f"space: {choices.space}   # the decisions to search: encoder, long_text, bits, quickstart, or a mapping",
         "constraints: {max_drop: 0.02}   # lose at most 2 points of quality; also max_latency_ms, max_size_mb",
@@ -137,9 +137,9 @@ def _format_study(seen: _Observations, choices: _Choices, to: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _teacher_lines(seen: _Observations, choices: _Choices, to: Path) -> list[str]:
-    is_folder = Path(seen.model).is_dir()
-    lines = ["teacher:", f"  model: {_relative_path(seen.model, to) if is_folder else _quote(seen.model)}"]
+def _teacher_lines(observed: _Observations, choices: _Choices, to: Path) -> list[str]:
+    is_folder = Path(observed.model).is_dir()
+    lines = ["teacher:", f"  model: {_relative_path(observed.model, to) if is_folder else _quote(observed.model)}"]
     if choices.fine_tune is not None:
         rate = f"{choices.fine_tune.learning_rate:.1e}".replace("e-0", "e-")
         lines += [
@@ -150,23 +150,23 @@ def _teacher_lines(seen: _Observations, choices: _Choices, to: Path) -> list[str
     return lines
 
 
-def _task_lines(seen: _Observations, choices: _Choices, to: Path) -> list[str]:
+def _task_lines(observed: _Observations, choices: _Choices, to: Path) -> list[str]:
     lines = ["task:", "  kind: text-classification", "  data:"]
-    lines += [f"    {split}: {_relative_path(file, to)}" for split, file in seen.files.items()]
-    missing = " and ".join(split for split in ("validation", "test") if split not in seen.files)
+    lines += [f"    {split}: {_relative_path(file, to)}" for split, file in observed.files.items()]
+    missing = " and ".join(split for split in ("validation", "test") if split not in observed.files)
     if missing:
         lines.append(f"    # {missing}: cut from train, because DATA has no such file")
     if choices.max_train_rows:
         lines += [
             f"    max_train_rows: {choices.max_train_rows}   # to fine-tune the teacher; more rows take longer",
-            f"    unlabelled: {_relative_path(seen.files['train'], to)}   # the candidates learn from all its texts",
+            f"    unlabelled: {_relative_path(observed.files['train'], to)}   # the candidates learn from all its texts",
         ]
-    columns = {"text": seen.columns.text, "text_pair": seen.columns.pair, "label": seen.columns.label}
+    columns = {"text": observed.columns.text, "text_pair": observed.columns.pair, "label": observed.columns.label}
     return [
         *lines,
         f"  columns: {{{', '.join(f'{role}: {_quote(name)}' for role, name in columns.items())}}}",
         f"  metric: {choices.metric}   # or accuracy, f1, matthews_correlation",
-        f"  max_tokens: {choices.max_tokens}   # longer texts are cut; the model reads at most {seen.config.positions}",
+        f"  max_tokens: {choices.max_tokens}   # longer texts are cut; the model reads at most {observed.config.positions}",
     ]
 
 

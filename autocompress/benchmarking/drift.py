@@ -1,7 +1,7 @@
-"""How the latency of the reference itself varies between measurements: no single process can see that.
+"""Record how the latency of the reference varies between measurements; a single process cannot measure this.
 
 Other programs on the same host, its memory and its clock slow a large fp32 teacher down by more than a small model, for
-minutes, and no counter of this machine shows it. A speedup is then known no better than the reference latency is.
+minutes, and no counter of this machine shows it. A speedup is then only as precise as the reference latency.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The conditions of a measurement: machine, runtime, shapes. A number means little without them."""
+"""Collect the conditions of a measurement: machine, runtime, shapes."""
 
 from __future__ import annotations
 

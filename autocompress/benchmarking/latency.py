@@ -37,7 +37,7 @@ PATIENCE = float(os.environ.get("AUTOCOMPRESS_PATIENCE", "10"))
 
 @dataclass(frozen=True)
 class TimingBudget:
-    """How long to measure: pairs of blocks, and when the 95 % interval of the ratio is narrow enough to stop."""
+    """The length of a measurement: pairs of blocks, and the width of the ratio's 95 % interval at which it stops."""
 
     fewest: int = 5  # pairs
     most: int = 12  # pairs

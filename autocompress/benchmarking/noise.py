@@ -1,4 +1,4 @@
-"""Whether other processes compute on this machine: a latency taken meanwhile is not the model's own.
+"""Detect whether other processes compute on this machine, which would falsify a latency.
 
 Read from Linux's counters of CPU time (steps of 10 ms, see proc_stat(5)); on other systems the machine counts as quiet.
 """
@@ -57,8 +57,8 @@ def pin_to_cores(threads: int) -> Iterator[int | None]:
 
 
 class AdaptivePatience:
-    """Which share of a patience to spend on waiting for quiet: halved after each measurement that stayed disturbed, since
-    some machines are never quiet."""
+    """The fraction of a patience to spend on waiting for other processes: halved after each measurement that stayed disturbed,
+    because some machines are never idle."""
 
     def __init__(self) -> None:
         self.share = 1.0

@@ -1,4 +1,4 @@
-"""From logits to quality: the metric of a split, the drop against the reference, and their uncertainty."""
+"""Compute quality from logits: the metric of a split, the drop against the reference, and their uncertainty."""
 
 from __future__ import annotations
 

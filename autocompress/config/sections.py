@@ -58,7 +58,7 @@ Source = Annotated[
 
 
 class Data(Section):
-    """Where the splits are. An absent validation or test split is cut from train."""
+    """The files or data sets of the splits. An absent validation or test split is cut from train."""
 
     train: Source
     """Rows to train on: a parquet, csv, json or jsonl file; a glob; a folder; `package:IMPORT_NAME/FILE`; or a mapping
@@ -84,7 +84,7 @@ class Data(Section):
 
 
 class Columns(Section):
-    """Which column holds the text, the second text and the label."""
+    """The names of the columns of the text, the second text and the label."""
 
     text: str = "text"
     """The column of the text."""
@@ -107,9 +107,9 @@ class Task(Section):
     kind: str = "text-classification"
     """The task, under the name of transformers' pipeline."""
     data: Data
-    """Where the rows are."""
+    """The files or data sets that hold the rows."""
     columns: Columns = Columns()
-    """Which column holds what."""
+    """The names of the columns."""
     metric: str = "accuracy"
     """The metric of quality: `accuracy`, `f1`, `matthews_correlation`, a folder with a metric of `evaluate`, or
     (with `--trust-remote-code`) a hub name."""

@@ -1,4 +1,4 @@
-"""How a trial ended, and the row of results that people and scripts read."""
+"""The outcome of a trial, and the row of results that people and scripts read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autocompress.core.recipe import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a trial ended, as a worker reports it and the study records it."""
+    """The outcome of a trial, as a worker reports it and the study records it."""
 
     state: str  # complete | stopped | failed
     reason: str | None = None

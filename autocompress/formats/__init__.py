@@ -1,1 +1,1 @@
-"""Export formats: ONNX graphs, PyTorch programs, and what each runtime can express. This file imports no torch."""
+"""Export formats: ONNX graphs, PyTorch programs, and the format of each runtime. This file imports no torch."""

@@ -1,4 +1,4 @@
-"""What a runtime can express: its encoding of quantization, and whether it runs ONNX graphs or PyTorch programs."""
+"""The format of a runtime: its encoding of quantization, and whether it runs ONNX graphs or PyTorch programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class UnsupportedPrecision(Exception):
 
 @dataclass(frozen=True)
 class TargetFormat:
-    """How quantization is encoded for a runtime."""
+    """The encoding of quantization for a runtime."""
 
     contrib: bool = True  # onnxruntime's own (contrib) operators; else standard ONNX operators
     static: bool = False  # activations are quantized by ranges measured beforehand; else by the ranges of each call

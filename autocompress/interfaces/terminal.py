@@ -44,7 +44,7 @@ COMMON = {
 
 @dataclass(frozen=True)
 class Terminal:
-    """Prints a command's output; its options say how much."""
+    """Prints a command's output; its options set how much."""
 
     json: bool = False
     verbose: bool = False

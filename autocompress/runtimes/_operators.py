@@ -11,7 +11,7 @@ from autocompress.core.measurement import Operator
 
 @dataclass(frozen=True, order=True)
 class OperatorKind:
-    """What distinguishes one operator of an audit from another."""
+    """The properties by which an audit distinguishes operators."""
 
     name: str
     precision: str

@@ -1,1 +1,1 @@
-"""A search: what it prepares, schedules, runs and evaluates. The supervisor's half brings no torch."""
+"""Run a search: prepare the study, schedule trials, run them, evaluate finalists. The supervisor imports no torch."""

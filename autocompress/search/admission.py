@@ -1,4 +1,4 @@
-"""Which limits a new candidate must hold before it is built, or trained."""
+"""Choose the limits that a new candidate must satisfy before it is built or trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autocompress.selection.latency_model import LatencyTable
 
 
 def admission_limits(plan: StudyPlan, known: KnownTrials) -> AdmissionLimits:
-    """Return the limits of a new candidate. With rungs the lowest rung is the price, and only surely hopeless ones stop."""
+    """Return the limits of a new candidate. With rungs only a predicted latency stops it: rung 0 measures it untrained."""
     rows, limits, engine = list(known.rows.values()), plan.constraints, plan.engine
     expected = {} if engine.rungs else expected_drop(rows)
     predicts_latency = engine.latency_table and limits.max_latency_ms is not None

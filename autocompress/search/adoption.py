@@ -1,7 +1,7 @@
-"""Link results that an earlier version cached under the keys that they have now, instead of making them again.
+"""Link results that an earlier version cached under old keys to their present keys, so that they are not computed again.
 
-Keys were not composed then. The `inputs.json` of a result says what it was made from; code whose version was not part of a key
-counts as the present one.
+Old keys did not contain the keys of earlier stages. The `inputs.json` of a result lists its inputs; code whose version was not
+part of a key counts as the present one.
 """
 
 from __future__ import annotations

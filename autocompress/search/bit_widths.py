@@ -1,4 +1,4 @@
-"""Which bit-widths of known weights are worth trying: they need no training."""
+"""Choose the bit-widths to try next for trained weights; such trials need no training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a study's budget is used, and whether another trial may start."""
+"""Measure how much of a study's budget is used, and decide whether another trial may start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FITTING_SHARE = 0.8  # of the expected time of a trial must be left for it to st
 
 @dataclass
 class BudgetMeter:
-    """Counts the trials and the seconds of one run; the study keeps them over runs."""
+    """Counts the trials and the seconds of one run; the study stores the totals of all runs."""
 
     budget: Budget
     study: Study
@@ -29,7 +29,7 @@ class BudgetMeter:
 
     @property
     def spent(self) -> BudgetSpent:
-        """What the study has used, as far as it is stored."""
+        """The used budget of the study, as far as it is stored."""
         self._spent = self._spent or self.study.budget_spent()
         return self._spent
 
@@ -39,7 +39,7 @@ class BudgetMeter:
         return self.spent.seconds + self._unsaved_seconds()
 
     def invalidate(self) -> None:
-        """Count again, since a trial began or ended."""
+        """Read the used budget again at the next use, because a trial began or ended."""
         self._spent = None
 
     def add_duration(self, rung: int, latency_ms: float, seconds: float) -> None:
@@ -47,7 +47,7 @@ class BudgetMeter:
         self.durations.setdefault(rung, []).append((latency_ms, seconds))
 
     def save(self, force: bool = False) -> None:
-        """Store the time used, now (`force`) or once in a while."""
+        """Store the used time: at once (`force`), or after some seconds."""
         seconds = self._unsaved_seconds()
         if force or seconds > SAVE_SECONDS:
             self.study.add_seconds(seconds)
@@ -67,7 +67,8 @@ class BudgetMeter:
     def fits(self, rung: int, latency_ms: float | None = None) -> bool:
         """Whether a trial that ends at this rung would probably end within the time that is left.
 
-        Training takes time as its model does: where the latency is known, the most similar trial predicts the time.
+        The time of a training is proportional to the model's latency: where it is known, the trial of the most similar latency
+        predicts the time.
         """
         if self.budget.time is None or not (known := self.durations.get(rung)):
             return True

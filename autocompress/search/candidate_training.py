@@ -1,4 +1,4 @@
-"""The weights of a candidate: cut from the super-net or fitted by least squares, then distilled as far as its rung."""
+"""Train a candidate: cut it from the super-net or fit it by least squares, then distil it up to its rung."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Report = Callable[[float], None]  # fraction done
 
 
 class CandidateTraining:
-    """Trains the structures of one study. One training serves every bit-width, and each rung goes on from the one below."""
+    """Trains the structures of one study. One training serves every bit-width, and each rung continues from the one below."""
 
     def __init__(self, context: StudyContext) -> None:
         self._context = context
 
     def bring_to_rung(self, candidate: Candidate, rung: int, timer: StageTimer) -> bool:
-        """Give a candidate its weights at a rung, from the cache or by training; return whether it was trained now.
+        """Load a candidate's weights at a rung from the cache, or train them; return whether it was trained now.
 
         A candidate with the teacher's whole structure keeps the teacher's weights.
         """
@@ -44,11 +44,11 @@ class CandidateTraining:
         return was_trained
 
     def _is_first(self, rung: int) -> bool:
-        """Whether a rung starts from what all candidates share, and not from the weights of the rung below."""
+        """Whether a rung starts from the super-net or the teacher, and not from the weights of the rung below."""
         return rung == 0 or not self._context.plan.engine.rungs
 
     def _prepare(self, candidate: Candidate, rung: int, timer: StageTimer) -> distillation.Targets | None:
-        """Make what a rung's training starts from: stages of their own, with their own progress."""
+        """Compute the stages that a rung's training needs; each reports its own progress."""
         context, is_first = self._context, self._is_first(rung)
         if not is_first:
             self.bring_to_rung(candidate, rung - 1, timer)

@@ -131,7 +131,7 @@ class StudyDevices:
         return self._time_on(self.devices[0], folder, budget)
 
     def set_patience(self, share: float = 1.0) -> None:
-        """Set how long unreachable devices are waited for from now on, as a share of the study file's `patience`."""
+        """Set how long to wait for unreachable devices from now on, as a fraction of the study file's `patience`."""
         for device in self.devices:
             patience = share * device.backend.device.patience
             device.backend.patience = min(LOST_PATIENCE, patience) if device.lost else patience
@@ -218,11 +218,11 @@ class StudyDevices:
 
 
 def _ignore_progress(fraction: float) -> None:
-    """Take a fraction done, and show nothing."""
+    """Ignore the progress of a measurement."""
 
 
 def _note_reach(device: StudyDevice, use: Callable[[StudyDevice], Measured]) -> Measured:
-    """Return what `use` returns for a device; note on the device whether it was lost."""
+    """Call `use` on a device and return its result; record on the device whether it was lost."""
     try:
         result = use(device)
     except DeviceLost:

@@ -1,4 +1,4 @@
-"""What a search tells its user while it runs, however that is shown."""
+"""The protocol of the displays that show a running search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autocompress.core.trial_row import Outcome, TrialRow
 
 
 class Display(Protocol):
-    """Shows how a search goes."""
+    """Shows the progress of a search."""
 
     def stage(self, worker: int, trial: int, label: str, stage: str, fraction: float) -> None:
         """Show how far a worker is in a stage of a trial."""
@@ -28,4 +28,4 @@ class Display(Protocol):
         """Show the front so far."""
 
     def message(self, text: str) -> None:
-        """Show one line of news."""
+        """Show one line of text."""

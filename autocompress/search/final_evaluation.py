@@ -1,4 +1,4 @@
-"""What comes after the last trial: measurements that devices still lack, and the finalists on the test split."""
+"""After the last trial: measure missing trials on secondary devices, then the finalists on the test split."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class FinalEvaluation:
-    """Evaluates the finalists of one study. It can be cut short at any moment: the study goes on with what is missing."""
+    """Evaluates the finalists of one study. It can be interrupted at any moment: the next run measures what is missing."""
 
     plan: StudyPlan
     study: Study
     pool: WorkerPool
 
     def evaluate_finalists(self) -> None:
-        """Measure what is missing, and bring the dashboard's notes up to date."""
+        """Measure what is missing, and update the dashboard's notes."""
         self._measure_on_other_devices()
         test_trials(self.study, self.pool, self._untested_finalists())
         self.study.finish()
@@ -51,7 +51,7 @@ class FinalEvaluation:
                 unreachable |= set(names) - set(result.measured)
             self.study.record_other_devices(row.trial, measured[row.sha256])
         for name in sorted(unreachable):
-            self._warn(f"device {name} is unreachable; continue the search to measure what it lacks")
+            self._warn(f"device {name} is unreachable; continue the search later to measure its missing trials")
 
     def _run_other_devices(self, row: TrialRow, names: tuple[str, ...]) -> JobResult | None:
         rung = LAST_RUNG if row.rung is None else row.rung

@@ -1,4 +1,4 @@
-"""What the supervisor and its workers send to each other. No torch, so that the supervisor stays light."""
+"""The messages between the supervisor and its workers. Imports no torch, so that the supervisor uses little memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autocompress.training.time_fitting import TrainingRates
 
 @dataclass(frozen=True)
 class AdmissionLimits:
-    """Limits that a candidate's latency and size must pass before it is built, or trained."""
+    """Limits that a candidate's latency and size must satisfy before it is built or trained."""
 
     max_latency_ms: float | None = None
     max_size_mb: float | None = None
@@ -58,7 +58,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job gave, or the error that ended it."""
+    """The result of a job, or the error that ended it."""
 
     outcome: Outcome | None = None  # of teacher and trial
     quality: Quality | None = None  # of test

@@ -32,14 +32,14 @@ class KnownTrials:
 
     @classmethod
     def of(cls, view: StudyView, reuse: bool = True) -> KnownTrials:
-        """Return all that a study holds."""
+        """Return the trials of a stored study."""
         known = cls(view.objectives, view.constraints, view.reference, reuse=reuse)
         for row in view.rows:
             known.add(row)
         return known
 
     def add(self, row: TrialRow) -> None:
-        """Take in a trial that began or ended."""
+        """Add or replace the row of a trial that began or ended."""
         self.rows[row.trial] = row
         if self._rungs is not None:
             self._rungs.add(row)
@@ -69,11 +69,11 @@ class KnownTrials:
         return [replace(self.rows[trial], on_front=True) for trial in sorted(self._front)]
 
     def promotions(self, rung: int) -> list[Promotion]:
-        """Return the candidates at a rung that promise most from more training (see `selection.promotions`)."""
+        """Return the candidates at a rung with the largest expected gain of training (see `selection.promotions`)."""
         return self._rungs.promotions(rung) if self._rungs is not None else []
 
     def largest_promised_gain(self) -> float:
-        """Return the most hypervolume that the front would probably gain from training one candidate further."""
+        """Return the largest gain of hypervolume to expect from training one candidate further."""
         return max((best.gain for rung in range(LAST_RUNG) for best in self.promotions(rung)[:1]), default=0.0)
 
     @property

@@ -1,4 +1,4 @@
-"""Everything that can be wrong is checked before any work: storage, teacher, space, runtimes, data. No torch."""
+"""Check a plan before any work starts: storage, teacher, space, runtimes, data. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from autocompress.study.trial_details import read_trial_details
 
 
 def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | None]:
-    """Return the space that a plan means, the fingerprint of its rows, and the error of an unreachable secondary device.
+    """Check a plan; return its space, the fingerprint of its rows, and the error of an unreachable secondary device.
 
-    UsageError for whatever cannot work; DeviceLost where the main device is unreachable.
+    UsageError for a plan that cannot be run; DeviceLost where the main device is unreachable.
     """
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
     lost: DeviceLost | None = None
@@ -42,7 +42,7 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
 
 
 def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
-    """Raise UsageError where the rows are not those that the study was begun with, whatever their files are called by now."""
+    """Raise UsageError where the rows differ from those that the study was begun with; names of files may change."""
     if study.teacher() is None:
         return
     known = read_trial_details(plan.storage, plan.study, 0).outcome.facts.get("data")

@@ -1,4 +1,4 @@
-"""What comes before the first trial: the teacher, the amounts of training, what all trials share."""
+"""Before the first trial: measure the teacher, fit the amounts of training, compute the shared stages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Preparation:
-    """Prepares one study. Whatever an earlier run has done is read, not done again."""
+    """Prepares one study. Results of an earlier run are read, not computed again."""
 
     plan: StudyPlan
     study: Study
@@ -30,11 +30,11 @@ class Preparation:
     pool: WorkerPool
 
     def prepare_study(self) -> str | None:
-        """Do all of it; return a reason to end the search, or null."""
+        """Prepare the study; return a reason to end the search, or null."""
         return self._measure_teacher() or self._fit_amounts() or self._compute_shared()
 
     def _measure_teacher(self) -> str | None:
-        """Complete trial 0 before anything is asked."""
+        """Complete trial 0 before any other trial begins."""
         if self.study.teacher() is None:
             result = self.pool.run_alone(Job("teacher", 0), "the teacher")
             if result is None:
@@ -43,12 +43,12 @@ class Preparation:
                 raise _error_of(result, "the teacher could not be measured")
             self.study.record_teacher(result.outcome)
             self.pool.display.finished(0, Recipe(), result.outcome, "teacher, fp32")
-            log.info("trial 0: the teacher is measured in %.0f s", result.outcome.seconds)
+            log.info("trial 0: measured the teacher in %.0f s", result.outcome.seconds)
         self.pool.apply_settings(RunSettings(self.study.artifacts_of(0), self.study.fitted_recovery()))
         return None
 
     def _fit_amounts(self) -> str | None:
-        """Choose how long to train, where the study file leaves that to the time budget."""
+        """Fit the amounts of training that the study file does not set to the time budget."""
         plan, time_budget = self.plan, self.plan.budget.time
         if time_budget is None or self.study.fitted_recovery() is not None or self.meter.reason_to_end(0) is not None:
             return None
@@ -76,10 +76,10 @@ class Preparation:
         return None
 
     def _compute_shared(self) -> str | None:
-        """Compute what all trials share, on all cores."""
+        """Compute the stages that all trials share, on all cores."""
         if self.meter.reason_to_end(0) is not None:
             return None
-        result = self.pool.run_alone(Job("shared", 0), "what all trials share")
+        result = self.pool.run_alone(Job("shared", 0), "shared stages")
         if result is not None and result.error is not None:
             raise _error_of(result, result.error)
         return INTERRUPTED if result is None else None

@@ -1,4 +1,4 @@
-"""What a candidate would cost, before it is trained: latency and size depend on shapes and bits, hardly on weights."""
+"""Stop candidates that are too slow or too large before training: both depend on shapes and bits, hardly on weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autocompress.selection.latency_model import Shape
 
 
 def check_predicted_latency(candidate: Candidate, limits: AdmissionLimits) -> None:
-    """Raise TrialStopped for a candidate that is surely too slow, by what the device has shown so far."""
+    """Raise TrialStopped for a candidate that is too slow even at the lower end of its predicted latency."""
     if limits.max_latency_ms is None or limits.latency_model is None:
         return
     model = limits.latency_model
@@ -29,7 +29,7 @@ def check_size(size_mb: float, limits: AdmissionLimits) -> None:
 
 
 def check_latency(latency: Latency, size_mb: float, limits: AdmissionLimits) -> None:
-    """Raise TrialStopped for an untrained artifact that is too slow, or that a complete trial without loss dominates."""
+    """Raise TrialStopped for an untrained artifact that is too slow, or dominated by a complete trial without a drop."""
     if limits.max_latency_ms is not None and limits.teacher_latency_ms is not None:
         milliseconds = limits.teacher_latency_ms / latency.speedup_interval.high
         if milliseconds > limits.max_latency_ms:

@@ -1,4 +1,4 @@
-"""What training costs on this machine, measured in seconds before the first trial."""
+"""Measure the cost of training on this machine before the first trial, within seconds."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LABELLED_ROWS = 256
 
 
 class RateCalibration:
-    """Times a few steps of each kind of training. What a step costs does not depend on what it learns."""
+    """Times a few steps of each kind of training. The time of a step does not depend on the values of its targets."""
 
     def __init__(self, data: StudyData, teacher: TeacherProvider, recovery: Recovery, seed: int) -> None:
         self._data, self._teacher, self._recovery, self._seed = data, teacher, recovery, seed
         self._lengths = data.lengths("train")
 
     def label_seconds(self) -> float:
-        """Return the seconds that the teacher's outputs on one row take."""
+        """Return the seconds in which the teacher computes its outputs on one row."""
         rows = self._data.shuffled(len(self._lengths))[:LABELLED_ROWS]
         lengths = [self._lengths[row] for row in rows]
         start = time.perf_counter()

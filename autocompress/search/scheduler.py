@@ -1,4 +1,4 @@
-"""What a search does next: try a new candidate, train a known one further, or end."""
+"""Decide what a search does next: try a new candidate, train a known one further, or end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RunningTrial:
 
 @dataclass(frozen=True)
 class PromotionRequest:
-    """A known candidate that is to be trained as far as a rung."""
+    """A request to train a known candidate up to a rung."""
 
     recipe: Recipe
     rung: int
@@ -39,7 +39,7 @@ class PromotionRequest:
 
 @dataclass
 class Scheduler:
-    """Chooses between the rungs: the one goes next that is furthest behind its share of the time."""
+    """Chooses the rung of the next trial: the one that is furthest behind its share of the time."""
 
     plan: StudyPlan
     space: Space
@@ -47,14 +47,14 @@ class Scheduler:
     duplicates: int = 0  # known proposals in a row
 
     def first_rung(self, recipe: Recipe) -> int:
-        """Return where a new recipe begins: untrained, unless there is nothing to train or rungs are switched off."""
+        """Return the first rung of a new recipe: 0, or the last one where rungs are off or nothing is removed."""
         return 0 if self.plan.engine.rungs and not recipe.is_whole(self.space.layers) else LAST_RUNG
 
     @property
     def pinned(self) -> Mapping[str, Scalar]:
-        """Values that all new recipes have: with rungs the usual bits, since only full training is worth trying all of them.
+        """Values that all new recipes have: with rungs the usual bits; the other bits are tried after full training.
 
-        Nothing is pinned where proposals repeat themselves, since few structures are left.
+        Nothing is pinned once proposals repeat, because few structures are left.
         """
         engine = self.plan.engine
         structures = set(self.space.free) - set(AFTER_RECOVERY)
@@ -62,7 +62,7 @@ class Scheduler:
         return self.space.usual_bits() if usual else {}
 
     def choose(self, known: KnownTrials, running: Sequence[RunningTrial]) -> PromotionRequest | str | None:
-        """Return a candidate to be trained further; null for a new one; or, as text, why there is neither.
+        """Return the candidate to train further, null to try a new one, or a text: the reason why neither is possible.
 
         A structure that is being trained is not chosen: its weights will serve its siblings.
         """
@@ -75,7 +75,7 @@ class Scheduler:
         if begun < FEWEST_UNTRAINED and self._reason_of_exhaustion() is None:
             return None
         behind = sorted(range(LAST_RUNG + 1), key=lambda rung: spent[rung] / SHARES[rung])
-        below = range(behind[0], -1, -1)  # the rungs that bring what the one furthest behind waits for
+        below = range(behind[0], -1, -1)  # the rungs that supply candidates to the one furthest behind
         for rung in dict.fromkeys((*below, *behind)):
             if rung == 0 and self._reason_of_exhaustion() is None and self.meter.fits(rung):
                 return None

@@ -1,6 +1,6 @@
 """Compose the key of each cached result from its settings, its version and the results that it is made from.
 
-Each version stands beside the code that it is the version of.
+Each version is a constant of the module that it belongs to.
 
 teacher ─┬─► importance ─► structure ─┬──────────────────► recovered (at a rung; made from the rung below, too)
          └─► distillation_set ─► targets ─► supernet ─────┘
@@ -27,7 +27,7 @@ Domains = Mapping[str, Sequence[Scalar]]  # decision -> the values that it may t
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much a super-net was trained."""
+    """The amounts of training of a super-net."""
 
     copies: int
     supernet_epochs: float
@@ -102,7 +102,7 @@ def importance_stage(teacher_key: str, seed: int) -> Stage:
 
 
 def targets_stage(teacher_key: str, copies: int, seed: int) -> Stage:
-    """Return the stage of a teacher's outputs on the distillation set: training rows, further texts, varied copies of both."""
+    """Return the stage of a teacher's outputs on the distillation set (see `study_data.DistillationSet`)."""
     rows = Stage("distillation_set", augmentation.VERSION, {"copies": copies, "seed": seed}, {"teacher": teacher_key})
     return Stage("targets", distillation.TARGETS_VERSION, made_from=upstream(rows))
 

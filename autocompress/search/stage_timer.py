@@ -1,4 +1,4 @@
-"""How long each stage of a job takes, and how far it is."""
+"""Time the stages of a job, and report their progress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ReportProgress = Callable[[str, float], None]  # stage, fraction done
 
 @dataclass
 class StageTimer:
-    """Seconds of each stage of a job, without those of stages within it."""
+    """The seconds of each stage of a job, nested stages excluded."""
 
     report_progress: ReportProgress
     seconds: dict[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What all trials of a study share: teacher, rows, importance, targets, super-net. Computed once, found by their keys."""
+"""The context that all trials of a study share: teacher, rows, importance, targets, super-net, each computed once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from autocompress.training.loop import ordered_batches
 
 
 class StudyContext:
-    """Gives trials what they share, and keeps it in memory between them."""
+    """Provides the shared results of a study, and keeps them in memory between trials."""
 
     def __init__(self, plan: StudyPlan, store: Store, offline: bool) -> None:
         self.plan, self.store = plan, store
@@ -39,12 +39,12 @@ class StudyContext:
         self._supernet: Any = None
 
     def apply_recovery(self, recovery: Recovery) -> None:
-        """Take over the amounts of training that were fitted to the time budget."""
+        """Use the amounts of training that were fitted to the time budget."""
         self.plan = self.plan.model_copy(update={"recovery": recovery})
 
     @cached_property
     def space(self) -> Space:
-        """The space, without regard to what the runtime supports: that was checked before any work."""
+        """The space. Whether the runtime supports its values was checked before any work."""
         return resolve_space(self.plan.space, self.teacher.layer_count, {}, self.plan.place("space"))
 
     @property
@@ -57,12 +57,12 @@ class StudyContext:
 
     @property
     def stages(self) -> TrainedStages:
-        """What all that follows from the teacher is made from, by the present settings."""
+        """The stages that follow from the teacher under the present settings."""
         plan = self.plan
         return TrainedStages(self.teacher.stage.key, plan.recovery, plan.engine, plan.seed, self.space.choices)
 
     def rates(self) -> RateCalibration:
-        """Return what measures the cost of a training step; the teacher must be loaded."""
+        """Return the calibration of the cost of training steps; the teacher must be loaded."""
         return RateCalibration(self.data, self.teacher, self.plan.recovery, self.plan.seed)
 
     # ---- importance --------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ class StudyContext:
         save_weights(net.restore_teacher_order(), self.teacher, folder)
 
     def trained_supernet(self) -> dict[str, float]:
-        """Return the amounts of the longest training of this very super-net that is cached, by an earlier study for example."""
+        """Return the amounts of the longest cached training of this super-net, for example by an earlier study."""
         recovery, stages = self.plan.recovery, self.stages
         fixed = {
             name: getattr(recovery, name) for name in ("copies", "supernet_epochs") if name in self.plan.given_recovery

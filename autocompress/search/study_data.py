@@ -36,13 +36,13 @@ class StudyData:
 
     @cached_property
     def splits(self) -> Any:
-        """The splits and further texts as text, checked."""
+        """The checked splits and unlabelled texts, as text."""
         config = read_config(self._plan.teacher.model, self._plan.place("teacher.model"), self._offline)
         return self.task.read(self._plan, config.id2label)
 
     @cached_property
     def tokens(self) -> dict[str, Any]:
-        """Split -> its rows as token ids. From then on the tokenizer cuts texts at `max_tokens`."""
+        """Split -> its rows as token ids. After the first call the tokenizer truncates texts to `max_tokens`."""
         return {split: self._tokenize(getattr(self.splits, split)) for split in SPLITS}
 
     @property
@@ -82,15 +82,15 @@ class StudyData:
         return np.random.default_rng(self._plan.seed).permutation(count)
 
     def augmented(self, copies: int) -> Any:
-        """Return the training rows with further texts and `copies` varied copies of each row, which only the teacher labels."""
-        train, further = self.tokens["train"], self._tokenize(self.splits.unlabelled)
+        """Return the training rows and, without labels, the unlabelled texts and `copies` augmented copies of each row."""
+        train, more_texts = self.tokens["train"], self._tokenize(self.splits.unlabelled)
         paired = train.token_type_ids is not None
-        ids = (*train.input_ids, *further.input_ids)
-        types = (*train.token_type_ids, *further.token_type_ids) if paired else None
+        ids = (*train.input_ids, *more_texts.input_ids)
+        types = (*train.token_type_ids, *more_texts.token_type_ids) if paired else None
         specials = Specials(frozenset(self.tokenizer.all_special_ids), self.tokenizer.mask_token_id)
         count = copies * len(train)
         copied_ids, copied_types = augment(ids, types, count, specials, self._plan.seed)
-        unlabelled = np.full(len(further) + count, UNLABELLED, np.int64)
+        unlabelled = np.full(len(more_texts) + count, UNLABELLED, np.int64)
         return replace(
             train,
             input_ids=(*ids, *copied_ids),
@@ -103,7 +103,7 @@ class StudyData:
 
 
 class DistillationSet:
-    """The rows that candidates learn from: training rows, further texts, and varied copies of both."""
+    """The rows that candidates learn from: training rows, unlabelled texts, and augmented copies of both."""
 
     def __init__(self, data: StudyData, copies: int) -> None:
         self._data, self.tokens = data, data.augmented(copies)
@@ -114,7 +114,7 @@ class DistillationSet:
         return self._data.training_batch(self.tokens, rows)
 
     def fitting_batches(self) -> list[np.ndarray]:
-        """Return the numbers of some rows, in batches, that a candidate's matrices are fitted and judged on."""
+        """Return the numbers of some rows, in batches, on which a candidate's matrices are fitted and compared."""
         lengths = np.asarray(self.lengths)
         chosen = self._data.shuffled(len(lengths))[:FITTING_ROWS]
         within = int(np.searchsorted(np.cumsum(lengths[chosen]), FITTING_TOKENS, side="right"))

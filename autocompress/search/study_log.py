@@ -1,4 +1,4 @@
-"""The log of a study: why each trial was proposed, promoted, stopped, retried or told to be a duplicate."""
+"""The log of a study: why each trial was proposed, promoted, stopped, retried or recorded as a duplicate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def study_log_path(plan: StudyPlan) -> Path:
 
 @contextmanager
 def writing_study_log(plan: StudyPlan) -> Iterator[None]:
-    """Append what the package logs, from INFO on, to the study's log."""
+    """Append the package's log records of level INFO and above to the study's log."""
     logger, path = logging.getLogger("autocompress"), study_log_path(plan)
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)

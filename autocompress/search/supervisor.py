@@ -1,4 +1,4 @@
-"""Run a study: ask for recipes, let workers try them, record what came out, until a budget is met or someone interrupts."""
+"""Run a study: ask for recipes, send them to workers and record the results, until the budget is met or on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from autocompress.storage.artifact_store import Store
 from autocompress.study import AskedTrial, Study, read_study
 from autocompress.study.study_view import stored_plan
 
-SHRINK_SECONDS = 60.0  # between two looks at how much room the artifacts take
+SHRINK_SECONDS = 60.0  # between two checks of the artifacts' disk space
 DRAWS = 200  # recipes drawn, after a proposal that was known, to find one that is not
 TRAINED_SHARE = 0.25  # of a trial's time: with more than that in training, its weights were new
 log = logging.getLogger(__name__)
@@ -42,17 +42,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SearchEnd:
-    """How a search ended."""
+    """The end of a search: its reason and totals."""
 
     reason: str
     interrupted: bool
     trials: int
     seconds: float
-    outlook: tuple[str, ...] = ()  # what more time would probably bring, and how well latencies were predicted
+    outlook: tuple[str, ...] = ()  # the forecast for more time, and the accuracy of predicted latencies
 
 
 def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> SearchEnd:
-    """Run or continue a study to the end of its budget. Everything that can be wrong is checked before any work."""
+    """Run or continue a study to the end of its budget. The plan is checked before any work starts."""
     plan = plan.as_stored(stored_plan(plan.storage, plan.study))
     space, fingerprint, lost = prepare(plan, offline)
     study = Study.open(plan, space)
@@ -89,7 +89,7 @@ class Supervisor:
         self.pool.tick = self._tick
 
     def run(self) -> SearchEnd:
-        """Do teacher, trials and finalists; every exit leaves a valid front behind."""
+        """Prepare the study, run trials and evaluate finalists; every exit leaves a valid front."""
         with catching_signals(self.pool.interrupt):
             reason = Preparation(self.plan, self.study, self.space, self.meter, self.pool).prepare_study()
             outlook: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ class Supervisor:
     # ---- starting trials ---------------------------------------------------------------------------------------
 
     def _start(self, worker: Worker) -> str | None:
-        """Give a worker a trial, or record a duplicate; return a reason to end where nothing is worth a trial."""
+        """Send a worker a trial, or record a duplicate; return a reason to end where no trial is left to run."""
         promotion, take_retries = None, self.lost_since is None  # while the device is unreachable, others go first
         if not (take_retries and self.study.has_waiting(interrupted=True)):
             choice = self.scheduler.choose(self.known, self._running_trials())
@@ -141,8 +141,8 @@ class Supervisor:
                 take_retries = True
             promotion = choice if isinstance(choice, PromotionRequest) else None
         was_queued = self.study.has_waiting()
-        further = None if promotion is None else (promotion.recipe, promotion.rung)
-        asked = self.study.ask(self.scheduler.first_rung, self.scheduler.pinned, further, take_retries)
+        promoted = None if promotion is None else (promotion.recipe, promotion.rung)
+        asked = self.study.ask(self.scheduler.first_rung, self.scheduler.pinned, promoted, take_retries)
         log.info("trial %d: %s: %s", asked.number, _origin(asked, promotion, was_queued), asked.row.describe())
         self.known.add(asked.row)
         self.meter.invalidate()
@@ -155,14 +155,14 @@ class Supervisor:
         return None
 
     def _is_duplicate(self, asked: AskedTrial) -> bool:
-        """Record a trial whose result is known already; let one whose twin runs wait for its end."""
+        """Record a trial whose result is known; let a duplicate of a running trial wait for its end."""
         known = self.study.find_duplicate(asked.recipe, asked.rung)
         if known is not None:
             log.info("trial %d: %s", asked.number, known.reason)
             self._record(asked.number, asked.recipe, known)
             return True
         if any(trial.recipe == asked.recipe and trial.rung >= asked.rung for trial in self._running_trials()):
-            log.info("trial %d: waits for the same candidate, which runs now", asked.number)
+            log.info("trial %d: waits for a running trial of the same recipe", asked.number)
             self.pending.append(asked)
             return True
         return False
@@ -190,7 +190,7 @@ class Supervisor:
             self._finish(job, message, seconds)
 
     def _finish(self, job: Job, result: JobResult, seconds: float) -> None:
-        """Record how a trial ended, and what that means for its duplicates."""
+        """Record the outcome of a trial, and then handle its waiting duplicates."""
         outcome = result.outcome or Outcome(state="failed", reason=result.error, seconds=seconds)
         self.lost_since = None if outcome.measurement is not None else self.lost_since
         assert job.recipe is not None  # trials have one
@@ -208,21 +208,21 @@ class Supervisor:
                 self._record(asked.number, asked.recipe, Outcome(state="failed", reason=reason))
 
     def _requeue(self, job: Job, result: JobResult, seconds: float) -> None:
-        """Let a trial whose device was lost wait again, until the device has not answered for `device.patience`."""
+        """Requeue a trial whose device was lost; AutocompressError after `device.patience` without an answer."""
         patience = self.plan.device.patience
         self.lost_since = self.lost_since or time.monotonic() - min(seconds, SHORT_PATIENCE * patience)
         if time.monotonic() - self.lost_since >= patience:
-            raise AutocompressError(f"{result.error}; the same command goes on from here")
+            raise AutocompressError(f"{result.error}; run the same command again to continue the search")
         duplicates = [asked for asked in self.pending if asked.recipe == job.recipe]
         self.pending = [asked for asked in self.pending if asked not in duplicates]
         for number in (job.trial, *(asked.number for asked in duplicates)):
             self.known.add(self.study.requeue(number))
         self.meter.invalidate()
-        log.warning("trial %d: waits again: %s", job.trial, result.error)
-        self.pool.display.message(f"trial {job.trial} waits again: {result.error}")
+        log.warning("trial %d: requeued: %s", job.trial, result.error)
+        self.pool.display.message(f"trial {job.trial} is requeued: {result.error}")
 
     def _follow_up(self, job: Job, recipe: Recipe, outcome: Outcome) -> None:
-        """Show the front; where a fully trained trial is on it, propose its weights in other bits, which need no training."""
+        """Show the front; enqueue a fully trained trial on it in other bit-widths, which need no training."""
         front = self.known.front
         self.pool.display.front(front, self.known.teacher)
         was_trained = outcome.stages.get("recovery", 0) > TRAINED_SHARE * outcome.seconds
@@ -234,7 +234,7 @@ class Supervisor:
                 was_trained or is_whole or self.history.last_growth() >= LEAST_GROWTH
             ):  # bits that bring nothing end here
                 proposed = self.study.enqueue(next_bits(self.space, recipe), rung=None if is_whole else job.rung)
-                log.info("trial %d: is on the front; %d other widths of its weights are queued", job.trial, proposed)
+                log.info("trial %d: is on the front; enqueued %d other bit-widths of its weights", job.trial, proposed)
         if time.monotonic() - self.last_shrink > SHRINK_SECONDS:
             self._shrink_store()
             self.last_shrink = time.monotonic()
@@ -262,19 +262,19 @@ class Supervisor:
         return self.history.stalled(self.known.largest_promised_gain)
 
     def _tick(self, save: bool = False) -> None:
-        """Keep the display alive, and the time used stored."""
+        """Update the display, and store the used time."""
         self.meter.save(force=save)
         budget = self.plan.budget
         self.pool.display.progress(self.meter.spent.trials, budget.trials, self.meter.seconds, budget.time)
 
 
 def _origin(asked: AskedTrial, promotion: PromotionRequest | None, was_queued: bool) -> str:
-    """Say why a trial is tried."""
+    """Return why a trial is run."""
     if asked.retry:
         return "retried after an interruption"
     if promotion is not None and (asked.recipe, asked.rung) == (promotion.recipe, promotion.rung):
         return (
-            f"promoted from trial {promotion.trial} to rung {promotion.rung} (rank {promotion.rank}, promised gain of"
+            f"promoted from trial {promotion.trial} to rung {promotion.rung} (rank {promotion.rank}, expected gain of"
             f" {promotion.gain:.3g} points × octaves²)"
         )
     return "taken from the queue" if was_queued else "proposed by the sampler"

@@ -22,7 +22,7 @@ from autocompress.training.fine_tuning import fine_tune
 
 
 class TeacherProvider:
-    """Gives the teacher's model, and all that is read off it."""
+    """Provides the teacher's model and its properties."""
 
     def __init__(self, plan: StudyPlan, data: StudyData, store: Store, offline: bool) -> None:
         self._plan, self._data, self._store, self._offline = plan, data, store, offline
@@ -30,7 +30,7 @@ class TeacherProvider:
 
     @cached_property
     def stage(self) -> Stage:
-        """What the teacher is made from: its key is in the key of all that follows."""
+        """The stage of the teacher; its key is part of the key of every later stage."""
         files = model_fingerprint(self._plan.teacher.model)
         return teacher_stage(self._plan, files, self._data.splits.fingerprint)
 

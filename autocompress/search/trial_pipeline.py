@@ -1,4 +1,4 @@
-"""The stages of a trial on one page: build, price, train, deploy, measure. Each result is cached under its stage's key."""
+"""The stages of a trial: build, check the limits, train, deploy, measure. Each result is cached under its stage's key."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from autocompress.study.trial_details import read_conditions_of_artifacts
 
 
 class TrialPipeline:
-    """Runs the jobs of one study's workers on what its trials share."""
+    """Runs the jobs of a worker within the context of its study."""
 
     def __init__(self, plan: StudyPlan, store: Store, offline: bool = True) -> None:
         self.store = store
@@ -48,13 +48,13 @@ class TrialPipeline:
         return self.context.plan
 
     def apply_settings(self, settings: RunSettings) -> None:
-        """Take over what was decided since this pipeline was opened."""
+        """Apply settings that were decided after this pipeline was opened."""
         self.devices.references = settings.references or self.devices.references
         if settings.recovery is not None and settings.recovery != self.plan.recovery:
             self.context.apply_recovery(settings.recovery)
 
     def run_teacher(self, report_progress: ReportProgress) -> Outcome:
-        """Measure trial 0: the teacher's own fp32 artifact, which every other is measured against."""
+        """Measure trial 0: the teacher's own fp32 artifact, the reference of all others."""
         start, timer, context = time.perf_counter(), StageTimer(report_progress), self.context
         with timer.stage("reading the data"):
             context.data.tokens  # noqa: B018  # read and tokenized here, so that its errors come first
@@ -76,8 +76,8 @@ class TrialPipeline:
             return rates.label_seconds(), rates.supernet_step_seconds(importance, context.space)
 
     def measure_worker_rates(self, report_progress: ReportProgress) -> dict[str, Any]:
-        """Return the seconds of one training step of a middling candidate in this worker, the number of rows, and the amounts
-        of the super-net that is cached."""
+        """Return the seconds of a training step of a medium-sized candidate in this worker, the number of rows, and the amounts
+        of the cached super-net."""
         timer, context = StageTimer(report_progress), self.context
         teacher, importance = context.teacher.load(timer), context.importance(timer)
         recipe = Recipe(depth=-(-2 * context.teacher.layer_count // 3), head_sparsity=0.5, ffn_sparsity=0.5)
@@ -89,7 +89,7 @@ class TrialPipeline:
         return {"step": step, "rows": len(splits.train), "further": len(splits.unlabelled), "trained": trained}
 
     def run_shared(self, report_progress: ReportProgress) -> None:
-        """Compute what every trial needs of the teacher before the first one starts: trials would wait for it."""
+        """Compute the stages that every trial needs before the first trial starts."""
         timer, context = StageTimer(report_progress), self.context
         context.teacher.load(timer)
         context.importance(timer)
@@ -103,7 +103,7 @@ class TrialPipeline:
     def run_trial(
         self, recipe: Recipe, rung: int, limits: AdmissionLimits | None, report_progress: ReportProgress
     ) -> Outcome:
-        """Take a candidate from recipe to measurement, trained as far as its rung; stop it where it costs too much."""
+        """Build a candidate, train it up to its rung and measure it; stop it where it exceeds a limit."""
         self.devices.set_patience(SHORT_PATIENCE)
         start, timer, context = time.perf_counter(), StageTimer(report_progress), self.context
         teacher, importance = context.teacher.load(timer), context.importance(timer)
@@ -113,7 +113,7 @@ class TrialPipeline:
             if limits is not None:
                 check_predicted_latency(candidate, limits)
             if limits is not None and limits.measure_untrained:
-                self._check_price(candidate, limits, timer)
+                self._check_limits(candidate, limits, timer)
         except TrialStopped as stop:
             seconds, facts = time.perf_counter() - start, describe_structure(candidate)
             return Outcome(state="stopped", reason=str(stop), seconds=seconds, stages=timer.seconds, facts=facts)
@@ -152,7 +152,7 @@ class TrialPipeline:
         data = self.context.data
         deploy(candidate, data.tokenizer, data.has_pairs, runtime, folder, data.calibration_inputs)
 
-    def _check_price(self, candidate: Candidate, limits: AdmissionLimits, timer: StageTimer) -> None:
+    def _check_limits(self, candidate: Candidate, limits: AdmissionLimits, timer: StageTimer) -> None:
         """Measure the untrained artifact; raise TrialStopped where it is over a limit."""
         with timer.stage("pricing"), tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -192,7 +192,7 @@ class TrialPipeline:
 
 
 def describe_structure(candidate: Candidate) -> dict[str, Any]:
-    """Return what a recipe became: parameters, kept layers, heads and neurons of each."""
+    """Return the structure of a candidate: parameters, kept layers, heads and neurons of each."""
     return {
         "parameters": candidate.parameters,
         "kept_layers": list(candidate.kept_layers),

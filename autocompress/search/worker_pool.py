@@ -31,7 +31,7 @@ class InterruptFlag:
 
 @dataclass
 class WorkerPool:
-    """Some workers, each with its share of the cores."""
+    """The workers of a search, each with its share of the cores."""
 
     workers: list[Worker]
     display: Display
@@ -68,7 +68,7 @@ class WorkerPool:
         return None
 
     def abandon_jobs(self) -> None:
-        """End every running job: its trial is tried again when the study goes on."""
+        """End every running job: its trial is tried again when the study continues."""
         for worker in self.busy:
             self._abandon(worker)
 
@@ -79,7 +79,7 @@ class WorkerPool:
 
 @contextmanager
 def open_worker_pool(plan: StudyPlan, display: Display, offline: bool) -> Iterator[WorkerPool]:
-    """Open the workers of a plan; end them at the end, whatever happens."""
+    """Open the workers of a plan; always end them on exit."""
     threads = max(1, count_cores() // plan.workers)
     root = plan.artifacts.path
     pool = WorkerPool([Worker(plan, root, threads, offline) for _ in range(plan.workers)], display)

@@ -1,4 +1,4 @@
-"""Which trials are non-dominated, the hypervolume that they cover, and the knee among them."""
+"""Find the non-dominated trials, the hypervolume that they cover, and the knee among them."""
 
 from __future__ import annotations
 

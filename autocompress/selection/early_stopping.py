@@ -1,4 +1,4 @@
-"""Whether the hypervolume still grows, and how much more of it further search would probably bring."""
+"""Decide whether the hypervolume still grows, and forecast how much further search would add to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a model was picked: how many models fit, what its neighbours on the front trade, which bound excludes better ones."""
+"""Explain why a model was picked: how many models fit, its neighbours on the front, the bound that excludes better ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Neighbour:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Why a trial was picked."""
+    """The explanation of why a trial was picked."""
 
     complete: int  # models to choose from
     holding: int  # of them, those that hold the constraints

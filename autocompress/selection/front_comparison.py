@@ -32,7 +32,7 @@ class ComparedFront:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The trials that `pick` returns in both studies for the same arguments; null where none holds the constraints."""
+    """The trials that `pick` returns in both studies for the same arguments; null where none satisfies the constraints."""
 
     prefer: str | None  # null: the knee
     a: TrialRow | None

@@ -1,4 +1,4 @@
-"""How the hypervolume of a front grew over the time of a study."""
+"""Compute the hypervolume of a front over the time of a study."""
 
 from __future__ import annotations
 

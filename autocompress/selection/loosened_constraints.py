@@ -1,4 +1,4 @@
-"""Which single constraint to loosen, by how much, and which trial then fits."""
+"""Find single constraints to loosen: by how much, and the trial that then fits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model to recommend under constraints, and which trials come nearest where none holds them."""
+"""Pick the model to recommend under constraints, or the nearest trials where none satisfies them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autocompress.selection.loosened_constraints import Loosened, loosen_constra
 
 @dataclass(frozen=True, kw_only=True)
 class Picked:
-    """The recommended trial, and the drop to expect of it on other rows than those it was chosen on."""
+    """The recommended trial, and its expected drop on other rows than those that it was chosen on."""
 
     row: TrialRow
     expected: ExpectedDrop
@@ -24,7 +24,7 @@ class Picked:
 
 @dataclass(frozen=True, kw_only=True)
 class NoneFits:
-    """No trial holds the constraints; for each violated constraint, the trial that comes nearest to holding it."""
+    """No trial satisfies the constraints; for each violated one, the trial that violates it least."""
 
     nearest: dict[str, TrialRow]
     loosened: dict[str, Loosened]  # constraint -> looser bound, where loosening this one alone is enough
@@ -37,7 +37,7 @@ def pick(
     objectives: Sequence[str] = AXES,
     examples: int | None = None,
 ) -> Picked | NoneFits:
-    """Return the best trial that holds the constraints: by one objective (`prefer`), or the knee of the fitting front.
+    """Return the best trial that satisfies the constraints: by one objective (`prefer`), or the knee of the fitting front.
 
     `max_drop` must hold, with odds of two to one, for the drop on other rows (see `expected_drop`; `examples` is the
     number of validation rows), and the measured drop must not contradict it: its interval must reach down to `max_drop`

@@ -1,8 +1,9 @@
-"""Which candidates are trained further: successive halving by the expected gain of the front.
+"""Choose the candidates to train further: successive halving by the expected gain of the front.
 
 A candidate is tried untrained (rung 0), the promising ones are trained shortly (rung 1), the best in full (rung 2). At each
-rung the non-dominated candidates go first. Among them goes the one with the largest expected gain of hypervolume per time of
-training, which is proportional to latency: on 2 cores 12, 34 and 55 s for 1, 2 and 3 layers of 0.09, 0.3 and 0.5 ms.
+rung the non-dominated candidates go first, in the order of the expected gain of hypervolume per training time. Training time
+is proportional to latency: on 2 cores 12, 34 and 55 s for 1, 2 and 3 layers of 0.09, 0.3 and 0.5 ms.
+
 After Jamieson and Talwalkar (2016) and, for several objectives, Schmucker et al., "Multi-objective asynchronous successive
 halving" (2021).
 """
@@ -144,7 +145,7 @@ def as_judged(row: TrialRow) -> TrialRow:
 def standings(
     rows: Sequence[TrialRow], reference: Reference | None, constraints: Mapping[str, float | None]
 ) -> dict[int, str]:
-    """Return for every complete trial that was not trained in full whether and why not it was trained further.
+    """Return for every complete trial that was not trained in full whether it was trained further, and if not, why.
 
     These texts are in the JSON of studies that earlier versions searched: they stay as they are.
     """

@@ -1,4 +1,4 @@
-"""Which models of a front the measurements cannot distinguish."""
+"""Find the models of a front that the measurements cannot distinguish."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ MOST_CONDITION_LETTERS = 240  # the description of noise is the longest
 
 @dataclass(frozen=True, kw_only=True)
 class NotedTrial:
-    """What the note of a trial shows."""
+    """The content of a trial's note."""
 
     trial_id: int  # Optuna's
     row: TrialRow

@@ -1,4 +1,4 @@
-"""How much of the variance of each objective a decision explains."""
+"""Compute the share of each objective's variance that a decision explains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One supervisor per study: a lease in the database with a heartbeat, which is taken over when its holder is dead."""
+"""One supervisor per study: a lease in the database with a heartbeat. It is taken over after its holder has ended."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Lease:
         self._thread.start()
 
     def release(self) -> None:
-        """Give the lease back; do nothing where it was lost."""
+        """Release the lease; do nothing where it was lost."""
         self._end.set()
         if self._thread is not None:
             self._thread.join()

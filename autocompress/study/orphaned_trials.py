@@ -1,4 +1,4 @@
-"""Settling running trials that nobody runs any more: after a crash of their search, or at its end."""
+"""Settle trials that are marked as running but have no process: after a crash of their search, or at its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autocompress.study.waiting_trials import WaitingTrials
 def settle_orphaned_trials(
     connection: StudyConnection, waiting: WaitingTrials, recorder: TrialRecorder, crashed: bool
 ) -> None:
-    """Settle every trial that runs in Optuna's tables; `crashed`: their search did not end regularly.
+    """Settle every trial that runs in Optuna's tables; `crashed`: their search crashed.
 
     A trial without a row of ours, and the teacher, wait again under the same number. A trial that is finished in our tables
     is finished in Optuna's. Every other trial fails, and waits again under a new number.

@@ -17,7 +17,7 @@ from autocompress.study.study_connection import StudyConnection
 
 
 class TrialRecorder:
-    """Records what trials came out as. Our rows are written first; Optuna's part can be repeated after an interruption."""
+    """Records the outcomes of trials. Our rows are written first; Optuna's part can be repeated after an interruption."""
 
     def __init__(self, connection: StudyConnection, notes: NoteWriter) -> None:
         self._connection, self._notes = connection, notes

@@ -27,14 +27,14 @@ class TeacherRecord:
 
 
 def teacher_record(row: TeacherRow) -> TeacherRecord:
-    """Return the teacher of its row."""
+    """Return the teacher's numbers from its row."""
     return TeacherRecord(
         sha256=row.sha256, latency_ms=row.latency_ms, size_mb=row.size_mb, quality=row.quality, examples=row.examples
     )
 
 
 def teacher_of(outcome: Outcome) -> TeacherRecord:
-    """Return the teacher of the outcome of trial 0; ValueError where that is not complete."""
+    """Return the teacher's numbers from the outcome of trial 0; ValueError where that is not complete."""
     measurement = outcome.measurement
     if outcome.state != "complete" or measurement is None:
         raise ValueError(f"the teacher must be complete and measured, but is {outcome.state}: {outcome.reason}")
@@ -58,7 +58,7 @@ def trial_row(
 ) -> TrialRow:
     """Return the row of a trial under the names of the JSON documents; `on_front` is left false.
 
-    `latency_ms` is the study's teacher latency ÷ speedup, p95 is scaled alike: so trials of different hours are comparable.
+    `latency_ms` is the study's teacher latency ÷ speedup, p95 is scaled alike: this makes trials of different hours comparable.
     """
     row = TrialRow(
         trial=trial,

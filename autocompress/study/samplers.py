@@ -1,4 +1,4 @@
-"""Which sampler proposes recipes."""
+"""Make the sampler that proposes recipes."""
 
 from __future__ import annotations
 

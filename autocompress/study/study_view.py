@@ -157,7 +157,7 @@ def _mark_ties(rows: Sequence[TrialRow]) -> tuple[TrialRow, ...]:
 
 
 def _mark_orphaned(row: TrialRow) -> TrialRow:
-    """Give a running trial of a search that ended its reason."""
+    """Set the reason of a running trial whose search has ended."""
     return replace(row, reason="interrupted; the next search tries it again") if row.state == "running" else row
 
 

@@ -134,7 +134,7 @@ class Study:
         return self._waiting.count_retries() > 0 if interrupted else bool(self._waiting.by_number())
 
     def find_duplicate(self, recipe: Recipe, rung: int = LAST_RUNG) -> Outcome | None:
-        """Return the outcome of a trial of the same recipe, trained at least as far, to be told without running it again.
+        """Return the outcome of a trial of the same recipe, trained at least as far, so that it need not run again.
 
         Null where there is none. A stopped trial counts only under the constraints that it was stopped under.
         """

@@ -1,4 +1,4 @@
-"""Why the agent refuses a request or ends a run."""
+"""The errors with which the agent refuses a request or ends a run."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from autocompress.runtimes import portable_runtimes
 
 
 def fingerprint() -> dict[str, Any]:
-    """Return what distinguishes this device from others: CPU, memory, runtimes. No name of host or user."""
+    """Return the properties of this device: CPU, memory, runtimes; no host name and no user name."""
     runtimes = {name: registry.load("runtimes", name).available() for name in portable_runtimes()}
     return {
         "agent": __version__,

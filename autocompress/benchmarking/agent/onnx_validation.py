@@ -53,7 +53,7 @@ TENSOR_VARINT_DATA = (5, 7, 11)  # int32_data, int64_data, uint64_data
 
 @dataclass
 class _Counts:
-    """What a model holds so far."""
+    """The operators and tensors of a model that were counted so far."""
 
     operators: int = 0
     tensors: int = 0

@@ -1,4 +1,4 @@
-"""Pack batches of inputs for the way to a device: without padding, and in runs that a request has room for."""
+"""Pack batches of inputs for a device: without padding, and in runs that fit into one request."""
 
 from __future__ import annotations
 

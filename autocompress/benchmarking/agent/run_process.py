@@ -28,7 +28,7 @@ KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VI
 
 @dataclass(frozen=True)
 class RunLimits:
-    """What one run may use."""
+    """The limits of one run."""
 
     seconds: float
     memory_bytes: int
@@ -42,7 +42,7 @@ class RunLimits:
 
 @dataclass
 class RunMessages:
-    """What the process of a run printed to stderr so far: its progress, and all other lines."""
+    """The lines that the process of a run has printed to stderr: its progress, and all others."""
 
     fraction: float = 0.0
     lines: deque[str] = field(default_factory=deque)

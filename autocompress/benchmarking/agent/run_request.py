@@ -1,4 +1,4 @@
-"""What a host asks a device to run: the JSON header of a run and the token ids that follow it."""
+"""A run that a host requests from a device: a JSON header, followed by token ids."""
 
 from __future__ import annotations
 

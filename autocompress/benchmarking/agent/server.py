@@ -23,7 +23,7 @@ MIN_TOKEN_CHARACTERS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How an agent serves."""
+    """The settings of an agent's server."""
 
     host: str = "127.0.0.1"
     port: int = 7311

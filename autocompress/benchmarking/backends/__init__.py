@@ -1,4 +1,4 @@
-"""Where artifacts run while they are measured: on this machine, or on a device with an agent. Imports no torch.
+"""Backends run artifacts to measure them: on this machine, or on a device with an agent. Imports no torch.
 
 Quality, latency and memory are properties of a file on a device; every measurement of a study goes through a backend.
 """

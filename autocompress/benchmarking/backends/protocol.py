@@ -1,4 +1,4 @@
-"""What a study needs of the device that it measures on."""
+"""The protocol of a backend: the methods that a study calls on the device that it measures on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Backend(Protocol):
     patience: float  # seconds without an answer after which the device counts as lost; this machine is never lost
 
     def supported(self) -> Mapping[str, Sequence[Scalar]]:
-        """Return the values of each decision that really run on the device."""
+        """Return the values of each decision that run on the device."""
 
     def cpu(self) -> str:
         """Return the processor's name."""

@@ -58,7 +58,9 @@ Prefer = Annotated[
 ]
 Explain = Annotated[
     bool,
-    typer.Option("--explain", help="Also print why this trial, its alternatives, and the gain of looser constraints."),
+    typer.Option(
+        "--explain", help="Also print the reason for the choice, its alternatives, and the gain of looser constraints."
+    ),
 ]
 StudyDevice = Annotated[
     str | None,
@@ -69,7 +71,9 @@ StudyDevice = Annotated[
 
 # export and report
 To = Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")]
-TrialToExport = Annotated[int | None, typer.Option("--trial", min=0, help="The trial; by default the one of `pick`.")]
+TrialToExport = Annotated[
+    int | None, typer.Option("--trial", min=0, help="The trial; by default the one that `pick` chooses.")
+]
 Form = Annotated[
     Literal["onnx", "transformers"],
     typer.Option(help="onnx: the measured file of the runtime; transformers: weights to load with torch."),
@@ -81,7 +85,8 @@ Page = Annotated[
     Path | None, typer.Option("--to", metavar="FILE", help="The page to write; by default STUDY/report.html.")
 ]
 TrialToReport = Annotated[
-    int | None, typer.Option("--trial", min=0, help="The trial to describe in detail; by default the one of `pick`.")
+    int | None,
+    typer.Option("--trial", min=0, help="The trial to describe in detail; by default the one that `pick` chooses."),
 ]
 NoAblation = Annotated[
     bool,
@@ -109,7 +114,7 @@ Ca = Annotated[
 
 # dashboard and agent
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes any free port.")]
-Host = Annotated[str, typer.Option(help="The address to listen on; other than localhost admits other machines.")]
+Host = Annotated[str, typer.Option(help="The address to listen on; any other than localhost admits other machines.")]
 Writable = Annotated[bool, typer.Option("--writable", help="Let visitors rename and delete studies.")]
 AgentFolder = Annotated[
     Path | None, typer.Option("--folder", metavar="DIR", help="The folder that received models are kept in.")
@@ -122,10 +127,11 @@ CertificateKey = Annotated[
     typer.Option("--key", metavar="FILE", exists=True, dir_okay=False, help="TLS: the private key, as PEM."),
 ]
 MaxGb = Annotated[
-    float, typer.Option(min=0.1, help="Most GB of models to keep; the least recently used are deleted first.")
+    float,
+    typer.Option(min=0.1, help="Largest total size of kept models, in GB; the least recently used are deleted first."),
 ]
-RunGb = Annotated[float, typer.Option(min=0.5, help="Most GB of memory that one run may use.")]
-RunSeconds = Annotated[float, typer.Option(min=10, help="Most seconds that one run may take.")]
+RunGb = Annotated[float, typer.Option(min=0.5, help="Largest memory of one run, in GB.")]
+RunSeconds = Annotated[float, typer.Option(min=10, help="Longest time of one run, in seconds.")]
 
 # list and clean
 Kind = Annotated[str | None, typer.Argument(metavar="[KIND]", help=f"One of {', '.join(KINDS)}; by default all.")]

@@ -185,7 +185,7 @@ class LiveDisplay(SilentDisplay):
 
 @contextmanager
 def display_for(console: Console, metric: str, quiet: bool, verbose: bool) -> Iterator[SilentDisplay]:
-    """Give the display that fits: none for `-q`, a live one on a terminal, plain lines elsewhere."""
+    """Open the display of a search: none for `-q`, a live one on a terminal, plain lines elsewhere."""
     if quiet:
         yield SilentDisplay()
     elif console.is_terminal and not console.is_dumb_terminal:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from autocompress.selection import ExpectedDrop, Explanation, Loosened, NoneFits
     from autocompress.study import StudyView
 
-SUPERLATIVES = {"quality": "the one of the highest quality", "latency_ms": "the fastest", "size_mb": "the smallest"}
+SUPERLATIVES = {"quality": "the one with the highest quality", "latency_ms": "the fastest", "size_mb": "the smallest"}
 
 
 def row_sentences(row: TrialRow, expected: ExpectedDrop | None, metric: str) -> list[str]:
@@ -59,7 +59,7 @@ def front_sentence(view: StudyView, knee: TrialRow | None = None) -> str:
         return text
     text += f"\n◆ the knee, trial {knee.trial}: the best compromise, which pick chooses by default"
     if not knee.on_front:
-        text += "; its measured quality is off the front, its expected quality on other rows is on it"
+        text += "; it is on the front by expected quality on other rows, not by measured quality"
     return text
 
 

@@ -1,1 +1,1 @@
-"""Where the jobs of a search run, one way a file."""
+"""Executors run the jobs of a search: one file per kind."""

@@ -1,4 +1,4 @@
-"""What a worker process does: it receives jobs, runs them on one warm pipeline, and sends progress and results back."""
+"""The worker process: it receives jobs, runs them on one warm pipeline, and sends progress and results back."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run_child(pipe: Connection, parent: int, plan: StudyPlan, root: Path, thread
 
 
 def run_job(pipeline: TrialPipeline, job: Job, settings: RunSettings, pipe: Connection) -> JobResult:
-    """Run one job; progress goes through the pipe, seldom enough that a supervisor that is busy elsewhere blocks nothing."""
+    """Run one job; progress is sent so rarely that the pipe does not fill up while the supervisor is busy."""
     last, last_time = Progress("", 0.0), 0.0
 
     def report_progress(stage: str, fraction: float) -> None:

@@ -1,4 +1,4 @@
-"""Warm child processes that run the jobs. A crash, or a kill for want of memory, is one failed trial with its reason.
+"""Warm child processes that run the jobs. After a crash, or a kill for lack of memory, one trial has failed, with its reason.
 
 A child is spawned with `OMP_WAIT_POLICY=PASSIVE`, since a spinning OpenMP thread beside a busy core slows training
 30-fold. It is replaced after a crash or after `TRIALS_PER_CHILD` trials, and ends with its supervisor.
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One child at a time, replaced when it breaks or has done enough."""
+    """One child process at a time, replaced after a crash or after `TRIALS_PER_CHILD` trials."""
 
     def __init__(self, plan: StudyPlan, root: Path, threads: int, offline: bool) -> None:
         self._arguments = (plan, root, threads, offline)
@@ -41,7 +41,7 @@ class Worker:
         self.started = 0.0
 
     def start(self, job: Job) -> None:
-        """Give the child a job; spawn one where there is none."""
+        """Send the child a job; spawn a child if there is none."""
         if self._finished_jobs >= TRIALS_PER_CHILD:
             self.close()
         if self._process is None or not self._process.is_alive():
@@ -58,7 +58,7 @@ class Worker:
                 return None
             message: Progress | JobResult = self._pipe.recv()
         except (EOFError, ConnectionResetError):
-            message = JobResult(error=self._describe_death())
+            message = JobResult(error=self._describe_crash())
         if isinstance(message, JobResult):
             self.job = None
             self._finished_jobs += 1
@@ -66,7 +66,7 @@ class Worker:
 
     @property
     def pipe(self) -> Connection | None:
-        """Where the child's messages arrive: what a supervisor of several workers waits on."""
+        """The pipe of the child's messages; a supervisor of several workers waits on it."""
         return self._pipe
 
     def close(self) -> None:
@@ -86,8 +86,8 @@ class Worker:
         self._finished_jobs = 0
         log.debug("worker process %s started", self._process.pid)
 
-    def _describe_death(self) -> str:
-        """Say how the child ended, with the last lines of its log."""
+    def _describe_crash(self) -> str:
+        """Describe how the child ended, with the last lines of its log."""
         assert self.job is not None  # only asked while a job runs
         self._process.join(5)
         code, path = self._process.exitcode, self._store.log(self.job.trial)
