@@ -263,7 +263,7 @@ def test_a_secondary_device_that_was_unreachable_catches_up(tmp_path: Path) -> N
         search(1)
     before = len(rows("pi"))
     told = search(2)
-    assert "pi is out of reach; what it has not seen is measured when the same command goes on" in told
+    assert "device pi is unreachable; continue the search later to measure its missing trials" in told
     assert all(row.quality is not None for row in rows("laptop"))
     unseen = [row.trial for row in rows("pi") if row.quality is None]
     assert unseen and min(unseen) >= before
