@@ -325,7 +325,7 @@ def test_a_trial_is_retried_after_its_device_was_lost(tmp_path: Path, monkeypatc
         with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
             search = searching.Supervisor(plan.model_copy(update={"budget": study.plan.budget}), study, space(), pool)
             if lost:
-                with pytest.raises(AutocompressError, match=r"could not be used .* the same command goes on"):
+                with pytest.raises(AutocompressError, match=r"could not be used .* run the same command again"):
                     search.run()
             else:
                 search.run()
