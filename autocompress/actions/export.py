@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from autocompress.search.display import Display
     from autocompress.study import StudyView
 
-FORMS = ("onnx", "transformers")
 LOGITS_TOLERANCE = 1e-4  # between two runs of the same weights
 
 

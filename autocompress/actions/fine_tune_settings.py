@@ -29,7 +29,7 @@ def choose_fine_tuning(rows: int, labels: int, width: int) -> FineTuneSettings:
 
     A new classifier learns in optimizer steps, not in epochs: with few rows an epoch has few steps, and every further
     label is one more boundary to learn from fewer rows. So the steps have a minimum and grow with the labels; the epochs
-    follow from them, between 3 and 20, since more passes over the same rows overfit. With many labels the rate doubles.
+    follow from them, between 3 and 20. With many labels the rate doubles.
     The rate is inversely proportional to the width: 1e-4 for MiniLM (384) is 5e-5 for BERT-base (768), which is in the
     range that Devlin et al. (2019) recommend.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from autocompress.storage.artifact_store import Store
@@ -48,7 +47,7 @@ def upgrade_storage(url: str) -> Upgrade:
             conditions = read_conditions_of_artifacts(url, name)
             adopted += adopt_stages(Store(view.artifacts), int(view.plan.get("seed", 0)), conditions)
     return Upgrade(
-        storage=shown(url), before=before, after=after, backup=str(Path(backup)) if backup else None, adopted=adopted
+        storage=shown(url), before=before, after=after, backup=str(backup) if backup else None, adopted=adopted
     )
 
 

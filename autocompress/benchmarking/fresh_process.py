@@ -12,7 +12,7 @@ from types import ModuleType
 
 import numpy as np
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def size_mb(runtime: ModuleType, folder: Path) -> float:
@@ -34,7 +34,7 @@ def measure_fresh_process(
     command = [sys.executable, "-m", __name__, runtime.__name__, str(folder), *shape, str(threads)]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     if process.returncode != 0:
-        logger.warning(
+        log.warning(
             "the fresh process that opens the artifact ended with exit code %d; its stderr:\n%s",
             process.returncode,
             process.stderr,

@@ -62,9 +62,9 @@ class CandidateTraining:
         context, targets = self._context, self._prepare(candidate, rung, timer)
         plan, epochs = context.plan, context.plan.recovery.epochs_at(rung)
         is_first = self._is_first(rung)
-        share = (
-            0.0 if not is_first else LEAST_SQUARES_SHARE if epochs > 0 else 1.0
-        )  # of the progress, before distillation
+        share = 0.0  # of the progress, before distillation
+        if is_first:
+            share = LEAST_SQUARES_SHARE if epochs > 0 else 1.0
         torch.manual_seed(plan.seed)
         with device_lock.share_with_pauses(context.store.root) as pause:
             report = pause(progress)

@@ -230,9 +230,8 @@ class Supervisor:
             self.meter.add_duration(job.rung, self.known.rows[job.trial].latency_ms or 1.0, outcome.seconds)
         if self.plan.engine.reuse and job.rung == LAST_RUNG and any(row.trial == job.trial for row in front):
             is_whole = recipe.is_whole(self.space.layers)  # large and slow: such recipes wait their turn
-            if (
-                was_trained or is_whole or self.history.last_growth() >= LEAST_GROWTH
-            ):  # bits that bring nothing end here
+            still_grows = self.history.last_growth() >= LEAST_GROWTH  # else further bits bring nothing
+            if was_trained or is_whole or still_grows:
                 proposed = self.study.enqueue(next_bits(self.space, recipe), rung=None if is_whole else job.rung)
                 log.info("trial %d: is on the front; enqueued %d other bit-widths of its weights", job.trial, proposed)
         if time.monotonic() - self.last_shrink > SHRINK_SECONDS:

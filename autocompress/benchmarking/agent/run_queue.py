@@ -15,7 +15,7 @@ from autocompress.benchmarking.agent.model_cache import ModelCache
 from autocompress.benchmarking.agent.run_process import RunLimits, RunMessages, execute_run
 from autocompress.benchmarking.agent.run_request import RunRequest
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 MAX_WAITING, MAX_WAITING_BYTES = 256, 64_000_000
 MAX_ANSWER_BYTES, MAX_ANSWER_SECONDS = 64_000_000, 600.0  # how much, and how long, results are kept
 
@@ -79,11 +79,11 @@ class RunQueue:
                 del self.runs[run.name]
             except RunFailed as error:
                 run.state, run.reason = "failed", str(error)
-                logger.warning("run %s failed: %s; stderr of its process:\n%s", run.name, error, str(run.messages))
+                log.warning("run %s failed: %s; stderr of its process:\n%s", run.name, error, str(run.messages))
             except Exception as error:  # one failed run must not end the queue; its text may hold a path of the device
                 run.state = "failed"
                 run.reason = f"the agent failed with {type(error).__name__}; its log has the traceback"
-                logger.exception("run %s failed unexpectedly; stderr of its process:\n%s", run.name, str(run.messages))
+                log.exception("run %s failed unexpectedly; stderr of its process:\n%s", run.name, str(run.messages))
             finally:
                 run.body, run.ended = b"", time.monotonic()
                 run.messages.clear()
