@@ -182,13 +182,7 @@ def column_names(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig").lstrip()
         first = json.loads(text)[0] if text.startswith("[") else json.loads(text.partition("\n")[0])
         return list(first)
-    except (
-        OSError,
-        ValueError,
-        NotImplementedError,
-        IndexError,
-        TypeError,
-    ) as error:  # the last two: JSON without rows
+    except (OSError, ValueError, NotImplementedError, IndexError, TypeError) as error:  # the last two: no rows
         reason = " ".join(str(error).split())
         raise UsageError(f"DATA: {path} cannot be read as {path.suffix[1:]}: {reason[:300]}") from None
 

@@ -33,10 +33,10 @@ class Compressed:
             AttentionInterface.register(name, attend)
             AttentionMaskInterface.register(name, mask)
             config._attn_implementation = name
-        super().__init__(config, *inputs, **kwargs)  # type: ignore[call-arg]  # the transformers class, which is next in the method order, takes them
+        super().__init__(config, *inputs, **kwargs)  # type: ignore[call-arg]  # of transformers' class, next in the method order
         shapes = config.autocompress
         names = shapes["modules"]
-        layers: Any = self.get_submodule(names["layers"])  # type: ignore[attr-defined]  # the transformers class, which is next in the method order, takes them
+        layers: Any = self.get_submodule(names["layers"])  # type: ignore[attr-defined]  # of transformers' class, next in the method order
         for layer, heads, neurons in zip(layers, shapes["heads"], shapes["neurons"], strict=True):
             width = heads * shapes["head_size"]
             for part in ROWS:
