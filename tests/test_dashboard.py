@@ -23,6 +23,7 @@ from optuna.storages import RDBStorage
 
 from tests.conftest import Searched
 from tests.formula import open_study, quality, search
+from tests.toy_study import serve_dashboard
 
 pytest.importorskip("optuna_dashboard")
 import optuna_dashboard._app
@@ -65,12 +66,8 @@ def view(url: str) -> StudyView:
 @pytest.fixture(scope="module")
 def address(url: str) -> Iterator[str]:
     """The address of the study's page on a running server."""
-    with open_server(url, "toy", "127.0.0.1", 0, read_only=True) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server.address
-        server.shutdown()
-        thread.join()
+    with serve_dashboard(url) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

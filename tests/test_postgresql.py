@@ -8,11 +8,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import optuna
 import pytest
@@ -24,7 +21,7 @@ from autocompress.study.database import open_storage
 from tests.conftest import run_cli
 from tests.databases import execute
 from tests.formula import search
-from tests.toy_study import ToyStudy, on_postgresql, wait_for
+from tests.toy_study import ToyStudy, on_postgresql, serve_dashboard, wait_for
 
 pytestmark = on_postgresql
 SCHEMA_VERSION = "SELECT version_num FROM ac_alembic_version"
@@ -83,7 +80,7 @@ def test_dashboard_shows_the_front_on_postgresql(toy: ToyStudy) -> None:
         search(study, 9)
         study.finish()
     view = toy.view()
-    with dashboard(toy.url) as address:
+    with serve_dashboard(toy.url) as address:
         api = address.replace("/dashboard/", "/api/")
         with urllib.request.urlopen(api) as answer:
             shown = json.load(answer)
@@ -141,16 +138,3 @@ def test_reading_errors_on_postgresql(toy: ToyStudy) -> None:
         toy.view()
     with pytest.raises(AutocompressError, match=r"storage: postgresql.* cannot be read: .*does not exist"):
         read_study(f"{toy.url}&dbname=nowhere", "toy")
-
-
-@contextmanager
-def dashboard(url: str) -> Iterator[str]:
-    """Serve the dashboard of the study and return the address of its page."""
-    from autocompress.interfaces.dashboard import open_server
-
-    with open_server(url, "toy", "127.0.0.1", 0, read_only=True) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server.address
-        server.shutdown()
-        thread.join()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,3 +160,16 @@ def wait_for(process: subprocess.Popen[str], word: str, times: int) -> list[str]
 on_sqlite = pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
 on_postgresql = pytest.mark.parametrize("storage_url", ["postgresql"], indirect=True)
 searched_on_sqlite = pytest.mark.parametrize("searched_toy", ["sqlite"], indirect=True)
+
+
+@contextmanager
+def serve_dashboard(url: str) -> Iterator[str]:
+    """Serve the dashboard of the study and return the address of its page."""
+    from autocompress.interfaces.dashboard import open_server
+
+    with open_server(url, "toy", "127.0.0.1", 0, read_only=True) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.address
+        server.shutdown()
+        thread.join()
