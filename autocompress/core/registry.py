@@ -1,15 +1,17 @@
-"""The registry: each folder is a registry of one kind, and each file in it is an entry under the file's name.
+"""The registry: each folder holds the entries of one kind, one file each; an entry's name is the name of its file.
 
-`names`, `summary` and `literal` read files without importing them; `load` imports one entry, and its errors are not caught.
+A file exports one object under the name of its kind in capitals: a technique's file defines `TECHNIQUE`, an instance of
+`Technique`. `names` and `summary` read files without importing them; `load` imports one file, and its errors are not caught.
 """
 
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from autocompress.core.errors import unknown
 
@@ -23,6 +25,42 @@ FOLDERS = {  # kind -> its folder in the package; entries may lie in subfolders
     "metrics": "metrics",
 }
 KINDS = tuple(FOLDERS)
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class Registry(Generic[Entry]):
+    """The entries of one kind."""
+
+    kind: str  # plural, a key of FOLDERS
+    variable: str  # the name under which each file exports its object
+    entry_type: type[Entry]
+
+    def names(self) -> list[str]:
+        """Return the names of the entries, sorted."""
+        return names(self.kind)
+
+    def load(self, name: str, place: str = "") -> Entry:
+        """Import one entry and return its object.
+
+        An unknown name is a UsageError, and `place` begins its message. TypeError where the file exports no object of the
+        kind.
+        """
+        module = load(self.kind, name, place)
+        entry = getattr(module, self.variable, None)
+        if not isinstance(entry, self.entry_type):
+            raise TypeError(
+                f"{module.__name__}: `{self.variable}` must be an instance of {self.entry_type.__name__}, but is {entry!r}"
+            )
+        return entry
+
+    def entries(self) -> dict[str, Entry]:
+        """Return all entries by name."""
+        return {name: self.load(name) for name in self.names()}
+
+    def summary(self, name: str) -> str:
+        """Return the first line of the file's docstring, read without importing it."""
+        return summary(self.kind, name)
 
 
 def names(kind: str) -> list[str]:
