@@ -17,16 +17,14 @@ from autocompress.models.importance import Importance, measure_importance
 from tests.tiny import tiny_config, tiny_tokenizer
 
 
-def tiny_model(family: str, **sizes: Any) -> Any:
-    """Build a random classifier whose weights are large enough to distinguish rows."""
-    from transformers import AutoModelForSequenceClassification
+def tiny_model(family: str, head: str = "AutoModelForSequenceClassification", **sizes: Any) -> Any:
+    """Build a random model whose weights are large enough to distinguish rows; `head` is a class of transformers."""
+    import transformers
 
     attentions.register_attentions()
     torch.manual_seed(0)
     config = tiny_config(family, **{"spread": 0.2, **sizes})
-    model = AutoModelForSequenceClassification.from_config(
-        config, attn_implementation=attentions.implementation_name("full")
-    )
+    model = getattr(transformers, head).from_config(config, attn_implementation=attentions.implementation_name("full"))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from autocompress.core.recipe import Recipe
+from autocompress.deployment.folded_forward import FoldedForward
 from autocompress.models.candidate import build_candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward, Gates
@@ -25,6 +26,46 @@ def test_forward_returns_the_logits_of_transformers(family: str, pairs: bool) ->
     with torch.no_grad():
         logits = Forward(model, load_family(model.config.model_type))(**batch).logits
         torch.testing.assert_close(logits, model(**batch).logits, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_forward_classifies_tokens_as_transformers_does(family: str) -> None:
+    model, batch = tiny_model(family, "AutoModelForTokenClassification", labels=5), tiny_batch(family)
+    with torch.no_grad():
+        logits = Forward(model, load_family(model.config.model_type))(**batch).logits
+        assert logits.shape == (*batch["input_ids"].shape, 5)
+        assert logits.std() > 0.1
+        tokens = batch["attention_mask"].bool()  # RoBERTa gives padding a position of its own
+        torch.testing.assert_close(logits[tokens], model(**batch).logits[tokens], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_forward_pools_a_base_model(family: str, pooling: str, normalize: bool) -> None:
+    model, batch = tiny_model(family, "AutoModel"), tiny_batch(family)
+    model.config.sentence_embedding = {"pooling": pooling, "normalize": normalize}
+    weights = batch["attention_mask"].float()
+    if pooling == "cls":
+        weights = torch.zeros_like(weights).index_fill(1, torch.tensor([0]), 1.0)
+    with torch.no_grad():
+        pooled = Forward(model, load_family(model.config.model_type))(**batch).logits
+        states = model(**batch).last_hidden_state
+    expected = (states * weights[:, :, None]).sum(1) / weights.sum(1, keepdim=True)
+    expected = torch.nn.functional.normalize(expected) if normalize else expected
+    torch.testing.assert_close(pooled, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("head", ["AutoModelForTokenClassification", "AutoModel"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_folded_forward_equals_the_plain_one_for_every_head(family: str, head: str) -> None:
+    model, batch = tiny_model(family, head), tiny_batch(family)
+    model.config.sentence_embedding = {"pooling": "mean", "normalize": True}
+    plain = Forward(model, load_family(model.config.model_type))
+    with torch.no_grad():
+        expected = plain(**batch).logits
+        folded = FoldedForward(model, plain.family)(**batch).logits
+    torch.testing.assert_close(folded, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

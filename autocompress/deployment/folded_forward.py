@@ -38,9 +38,7 @@ class FoldedForward(Forward):
     def __init__(self, model: Any, family: Any) -> None:
         super().__init__(model, family)
         self.joint = [self._fold_projection(index) for index in range(len(self.parts))]
-        query = self.parts[-1].query  # separate from key and value: in the last layer only position 0 has a query
-        scale = super().scaling(len(self.parts) - 1)
-        self.last_query = (_make_constant(query.weight.T * scale), _make_constant(query.bias * scale))
+        self.last_query = self._fold_last_query() if self.head.first_only else ()
         tables = self.embeddings
         position = tables.position.weight[tables.first_position :]
         self.position = _make_constant(position)
@@ -52,11 +50,17 @@ class FoldedForward(Forward):
         """Return the computed constants, which the exporter must know as parameters."""
         return [*(p for pair in self.joint for p in pair), *self.last_query, self.position, self.position_and_type]
 
+    def _fold_last_query(self) -> tuple[nn.Parameter, ...]:
+        """Return weight (hidden, rows) and bias (rows,) of the last layer's query, which only position 0 has."""
+        query, scale = self.parts[-1].query, super().scaling(len(self.parts) - 1)
+        return _make_constant(query.weight.T * scale), _make_constant(query.bias * scale)
+
     def _fold_projection(self, index: int) -> tuple[nn.Parameter, nn.Parameter]:
-        """Return weight (hidden, rows) and bias (rows,) of query, key and value; of key and value in the last layer."""
+        """Return weight (hidden, rows) and bias (rows,) of query, key and value; of key and value where only position 0 has
+        a query."""
         parts = self.parts[index]
         linears = [(parts.query, super().scaling(index)), (parts.key, 1.0), (parts.value, 1.0)]
-        linears = linears[1:] if index == len(self.parts) - 1 else linears
+        linears = linears[1:] if self.head.first_only and index == len(self.parts) - 1 else linears
         weight = torch.cat([linear.weight * factor for linear, factor in linears]).T
         return _make_constant(weight), _make_constant(torch.cat([linear.bias * factor for linear, factor in linears]))
 

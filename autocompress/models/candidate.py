@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from autocompress.core import registry
 from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
-from autocompress.models.families import load_family
+from autocompress.models.families import Family, load_family
 from autocompress.models.importance import Importance
 
 VERSION = 1  # of the stage `structure`
@@ -20,8 +19,8 @@ class Candidate:
     """A recipe and the torch model built from it. It lives in memory for one trial."""
 
     recipe: Recipe
-    model: Any  # a transformers model for sequence classification
-    family: ModuleType
+    model: Any  # a transformers model
+    family: Family
     kept_layers: tuple[int, ...]  # indices of the teacher's layers
 
     @property

@@ -1,15 +1,14 @@
 """One forward pass for every family, used by training, importance and export.
 
 It returns the logits of the transformers model (a test compares them) with less work: one product computes query, key and
-value, a batch has one mask, and the last layer computes only position 0, because a classifier reads no other. The last saves
-almost a third of a three-layer model.
+value, a batch has one mask, and where the head reads only position 0, the last layer computes no other. The last saves almost
+a third of a three-layer model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, cast
 
 import torch
@@ -18,7 +17,7 @@ from torch.nn import functional as F
 
 from autocompress.core import registry
 from autocompress.models import attentions
-from autocompress.models.families import Affine, LayerParts
+from autocompress.models.families import Affine, Family, LayerParts
 
 
 @dataclass
@@ -34,17 +33,19 @@ class Gates:
 
 @dataclass(frozen=True)
 class Output:
-    """Logits (batch, labels) and the hidden states after the embeddings and after each layer that ran."""
+    """The outputs and the hidden states after the embeddings and after each layer that ran."""
 
-    logits: Tensor
-    hidden: tuple[Tensor, ...]  # each (batch, sequence, hidden); the last one (batch, 1, hidden)
+    logits: Tensor  # (batch, outputs), or (batch, sequence, outputs) where each token has its own
+    # each (batch, sequence, hidden); the last one (batch, 1, hidden) where the head reads only position 0
+    hidden: tuple[Tensor, ...]
 
 
 class Forward:
-    """The forward pass of one classifier. It refers to the model's weights and has none of its own."""
+    """The forward pass of one model. It refers to the model's weights and has none of its own."""
 
-    def __init__(self, model: Any, family: ModuleType, dropout: float = 0.0) -> None:
+    def __init__(self, model: Any, family: Family, dropout: float = 0.0) -> None:
         self.model, self.family, self.dropout = model, family, dropout
+        self.head = family.head(model)
         self.layers: Sequence[nn.Module] = list(family.layers(model))
         self.parts: list[LayerParts] = [family.parts(layer) for layer in self.layers]
         self.embeddings = family.embeddings(model)
@@ -64,9 +65,10 @@ class Forward:
         states = [hidden]
         running = [index for index in range(len(self.parts)) if index not in skip]
         for index in running:
-            hidden = self._run_layer(index, hidden, mask, gates, first_only=index == running[-1])
+            first_only = self.head.first_only and index == running[-1]
+            hidden = self._run_layer(index, hidden, mask, gates, first_only)
             states.append(hidden)
-        return Output(self.family.classify(self.model, hidden), tuple(states))
+        return Output(self.head.apply(self.model, hidden, attention_mask), tuple(states))
 
     def run_batch(
         self, batch: Mapping[str, Tensor], gates: Gates | None = None, skip: frozenset[int] = frozenset()

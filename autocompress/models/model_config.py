@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress.core import registry
 from autocompress.core.errors import UsageError
+from autocompress.models.families import load_family
 
 WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -31,30 +31,15 @@ def read_config(model: str, key_path: str, offline: bool) -> ModelConfig:
     """
     values = _read_folder(Path(model), key_path) if Path(model).is_dir() else _read_hub(model, key_path, offline)
     model_type = str(values.get("model_type"))
-    family = find_family_name(model_type, key_path)
+    family = load_family(model_type, key_path)
     layers = values.get("num_hidden_layers", values.get("n_layers"))
     names = {int(index): str(name) for index, name in (values.get("id2label") or {}).items()}
     meaningful = any(name != f"LABEL_{index}" for index, name in names.items())
     positions = int(values.get("max_position_embeddings", 512))
-    if registry.literal("families", family, "POSITIONS_FOLLOW_PADDING"):
+    if family.positions_follow_padding:
         positions -= int(values.get("pad_token_id") or 0) + 1
     classifies = any("SequenceClassification" in name for name in values.get("architectures") or ())
     return ModelConfig(model_type, int(layers or 0), positions, names if meaningful else None, classifies)
-
-
-def find_family_name(model_type: str, key_path: str) -> str:
-    """Return the name of the family file that lists a `model_type`; UsageError where none does."""
-    families = {
-        supported: name
-        for name in registry.names("families")
-        for supported in registry.literal("families", name, "MODEL_TYPES")
-    }
-    if model_type not in families:
-        raise UsageError(
-            f"{key_path}: the model family {model_type!r} is not supported; available: {', '.join(sorted(families))}"
-            " (to add a family, add a file to autocompress/models/families)"
-        )
-    return families[model_type]
 
 
 def _read_folder(folder: Path, key_path: str) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from autocompress.config import FineTune, StudyPlan
 from autocompress.core.stage import Stage
-from autocompress.models.families import load_family
+from autocompress.models.families import Family, load_family
 from autocompress.models.forward import Forward
 from autocompress.models.teacher import load_teacher, model_fingerprint, save_teacher
 from autocompress.search.stage_keys import teacher_stage
@@ -50,7 +49,7 @@ class TeacherProvider:
         return self._model
 
     @property
-    def family(self) -> ModuleType:
+    def family(self) -> Family:
         """The family of the model."""
         return load_family(self.model.config.model_type)
 

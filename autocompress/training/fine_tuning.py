@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from autocompress.config import FineTune
+from autocompress.models.families import Family
 from autocompress.models.forward import Forward
 from autocompress.training.loop import Progress, make_backward_step, minimize_loss
 
@@ -19,7 +19,7 @@ VERSION = 1  # of the stage `teacher`
 
 def fine_tune(
     model: Any,
-    family: ModuleType,
+    family: Family,
     batch_of: Callable[[np.ndarray], dict[str, torch.Tensor]],
     lengths: list[int],
     settings: FineTune,

@@ -83,14 +83,15 @@ def fit_least_squares(
     Their inputs are the candidate's own hidden states, so that each fit also corrects the errors of those before it. The
     target after attention is the teacher's sum in the same layer. The target after the feed-forward is the sum of the last
     teacher layer before the next kept one (see `match_layers`), whose norm the layer takes over. In the last layer only
-    position 0 counts. `batches` hold input_ids and attention_mask (and token_type_ids) of some thousand rows in all.
+    position 0 counts where the head reads no other. `batches` hold input_ids and attention_mask (and token_type_ids) of some
+    thousand rows in all.
     """
     student = Forward(candidate.model, candidate.family)
     batch_states = [_embed(teacher, student, batch) for batch in batches]
     target_layers = match_layers(candidate.kept_layers, len(teacher.parts))
     begin = 0
     for index, (kept, target) in enumerate(zip(candidate.kept_layers, target_layers, strict=True)):
-        first_only = index == len(student.parts) - 1
+        first_only = student.head.first_only and index == len(student.parts) - 1
         for states in batch_states:
             _run_teacher(teacher, states, range(begin, target + 1), kept)
         _fit_attention(student, index, batch_states, first_only)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from torch.nn import functional as F
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.models.candidate import build_candidate
-from autocompress.models.families import Affine, LayerParts
+from autocompress.models.families import Affine, Family, LayerParts
 from autocompress.models.forward import Forward
 from autocompress.models.importance import Importance
 from autocompress.models.precision import autocast
@@ -71,7 +70,7 @@ class _Shape:
 class SuperNet:
     """A copy of the teacher whose heads and neurons are sorted, the most important first."""
 
-    def __init__(self, teacher: Any, family: ModuleType, importance: Importance) -> None:
+    def __init__(self, teacher: Any, family: Family, importance: Importance) -> None:
         self.model, self.family = copy.deepcopy(teacher), family
         self._importance, self._meta_model = importance, copy.deepcopy(teacher).to("meta")
         self._shapes: dict[Recipe, _Shape] = {}

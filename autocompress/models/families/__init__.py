@@ -1,19 +1,18 @@
-"""One file per model family: it locates layers, heads, neurons, embeddings and the classification head.
+"""One file per model family: it locates layers, heads, neurons, embeddings and the head of a transformers model.
 
-A family file defines `MODEL_TYPES` (transformers' `model_type` values), `POSITIONS_FOLLOW_PADDING`, `layers(model)`,
-`parts(layer)`, `embeddings(model)` and `classify(model, hidden)`. All families here share one layer form, the post-norm
-encoder: attention, add, norm, feed-forward, add, norm (Vaswani et al. 2017; Devlin et al. 2019).
+All families here share one layer form, the post-norm encoder: attention, add, norm, feed-forward, add, norm (Vaswani et al.
+2017; Devlin et al. 2019). A file exports `FAMILY`, and imports no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from autocompress.core import registry
-from autocompress.models.model_config import find_family_name
+from autocompress.core.errors import UsageError
+from autocompress.core.registry import Registry
+from autocompress.models.heads import POOLING, POOLING_KEY, Head
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,6 +71,44 @@ class EmbeddingParts:
     projection: nn.Linear | None  # to the hidden size, where the tables are narrower
 
 
-def load_family(model_type: str, key_path: str = "teacher.model") -> ModuleType:
-    """Load the family file of a `model_type`; UsageError lists the available types where it is not supported."""
-    return registry.load("families", find_family_name(model_type, key_path))
+@dataclass(frozen=True)
+class Family:
+    """A map from a transformers model to its parts."""
+
+    model_types: tuple[str, ...]  # transformers' `model_type` values
+    layers: Callable[[Any], nn.ModuleList]  # of a model: its encoder layers, first to last
+    parts: Callable[[nn.Module], LayerParts]  # of one layer
+    embeddings: Callable[[Any], EmbeddingParts]  # of a model
+    heads: Mapping[str, Head]  # suffix of a transformers class, e.g. ForSequenceClassification -> its head
+    positions_follow_padding: bool = False  # whether the first token's position is `pad_token_id + 1`
+
+    def head(self, model: Any) -> Head:
+        """Return the head of a model; a base model's pooling stands in its config. UsageError where there is none."""
+        name = type(model).__name__
+        if (settings := getattr(model.config, POOLING_KEY, None)) and name.endswith("Model"):
+            return POOLING[settings["pooling"]]
+        head = next((head for suffix, head in self.heads.items() if name.endswith(suffix)), None)
+        if head is None:
+            raise UsageError(
+                f"teacher.model: {name} has no head that this family supports; available: {', '.join(self.heads)}"
+            )
+        return head
+
+
+FAMILIES = Registry("families", "FAMILY", Family)
+
+
+def find_family_name(model_type: str, key_path: str) -> str:
+    """Return the name of the family file that lists a `model_type`; UsageError where none does."""
+    families = {supported: name for name, family in FAMILIES.entries().items() for supported in family.model_types}
+    if model_type not in families:
+        raise UsageError(
+            f"{key_path}: the model family {model_type!r} is not supported; available: {', '.join(sorted(families))}"
+            " (to add a family, add a file to autocompress/models/families)"
+        )
+    return families[model_type]
+
+
+def load_family(model_type: str, key_path: str = "teacher.model") -> Family:
+    """Load the family of a `model_type`; UsageError lists the available types where it is not supported."""
+    return FAMILIES.load(find_family_name(model_type, key_path))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, cast
 
 from autocompress.models.families import EmbeddingParts, LayerParts
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-def layers(base: Any) -> nn.ModuleList:
-    """Return the encoder layers of a base model, first to last."""
-    return cast(nn.ModuleList, base.encoder.layer)
+
+def layers(model: Any) -> nn.ModuleList:
+    """Return the encoder layers, first to last."""
+    return cast("nn.ModuleList", model.base_model.encoder.layer)
 
 
 def parts(layer: Any) -> LayerParts:
@@ -31,14 +32,19 @@ def parts(layer: Any) -> LayerParts:
     )
 
 
-def embeddings(base: Any, first_position: int = 0) -> EmbeddingParts:
-    """Return the embedding modules of a base model."""
-    tables = base.embeddings
+def embeddings(model: Any, first_position: int = 0) -> EmbeddingParts:
+    """Return the embedding modules, with a projection where the model has one."""
+    tables = model.base_model.embeddings
     return EmbeddingParts(
         word=tables.word_embeddings,
         position=tables.position_embeddings,
         first_position=first_position,
         token_type=tables.token_type_embeddings,
         norm=tables.LayerNorm,
-        projection=getattr(base, "embeddings_project", None),
+        projection=getattr(model.base_model, "embeddings_project", None),
     )
+
+
+def classify(model: Any, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return logits (batch, labels) by a classifier that reads position 0 itself."""
+    return cast("Tensor", model.classifier(hidden))

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from torch import Tensor, nn
+from autocompress.models.families import Family, _bert_like
+from autocompress.models.heads import TOKENS, Head
 
-from autocompress.models.families import EmbeddingParts, LayerParts, _bert_like
-
-MODEL_TYPES = ("bert",)
-POSITIONS_FOLLOW_PADDING = False  # whether the first token's position is `pad_token_id + 1`
-
-
-def layers(model: Any) -> nn.ModuleList:
-    """Return the encoder layers, first to last."""
-    return _bert_like.layers(model.bert)
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def parts(layer: Any) -> LayerParts:
-    """Return the modules of one layer."""
-    return _bert_like.parts(layer)
+def _classify(model: Any, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return logits (batch, labels) of the pooled position 0."""
+    return cast("Tensor", model.classifier(model.dropout(model.bert.pooler(hidden))))
 
 
-def embeddings(model: Any) -> EmbeddingParts:
-    """Return the embedding modules."""
-    return _bert_like.embeddings(model.bert)
-
-
-def classify(model: Any, hidden: Tensor) -> Tensor:
-    """Return logits (batch, labels) of the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
-    return cast(Tensor, model.classifier(model.dropout(model.bert.pooler(hidden))))
+FAMILY = Family(
+    model_types=("bert",),
+    layers=_bert_like.layers,
+    parts=_bert_like.parts,
+    embeddings=_bert_like.embeddings,
+    heads={"ForSequenceClassification": Head(_classify, first_only=True), "ForTokenClassification": TOKENS},
+)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import torch
-from torch import Tensor, nn
+from autocompress.models.families import EmbeddingParts, Family, LayerParts
+from autocompress.models.heads import TOKENS, Head
 
-from autocompress.models.families import EmbeddingParts, LayerParts
-
-MODEL_TYPES = ("distilbert",)
-POSITIONS_FOLLOW_PADDING = False  # whether the first token's position is `pad_token_id + 1`
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-def layers(model: Any) -> nn.ModuleList:
+def _layers(model: Any) -> nn.ModuleList:
     """Return the encoder layers, first to last."""
-    return cast(nn.ModuleList, model.distilbert.transformer.layer)
+    return cast("nn.ModuleList", model.base_model.transformer.layer)
 
 
-def parts(layer: Any) -> LayerParts:
+def _parts(layer: Any) -> LayerParts:
     """Return the modules of one layer."""
     return LayerParts(
         query=layer.attention.q_lin,
@@ -34,9 +32,9 @@ def parts(layer: Any) -> LayerParts:
     )
 
 
-def embeddings(model: Any) -> EmbeddingParts:
+def _embeddings(model: Any) -> EmbeddingParts:
     """Return the embedding modules."""
-    tables = model.distilbert.embeddings
+    tables = model.base_model.embeddings
     return EmbeddingParts(
         word=tables.word_embeddings,
         position=tables.position_embeddings,
@@ -47,7 +45,16 @@ def embeddings(model: Any) -> EmbeddingParts:
     )
 
 
-def classify(model: Any, hidden: Tensor) -> Tensor:
-    """Return logits (batch, labels) of the last hidden states (batch, ≥ 1, hidden); only position 0 is read."""
-    first = torch.relu(model.pre_classifier(hidden[:, 0]))
-    return cast(Tensor, model.classifier(model.dropout(first)))
+def _classify(model: Any, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return logits (batch, labels) of position 0."""
+    first = model.pre_classifier(hidden[:, 0]).relu()
+    return cast("Tensor", model.classifier(model.dropout(first)))
+
+
+FAMILY = Family(
+    model_types=("distilbert",),
+    layers=_layers,
+    parts=_parts,
+    embeddings=_embeddings,
+    heads={"ForSequenceClassification": Head(_classify, first_only=True), "ForTokenClassification": TOKENS},
+)
