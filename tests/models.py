@@ -10,10 +10,11 @@ import torch
 
 from autocompress.core.recipe import Recipe
 from autocompress.models import attentions
-from autocompress.models.candidate import Candidate, build_candidate
+from autocompress.models.candidate import Candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
 from autocompress.models.importance import Importance, measure_importance
+from autocompress.techniques.building import build_candidate
 from tests.tiny import tiny_config, tiny_tokenizer
 
 
