@@ -11,10 +11,11 @@ import torch
 from autocompress import benchmarking
 from autocompress.core.recipe import Recipe
 from autocompress.models import attentions
-from autocompress.models.candidate import Candidate, build_candidate
+from autocompress.models.candidate import Candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
 from autocompress.models.importance import Importance, measure_importance
+from autocompress.techniques.building import build_candidate
 from tests.tiny import tiny_config, tiny_tokenizer
 
 # Without these instructions, onnxruntime's 8-bit products add up in 16 bits, which overflow for the largest sums.

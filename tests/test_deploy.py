@@ -10,14 +10,17 @@ import onnx
 import pytest
 import torch
 
+from autocompress.core.errors import UsageError
 from autocompress.core.stage import digest
+from autocompress.core.technique import ordered_techniques
 from autocompress.deployment.model_export import export_graph
 from autocompress.formats.onnx_graph import OnnxGraph
+from autocompress.formats.target_format import ONNXRUNTIME_FORMAT
 from autocompress.models.candidate import Candidate
 from autocompress.runtimes import onnxruntime as runtime
 from autocompress.storage.checksums import manifest
-from autocompress.techniques.quantization import embedding_bits, weight_bits
 from autocompress.techniques.quantization._blocks import dequantize_blocks, quantize_blocks
+from autocompress.techniques.stages import ExportContext, ExportTechnique
 from tests.models import TOLERANCE_8_BITS, deployed, tiny_batch, tiny_candidate
 from tests.tiny import FAMILIES
 
@@ -112,10 +115,19 @@ def test_quantize_blocks_keeps_zeros_and_exact_levels() -> None:
     np.testing.assert_allclose(dequantize_blocks(quantize_blocks(exact, 2, 32), 2, 32), exact, atol=1e-6)
 
 
-@pytest.mark.parametrize("technique", [weight_bits, embedding_bits])
-def test_apply_rejects_bits_without_a_kernel(technique: object) -> None:
-    with pytest.raises(Exception, match="3 is not one of"):
-        technique.apply(export_graph(tiny_candidate(), pairs=False), 3)  # type: ignore[attr-defined]  # a module
+ON_ONNXRUNTIME = ExportContext(ONNXRUNTIME_FORMAT, list)
+
+
+def export_technique(name: str) -> ExportTechnique:
+    technique = ordered_techniques()[name]
+    assert isinstance(technique, ExportTechnique)
+    return technique
+
+
+@pytest.mark.parametrize("decision", ["weight_bits", "embedding_bits"])
+def test_apply_rejects_bits_without_a_kernel(decision: str) -> None:
+    with pytest.raises(UsageError, match="3 is not one of 32, "):
+        export_technique(decision).apply(export_graph(tiny_candidate(), pairs=False), 3, ON_ONNXRUNTIME)
 
 
 def test_simplify_graph_removes_operators_and_keeps_the_logits(tmp_path: Path) -> None:
@@ -180,6 +192,6 @@ def test_embedding_bits_apply_to_tables_of_any_width(bits: int, width: int) -> N
         [onnx.numpy_helper.from_array(table, "table")],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
-    embedding_bits.apply(model, bits)
+    export_technique("embedding_bits").apply(model, bits, ON_ONNXRUNTIME)
     rows = runtime.OnnxSession(model.SerializeToString(), 1).run({"input_ids": ids})
     np.testing.assert_allclose(rows, table[ids], atol={8: 0.03, 4: 0.5}[bits])

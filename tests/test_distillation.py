@@ -8,9 +8,9 @@ import torch
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.data.augmentation import UNLABELLED
-from autocompress.models.candidate import build_candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
+from autocompress.techniques.building import build_candidate
 from autocompress.training.distillation import Targets, compute_targets, distil, match_layers, pool_states
 from tests.models import tiny_batch, tiny_importance, tiny_model
 

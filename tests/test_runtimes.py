@@ -23,7 +23,6 @@ from autocompress.actions.usage_snippets import SNIPPETS
 from autocompress.config import read_plan
 from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL
 from autocompress.core.stage import Stage
 from autocompress.deployment.deploy import deploy
 from autocompress.deployment.model_export import export_program
@@ -35,7 +34,9 @@ from autocompress.search.plan_check import prepare
 from autocompress.search.supervisor import run_search
 from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study
-from autocompress.techniques.quantization import weight_bits
+from autocompress.techniques.quantization import _matrices
+from autocompress.techniques.quantization.weight_bits import WeightBits
+from autocompress.techniques.stages import ExportTechnique, active_of
 from tests.models import TOLERANCE_8_BITS, tiny_batch, tiny_candidate
 from tests.tiny import POSITIONS, tiny_study, tiny_tokenizer
 
@@ -101,9 +102,8 @@ def compute_logits(
         return logits
     candidate = tiny_candidate(**decisions)
     program = export_program(candidate, False)
-    for decision in AFTER_RECOVERY:
-        if (value := candidate.recipe.as_dict()[decision]) != NEUTRAL[decision]:
-            registry.load("techniques", decision).apply_program(program, value)
+    for technique, value in active_of(candidate.recipe, ExportTechnique):
+        technique.apply_program(program, value)
     return program.run(*(torch.from_numpy(feed[name]) for name in ("input_ids", "attention_mask"))).numpy()
 
 
@@ -196,7 +196,7 @@ def test_supported_raises_the_error_of_a_broken_technique(monkeypatch: pytest.Mo
     def broken(*_: object) -> None:
         raise KeyError("a bug in the technique")
 
-    monkeypatch.setattr(weight_bits, "apply", broken)
+    monkeypatch.setattr(WeightBits, "apply", broken)
     runtime = registry.load("runtimes", "onnxruntime")
     with pytest.raises(KeyError, match="a bug in the technique"):
         runtime.supported(lambda model, feeds: runtime.OnnxSession(model, 1).run(feeds))
@@ -213,9 +213,9 @@ def test_measure_activation_ranges_covers_the_inputs_of_matrices() -> None:
         [weight],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
-    assert weight_bits.measure_activation_ranges(model, rows) == {"y": 3.0}
+    assert _matrices.measure_activation_ranges(model, rows) == {"y": 3.0}
     with pytest.raises(ValueError, match="need at least one row"):
-        weight_bits.measure_activation_ranges(model, [])
+        _matrices.measure_activation_ranges(model, [])
 
 
 def test_cuda_session_does_not_fall_back_to_the_cpu(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_weights_of_finished_trials_are_loaded_and_not_trained_again(
         deploy.deploy(candidate, pipeline.context.data.tokenizer, False, "onnxruntime", rebuilt)
         with np.load(rebuilt / "check.npz") as now, np.load(store.artifact(row.sha256) / "check.npz") as then:
             # int8 kernels round differently on other processors
-            tolerance = 1e-4 if row.recipe.weight_bits == 32 else 5e-2
+            tolerance = 1e-4 if row.recipe["weight_bits"] == 32 else 5e-2
             np.testing.assert_allclose(now["logits_0"], then["logits_0"], atol=tolerance, err_msg=str(row.trial))
 
 

@@ -117,7 +117,7 @@ def weights_writer(
     """
     from transformers.utils import logging
 
-    from autocompress.deployment import deploy, transformers_form
+    from autocompress.deployment import transformers_form
     from autocompress.search import trial_pipeline
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
@@ -126,16 +126,15 @@ def weights_writer(
     def write(folder: Path) -> None:
         assert row.sha256 is not None  # seen by check_trial
         pipeline = trial_pipeline.TrialPipeline(plan, store)
-        candidate, data = pipeline.rebuild(row.recipe, row.rung, report_progress), pipeline.context.data
+        candidate = pipeline.rebuild(row.recipe, row.rung, report_progress)
         report_progress("comparing", 0.0)
         measured = store.artifact(row.sha256)
         with tempfile.TemporaryDirectory() as temporary:
             rebuilt = Path(temporary)
-            deploy.deploy(
-                candidate, data.tokenizer, pairs, read_runtime_name(measured), rebuilt, data.calibration_inputs
-            )
+            pipeline.write_artifact(candidate, rebuilt, read_runtime_name(measured))
             _check_same_outputs(rebuilt, measured, row.trial)
-        transformers_form.save_candidate(candidate, data.tokenizer, pairs, folder)
+        tokenizer = pipeline.context.data_for(candidate.recipe).tokenizer
+        transformers_form.save_candidate(candidate, tokenizer, pairs, folder)
 
     return write
 

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from autocompress.core.recipe import Recipe
 from autocompress.models.candidate import Candidate
 from autocompress.models.forward import read_attention_name
+
+RECIPE_FILE = "recipe.json"
 
 
 def write_companion_files(
@@ -17,6 +20,12 @@ def write_companion_files(
     _write_config(candidate, folder)
     _write_tokenizer(tokenizer, pairs, folder)
     _write_recipe(candidate, runtime, folder)
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Return the recipe of an artifact; decisions of other versions are left out."""
+    facts = json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8"))
+    return Recipe.from_stored(facts["recipe"])
 
 
 def _write_config(candidate: Candidate, folder: Path) -> None:
@@ -61,4 +70,4 @@ def _write_recipe(candidate: Candidate, runtime: str | None, folder: Path) -> No
     }
     if runtime:
         facts["runtime"] = runtime
-    (folder / "recipe.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (folder / RECIPE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

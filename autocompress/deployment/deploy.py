@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import onnx
 
 from autocompress.core import registry
-from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
+from autocompress.core.recipe import Recipe
 from autocompress.deployment.companion_files import write_companion_files
 from autocompress.deployment.model_export import export_graph, export_program
 from autocompress.formats.onnx_simplification import simplify_graph
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, TargetFormat
 from autocompress.models.candidate import Candidate
+from autocompress.techniques.stages import ExportContext, ExportTechnique, active_of
 
 Rows = Callable[[], Iterable[Mapping[str, np.ndarray]]]
 
@@ -41,33 +40,24 @@ def deploy(
     typed = pairs and "token_type_ids" in tokenizer.model_input_names
     if module.TARGET_FORMAT.program:
         program = export_program(candidate, typed)
-        _apply_decisions(candidate.recipe, lambda technique, value: technique.apply_program(program, value))
+        for technique, value in active_of(candidate.recipe, ExportTechnique):
+            technique.apply_program(program, value)
         program.compile(folder / "model.pt2", module.TARGET_FORMAT.program)
     else:
         graph = export_graph(candidate, typed)
         simplify_graph(graph)
-        quantize_graph(graph, candidate.recipe, module.TARGET_FORMAT, rows)
+        apply_exports(graph, candidate.recipe, module.TARGET_FORMAT, rows)
         onnx.save(graph, folder / "model.onnx")
     write_companion_files(candidate, tokenizer, pairs, folder, runtime)
     _write_check(candidate, module, folder)
 
 
-def quantize_graph(
+def apply_exports(
     graph: onnx.ModelProto, recipe: Recipe, target_format: TargetFormat = ONNXRUNTIME_FORMAT, rows: Rows = lambda: ()
 ) -> None:
-    """Apply the decisions of `AFTER_RECOVERY` to a graph in place."""
-    if target_format.static and recipe.weight_bits == 8:
-        ranges = registry.load("techniques", "weight_bits").measure_activation_ranges(graph, rows())
-        target_format = replace(target_format, ranges=ranges)
-    _apply_decisions(recipe, lambda technique, value: technique.apply(graph, value, target_format))
-
-
-def _apply_decisions(recipe: Recipe, apply: Callable[[ModuleType, Any], None]) -> None:
-    """Apply the decisions of `AFTER_RECOVERY` in the order of the fields of `Recipe`; neutral ones change nothing."""
-    for decision in AFTER_RECOVERY:
-        value = recipe.as_dict()[decision]
-        if value != NEUTRAL[decision]:
-            apply(registry.load("techniques", decision), value)
+    """Apply the decisions of a recipe about export to a graph in place."""
+    for technique, value in active_of(recipe, ExportTechnique):
+        technique.apply(graph, value, ExportContext(target_format, rows))
 
 
 def _write_check(candidate: Candidate, runtime: Any, folder: Path) -> None:

@@ -7,10 +7,12 @@ import warnings
 
 import onnx
 import torch
+from torch import nn
 
 from autocompress.deployment.folded_forward import FoldedModel
 from autocompress.formats.torch_export import TorchProgram
 from autocompress.models.candidate import Candidate
+from autocompress.techniques.stages import InferenceTechnique, active_of
 
 OPSET = 20
 
@@ -23,7 +25,7 @@ def export_graph(candidate: Candidate, pairs: bool) -> onnx.ModelProto:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about the older exporter, which takes 0.5 s instead of 4 s for an equal graph
         torch.onnx.export(
-            folded.eval(),
+            _wrap(folded, candidate),
             tuple(torch.ones(2, 9, dtype=torch.int64) for _ in names),
             buffer,  # type: ignore[arg-type]  # the older exporter writes to any binary file
             input_names=names,
@@ -41,4 +43,12 @@ def export_program(candidate: Candidate, pairs: bool) -> TorchProgram:
     """Export a PyTorch program with the inputs of `export_graph`."""
     folded = FoldedModel(candidate)
     inputs = 3 if folded.has_types(pairs) else 2
-    return TorchProgram(folded.eval(), inputs, len(folded.forward_pass.position))
+    return TorchProgram(_wrap(folded, candidate), inputs, len(folded.forward_pass.position))
+
+
+def _wrap(folded: FoldedModel, candidate: Candidate) -> nn.Module:
+    """Return the module to trace: the forward pass, wrapped by the decisions of the recipe about inference."""
+    module: nn.Module = folded
+    for technique, value in active_of(candidate.recipe, InferenceTechnique):
+        module = technique.wrap(module, value)
+    return module.eval()

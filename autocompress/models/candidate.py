@@ -1,15 +1,12 @@
-"""Build a candidate: a copy of the teacher's model with the layers, heads and neurons that a recipe removes sliced out."""
+"""A candidate: a recipe, and the model that was built from it (see `techniques/building.py`)."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
-from autocompress.core import registry
-from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
-from autocompress.models.families import Family, load_family
-from autocompress.models.importance import Importance
+from autocompress.core.recipe import Recipe
+from autocompress.models.families import Family
 
 VERSION = 1  # of the stage `structure`
 
@@ -37,17 +34,3 @@ class Candidate:
     def parameters(self) -> int:
         """Return the number of weights."""
         return sum(parameter.numel() for parameter in self.model.parameters())
-
-
-def build_candidate(teacher: Any, recipe: Recipe, importance: Importance) -> Candidate:
-    """Build the candidate of a recipe with the teacher's weights. The teacher is not changed.
-
-    Decisions are applied in the order of the fields of `Recipe`; deployment applies those of `AFTER_RECOVERY`.
-    """
-    model = copy.deepcopy(teacher).eval()
-    family = load_family(model.config.model_type)
-    candidate = Candidate(recipe, model, family, tuple(range(len(family.layers(model)))))
-    for decision, value in recipe.as_dict().items():
-        if decision not in AFTER_RECOVERY and value != NEUTRAL[decision]:
-            registry.load("techniques", decision).apply(candidate, value, importance)
-    return candidate

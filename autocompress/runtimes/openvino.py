@@ -22,7 +22,7 @@ from autocompress.core.measurement import Operator
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import TargetFormat
 from autocompress.runtimes._operators import OperatorKind, count_operators
-from autocompress.runtimes._probing import RunModel, probe_graphs
+from autocompress.runtimes._probing import RunModel, probe_runtime
 
 AUDIT_PASSES = 3  # the last one counts
 MODEL_FILES = ("model.onnx",)
@@ -88,7 +88,7 @@ def _read_kind(counter: Any) -> OperatorKind:
 
 def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
     """Return the values of each decision that run a small graph, on this machine or on the device of `run`."""
-    return probe_graphs(run or _run_locally, TARGET_FORMAT)
+    return probe_runtime(run or _run_locally, TARGET_FORMAT)
 
 
 def _run_locally(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -43,7 +43,7 @@ class StudyData:
     @cached_property
     def tokens(self) -> dict[str, Any]:
         """Split -> its rows as token ids. After the first call the tokenizer truncates texts to `max_tokens`."""
-        return {split: self._tokenize(getattr(self.splits, split)) for split in SPLITS}
+        return {split: self.tokenize(getattr(self.splits, split)) for split in SPLITS}
 
     @property
     def has_pairs(self) -> bool:
@@ -83,7 +83,7 @@ class StudyData:
 
     def augmented(self, copies: int) -> Any:
         """Return the training rows and, without labels, the unlabelled texts and `copies` augmented copies of each row."""
-        train, more_texts = self.tokens["train"], self._tokenize(self.splits.unlabelled)
+        train, more_texts = self.tokens["train"], self.tokenize(self.splits.unlabelled)
         paired = train.token_type_ids is not None
         ids = (*train.input_ids, *more_texts.input_ids)
         types = (*train.token_type_ids, *more_texts.token_type_ids) if paired else None
@@ -98,7 +98,8 @@ class StudyData:
             labels=np.concatenate((train.labels, unlabelled)),
         )
 
-    def _tokenize(self, rows: Any) -> Any:
+    def tokenize(self, rows: Any) -> Any:
+        """Return the token ids of rows of text."""
         return self.task.tokenize(rows, self.tokenizer, self._plan.task.max_tokens)
 
 

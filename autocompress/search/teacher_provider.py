@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config import FineTune, StudyPlan
+from autocompress.core.domain import Anatomy
+from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
 from autocompress.models.families import Family, load_family
 from autocompress.models.forward import Forward
@@ -57,6 +59,16 @@ class TeacherProvider:
     def layer_count(self) -> int:
         """Number of layers."""
         return len(self.family.layers(self.model))
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The sizes of the model."""
+        return Anatomy(self.layer_count)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the unchanged model."""
+        return Recipe.of_teacher(self.anatomy)
 
     @property
     def forward(self) -> Forward:

@@ -21,12 +21,12 @@ from torch.nn import functional as F
 
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
-from autocompress.models.candidate import build_candidate
 from autocompress.models.families import Affine, Family, LayerParts
 from autocompress.models.forward import Forward
 from autocompress.models.importance import Importance
 from autocompress.models.precision import autocast
 from autocompress.models.slicing import keep_heads, keep_neurons
+from autocompress.techniques.building import build_candidate
 from autocompress.training.distillation import Batch, Targets, distillation_loss
 from autocompress.training.loop import Progress, minimize_loss
 
