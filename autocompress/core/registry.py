@@ -22,6 +22,7 @@ FOLDERS = {  # kind -> its folder in the package; entries may lie in subfolders
     "tasks": "tasks",
     "runtimes": "runtimes",
     "families": "models/families",
+    "blocks": "models/blocks",
     "metrics": "metrics",
 }
 KINDS = tuple(FOLDERS)

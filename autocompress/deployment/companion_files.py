@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from autocompress.models.attentions import read_attention_name
 from autocompress.models.candidate import Candidate
-from autocompress.models.forward import read_attention_name
 
 
 def write_companion_files(

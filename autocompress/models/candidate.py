@@ -26,12 +26,12 @@ class Candidate:
     @property
     def heads(self) -> tuple[int, ...]:
         """Return the number of heads of each kept layer."""
-        return tuple(self.family.parts(layer).heads for layer in self.family.layers(self.model))
+        return tuple(parts.heads for parts in self.family.parts(self.model))
 
     @property
     def neurons(self) -> tuple[int, ...]:
         """Return the number of feed-forward neurons of each kept layer."""
-        return tuple(self.family.parts(layer).neurons for layer in self.family.layers(self.model))
+        return tuple(parts.neurons for parts in self.family.parts(self.model))
 
     @property
     def parameters(self) -> int:
@@ -46,7 +46,8 @@ def build_candidate(teacher: Any, recipe: Recipe, importance: Importance) -> Can
     """
     model = copy.deepcopy(teacher).eval()
     family = load_family(model.config.model_type)
-    candidate = Candidate(recipe, model, family, tuple(range(len(family.layers(model)))))
+    family.adapt(model)
+    candidate = Candidate(recipe, model, family, tuple(range(family.depth(model))))
     for decision, value in recipe.as_dict().items():
         if decision not in AFTER_RECOVERY and value != NEUTRAL[decision]:
             registry.load("techniques", decision).apply(candidate, value, importance)

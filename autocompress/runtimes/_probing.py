@@ -13,6 +13,7 @@ from autocompress.core import registry
 from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import TargetFormat, UnsupportedPrecision
+from autocompress.models.attentions import ATTENTIONS
 
 if TYPE_CHECKING:
     from autocompress.formats.torch_export import TorchProgram
@@ -28,7 +29,7 @@ def probe_graphs(run: RunModel, target_format: TargetFormat) -> dict[str, tuple[
     """Return the values of each decision that work in that format; the result for each `run` is cached."""
     target_format = replace(target_format, ranges=RANGES if target_format.static else None)
     bits = {decision: _find_graph_bits(decision, run, target_format) for decision in DECISIONS}
-    return {**bits, "attention": tuple(registry.names("attentions"))}
+    return {**bits, "attention": tuple(ATTENTIONS.names())}
 
 
 def _find_graph_bits(decision: str, run: RunModel, target_format: TargetFormat) -> tuple[int, ...]:
@@ -95,7 +96,7 @@ def probe_programs() -> dict[str, tuple[Scalar, ...]]:
         decision: tuple(bits for bits in registry.load("techniques", decision).VALUES if _program_works(decision, bits))
         for decision in DECISIONS
     }
-    dynamic = tuple(name for name in registry.names("attentions") if registry.load("attentions", name).DYNAMIC_LENGTH)
+    dynamic = tuple(name for name, attention in ATTENTIONS.entries().items() if attention.dynamic_length)
     return {**bits, "attention": dynamic}
 
 

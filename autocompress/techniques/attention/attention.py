@@ -11,5 +11,4 @@ VERSION = 1
 
 def apply(candidate: Candidate, value: str, importance: Importance) -> None:
     """Make every layer use the attention variant `value`, a file in autocompress/models/attentions."""
-    attentions.register_attentions()
-    candidate.model.set_attn_implementation(attentions.implementation_name(value))
+    attentions.set_attention(candidate.model, value)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from autocompress.models.blocks import BLOCKS
 from autocompress.models.candidate import Candidate
 from autocompress.models.importance import Importance
-from autocompress.models.slicing import keep_neurons
 from autocompress.techniques.pruning._ranking import select_best
 
 VERSION = 1
@@ -15,8 +15,9 @@ GROUP = 16  # int8 kernels process 16 columns at a time: a layer of 371 neurons 
 
 def apply(candidate: Candidate, value: float, importance: Importance) -> None:
     """Remove the fraction `value` of the kept layers' neurons in groups of 16; each layer keeps at least one group."""
-    scores = importance.neurons[list(candidate.kept_layers)]  # (layers, neurons)
+    family = candidate.family
+    scores = family.distinct(importance.neurons[list(candidate.kept_layers)])  # (layers, neurons)
     group = GROUP if scores.shape[1] % GROUP == 0 else 1
-    layers = candidate.family.layers(candidate.model)
-    for layer, kept in zip(layers, select_best(scores, 1 - value, group), strict=True):
-        keep_neurons(candidate.family, layer, np.flatnonzero(kept))
+    layers = family.distinct(family.parts(candidate.model))
+    for parts, kept in zip(layers, select_best(scores, 1 - value, group), strict=True):
+        BLOCKS.load(family.block).keep_neurons(parts, np.flatnonzero(kept))
