@@ -22,6 +22,7 @@ FOLDERS = {  # kind -> the folders in the package whose files are its entries; f
     "tasks": "tasks",
     "runtimes": "runtimes",
     "families": "models/families",
+    "blocks": "models/blocks",
     "metrics": "metrics",
 }
 KINDS = tuple(FOLDERS)

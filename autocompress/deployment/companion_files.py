@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.core.recipe import Recipe
+from autocompress.models.attentions import read_attention_name
 from autocompress.models.candidate import Candidate
-from autocompress.models.forward import read_attention_name
 
 RECIPE_FILE = "recipe.json"
 

@@ -45,7 +45,8 @@ def deploy(
         program.compile(folder / "model.pt2", module.TARGET_FORMAT.program)
     else:
         graph = export_graph(candidate, typed)
-        simplify_graph(graph)
+        if candidate.family.is_known:
+            simplify_graph(graph)  # made for the graphs of `Forward`
         apply_exports(graph, candidate.recipe, module.TARGET_FORMAT, rows)
         onnx.save(graph, folder / "model.onnx")
     write_companion_files(candidate, tokenizer, pairs, folder, runtime)

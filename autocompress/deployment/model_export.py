@@ -9,7 +9,7 @@ import onnx
 import torch
 from torch import nn
 
-from autocompress.deployment.folded_forward import FoldedModel
+from autocompress.deployment.folded_forward import ExportedModel
 from autocompress.formats.torch_export import TorchProgram
 from autocompress.models.candidate import Candidate
 from autocompress.techniques.stages import InferenceTechnique, active_of
@@ -19,13 +19,13 @@ OPSET = 20
 
 def export_graph(candidate: Candidate, pairs: bool) -> onnx.ModelProto:
     """Export an ONNX graph with inputs (batch, sequence) of any size; only pairs of texts have the input token_type_ids."""
-    folded = FoldedModel(candidate)
-    names = ["input_ids", "attention_mask", *(["token_type_ids"] if folded.has_types(pairs) else [])]
+    exported = ExportedModel(candidate)
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if exported.has_types(pairs) else [])]
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about the older exporter, which takes 0.5 s instead of 4 s for an equal graph
         torch.onnx.export(
-            _wrap(folded, candidate),
+            _wrap(exported, candidate),
             tuple(torch.ones(2, 9, dtype=torch.int64) for _ in names),
             buffer,  # type: ignore[arg-type]  # the older exporter writes to any binary file
             input_names=names,
@@ -41,14 +41,14 @@ def export_graph(candidate: Candidate, pairs: bool) -> onnx.ModelProto:
 
 def export_program(candidate: Candidate, pairs: bool) -> TorchProgram:
     """Export a PyTorch program with the inputs of `export_graph`."""
-    folded = FoldedModel(candidate)
-    inputs = 3 if folded.has_types(pairs) else 2
-    return TorchProgram(_wrap(folded, candidate), inputs, len(folded.forward_pass.position))
+    exported = ExportedModel(candidate)
+    inputs = 3 if exported.has_types(pairs) else 2
+    return TorchProgram(_wrap(exported, candidate), inputs, exported.most_tokens)
 
 
-def _wrap(folded: FoldedModel, candidate: Candidate) -> nn.Module:
+def _wrap(exported: ExportedModel, candidate: Candidate) -> nn.Module:
     """Return the module to trace: the forward pass, wrapped by the decisions of the recipe about inference."""
-    module: nn.Module = folded
+    module: nn.Module = exported
     for technique, value in active_of(candidate.recipe, InferenceTechnique):
         module = technique.wrap(module, value)
     return module.eval()

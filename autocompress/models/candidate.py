@@ -23,12 +23,12 @@ class Candidate:
     @property
     def heads(self) -> tuple[int, ...]:
         """Return the number of heads of each kept layer."""
-        return tuple(self.family.parts(layer).heads for layer in self.family.layers(self.model))
+        return tuple(parts.heads for parts in self.family.parts(self.model))
 
     @property
     def neurons(self) -> tuple[int, ...]:
         """Return the number of feed-forward neurons of each kept layer."""
-        return tuple(self.family.parts(layer).neurons for layer in self.family.layers(self.model))
+        return tuple(parts.neurons for parts in self.family.parts(self.model))
 
     @property
     def parameters(self) -> int:

@@ -30,7 +30,10 @@ def build_candidate(
     """
     model = copy.deepcopy(teacher).eval()
     family = load_family(model.config.model_type)
-    candidate = Candidate(recipe, model, family, tuple(range(len(family.layers(model)))))
+    family.adapt(model)
+    candidate = Candidate(recipe, model, family, tuple(range(family.depth(model))))
+    if not family.is_known:  # its layers cannot be taken apart
+        return candidate
     structure = resolve_structure(recipe, importance) if structure is None else structure
     for technique, value in active_of(recipe, StructureTechnique):
         technique.build(candidate, value, structure, importance)

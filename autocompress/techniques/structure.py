@@ -49,14 +49,16 @@ def load_structure(folder: Path) -> Structure:
     return Structure(layers, heads, neurons, values["details"])
 
 
-def count_best(scores: np.ndarray, fraction: float, group: int = 1) -> np.ndarray:
+def count_best(scores: np.ndarray, fraction: float, group: int = 1, shared: bool = False) -> np.ndarray:
     """Return how many units each layer keeps (layers,): the best `fraction` of all, in whole groups, at least one a layer.
 
     `scores` is (layers, units). The units of a layer are sorted by score and form groups of `group` units, so that every layer
-    keeps a multiple of it. Groups are ranked over the whole model by their mean score.
+    keeps a multiple of it. Groups are ranked over the whole model by their mean score. Shared layers keep the same units.
     """
     import numpy as np
 
+    if shared:
+        return np.repeat(count_best(scores[:1], fraction, group), len(scores))
     layers, units = scores.shape
     best_first = -np.sort(-scores, axis=1)
     grouped = best_first.reshape(layers, units // group, group).mean(axis=2)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from autocompress.config import FineTune
 from autocompress.models.families import Family
-from autocompress.models.forward import Forward
+from autocompress.models.forward import open_forward
 from autocompress.training.loop import Progress, make_backward_step, minimize_loss
 
 VERSION = 1  # of the stage `teacher`
@@ -28,8 +28,9 @@ def fine_tune(
 ) -> None:
     """Train the classifier in place on the label loss, with the model's own dropout."""
     torch.manual_seed(seed)
-    rate = getattr(model.config, "hidden_dropout_prob", getattr(model.config, "dropout", 0.1))
-    forward = Forward(model.train(), family, dropout=rate)
+    rate = getattr(model.config, "hidden_dropout_prob", getattr(model.config, "dropout", None))
+    rate = getattr(model.config, "mlp_dropout", 0.1) if rate is None else rate
+    forward = open_forward(model.train(), family, dropout=rate)
 
     def compute_loss(rows: np.ndarray) -> torch.Tensor:
         batch = batch_of(rows)

@@ -29,18 +29,16 @@ class AttentionChoice(StructureTechnique, RuntimeDependent):
         return "" if value == "full" else f"{value} attention"
 
     def supported(self, probe: RuntimeProbe) -> tuple[Scalar, ...]:
-        from autocompress.core import registry
+        from autocompress.models.attentions import ATTENTIONS
 
-        names = registry.names("attentions")
-        if probe.target_format.program is None:
-            return tuple(names)
-        return tuple(name for name in names if registry.load("attentions", name).DYNAMIC_LENGTH)
+        is_traced_once = probe.target_format.program is not None
+        entries = ATTENTIONS.entries().items()
+        return tuple(name for name, entry in entries if entry.dynamic_length or not is_traced_once)
 
     def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
         from autocompress.models import attentions
 
-        attentions.register_attentions()
-        candidate.model.set_attn_implementation(attentions.implementation_name(as_name(value)))
+        attentions.set_attention(candidate.model, as_name(value))
 
 
 TECHNIQUE = AttentionChoice()

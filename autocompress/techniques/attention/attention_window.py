@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from autocompress.core import registry
 from autocompress.core.domain import Anatomy, WholeNumbers
 from autocompress.core.scalar import Scalar
+from autocompress.models.attentions import ATTENTIONS
 from autocompress.techniques.stages import StructureTechnique
 
 if TYPE_CHECKING:
@@ -42,9 +42,8 @@ class AttentionWindow(StructureTechnique):
 
 @cache
 def _windowed_attentions() -> frozenset[str]:
-    """Return the names of the attentions that need a window; their files are not imported."""
-    names = registry.names("attentions")
-    return frozenset(name for name in names if registry.literal("attentions", name, "NEEDS_WINDOW"))
+    """Return the names of the attentions that need a window."""
+    return frozenset(name for name, entry in ATTENTIONS.entries().items() if entry.needs_window)
 
 
 TECHNIQUE = AttentionWindow()

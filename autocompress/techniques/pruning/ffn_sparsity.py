@@ -42,15 +42,18 @@ class FfnSparsity(StructureTechnique):
 
         scores = importance.neurons[list(structure.kept_layers)]  # (layers, neurons)
         group = GROUP if scores.shape[1] % GROUP == 0 else 1
-        return replace(structure, neurons=tuple(map(int, count_best(scores, 1 - as_float(value), group))))
+        return replace(
+            structure, neurons=tuple(map(int, count_best(scores, 1 - as_float(value), group, importance.is_shared)))
+        )
 
     def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
-        from autocompress.models.slicing import keep_neurons
+        from autocompress.models.blocks import BLOCKS
         from autocompress.techniques.structure import best_units
 
-        layers = candidate.family.layers(candidate.model)
-        for layer, index, count in zip(layers, structure.kept_layers, structure.neurons, strict=True):
-            keep_neurons(candidate.family, layer, best_units(importance.neurons[index], count))
+        family = candidate.family
+        block, layers = BLOCKS.load(family.block), family.distinct(family.parts(candidate.model))
+        for parts, index, count in zip(layers, structure.kept_layers, structure.neurons, strict=False):
+            block.keep_neurons(parts, best_units(importance.neurons[index], count))
 
 
 TECHNIQUE = FfnSparsity()

@@ -39,15 +39,18 @@ class HeadSparsity(StructureTechnique):
         from autocompress.techniques.structure import count_best
 
         scores = importance.heads[list(structure.kept_layers)]  # (layers, heads)
-        return replace(structure, heads=tuple(map(int, count_best(scores, 1 - as_float(value)))))
+        return replace(
+            structure, heads=tuple(map(int, count_best(scores, 1 - as_float(value), shared=importance.is_shared)))
+        )
 
     def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
-        from autocompress.models.slicing import keep_heads
+        from autocompress.models.blocks import BLOCKS
         from autocompress.techniques.structure import best_units
 
-        layers = candidate.family.layers(candidate.model)
-        for layer, index, count in zip(layers, structure.kept_layers, structure.heads, strict=True):
-            keep_heads(candidate.family, layer, best_units(importance.heads[index], count))
+        family = candidate.family
+        block, layers = BLOCKS.load(family.block), family.distinct(family.parts(candidate.model))
+        for parts, index, count in zip(layers, structure.kept_layers, structure.heads, strict=False):
+            block.keep_heads(parts, best_units(importance.heads[index], count))
 
 
 TECHNIQUE = HeadSparsity()
