@@ -18,6 +18,7 @@ from autocompress.deployment.model_export import export_graph, export_program
 from autocompress.formats.onnx_simplification import simplify_graph
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, TargetFormat
 from autocompress.models.candidate import Candidate
+from autocompress.runtimes import RUNTIMES, Runtime
 
 Rows = Callable[[], Iterable[Mapping[str, np.ndarray]]]
 
@@ -37,19 +38,19 @@ def deploy(
 
     `rows` returns inputs of some training rows; it is called only where the runtime needs the ranges of activations.
     """
-    module = registry.load("runtimes", runtime)
+    used = RUNTIMES.load(runtime)
     typed = pairs and "token_type_ids" in tokenizer.model_input_names
-    if module.TARGET_FORMAT.program:
+    if used.target_format.program:
         program = export_program(candidate, typed)
         _apply_decisions(candidate.recipe, lambda technique, value: technique.apply_program(program, value))
-        program.compile(folder / "model.pt2", module.TARGET_FORMAT.program)
+        program.compile(folder / "model.pt2", used.target_format.program)
     else:
         graph = export_graph(candidate, typed)
         simplify_graph(graph)
-        quantize_graph(graph, candidate.recipe, module.TARGET_FORMAT, rows)
+        quantize_graph(graph, candidate.recipe, used.target_format, rows)
         onnx.save(graph, folder / "model.onnx")
     write_companion_files(candidate, tokenizer, pairs, folder, runtime)
-    _write_check(candidate, module, folder)
+    _write_check(candidate, used, folder)
 
 
 def quantize_graph(
@@ -70,10 +71,10 @@ def _apply_decisions(recipe: Recipe, apply: Callable[[ModuleType, Any], None]) -
             apply(registry.load("techniques", decision), value)
 
 
-def _write_check(candidate: Candidate, runtime: Any, folder: Path) -> None:
+def _write_check(candidate: Candidate, runtime: Runtime, folder: Path) -> None:
     """Record seeded random token ids and their logits on this machine, for `verify` to compare with; never a user's rows."""
     rng = np.random.default_rng(0)
-    session = runtime.open_session(folder, threads=1)
+    session = runtime.open_session(folder, 1)
     arrays: dict[str, np.ndarray] = {}
     for index, shape in enumerate(CHECK_SHAPES):
         ids = rng.integers(0, candidate.model.config.vocab_size, shape)
