@@ -28,7 +28,7 @@ from autocompress.search.worker_pool import FinishedJob, WorkerPool, catching_si
 from autocompress.selection.early_stopping import LEAST_GROWTH, HypervolumeHistory
 from autocompress.selection.latency_model import LatencyTable
 from autocompress.space.space import Space
-from autocompress.storage.artifact_store import Store
+from autocompress.storage.artifact_store import ArtifactStore, Store
 from autocompress.study import AskedTrial, Study, read_study
 from autocompress.study.study_view import stored_plan
 
@@ -234,7 +234,8 @@ class Supervisor:
         for device in self.plan.others:
             kept |= {row.trial for row in read_study(self.plan.storage, self.plan.study, device).front}
         hashes = [sha256 for trial in kept for sha256 in self.study.artifacts_of(trial).values()]
-        Store(artifacts.path).shrink(artifacts.max_gb * 1e9, hashes)
+        store: ArtifactStore = Store(artifacts.path)
+        store.shrink(artifacts.max_gb * 1e9, hashes)
 
     # ---- budget ------------------------------------------------------------------------------------------------
 
