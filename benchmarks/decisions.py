@@ -72,7 +72,7 @@ def main() -> None:
     layers = len(read_trial_details(located.url, located.name, 0).outcome.facts["kept_layers"])
     with open_worker_pool(plan, SilentDisplay(), False) as pool, catching_signals(pool.interrupt):
         study = Study.open(plan, None)
-        pool.apply_settings(RunSettings(study.artifacts_of(0), study.fitted_recovery()))
+        pool.settings = RunSettings(study.artifacts_of(0), study.fitted_recovery())
         rows = list(measure_values(pool, Recipe(depth=layers), located.view().row(0).size_mb or 0.0))
         teacher = study.plan.artifacts.path / "models" / study.artifacts_of(0)[plan.device.runtime]
     rows += time_attentions(TrialPipeline(plan, Store(teacher.parents[1])), Recipe(depth=layers), teacher)

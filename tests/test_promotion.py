@@ -19,7 +19,7 @@ from autocompress.search.known_trials import KnownTrials
 from autocompress.search.scheduler import FEWEST_UNTRAINED, PromotionRequest, Scheduler
 from autocompress.selection import Promotion, Reference, hypervolume, on_front, promotions, standings
 from autocompress.study import StudyView, read_study
-from tests.formula import FormulaWorker, open_study, plan_in, space
+from tests.formula import FormulaExecutor, open_study, plan_in, space
 
 CORNER = Reference(drop_points=10.0, latency_ms=8.0, size_mb=80.0)
 
@@ -157,7 +157,7 @@ def test_what_would_not_end_in_time_is_left_and_a_smaller_one_taken(tmp_path: Pa
 
 def searched(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> StudyView:
     """A search in which a formula stands in for the workers."""
-    monkeypatch.setattr(crews, "Worker", FormulaWorker)
+    monkeypatch.setattr(crews, "LocalExecutor", FormulaExecutor)
     plan = plan_in(folder, **changes)
     study = open_study(folder, **changes)
     with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
@@ -216,7 +216,7 @@ def test_a_small_space_is_searched_up_to_its_last_rung(tmp_path: Path, monkeypat
     small = {"depth": [2, 4], "ffn_sparsity": [0.5, 0.8], "weight_bits": [8], "embedding_bits": [8]}
     from autocompress.space.parsing import resolve_space
 
-    monkeypatch.setattr(crews, "Worker", FormulaWorker)
+    monkeypatch.setattr(crews, "LocalExecutor", FormulaExecutor)
     monkeypatch.setattr(searching, "DRAWS", 20)  # of four recipes; each draw asks the database
     plan, tiny = (
         plan_in(tmp_path, space=small, budget={"trials": 100}, constraints={}),

@@ -13,6 +13,7 @@ from autocompress.core.domain import Names
 from autocompress.core.errors import unknown
 from autocompress.core.recipe import Scalar
 from autocompress.core.technique import TECHNIQUES, ordered_techniques
+from autocompress.runtimes import RUNTIMES
 
 KINDS = ("techniques", "attentions", "tasks", "runtimes", "families", "spaces", "metrics")
 
@@ -51,10 +52,10 @@ def _plain_entry(kind: str, name: str) -> Entry:
 
 def _list_runtimes() -> list[Entry]:
     entries = []
-    for name in registry.names("runtimes"):
-        version = registry.load("runtimes", name).available()
+    for name, runtime in RUNTIMES.entries().items():
+        version = runtime.available()
         here = f"version {version}" if version else "not installed"
-        entries.append(Entry(name=name, summary=registry.summary("runtimes", name), available=bool(version), here=here))
+        entries.append(Entry(name=name, summary=RUNTIMES.summary(name), available=bool(version), here=here))
     return entries
 
 
@@ -90,8 +91,7 @@ def _list_attentions() -> list[Entry]:
 
 def _supported_values() -> Mapping[str, Mapping[str, Sequence[Scalar]]]:
     """Return what each installed runtime supports: `{runtime: {decision: values}}`."""
-    modules = {name: registry.load("runtimes", name) for name in registry.names("runtimes")}
-    return {name: module.supported() for name, module in modules.items() if module.available()}
+    return {name: runtime.supported() for name, runtime in RUNTIMES.entries().items() if runtime.available()}
 
 
 def _list_spaces() -> list[Entry]:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from autocompress.core import registry
 from autocompress.core.recipe import Recipe
 from autocompress.deployment.companion_files import write_companion_files
 from autocompress.deployment.model_export import export_graph, export_program
 from autocompress.formats.onnx_simplification import simplify_graph
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, TargetFormat
 from autocompress.models.candidate import Candidate
+from autocompress.runtimes import RUNTIMES, Runtime
 from autocompress.techniques.stages import ExportContext, ExportTechnique, active_of
 
 Rows = Callable[[], Iterable[Mapping[str, np.ndarray]]]
@@ -36,21 +36,21 @@ def deploy(
 
     `rows` returns inputs of some training rows; it is called only where the runtime needs the ranges of activations.
     """
-    module = registry.load("runtimes", runtime)
+    used = RUNTIMES.load(runtime)
     typed = pairs and "token_type_ids" in tokenizer.model_input_names
-    if module.TARGET_FORMAT.program:
+    if used.target_format.program:
         program = export_program(candidate, typed)
         for technique, value in active_of(candidate.recipe, ExportTechnique):
             technique.apply_program(program, value)
-        program.compile(folder / "model.pt2", module.TARGET_FORMAT.program)
+        program.compile(folder / "model.pt2", used.target_format.program)
     else:
         graph = export_graph(candidate, typed)
         if candidate.family.is_known:
             simplify_graph(graph)  # made for the graphs of `Forward`
-        apply_exports(graph, candidate.recipe, module.TARGET_FORMAT, rows)
+        apply_exports(graph, candidate.recipe, used.target_format, rows)
         onnx.save(graph, folder / "model.onnx")
     write_companion_files(candidate, tokenizer, pairs, folder, runtime)
-    _write_check(candidate, module, folder)
+    _write_check(candidate, used, folder)
 
 
 def apply_exports(
@@ -61,10 +61,10 @@ def apply_exports(
         technique.apply(graph, value, ExportContext(target_format, rows))
 
 
-def _write_check(candidate: Candidate, runtime: Any, folder: Path) -> None:
+def _write_check(candidate: Candidate, runtime: Runtime, folder: Path) -> None:
     """Record seeded random token ids and their logits on this machine, for `verify` to compare with; never a user's rows."""
     rng = np.random.default_rng(0)
-    session = runtime.open_session(folder, threads=1)
+    session = runtime.open_session(folder, 1)
     arrays: dict[str, np.ndarray] = {}
     for index, shape in enumerate(CHECK_SHAPES):
         ids = rng.integers(0, candidate.model.config.vocab_size, shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
@@ -44,7 +44,7 @@ class Preparation:
             self.study.record_teacher(result.outcome)
             self.pool.display.finished(0, Recipe(), result.outcome, "teacher, fp32")
             log.info("trial 0: measured the teacher in %.0f s", result.outcome.seconds)
-        self.pool.apply_settings(RunSettings(self.study.artifacts_of(0), self.study.fitted_recovery()))
+        self.pool.settings = RunSettings(self.study.artifacts_of(0), self.study.fitted_recovery())
         return None
 
     def _fit_amounts(self) -> str | None:
@@ -64,7 +64,7 @@ class Preparation:
         seconds_left = max(0.0, time_budget - self.meter.seconds)
         recovery = fit_training_time(plan.recovery, plan.given_recovery, seconds_left, plan.workers, result.rates)
         self.study.record_recovery(recovery)
-        self.pool.apply_settings(RunSettings(self.pool.workers[0].settings.references, recovery))
+        self.pool.settings = replace(self.pool.settings, recovery=recovery)
         is_trained = recovery.supernet_epochs == result.rates.trained.get("supernet_epochs")
         amounts = (
             f"fitted to the time left: super-net {recovery.supernet_epochs:.1f} epochs"

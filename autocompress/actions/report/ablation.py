@@ -57,7 +57,7 @@ def ablate(
             catching_signals(pool.interrupt),
         ):
             recovery = None if view.recovery is None else type(plan.recovery).model_validate(view.recovery)
-            pool.apply_settings(RunSettings(read_artifacts(located.url, located.name, 0), recovery))
+            pool.settings = RunSettings(read_artifacts(located.url, located.name, 0), recovery)
             measurer = _CandidateMeasurer(pool, trial, further_device)
             effects = [asdict(effect) for effect in _measure_effects(measurer, row.recipe, neutral)]
         (folder / "shares.json").write_text(json.dumps(effects), encoding="utf-8")
