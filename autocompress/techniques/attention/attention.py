@@ -10,7 +10,6 @@ from autocompress.techniques.stages import RuntimeDependent, StructureTechnique
 
 if TYPE_CHECKING:
     from autocompress.models.candidate import Candidate
-    from autocompress.models.importance import Importance
     from autocompress.techniques.probing import RuntimeProbe
     from autocompress.techniques.structure import Structure
 
@@ -36,7 +35,7 @@ class AttentionChoice(StructureTechnique, RuntimeDependent):
             return tuple(names)
         return tuple(name for name in names if registry.load("attentions", name).DYNAMIC_LENGTH)
 
-    def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
+    def build(self, candidate: Candidate, value: Scalar, structure: Structure) -> None:
         from autocompress.models import attentions
 
         attentions.register_attentions()

@@ -11,9 +11,6 @@ from autocompress.core.scalar import Scalar, as_int
 from autocompress.techniques.stages import StructureTechnique
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from autocompress.models.candidate import Candidate
     from autocompress.models.importance import Importance
     from autocompress.techniques.structure import Structure
 
@@ -41,23 +38,6 @@ class Depth(StructureTechnique):
         kept = sorted(importance.removal[layers - as_int(value) :])
         heads, neurons = (tuple(counts[index] for index in kept) for counts in (structure.heads, structure.neurons))
         return replace(structure, kept_layers=tuple(kept), heads=heads, neurons=neurons)
-
-    def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
-        layers = candidate.family.layers(candidate.model)
-        kept_modules = [layers[index] for index in structure.kept_layers]
-        del layers[:]
-        layers.extend(kept_modules)
-        for index, layer in enumerate(layers):
-            _set_layer_index(layer, index)
-        config = candidate.model.config
-        setattr(config, config.attribute_map.get("num_hidden_layers", "num_hidden_layers"), len(kept_modules))
-        candidate.kept_layers = structure.kept_layers
-
-
-def _set_layer_index(layer: nn.Module, index: int) -> None:
-    for module in layer.modules():
-        if hasattr(module, "layer_idx"):
-            setattr(module, "layer_idx", index)  # noqa: B010  # nn.Module declares only tensors and modules as attributes
 
 
 TECHNIQUE = Depth()

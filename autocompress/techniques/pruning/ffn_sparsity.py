@@ -11,7 +11,6 @@ from autocompress.core.scalar import Scalar, as_float
 from autocompress.techniques.stages import StructureTechnique
 
 if TYPE_CHECKING:
-    from autocompress.models.candidate import Candidate
     from autocompress.models.importance import Importance
     from autocompress.techniques.structure import Structure
 
@@ -43,14 +42,6 @@ class FfnSparsity(StructureTechnique):
         scores = importance.neurons[list(structure.kept_layers)]  # (layers, neurons)
         group = GROUP if scores.shape[1] % GROUP == 0 else 1
         return replace(structure, neurons=tuple(map(int, count_best(scores, 1 - as_float(value), group))))
-
-    def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
-        from autocompress.models.slicing import keep_neurons
-        from autocompress.techniques.structure import best_units
-
-        layers = candidate.family.layers(candidate.model)
-        for layer, index, count in zip(layers, structure.kept_layers, structure.neurons, strict=True):
-            keep_neurons(candidate.family, layer, best_units(importance.neurons[index], count))
 
 
 TECHNIQUE = FfnSparsity()

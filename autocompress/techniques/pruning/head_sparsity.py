@@ -11,7 +11,6 @@ from autocompress.core.scalar import Scalar, as_float
 from autocompress.techniques.stages import StructureTechnique
 
 if TYPE_CHECKING:
-    from autocompress.models.candidate import Candidate
     from autocompress.models.importance import Importance
     from autocompress.techniques.structure import Structure
 
@@ -40,14 +39,6 @@ class HeadSparsity(StructureTechnique):
 
         scores = importance.heads[list(structure.kept_layers)]  # (layers, heads)
         return replace(structure, heads=tuple(map(int, count_best(scores, 1 - as_float(value)))))
-
-    def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
-        from autocompress.models.slicing import keep_heads
-        from autocompress.techniques.structure import best_units
-
-        layers = candidate.family.layers(candidate.model)
-        for layer, index, count in zip(layers, structure.kept_layers, structure.heads, strict=True):
-            keep_heads(candidate.family, layer, best_units(importance.heads[index], count))
 
 
 TECHNIQUE = HeadSparsity()
