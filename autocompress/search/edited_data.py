@@ -28,12 +28,25 @@ class EditedData(StudyData):
 
     @cached_property
     def tokenizer(self) -> Any:
-        """A copy of the teacher's tokenizer, edited. Like that one it cuts texts at `max_tokens`."""
-        self._original.tokens  # noqa: B018  # from then on the original cuts them
-        tokenizer = copy.deepcopy(self._original.tokenizer)
+        """A copy of the teacher's tokenizer, edited. Like that one it cuts texts at `max_tokens`.
+
+        Its class is the general one, which reads tokenizer.json as it is; others would set up the normalizer anew.
+        """
+        from transformers import PreTrainedTokenizerFast
+
+        self._original.tokens  # noqa: B018  # from then on the original cuts texts
+        original = self._original.tokenizer
+        tokenizer = copy.deepcopy(original.backend_tokenizer)
         for technique, value in self._edits:
             technique.edit_tokenizer(tokenizer, value)
-        return tokenizer
+        return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+            tokenizer_object=tokenizer,
+            model_max_length=original.model_max_length,
+            model_input_names=list(original.model_input_names),
+            padding_side=original.padding_side,
+            truncation_side=original.truncation_side,
+            **original.special_tokens_map,
+        )
 
     @property
     def splits(self) -> Any:

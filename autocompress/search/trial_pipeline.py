@@ -152,6 +152,7 @@ class TrialPipeline:
     def write_artifact(self, candidate: Candidate, folder: Path, runtime: str) -> None:
         """Fill a folder with the artifact of a candidate for a runtime."""
         data = self.context.data_for(candidate.recipe)
+        data.tokens  # noqa: B018  # from then on its tokenizer cuts texts at max_tokens
         deploy(candidate, data.tokenizer, data.has_pairs, runtime, folder, data.calibration_inputs)
 
     def _check_limits(self, candidate: Candidate, limits: AdmissionLimits, timer: StageTimer) -> None:

@@ -14,8 +14,8 @@ from autocompress.core.technique import Technique, active_techniques
 if TYPE_CHECKING:
     import numpy as np
     import onnx
+    from tokenizers import Tokenizer
     from torch import Tensor, nn
-    from transformers import PreTrainedTokenizerFast
 
     from autocompress.formats.target_format import TargetFormat
     from autocompress.formats.torch_export import TorchProgram
@@ -34,8 +34,8 @@ class DataTechnique(Technique):
     stage = "data"
 
     @abstractmethod
-    def edit_tokenizer(self, tokenizer: PreTrainedTokenizerFast, value: Scalar) -> None:
-        """Edit a copy of the teacher's tokenizer in place; `tokenizer.backend_tokenizer` holds its normalizer and model.
+    def edit_tokenizer(self, tokenizer: Tokenizer, value: Scalar) -> None:
+        """Edit a copy of the teacher's tokenizer in place: its normalizer, pre-tokenizer, model or post-processor.
 
         Every id that it gives must be a row of the teacher's word table.
         """
@@ -47,12 +47,14 @@ class StructureTechnique(Technique):
     stage = "structure"
 
     def resolve(self, value: Scalar, importance: Importance, structure: Structure) -> Structure:
-        """Return the structure that follows from a value, given what the decisions before this one left."""
+        """Return the structure that follows from a value, given what the decisions before this one left.
+
+        What is neither a layer, a head nor a neuron goes into `structure.details` under the technique's name.
+        """
         return structure
 
-    @abstractmethod
-    def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
-        """Give the candidate the resolved structure, in place."""
+    def build(self, candidate: Candidate, value: Scalar, structure: Structure) -> None:
+        """Change the rest of a candidate in place; its layers, heads and neurons are as in `structure` already."""
 
 
 @dataclass(frozen=True)

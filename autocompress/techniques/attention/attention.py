@@ -10,7 +10,6 @@ from autocompress.techniques.stages import RuntimeDependent, StructureTechnique
 
 if TYPE_CHECKING:
     from autocompress.models.candidate import Candidate
-    from autocompress.models.importance import Importance
     from autocompress.techniques.probing import RuntimeProbe
     from autocompress.techniques.structure import Structure
 
@@ -35,7 +34,7 @@ class AttentionChoice(StructureTechnique, RuntimeDependent):
         entries = ATTENTIONS.entries().items()
         return tuple(name for name, entry in entries if entry.dynamic_length or not is_traced_once)
 
-    def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
+    def build(self, candidate: Candidate, value: Scalar, structure: Structure) -> None:
         from autocompress.models import attentions
 
         attentions.set_attention(candidate.model, as_name(value))

@@ -13,7 +13,6 @@ from autocompress.techniques.stages import StructureTechnique
 
 if TYPE_CHECKING:
     from autocompress.models.candidate import Candidate
-    from autocompress.models.importance import Importance
     from autocompress.techniques.structure import Structure
 
 
@@ -36,7 +35,7 @@ class AttentionWindow(StructureTechnique):
     def describe(self, value: Scalar) -> str:
         return "" if value is None else str(value)
 
-    def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
+    def build(self, candidate: Candidate, value: Scalar, structure: Structure) -> None:
         candidate.model.config.attention_window = value
 
 

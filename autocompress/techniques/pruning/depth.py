@@ -11,7 +11,6 @@ from autocompress.core.scalar import Scalar, as_int
 from autocompress.techniques.stages import StructureTechnique
 
 if TYPE_CHECKING:
-    from autocompress.models.candidate import Candidate
     from autocompress.models.importance import Importance
     from autocompress.techniques.structure import Structure
 
@@ -39,10 +38,6 @@ class Depth(StructureTechnique):
         kept = sorted(importance.removal[layers - as_int(value) :])
         heads, neurons = (tuple(counts[index] for index in kept) for counts in (structure.heads, structure.neurons))
         return replace(structure, kept_layers=tuple(kept), heads=heads, neurons=neurons)
-
-    def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
-        candidate.family.keep_layers(candidate.model, structure.kept_layers)
-        candidate.kept_layers = structure.kept_layers
 
 
 TECHNIQUE = Depth()

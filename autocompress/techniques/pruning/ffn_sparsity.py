@@ -11,7 +11,6 @@ from autocompress.core.scalar import Scalar, as_float
 from autocompress.techniques.stages import StructureTechnique
 
 if TYPE_CHECKING:
-    from autocompress.models.candidate import Candidate
     from autocompress.models.importance import Importance
     from autocompress.techniques.structure import Structure
 
@@ -45,15 +44,6 @@ class FfnSparsity(StructureTechnique):
         return replace(
             structure, neurons=tuple(map(int, count_best(scores, 1 - as_float(value), group, importance.is_shared)))
         )
-
-    def build(self, candidate: Candidate, value: Scalar, structure: Structure, importance: Importance) -> None:
-        from autocompress.models.blocks import BLOCKS
-        from autocompress.techniques.structure import best_units
-
-        family = candidate.family
-        block, layers = BLOCKS.load(family.block), family.distinct(family.parts(candidate.model))
-        for parts, index, count in zip(layers, structure.kept_layers, structure.neurons, strict=False):
-            block.keep_neurons(parts, best_units(importance.neurons[index], count))
 
 
 TECHNIQUE = FfnSparsity()
