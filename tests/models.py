@@ -14,7 +14,17 @@ from autocompress.models.candidate import Candidate, build_candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
 from autocompress.models.importance import Importance, measure_importance
+from autocompress.tasks import ModelInterface
+from autocompress.tasks._class_objective import ClassObjective
+from autocompress.tasks.text_classification import TASK
 from tests.tiny import tiny_config, tiny_tokenizer
+
+OBJECTIVE = ClassObjective()
+
+
+def interface(pairs: bool = False) -> ModelInterface:
+    """Return the inputs and the output of a text classifier."""
+    return TASK.interface(pairs)
 
 
 def tiny_model(family: str, head: str = "AutoModelForSequenceClassification", **sizes: Any) -> Any:
@@ -50,7 +60,7 @@ def tiny_batch(
 def tiny_importance(model: Any, family: str) -> Importance:
     """Measure importance on two random batches."""
     batches = [{**tiny_batch(family, seed=seed), "labels": torch.tensor([0, 1, 0, 1])} for seed in range(2)]
-    return measure_importance(Forward(model, load_family(model.config.model_type)), batches)
+    return measure_importance(Forward(model, load_family(model.config.model_type)), batches, OBJECTIVE)
 
 
 def tiny_candidate(family: str = "bert", **decisions: Any) -> Candidate:
@@ -64,5 +74,5 @@ def deployed(candidate: Candidate, folder: Path, family: str = "bert", pairs: bo
     from autocompress.deployment.deploy import deploy
 
     folder.mkdir(parents=True, exist_ok=True)
-    deploy(candidate, tiny_tokenizer(family), pairs, "onnxruntime", folder)
+    deploy(candidate, tiny_tokenizer(family), interface(pairs), "onnxruntime", folder)
     return folder

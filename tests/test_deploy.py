@@ -18,7 +18,7 @@ from autocompress.runtimes import onnxruntime as runtime
 from autocompress.storage.checksums import manifest
 from autocompress.techniques.quantization import embedding_bits, weight_bits
 from autocompress.techniques.quantization._blocks import dequantize_blocks, quantize_blocks
-from tests.models import deployed, tiny_batch, tiny_candidate
+from tests.models import deployed, interface, tiny_batch, tiny_candidate
 from tests.tiny import FAMILIES
 
 
@@ -115,11 +115,11 @@ def test_quantize_blocks_keeps_zeros_and_exact_levels() -> None:
 @pytest.mark.parametrize("technique", [weight_bits, embedding_bits])
 def test_apply_rejects_bits_without_a_kernel(technique: object) -> None:
     with pytest.raises(Exception, match="3 is not one of"):
-        technique.apply(export_graph(tiny_candidate(), pairs=False), 3)  # type: ignore[attr-defined]  # a module
+        technique.apply(export_graph(tiny_candidate(), interface()), 3)  # type: ignore[attr-defined]  # a module
 
 
 def test_simplify_graph_removes_operators_and_keeps_the_logits(tmp_path: Path) -> None:
-    plain = export_graph(tiny_candidate(), pairs=False)
+    plain = export_graph(tiny_candidate(), interface())
     simplified = onnx.load(deployed(tiny_candidate(), tmp_path / "a") / "model.onnx")
     names = [node.op_type for node in simplified.graph.node]
     assert len(names) < 0.7 * len(plain.graph.node)
@@ -132,7 +132,7 @@ def test_simplify_graph_removes_operators_and_keeps_the_logits(tmp_path: Path) -
 
 
 def test_rewrite_removes_unread_nodes() -> None:
-    plain = export_graph(tiny_candidate(), pairs=False)
+    plain = export_graph(tiny_candidate(), interface())
     view = OnnxGraph(plain)
     unread = onnx.helper.make_node("Identity", ["input_ids"], ["unread"])
     plain.graph.node.append(unread)

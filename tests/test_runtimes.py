@@ -36,7 +36,7 @@ from autocompress.search.supervisor import run_search
 from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study
 from autocompress.techniques.quantization import weight_bits
-from tests.models import tiny_batch, tiny_candidate
+from tests.models import interface, tiny_batch, tiny_candidate
 from tests.tiny import POSITIONS, tiny_study, tiny_tokenizer
 
 ROUNDING = {
@@ -111,7 +111,7 @@ def deployed(candidate: Candidate, runtime: ModuleType, folder: Path) -> Path:
     """Write the candidate's artifact for a runtime to a folder, and return the folder."""
     folder.mkdir(parents=True)
     rows = [draw_inputs(4, 20, seed) for seed in range(8)]
-    deploy(candidate, tiny_tokenizer("bert"), False, short_name(runtime), folder, lambda: rows)
+    deploy(candidate, tiny_tokenizer("bert"), interface(), short_name(runtime), folder, lambda: rows)
     return folder
 
 

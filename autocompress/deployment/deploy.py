@@ -18,6 +18,7 @@ from autocompress.deployment.model_export import export_graph, export_program
 from autocompress.formats.onnx_simplification import simplify_graph
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, TargetFormat
 from autocompress.models.candidate import Candidate
+from autocompress.tasks import ModelInterface
 
 Rows = Callable[[], Iterable[Mapping[str, np.ndarray]]]
 
@@ -28,7 +29,7 @@ CHECK_SHAPES = ((1, 8), (1, 32), (2, 17))  # (batch, tokens) of the outputs reco
 def deploy(
     candidate: Candidate,
     tokenizer: Any,
-    pairs: bool,
+    interface: ModelInterface,
     runtime: str,
     folder: Path,
     rows: Rows = lambda: (),
@@ -38,18 +39,19 @@ def deploy(
     `rows` returns inputs of some training rows; it is called only where the runtime needs the ranges of activations.
     """
     module = registry.load("runtimes", runtime)
-    typed = pairs and "token_type_ids" in tokenizer.model_input_names
+    reads_types = interface.has_pairs and "token_type_ids" in tokenizer.model_input_names
+    inputs = replace(interface, has_pairs=reads_types)
     if module.TARGET_FORMAT.program:
-        program = export_program(candidate, typed)
+        program = export_program(candidate, inputs)
         _apply_decisions(candidate.recipe, lambda technique, value: technique.apply_program(program, value))
         program.compile(folder / "model.pt2", module.TARGET_FORMAT.program)
     else:
-        graph = export_graph(candidate, typed)
+        graph = export_graph(candidate, inputs)
         simplify_graph(graph)
         quantize_graph(graph, candidate.recipe, module.TARGET_FORMAT, rows)
         onnx.save(graph, folder / "model.onnx")
-    write_companion_files(candidate, tokenizer, pairs, folder, runtime)
-    _write_check(candidate, module, folder)
+    write_companion_files(candidate, tokenizer, interface, folder, runtime)
+    _write_check(candidate, module, interface.output, folder)
 
 
 def quantize_graph(
@@ -70,8 +72,8 @@ def _apply_decisions(recipe: Recipe, apply: Callable[[ModuleType, Any], None]) -
             apply(registry.load("techniques", decision), value)
 
 
-def _write_check(candidate: Candidate, runtime: Any, folder: Path) -> None:
-    """Record seeded random token ids and their logits on this machine, for `verify` to compare with; never a user's rows."""
+def _write_check(candidate: Candidate, runtime: Any, output: str, folder: Path) -> None:
+    """Record seeded random token ids and their outputs on this machine, for `verify` to compare with; never a user's rows."""
     rng = np.random.default_rng(0)
     session = runtime.open_session(folder, threads=1)
     arrays: dict[str, np.ndarray] = {}
@@ -79,5 +81,7 @@ def _write_check(candidate: Candidate, runtime: Any, folder: Path) -> None:
         ids = rng.integers(0, candidate.model.config.vocab_size, shape)
         ones = np.ones_like(ids)
         arrays[f"input_ids_{index}"] = ids
-        arrays[f"logits_{index}"] = session.run({"input_ids": ids, "attention_mask": ones, "token_type_ids": ones * 0})
+        arrays[f"{output}_{index}"] = session.run(
+            {"input_ids": ids, "attention_mask": ones, "token_type_ids": ones * 0}
+        )
     np.savez(folder / "check.npz", **arrays)  # type: ignore[arg-type]  # the stub takes the names for options
