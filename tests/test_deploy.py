@@ -21,7 +21,7 @@ from autocompress.runtimes import onnxruntime as runtime
 from autocompress.storage.checksums import manifest
 from autocompress.techniques.quantization._blocks import dequantize_blocks, quantize_blocks
 from autocompress.techniques.stages import ExportContext, ExportTechnique
-from tests.models import TOLERANCE_8_BITS, deployed, tiny_batch, tiny_candidate
+from tests.models import TOLERANCE_8_BITS, deployed, interface, tiny_batch, tiny_candidate
 from tests.tiny import FAMILIES
 
 
@@ -127,11 +127,11 @@ def export_technique(name: str) -> ExportTechnique:
 @pytest.mark.parametrize("decision", ["weight_bits", "embedding_bits"])
 def test_apply_rejects_bits_without_a_kernel(decision: str) -> None:
     with pytest.raises(UsageError, match="3 is not one of 32, "):
-        export_technique(decision).apply(export_graph(tiny_candidate(), pairs=False), 3, ON_ONNXRUNTIME)
+        export_technique(decision).apply(export_graph(tiny_candidate(), interface()), 3, ON_ONNXRUNTIME)
 
 
 def test_simplify_graph_removes_operators_and_keeps_the_logits(tmp_path: Path) -> None:
-    plain = export_graph(tiny_candidate(), pairs=False)
+    plain = export_graph(tiny_candidate(), interface())
     simplified = onnx.load(deployed(tiny_candidate(), tmp_path / "a") / "model.onnx")
     names = [node.op_type for node in simplified.graph.node]
     assert len(names) < 0.7 * len(plain.graph.node)
@@ -144,7 +144,7 @@ def test_simplify_graph_removes_operators_and_keeps_the_logits(tmp_path: Path) -
 
 
 def test_rewrite_removes_unread_nodes() -> None:
-    plain = export_graph(tiny_candidate(), pairs=False)
+    plain = export_graph(tiny_candidate(), interface())
     view = OnnxGraph(plain)
     unread = onnx.helper.make_node("Identity", ["input_ids"], ["unread"])
     plain.graph.node.append(unread)

@@ -73,7 +73,7 @@ def test_techniques_load_nothing_heavy() -> None:
 def test_added_techniques_are_listed_in_the_order_of_their_stages(extended: ExtendedPackage) -> None:
     listed = {entry["name"]: entry for entry in extended.json("list", "techniques")["techniques"]}
     assert [name for name in listed if name in ACTIVE] == list(ACTIVE)
-    assert list(listed)[0] == "stop_words" and list(listed)[-1] == "temperature"
+    assert next(iter(listed)) == "stop_words" and list(listed)[-1] == "temperature"
     assert listed["temperature"]["summary"].startswith("Divide the logits by a temperature")
     assert "32, 16 in onnxruntime" in listed["bias_bits"]["here"]
     assert [name for name in listed if name not in ACTIVE] == list(ordered_techniques())

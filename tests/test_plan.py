@@ -130,7 +130,10 @@ recovery:
         ("study=a/b", "study: a name of letters, digits"),
         ("seed=-1", "`seed >= 0` must hold"),
         # names
-        ("task.kind=text-clasification", "unknown task 'text-clasification'; available: text-classification"),
+        (
+            "task.kind=text-clasification",
+            "unknown task 'text-clasification'; did you mean 'text-classification'? (available: ",
+        ),
         ("device.runtime=onnx", "unknown runtime 'onnx'"),
         ("task.metric=acuracy", "unknown metric 'acuracy'; did you mean 'accuracy'? (available: accuracy, f1"),
         ("task.metric=glue", "needs --trust-remote-code"),

@@ -35,7 +35,7 @@ from autocompress.study import read_study
 from autocompress.techniques.quantization import _matrices
 from autocompress.techniques.quantization.weight_bits import WeightBits
 from autocompress.techniques.stages import ExportTechnique, active_of
-from tests.models import TOLERANCE_8_BITS, tiny_batch, tiny_candidate
+from tests.models import TOLERANCE_8_BITS, interface, tiny_batch, tiny_candidate
 from tests.tiny import POSITIONS, tiny_study, tiny_tokenizer
 
 ROUNDING = {
@@ -109,7 +109,7 @@ def deployed(candidate: Candidate, runtime: Runtime, folder: Path) -> Path:
     """Write the candidate's artifact for a runtime to a folder, and return the folder."""
     folder.mkdir(parents=True)
     rows = [draw_inputs(4, 20, seed) for seed in range(8)]
-    deploy(candidate, tiny_tokenizer("bert"), False, short_name(runtime), folder, lambda: rows)
+    deploy(candidate, tiny_tokenizer("bert"), interface(), short_name(runtime), folder, lambda: rows)
     return folder
 
 

@@ -103,7 +103,9 @@ def test_weights_of_finished_trials_are_loaded_and_not_trained_again(
         assert row.sha256 is not None
         rebuilt = stored / f"rebuilt-{row.trial}"
         rebuilt.mkdir()
-        deploy.deploy(candidate, pipeline.context.data.tokenizer, False, "onnxruntime", rebuilt)
+        deploy.deploy(
+            candidate, pipeline.context.data.tokenizer, pipeline.context.data.interface, "onnxruntime", rebuilt
+        )
         with np.load(rebuilt / "check.npz") as now, np.load(store.artifact(row.sha256) / "check.npz") as then:
             # int8 kernels round differently on other processors
             tolerance = 1e-4 if row.recipe["weight_bits"] == 32 else 5e-2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from autocompress.config.storage_url import default_storage, storage_url
 from autocompress.config.study_file import StudyFile
 from autocompress.core import registry
 from autocompress.core.errors import UsageError
+from autocompress.core.task_columns import TaskDeclaration, load_declaration, task_names
 from autocompress.core.technique import ordered_techniques
 
 SOURCES = ("train", "validation", "test", "unlabelled")  # fields of Data
@@ -43,11 +44,17 @@ def resolve(
         key_path: _resolve_certificate(device, folder, place(f"{key_path}.ca"))
         for key_path, device in content.by_key_path.items()
     }
-    metric = _resolve_metric(content.task.metric, folder, place("task.metric"), trust_remote_code)
+    declaration = load_declaration(content.task.kind)
+    named = content.task.metric if "metric" in content.task.model_fields_set else declaration.default_metric
+    task = {
+        "data": data,
+        "columns": _resolve_columns(declaration, content.task.columns, place),
+        "metric": _resolve_metric(named, folder, place("task.metric"), trust_remote_code),
+    }
     resolved = {
         "study": study,
         "teacher": content.teacher.model_copy(update={"model": model}),
-        "task": content.task.model_copy(update={"data": data, "metric": metric}),
+        "task": content.task.model_copy(update=task),
         "device": next(iter(devices.values())),
         "devices": {name: devices[f"devices.{name}"] for name in content.devices},
         "space": _resolve_space(content.space, folder, place),
@@ -68,8 +75,7 @@ def path_keys(content: StudyFile) -> Iterator[str]:
 
 
 def _check_names(content: StudyFile, place: Place) -> None:
-    kinds = [name.replace("_", "-") for name in registry.names("tasks")]
-    kind = content.task.kind
+    kinds, kind = task_names(), content.task.kind
     if kind not in kinds:
         raise UsageError(f"{place('task.kind')}: unknown task {kind!r}{available(kind, kinds)}")
     runtimes = registry.names("runtimes")
@@ -88,6 +94,25 @@ def _resolve_data(data: Data, folder: Path, place: Place) -> Data:
             if source is not None
         }
     )
+
+
+def _resolve_columns(
+    declaration: TaskDeclaration, columns: Mapping[str, str | None], place: Place
+) -> dict[str, str | None]:
+    """Return the column of every role of the task, the usual one where the study file names none."""
+    for role in columns:
+        if role not in declaration.columns:
+            hint = available(role, sorted(declaration.columns))
+            raise UsageError(f"{place(f'task.columns.{role}')}: unknown key{hint}")
+    resolved = {role: declaration.column(columns, role) for role in declaration.columns}
+    for role, name in resolved.items():
+        if name is None and declaration.columns[role].is_required:
+            holds = declaration.columns[role].holds
+            raise UsageError(f"{place(f'task.columns.{role}')}: missing; name the column that holds {holds}")
+    named = [name for name in resolved.values() if name is not None]
+    if len(set(named)) < len(named):
+        raise UsageError(f"{place('task.columns')}: each key must name a different column, but got {', '.join(named)}")
+    return resolved
 
 
 def _resolve_source(source: Source, folder: Path, place: Place, key_path: str) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from autocompress.formats.onnx_simplification import simplify_graph
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, TargetFormat
 from autocompress.models.candidate import Candidate
 from autocompress.runtimes import RUNTIMES, Runtime
+from autocompress.tasks import ModelInterface
 from autocompress.techniques.stages import ExportContext, ExportTechnique, active_of
 
 Rows = Callable[[], Iterable[Mapping[str, np.ndarray]]]
@@ -27,7 +29,7 @@ CHECK_SHAPES = ((1, 8), (1, 32), (2, 17))  # (batch, tokens) of the outputs reco
 def deploy(
     candidate: Candidate,
     tokenizer: Any,
-    pairs: bool,
+    interface: ModelInterface,
     runtime: str,
     folder: Path,
     rows: Rows = lambda: (),
@@ -37,20 +39,21 @@ def deploy(
     `rows` returns inputs of some training rows; it is called only where the runtime needs the ranges of activations.
     """
     used = RUNTIMES.load(runtime)
-    typed = pairs and "token_type_ids" in tokenizer.model_input_names
+    reads_types = interface.has_pairs and "token_type_ids" in tokenizer.model_input_names
+    inputs = replace(interface, has_pairs=reads_types)
     if used.target_format.program:
-        program = export_program(candidate, typed)
+        program = export_program(candidate, inputs)
         for technique, value in active_of(candidate.recipe, ExportTechnique):
             technique.apply_program(program, value)
         program.compile(folder / "model.pt2", used.target_format.program)
     else:
-        graph = export_graph(candidate, typed)
+        graph = export_graph(candidate, inputs)
         if candidate.family.is_known:
             simplify_graph(graph)  # made for the graphs of `Forward`
         apply_exports(graph, candidate.recipe, used.target_format, rows)
         onnx.save(graph, folder / "model.onnx")
-    write_companion_files(candidate, tokenizer, pairs, folder, runtime)
-    _write_check(candidate, used, folder)
+    write_companion_files(candidate, tokenizer, interface, folder, runtime)
+    _write_check(candidate, used, interface.output, folder)
 
 
 def apply_exports(
@@ -61,8 +64,8 @@ def apply_exports(
         technique.apply(graph, value, ExportContext(target_format, rows))
 
 
-def _write_check(candidate: Candidate, runtime: Runtime, folder: Path) -> None:
-    """Record seeded random token ids and their logits on this machine, for `verify` to compare with; never a user's rows."""
+def _write_check(candidate: Candidate, runtime: Runtime, output: str, folder: Path) -> None:
+    """Record seeded random token ids and their outputs on this machine, for `verify` to compare with; never a user's rows."""
     rng = np.random.default_rng(0)
     session = runtime.open_session(folder, 1)
     arrays: dict[str, np.ndarray] = {}
@@ -70,5 +73,7 @@ def _write_check(candidate: Candidate, runtime: Runtime, folder: Path) -> None:
         ids = rng.integers(0, candidate.model.config.vocab_size, shape)
         ones = np.ones_like(ids)
         arrays[f"input_ids_{index}"] = ids
-        arrays[f"logits_{index}"] = session.run({"input_ids": ids, "attention_mask": ones, "token_type_ids": ones * 0})
+        arrays[f"{output}_{index}"] = session.run(
+            {"input_ids": ids, "attention_mask": ones, "token_type_ids": ones * 0}
+        )
     np.savez(folder / "check.npz", **arrays)  # type: ignore[arg-type]  # the stub takes the names for options

@@ -12,15 +12,16 @@ from torch import nn
 from autocompress.deployment.folded_forward import ExportedModel
 from autocompress.formats.torch_export import TorchProgram
 from autocompress.models.candidate import Candidate
+from autocompress.tasks import ModelInterface
 from autocompress.techniques.stages import InferenceTechnique, active_of
 
 OPSET = 20
 
 
-def export_graph(candidate: Candidate, pairs: bool) -> onnx.ModelProto:
+def export_graph(candidate: Candidate, interface: ModelInterface) -> onnx.ModelProto:
     """Export an ONNX graph with inputs (batch, sequence) of any size; only pairs of texts have the input token_type_ids."""
     exported = ExportedModel(candidate)
-    names = ["input_ids", "attention_mask", *(["token_type_ids"] if exported.has_types(pairs) else [])]
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if exported.has_types(interface.has_pairs) else [])]
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about the older exporter, which takes 0.5 s instead of 4 s for an equal graph
@@ -29,8 +30,13 @@ def export_graph(candidate: Candidate, pairs: bool) -> onnx.ModelProto:
             tuple(torch.ones(2, 9, dtype=torch.int64) for _ in names),
             buffer,  # type: ignore[arg-type]  # the older exporter writes to any binary file
             input_names=names,
-            output_names=["logits"],
-            dynamic_axes={**{name: {0: "batch", 1: "sequence"} for name in names}, "logits": {0: "batch"}},
+            output_names=[interface.output],
+            dynamic_axes={
+                **{name: {0: "batch", 1: "sequence"} for name in names},
+                interface.output: {
+                    axis: name for axis, name in enumerate(interface.axes) if name in ("batch", "sequence")
+                },
+            },
             opset_version=OPSET,
             dynamo=False,
         )
@@ -39,10 +45,10 @@ def export_graph(candidate: Candidate, pairs: bool) -> onnx.ModelProto:
     return graph
 
 
-def export_program(candidate: Candidate, pairs: bool) -> TorchProgram:
+def export_program(candidate: Candidate, interface: ModelInterface) -> TorchProgram:
     """Export a PyTorch program with the inputs of `export_graph`."""
     exported = ExportedModel(candidate)
-    inputs = 3 if exported.has_types(pairs) else 2
+    inputs = 3 if exported.has_types(interface.has_pairs) else 2
     return TorchProgram(_wrap(exported, candidate), inputs, exported.most_tokens)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from autocompress.models.candidate import Candidate
+    from autocompress.tasks import ModelInterface
 
 CODE = "modeling_autocompress"
 ROLES = ("query", "key", "value", "output", "ffn_in", "ffn_gate", "ffn_out")
@@ -34,20 +35,19 @@ AUTO_CLASSES = {  # suffix of a transformers class -> the auto class that loads 
 }
 
 
-def save_candidate(candidate: Candidate, tokenizer: Any, pairs: bool, folder: Path) -> None:
+def save_candidate(candidate: Candidate, tokenizer: Any, interface: ModelInterface, folder: Path) -> None:
     """Write weights (fp32, since only deployment quantizes), config, code, tokenizer and recipe to `folder`."""
     from safetensors.torch import save_file
 
     weights = {name: tensor.contiguous() for name, tensor in candidate.model.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-    write_companion_files(candidate, tokenizer, pairs, folder)
+    write_companion_files(candidate, tokenizer, interface, folder)
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     base = type(candidate.model).__name__
     config[CONFIG_KEY] |= _describe_modules(candidate)
     config["architectures"] = [f"Compressed{base}"]
-    auto_class = next(name for suffix, name in AUTO_CLASSES.items() if base.endswith(suffix))
-    config["auto_map"] = {auto_class: f"{CODE}.Compressed{base}"}
+    config["auto_map"] = {interface.auto_model: f"{CODE}.Compressed{base}"}
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     _write_code(base, config[CONFIG_KEY]["attention"], candidate.family.adapter, folder)
 

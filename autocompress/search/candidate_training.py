@@ -84,6 +84,7 @@ class CandidateTraining:
                     plan.seed + rung,  # each rung sees the rows in another order
                     lambda done: report(share + (1 - share) * done),
                     epochs=epochs,
+                    objective=context.data.objective,
                 )
         save_weights(candidate.model, context.teacher, folder)
 
@@ -116,9 +117,10 @@ class CandidateTraining:
         least_squares.fit_least_squares(candidate, self._context.teacher.forward, batches, progress)
         if cut is None or targets is None:
             return cut is not None
-        temperature = self._context.plan.recovery.temperature
+        temperature, objective = self._context.plan.recovery.temperature, self._context.data.objective
         fitted, shared = (
-            distillation.divergence(model, targets, batches, numbers, temperature) for model in (candidate, cut)
+            distillation.divergence(model, targets, batches, numbers, temperature, objective)
+            for model in (candidate, cut)
         )
         return shared < fitted
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from autocompress.config import StudyPlan
 from autocompress.core.scalar import Scalar
-from autocompress.data.augmentation import UNLABELLED
 from autocompress.search.study_data import StudyData
+from autocompress.tasks import Rows, TaskData, Tokens
 from autocompress.techniques.stages import DataTechnique
 
 Edits = Sequence[tuple[DataTechnique, Scalar]]  # in the order of application
@@ -49,11 +49,11 @@ class EditedData(StudyData):
         )
 
     @property
-    def splits(self) -> Any:
+    def splits(self) -> TaskData:
         """The splits as text."""
         return self._original.splits
 
-    def augmented(self, copies: int) -> Any:
+    def augmented(self, copies: int) -> Tokens:
         """Return the rows of `original.augmented`, cut anew; augmented copies, which have no text, are decoded first."""
         original = self._original.augmented(copies)
         texts = len(self.splits.train) + len(self.splits.unlabelled)
@@ -65,20 +65,20 @@ class EditedData(StudyData):
         ids = tuple(row for part in parts for row in part.input_ids)
         types = None
         if parts[0].token_type_ids is not None:
-            types = tuple(row for part in parts for row in part.token_type_ids)
+            types = tuple(row for part in parts for row in part.token_type_ids or ())
         return replace(original, input_ids=ids, token_type_ids=types)
 
-    def _decode(self, rows: Sequence[np.ndarray]) -> Any:
+    def _decode(self, rows: Sequence[np.ndarray]) -> Rows:
         """Return rows of token ids of the teacher as rows of text. A mask token becomes its name, which is encoded again."""
         tokenizer = self._original.tokenizer
         separators = [tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id]
-        segments = [[tokenizer.decode(part) for part in _split(row, separators)] for row in rows]
+        segments = [[str(tokenizer.decode(part)) for part in _split(row, separators)] for row in rows]
         train = self.splits.train
         return replace(
             train,
             texts=tuple(parts[0] if parts else "" for parts in segments),
             pairs=None if train.pairs is None else tuple(parts[1] if len(parts) > 1 else "" for parts in segments),
-            labels=np.full(len(rows), UNLABELLED, np.int64),
+            labels=self.task.missing_labels([len(row) for row in rows], train.labels.values.dtype),
         )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from autocompress import metrics
 from autocompress.benchmarking.backends import open_backend
 from autocompress.config import StudyPlan, check_storage
-from autocompress.core import registry
 from autocompress.core.domain import Anatomy
 from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.models.model_config import read_config
@@ -12,6 +12,7 @@ from autocompress.space.parsing import resolve_space
 from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.study.trial_details import read_trial_details
+from autocompress.tasks import load_task
 
 
 def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | None]:
@@ -38,8 +39,12 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
             " tokens; lower it"
         )
     check_storage(plan.storage)
-    data = registry.load("tasks", plan.task.kind.replace("-", "_")).read(plan, config.id2label)
-    return space, data.fingerprint, lost
+    task = load_task(plan.task.kind, plan.place("task.kind"))
+    if plan.task.metric in metrics.METRICS.names():  # a user's own metric is loaded later: it may need torch
+        metric = metrics.load_metric(plan.task.metric)
+        metrics.check_fit(metric, task.predicts, task.name, plan.place("task.metric"))
+    task.check_teacher(plan, config.outputs)
+    return space, task.read(plan, config.id2label).fingerprint, lost
 
 
 def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from autocompress.config import Recovery, StudyPlan
 from autocompress.core.recipe import Recipe
+from autocompress.data.ragged import load_outputs, save_outputs
 from autocompress.models import importance
 from autocompress.models.candidate import Candidate
 from autocompress.models.importance import Importance
@@ -103,7 +104,7 @@ class StudyContext:
         rows = self.data.shuffled(len(lengths))[: importance.CALIBRATION_ROWS]
         batches = [self.data.batch(rows[part]) for part in ordered_batches(list(lengths[rows]), 32)]
         with device_lock.share(self.store.root):
-            measured = importance.measure_importance(self.teacher.forward, batches)
+            measured = importance.measure_importance(self.teacher.forward, batches, self.data.objective)
         importance.save_importance(measured, folder / "importance.npz")
 
     # ---- structure ---------------------------------------------------------------------------------------------
@@ -126,13 +127,13 @@ class StudyContext:
         with timer.stage("teacher outputs") as progress:
             stage = targets_stage(self.teacher.stage.key, self.plan.recovery.copies, self.plan.seed)
             folder = self.store.stage(stage, lambda new: self._compute_targets(new, progress))
-        return distillation.Targets(np.load(folder / "logits.npy"), np.load(folder / "hidden.npy", mmap_mode="r"))
+        return distillation.Targets(load_outputs(folder), np.load(folder / "hidden.npy", mmap_mode="r"))
 
     def _compute_targets(self, folder: Path, progress: Callable[[float], None]) -> None:
         rows = self.distillation_set
         with device_lock.share_with_pauses(self.store.root) as pause:
             targets = distillation.compute_targets(self.teacher.forward, rows.batch, rows.lengths, pause(progress))
-        np.save(folder / "logits.npy", targets.logits)
+        save_outputs(targets.outputs, folder)
         np.save(folder / "hidden.npy", targets.hidden)
 
     # ---- super-net ---------------------------------------------------------------------------------------------
@@ -170,6 +171,7 @@ class StudyContext:
                 settings,
                 epochs=settings.supernet_epochs * len(self.data.lengths("train")) / len(rows.lengths),
                 seed=self.plan.seed,
+                objective=self.data.objective,
                 progress=pause(progress),
             )
         save_weights(net.restore_teacher_order(), self.teacher, folder)

@@ -85,8 +85,11 @@ class TeacherProvider:
         model = self._load(self._plan.teacher.model, new_head=True, offline=self._offline)
         family, lengths = load_family(model.config.model_type), self._data.lengths("train")
         with device_lock.share_with_pauses(self._store.root) as pause:
-            fine_tune(model, family, self._data.batch, lengths, settings, self._plan.seed, pause(progress))
+            fine_tune(
+                model, family, self._data.batch, lengths, settings, self._plan.seed, pause(progress),
+                objective=self._data.objective,
+            )  # fmt: skip
         save_teacher(model, self._data.tokenizer, folder)
 
     def _load(self, source: str, new_head: bool, offline: bool) -> Any:
-        return load_teacher(source, self._data.splits.label_names, new_head, self._plan.seed, offline)
+        return load_teacher(source, self._data.task, self._data.splits, new_head, self._plan.seed, offline)

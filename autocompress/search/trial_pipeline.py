@@ -153,7 +153,7 @@ class TrialPipeline:
         """Fill a folder with the artifact of a candidate for a runtime."""
         data = self.context.data_for(candidate.recipe)
         data.tokens  # noqa: B018  # from then on its tokenizer cuts texts at max_tokens
-        deploy(candidate, data.tokenizer, data.has_pairs, runtime, folder, data.calibration_inputs)
+        deploy(candidate, data.tokenizer, data.interface, runtime, folder, data.calibration_inputs)
 
     def _check_limits(self, candidate: Candidate, limits: AdmissionLimits, timer: StageTimer) -> None:
         """Measure the untrained artifact; raise TrialStopped where it is over a limit."""
@@ -186,7 +186,7 @@ class TrialPipeline:
         """Measure a candidate's artifacts; return the complete outcome of a trial that began at `start`."""
         budget = benchmarking.THOROUGH_TIMING if thorough else benchmarking.QUICK_TIMING
         measurement, other_devices = self.devices.measure(artifacts, budget, timer, require_all)
-        facts = {**describe_structure(candidate), "recall": self.devices.recall(artifacts)}
+        facts = {**describe_structure(candidate), **self.devices.facts(artifacts)}
         seconds = time.perf_counter() - start
         return Outcome(
             state="complete", measurement=measurement, other_devices=other_devices,

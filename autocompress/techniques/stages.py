@@ -61,9 +61,9 @@ class StructureTechnique(Technique):
 class TrainingStep:
     """One batch of a candidate's training: what an added loss is computed from."""
 
-    batch: Mapping[str, Tensor]  # input_ids and attention_mask (batch, sequence), labels (batch,) (, token_type_ids)
+    batch: Mapping[str, Tensor]  # input_ids and attention_mask (batch, sequence), labels (units,) (, token_type_ids)
     output: Output  # of the candidate
-    target_logits: Tensor  # of the teacher (batch, labels)
+    target_outputs: Tensor  # of the teacher (units, width), as `tasks.unit_outputs` returns them
     target_hidden: Tensor  # of the teacher (batch, kept layers, 2, hidden): position 0 and the mean over the tokens
 
 

@@ -25,8 +25,9 @@ from autocompress.models.families import Family
 from autocompress.models.forward import Forward
 from autocompress.models.importance import Importance
 from autocompress.models.precision import autocast
+from autocompress.tasks import Objective, unit_outputs
 from autocompress.techniques.building import build_candidate
-from autocompress.training.distillation import Batch, Targets, distillation_loss
+from autocompress.training.distillation import Batch, Targets
 from autocompress.training.loop import Progress, minimize_loss
 
 VERSION = 2
@@ -95,6 +96,7 @@ def train_supernet(
     *,
     epochs: float,
     seed: int,
+    objective: Objective,
     progress: Progress = lambda fraction: None,
 ) -> float:
     """Train in place; return the final loss. An epoch is all rows of `lengths`.
@@ -109,13 +111,14 @@ def train_supernet(
     def compute_gradients(recipe: Recipe, batch: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Any]:
         with autocast():
             output = net.cut(recipe).run_batch(batch)
-        loss = distillation_loss(output, target, batch["labels"], settings)
+        outputs = unit_outputs(output.logits, batch["attention_mask"])
+        loss = objective.distillation_loss(outputs, target, batch, settings)
         return loss.detach(), torch.autograd.grad(loss, trained, allow_unused=True)
 
     with _one_core_each() as parallel_map:
 
         def backward_step(rows: np.ndarray) -> Tensor:
-            batch, target = batch_of(rows), torch.from_numpy(targets.logits[rows])
+            batch, target = batch_of(rows), torch.from_numpy(targets.outputs.take(rows).values)
             recipes = [smallest, *(draw(rng) for _ in range(RANDOM_SUBNETS))]
             results = list(parallel_map(lambda recipe: compute_gradients(recipe, batch, target), recipes))
             _average_gradients(trained, [gradients for _, gradients in results])
