@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from autocompress.config.messages import Place, available, validate
 from autocompress.config.paths import (
@@ -21,6 +20,7 @@ from autocompress.config.storage_url import default_storage, storage_url
 from autocompress.config.study_file import StudyFile
 from autocompress.core import registry
 from autocompress.core.errors import UsageError
+from autocompress.core.json_types import Json
 from autocompress.core.recipe import DECISIONS
 
 SOURCES = ("train", "validation", "test", "unlabelled")  # fields of Data
@@ -119,7 +119,7 @@ def _resolve_metric(name: str, folder: Path, place: str, trust_remote_code: bool
     return name
 
 
-def _resolve_space(space: str | dict[str, Any], folder: Path, place: Place) -> dict[str, Any]:
+def _resolve_space(space: str | Json, folder: Path, place: Place) -> Json:
     decisions = space if isinstance(space, dict) else read_space(space, folder, place("space"))
     for name in decisions:
         if name not in DECISIONS:

@@ -5,9 +5,9 @@ Its columns follow the fields of `Recipe`, so that a new decision needs no migra
 
 from __future__ import annotations
 
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
-from sqlalchemy import Connection, Select, and_, case, select, text
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, select, text
 from sqlalchemy.orm import aliased
 
 from autocompress.core.recipe import DECISIONS, Recipe
@@ -23,7 +23,7 @@ def remake_view(connection: Connection) -> None:
     connection.exec_driver_sql(f"CREATE VIEW {VIEW} AS {statement}")
 
 
-def results_query() -> Select[Any]:
+def results_query() -> Select[*tuple[object, ...]]:
     """Build the query: study, trial, state and reason, every decision, and the measurements under their JSON names."""
     search, test = aliased(MeasurementRow), aliased(MeasurementRow)
     teacher = TeacherRow
@@ -72,10 +72,11 @@ def results_query() -> Select[Any]:
     )
 
 
-def _decision_column(name: str) -> Any:
+def _decision_column(name: str) -> ColumnElement[object]:
     """Extract a decision from the JSON, as a number or a text."""
     value = CandidateRow.recipe[name]
     kinds = get_args(hint := get_type_hints(Recipe)[name]) or (hint,)
-    if int in kinds:
-        return value.as_integer()
-    return value.as_float() if float in kinds else value.as_string()
+    column: ColumnElement[object] = (
+        value.as_integer() if int in kinds else value.as_float() if float in kinds else value.as_string()
+    )
+    return column
