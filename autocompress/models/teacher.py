@@ -10,6 +10,7 @@ import torch
 
 from autocompress.core.errors import UsageError
 from autocompress.models import attentions
+from autocompress.models.families import load_family
 from autocompress.storage.checksums import file_sha256
 
 
@@ -25,9 +26,10 @@ def load_teacher(model: str, label_names: tuple[str, ...], fine_tuned: bool, see
 
     UsageError where a head that is not trained further does not fit the labels.
     """
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     attentions.register_attentions()
+    is_known = load_family(AutoConfig.from_pretrained(model, local_files_only=offline).model_type).is_known
     torch.manual_seed(seed)  # a new head starts at random
     options: dict[str, Any] = {}
     if fine_tuned:
@@ -40,7 +42,7 @@ def load_teacher(model: str, label_names: tuple[str, ...], fine_tuned: bool, see
     loaded, info = AutoModelForSequenceClassification.from_pretrained(
         model,
         local_files_only=offline,
-        attn_implementation=attentions.implementation_name("full"),
+        attn_implementation=attentions.implementation_name("full") if is_known else "eager",
         dtype=torch.float32,
         output_loading_info=True,
         **options,

@@ -132,4 +132,6 @@ def _attend_in_chunks(
     return weights @ value[:, :, chunks.keys]
 
 
-ATTENTION = Attention(attend, mask, needs_window=True, dynamic_length=False)  # a program would serve one chunk, or several
+ATTENTION = Attention(
+    attend, mask, needs_window=True, dynamic_length=False
+)  # a program would serve one chunk, or several

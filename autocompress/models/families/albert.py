@@ -62,7 +62,9 @@ def _check(values: Mapping[str, object], place: str) -> None:
     """Refuse models of several layers that alternate: their heads and neurons would be those of groups."""
     for key in SINGLE:
         if values.get(key, 1) != 1:
-            raise UsageError(f"{place}: {key} is {values[key]}; ALBERT is supported where it is 1, as in all released models")
+            raise UsageError(
+                f"{place}: {key} is {values[key]}; ALBERT is supported where it is 1, as in all released models"
+            )
 
 
 FAMILY = Family(

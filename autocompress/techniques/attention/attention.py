@@ -11,4 +11,5 @@ VERSION = 1
 
 def apply(candidate: Candidate, value: str, importance: Importance) -> None:
     """Make every layer use the attention variant `value`, a file in autocompress/models/attentions."""
+    attentions.check_features(value, candidate.family.features, "attention")
     attentions.set_attention(candidate.model, value)
