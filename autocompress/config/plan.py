@@ -63,10 +63,13 @@ class StudyPlan(StudyFile):
 
         Its initial recipes are those of today.
         """
-        if not self.source.has_packaged_space or stored is None or not isinstance(stored.get("space"), dict):
+        if not self.source.has_packaged_space or stored is None:
+            return self
+        space = stored.get("space")
+        if not isinstance(space, dict):
             return self
         initial = {INITIAL: self.space[INITIAL]} if INITIAL in self.space else {}
-        return self.model_copy(update={"space": {**stored["space"], **initial}})
+        return self.model_copy(update={"space": {**space, **initial}})
 
     def identity(self) -> Json:
         """Return the keys that must not change when a study is resumed, as plain JSON types.
