@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config import StudyPlan
+from autocompress.core.domain import Anatomy
 from autocompress.core.measurement import Interval, Latency, Measurement, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome
@@ -52,7 +53,7 @@ def plan_in(folder: Path, **changes: Any) -> StudyPlan:
 
 def space() -> Space:
     """Return the space of `plan_in`, for a teacher of 6 layers."""
-    return resolve_space(SPACE, 6, {}, "space")
+    return resolve_space(SPACE, Anatomy(6), {}, "space")
 
 
 def open_study(folder: Path, **changes: Any) -> Study:
@@ -70,12 +71,16 @@ RUNG_FACTORS = (3.0, 1.5, 1.0)  # of the drop, at each rung
 
 def outcome_of(recipe: Recipe, rung: int = 2) -> Outcome:
     """Return the outcome of a candidate: stopped where it is over 60 MB, else complete."""
-    bits = {32: 1.0, 8: 0.4, 4: 0.6}[recipe.weight_bits]
-    work = (recipe.depth or 6) / 6 * (0.4 * (1 - recipe.head_sparsity) + 0.6 * (1 - recipe.ffn_sparsity))
-    size = 45 * recipe.embedding_bits / 32 + 46 * work * recipe.weight_bits / 32
+    bits = {32: 1.0, 8: 0.4, 4: 0.6}[recipe["weight_bits"]]
+    work = (recipe["depth"] or 6) / 6 * (0.4 * (1 - recipe["head_sparsity"]) + 0.6 * (1 - recipe["ffn_sparsity"]))
+    size = 45 * recipe["embedding_bits"] / 32 + 46 * work * recipe["weight_bits"] / 32
     if size > 60:
         return Outcome(state="stopped", reason=f"size {size:.1f} MB is over max_size_mb 60; not trained", seconds=0.5)
-    drop = 0.05 * (1 - (recipe.depth or 6) / 6) ** 2 + 0.03 * recipe.head_sparsity**2 + 0.03 * recipe.ffn_sparsity**3
+    drop = (
+        0.05 * (1 - (recipe["depth"] or 6) / 6) ** 2
+        + 0.03 * recipe["head_sparsity"] ** 2
+        + 0.03 * recipe["ffn_sparsity"] ** 3
+    )
     noise = random.Random(recipe.key).gauss(0, 0.004)
     drop *= RUNG_FACTORS[rung]
     return complete(

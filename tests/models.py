@@ -8,13 +8,29 @@ from typing import Any
 import numpy as np
 import torch
 
+from autocompress import benchmarking
 from autocompress.core.recipe import Recipe
 from autocompress.models import attentions
-from autocompress.models.candidate import Candidate, build_candidate
+from autocompress.models.candidate import Candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
 from autocompress.models.importance import Importance, measure_importance
+from autocompress.tasks import ModelInterface
+from autocompress.tasks._class_objective import ClassObjective
+from autocompress.tasks.text_classification import TASK
+from autocompress.techniques.building import build_candidate
 from tests.tiny import tiny_config, tiny_tokenizer
+
+# Without these instructions, onnxruntime's 8-bit products add up in 16 bits, which overflow for the largest sums.
+EXACT_8_BITS = bool({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"} & set(benchmarking.cpu_flags()))
+TOLERANCE_8_BITS = 0.2 if EXACT_8_BITS else 0.5  # of the logits of a tiny model
+
+OBJECTIVE = ClassObjective()
+
+
+def interface(pairs: bool = False) -> ModelInterface:
+    """Return the inputs and the output of a text classifier."""
+    return TASK.interface(pairs)
 
 
 def tiny_model(family: str, head: str = "AutoModelForSequenceClassification", **sizes: Any) -> Any:
@@ -50,7 +66,7 @@ def tiny_batch(
 def tiny_importance(model: Any, family: str) -> Importance:
     """Measure importance on two random batches."""
     batches = [{**tiny_batch(family, seed=seed), "labels": torch.tensor([0, 1, 0, 1])} for seed in range(2)]
-    return measure_importance(Forward(model, load_family(model.config.model_type)), batches)
+    return measure_importance(Forward(model, load_family(model.config.model_type)), batches, OBJECTIVE)
 
 
 def tiny_candidate(family: str = "bert", **decisions: Any) -> Candidate:
@@ -64,5 +80,5 @@ def deployed(candidate: Candidate, folder: Path, family: str = "bert", pairs: bo
     from autocompress.deployment.deploy import deploy
 
     folder.mkdir(parents=True, exist_ok=True)
-    deploy(candidate, tiny_tokenizer(family), pairs, "onnxruntime", folder)
+    deploy(candidate, tiny_tokenizer(family), interface(pairs), "onnxruntime", folder)
     return folder

@@ -7,12 +7,12 @@ import torch
 
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
-from autocompress.data.augmentation import UNLABELLED
-from autocompress.models.candidate import build_candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
+from autocompress.tasks._class_objective import UNLABELLED
+from autocompress.techniques.building import build_candidate
 from autocompress.training.distillation import Targets, compute_targets, distil, match_layers, pool_states
-from tests.models import tiny_batch, tiny_importance, tiny_model
+from tests.models import OBJECTIVE, tiny_batch, tiny_importance, tiny_model
 
 ROWS = 64
 
@@ -35,6 +35,7 @@ def test_distil_brings_a_candidate_closer_to_its_teacher() -> None:
         seed=0,
         progress=fractions.append,
         epochs=settings.epochs,
+        objective=OBJECTIVE,
     )
     assert distance(candidate.model, targets) < 0.5 * before
     assert fractions[-1] == 1.0
@@ -46,7 +47,7 @@ def test_compute_targets_returns_the_teachers_outputs_in_row_order() -> None:
     targets = compute_targets(forward, batch_of, list(range(ROWS, 0, -1)), lambda fraction: None)
     with torch.no_grad():
         output = forward.run_batch(batch_of(np.array([5])))
-    np.testing.assert_allclose(targets.logits[5], output.logits[0], atol=0.05)  # bf16 where the CPU has it
+    np.testing.assert_allclose(targets.outputs.values[5], output.logits[0], atol=0.05)  # bf16 where the CPU has it
     assert targets.hidden.shape == (ROWS, 3, 2, 32)
     np.testing.assert_allclose(targets.hidden[5, 0, 0], output.hidden[1][0, 0], atol=0.1)
 
@@ -76,4 +77,4 @@ def distance(model: object, targets: Targets) -> float:
     """Return the mean squared distance of the logits to the targets."""
     with torch.no_grad():
         output = Forward(model, load_family("bert")).run_batch(batch_of(np.arange(ROWS)))
-    return float((output.logits - torch.from_numpy(targets.logits)).square().mean())
+    return float((output.logits - torch.from_numpy(targets.outputs.values)).square().mean())

@@ -10,7 +10,7 @@ import torch
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
 from autocompress.models.importance import Importance, load_importance, order_layer_removal, save_importance
-from tests.models import tiny_batch, tiny_importance, tiny_model
+from tests.models import OBJECTIVE, tiny_batch, tiny_importance, tiny_model
 
 
 def test_importance_of_unread_heads_and_neurons_is_zero() -> None:
@@ -39,7 +39,7 @@ def test_order_layer_removal_starts_with_an_identity_layer() -> None:
             norm.weight.fill_(1.0)
             norm.bias.zero_()
     batches = [{**tiny_batch("bert"), "labels": torch.zeros(4, dtype=torch.int64)}]
-    order = order_layer_removal(Forward(model, load_family("bert")), batches)
+    order = order_layer_removal(Forward(model, load_family("bert")), batches, OBJECTIVE)
     assert order[0] == 2
     assert sorted(order) == [0, 1, 2, 3]
 

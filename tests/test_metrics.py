@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 
 import autocompress
 from autocompress import metrics
-from autocompress.core import registry
 from autocompress.core.errors import UsageError
 
-NAMES = registry.names("metrics")
+NAMES = metrics.METRICS.names()
+LABEL_METRICS = [name for name, metric in metrics.METRICS.entries().items() if metric.reads == "labels"]
+NUMBER_METRICS = [name for name, metric in metrics.METRICS.entries().items() if metric.reads == "numbers"]
+COUNTED = [name for name, metric in metrics.METRICS.entries().items() if metric.counts]
 each_metric = pytest.mark.parametrize("name", NAMES)
+each_label_metric = pytest.mark.parametrize("name", LABEL_METRICS)
+each_number_metric = pytest.mark.parametrize("name", NUMBER_METRICS)
 label_pairs = st.integers(2, 5).flatmap(
     lambda labels: st.lists(st.tuples(*[st.integers(0, labels - 1)] * 2), min_size=1, max_size=60)
 )
@@ -67,19 +71,19 @@ def test_correct_predictions_score_one_and_errors_less(name: str) -> None:
 @given(pairs=label_pairs)
 def test_module_and_fast_function_agree(name: str, pairs: list[tuple[int, int]]) -> None:
     predictions, references = columns(pairs)
-    assert metrics.score_function(name)(predictions, references) == metrics.score(name, predictions, references)
-    assert metrics.score(name, predictions.tolist(), references.astype(np.int32)) == metrics.score(
-        name, predictions, references
+    assert metrics.load_metric(name).compute(predictions, references) == metrics.score(name, predictions, references)
+    assert metrics.score(name, predictions.tolist(), references.astype(np.int32)) == pytest.approx(
+        metrics.score(name, predictions, references)
     )
 
 
-@each_metric
+@each_label_metric
 @settings(max_examples=60, deadline=None)
 @given(pairs=label_pairs)
 def test_score_equals_its_definition(name: str, pairs: list[tuple[int, int]]) -> None:
     predictions, references = columns(pairs)
     expected = {"accuracy": plain_accuracy, "f1": plain_f1, "matthews_correlation": plain_matthews}[name](pairs)
-    assert metrics.score_function(name)(predictions, references) == pytest.approx(expected, abs=1e-12)
+    assert metrics.load_metric(name).compute(predictions, references) == pytest.approx(expected, abs=1e-12)
 
 
 @each_metric
@@ -89,7 +93,7 @@ def test_score_refuses_empty_and_unequal_arrays(name: str, sizes: tuple[int, int
     with pytest.raises(UsageError, match=name):
         metrics.score(name, predictions, references)
     with pytest.raises(ValueError, match="as many predictions as labels"):
-        metrics.score_function(name)(predictions, references)
+        metrics.load_metric(name).compute(predictions, references)
 
 
 @each_metric
@@ -97,7 +101,7 @@ def test_evaluate_itself_loads_the_file_from_its_path(name: str) -> None:
     file = Path(metrics.__file__).parent / f"{name}.py"
     module = evaluate.load(str(file), keep_in_memory=True)
     assert module.compute(predictions=[0, 1, 1], references=[0, 1, 1]) == {name: pytest.approx(1.0)}
-    assert registry.summary("metrics", name) in module.description
+    assert metrics.METRICS.summary(name) in module.description
 
 
 def test_scoring_leaves_no_files_but_the_copy_of_the_module(no_network: Path) -> None:
@@ -113,6 +117,56 @@ def test_evaluate_is_imported_only_when_something_is_scored() -> None:
     root = Path(autocompress.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+def test_loading_a_packaged_metric_imports_neither_evaluate_nor_torch() -> None:
+    program = (
+        "import sys; from autocompress.metrics import METRICS; METRICS.entries(); "
+        "print(sorted({'evaluate', 'datasets', 'torch'} & set(sys.modules)))"
+    )
+    root = Path(autocompress.__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == "[]"
+
+
+@each_metric
+def test_a_metric_keeps_within_its_range_and_has_both_halves_of_counts(name: str) -> None:
+    metric, rng = metrics.METRICS.load(name), np.random.default_rng(0)
+    assert metric.name == name
+    assert (metric.counts is None) == (metric.from_counts is None)
+    assert metric.point > 0
+    for seed in range(20):
+        predictions, references = rng.integers(0, 1 + seed % 4, (2, 30))
+        assert metric.lowest <= metric.compute(predictions, references) <= metric.highest
+
+
+@pytest.mark.parametrize("name", COUNTED)
+@settings(max_examples=40, deadline=None)
+@given(pairs=label_pairs, seed=st.integers(0, 99))
+def test_counts_of_resampled_rows_give_the_score_of_those_rows(
+    name: str, pairs: list[tuple[int, int]], seed: int
+) -> None:
+    metric = metrics.METRICS.load(name)
+    assert metric.counts is not None and metric.from_counts is not None
+    predictions, references = columns(pairs)
+    rows = np.random.default_rng(seed).integers(0, len(pairs), (3, len(pairs)))
+    counts = metric.counts(predictions, references)
+    assert len(counts) == len(pairs)
+    scores = metric.from_counts(counts.astype(np.float64)[rows].sum(1))
+    expected = [metric.compute(predictions[some], references[some]) for some in rows]
+    np.testing.assert_allclose(scores, expected, atol=1e-9)
+
+
+def test_check_fit_refuses_a_metric_of_another_task() -> None:
+    accuracy = metrics.METRICS.load("accuracy")
+    message = (
+        "s.yaml: task.metric: accuracy compares labels, but regression predicts numbers; available: pearson, spearman, "
+        "or a path"
+    )
+    with pytest.raises(UsageError, match=message):
+        metrics.check_fit(accuracy, "numbers", "regression", "s.yaml: task.metric")
+    metrics.check_fit(accuracy, "labels", "text-classification", "x")
+    metrics.check_fit(metrics.Metric(name="own", reads=None, compute=accuracy.compute), "numbers", "regression", "x")
 
 
 # Single metrics -------------------------------------------------------------------------------------------------------
@@ -137,7 +191,9 @@ def test_matthews_correlation_of_two_labels_is_pearsons_even_for_many_examples()
     references = generator.integers(0, 2, 300_000)  # the fourth power of this overflows 64-bit integers
     predictions = np.where(generator.random(300_000) < 0.7, references, 1 - references)
     expected = np.corrcoef(predictions, references)[0, 1]
-    assert metrics.score_function("matthews_correlation")(predictions, references) == pytest.approx(expected, abs=1e-9)
+    assert metrics.load_metric("matthews_correlation").compute(predictions, references) == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 def test_matthews_correlation_is_zero_for_one_answer_to_everything() -> None:
@@ -145,11 +201,34 @@ def test_matthews_correlation_is_zero_for_one_answer_to_everything() -> None:
     assert metrics.score("matthews_correlation", [1, 0, 1, 0], [0, 1, 0, 1]) == pytest.approx(-1.0)
 
 
+@each_number_metric
+def test_correlations_are_scipys_with_ties(name: str) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    official = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}[name]
+    rng = np.random.default_rng(0)
+    for rows in (5, 50, 500):
+        truth = rng.integers(0, 8, rows) / 2  # many ties
+        predictions = np.round(truth + rng.normal(0, 1, rows), 1).astype(np.float32)
+        expected = official(predictions.astype(np.float64), truth).statistic
+        assert metrics.load_metric(name).compute(predictions, truth) == pytest.approx(expected, abs=1e-9)
+        assert metrics.score(name, predictions, truth) == pytest.approx(expected, abs=1e-9)
+
+
+@each_number_metric
+def test_correlations_of_equal_numbers_are_zero(name: str) -> None:
+    compute = metrics.load_metric(name).compute
+    assert compute(np.full(7, 0.1), np.arange(7.0)) == 0.0
+    assert compute(np.arange(7.0), np.full(7, 1e9 + 0.1)) == 0.0
+    assert compute(np.arange(7.0), -np.arange(7.0)) == pytest.approx(-1.0)
+
+
 # Names and paths ------------------------------------------------------------------------------------------------------
 
 
 def test_unknown_name_lists_available_metrics() -> None:
-    with pytest.raises(UsageError, match="'precison'; available: accuracy, f1, matthews_correlation"):
+    with pytest.raises(
+        UsageError, match="'precison'; available: accuracy, f1, matthews_correlation, pearson, spearman"
+    ):
         metrics.score("precison", [0], [0])
 
 
@@ -159,7 +238,16 @@ def test_user_folder_or_file_is_a_metric(tmp_path: Path) -> None:
     )
     for path in (file.parent, file):
         assert metrics.score(str(path), [0, 1, 1, 0], [0, 1, 1, 1]) == 0.75
-        assert metrics.score_function(str(path))(np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1])) == 0.75
+        assert metrics.load_metric(str(path)).compute(np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1])) == 0.75
+
+
+def test_user_file_may_export_a_metric_with_counts(tmp_path: Path) -> None:
+    source = Path(metrics.__file__).parent / "accuracy.py"
+    file = tmp_path / "mine.py"
+    file.write_text(source.read_text(encoding="utf-8").replace('name="accuracy"', 'name="mine"'), encoding="utf-8")
+    metric = metrics.load_metric(str(file))
+    assert (metric.name, metric.reads, metric.counts is not None) == ("mine", "labels", True)
+    assert metrics.score(str(file), [0, 1], [0, 0]) == 0.5
 
 
 def test_packaged_metric_takes_precedence_over_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

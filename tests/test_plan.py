@@ -130,7 +130,10 @@ recovery:
         ("study=a/b", "study: a name of letters, digits"),
         ("seed=-1", "`seed >= 0` must hold"),
         # names
-        ("task.kind=text-clasification", "unknown task 'text-clasification'; available: text-classification"),
+        (
+            "task.kind=text-clasification",
+            "unknown task 'text-clasification'; did you mean 'text-classification'? (available: ",
+        ),
         ("device.runtime=onnx", "unknown runtime 'onnx'"),
         ("task.metric=acuracy", "unknown metric 'acuracy'; did you mean 'accuracy'? (available: accuracy, f1"),
         ("task.metric=glue", "needs --trust-remote-code"),
@@ -368,7 +371,7 @@ def test_as_stored_keeps_the_stored_values_of_a_packaged_space(study: Path) -> N
     then = {"space": {"depth": [1, 2]}}
     study.write_text(STUDY.replace("{depth: [1, all]}", "encoder"))
     named = read_plan(study)
-    assert named.as_stored(then).space == then["space"]
+    assert named.as_stored(then).space == {**then["space"], "initial": named.space["initial"]}
     assert named.as_stored(then).identity()["space"] == then["space"]
     assert named.as_stored(None).space == named.space
     study.write_text(STUDY)

@@ -19,9 +19,7 @@ import torch
 
 from autocompress import benchmarking
 from autocompress.config import read_plan
-from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL
 from autocompress.core.stage import Stage
 from autocompress.deployment.deploy import deploy
 from autocompress.deployment.model_export import export_program
@@ -34,8 +32,10 @@ from autocompress.search.plan_check import prepare
 from autocompress.search.supervisor import run_search
 from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study
-from autocompress.techniques.quantization import weight_bits
-from tests.models import tiny_batch, tiny_candidate
+from autocompress.techniques.quantization import _matrices
+from autocompress.techniques.quantization.weight_bits import WeightBits
+from autocompress.techniques.stages import ExportTechnique, active_of
+from tests.models import TOLERANCE_8_BITS, interface, tiny_batch, tiny_candidate
 from tests.tiny import POSITIONS, tiny_study, tiny_tokenizer
 
 ROUNDING = {
@@ -100,9 +100,8 @@ def compute_logits(
         return logits
     candidate = tiny_candidate(**decisions)
     program = export_program(candidate, False)
-    for decision in AFTER_RECOVERY:
-        if (value := candidate.recipe.as_dict()[decision]) != NEUTRAL[decision]:
-            registry.load("techniques", decision).apply_program(program, value)
+    for technique, value in active_of(candidate.recipe, ExportTechnique):
+        technique.apply_program(program, value)
     return program.run(*(torch.from_numpy(feed[name]) for name in ("input_ids", "attention_mask"))).numpy()
 
 
@@ -110,7 +109,7 @@ def deployed(candidate: Candidate, runtime: Runtime, folder: Path) -> Path:
     """Write the candidate's artifact for a runtime to a folder, and return the folder."""
     folder.mkdir(parents=True)
     rows = [draw_inputs(4, 20, seed) for seed in range(8)]
-    deploy(candidate, tiny_tokenizer("bert"), False, short_name(runtime), folder, lambda: rows)
+    deploy(candidate, tiny_tokenizer("bert"), interface(), short_name(runtime), folder, lambda: rows)
     return folder
 
 
@@ -141,7 +140,7 @@ def test_runtime_runs_the_attentions_it_supports(
 
 @pytest.mark.parametrize(
     ("decision", "bits", "tolerance"),
-    [("weight_bits", bits, tolerance) for bits, tolerance in {16: 0.05, 8: 0.2, 4: 1.0, 2: 4.0}.items()]
+    [("weight_bits", bits, tolerance) for bits, tolerance in {16: 0.05, 8: TOLERANCE_8_BITS, 4: 1.0, 2: 4.0}.items()]
     + [("embedding_bits", bits, tolerance) for bits, tolerance in {8: 0.1, 4: 1.0}.items()],
 )
 def test_runtime_runs_the_bits_it_supports(
@@ -189,7 +188,7 @@ def test_supported_raises_the_error_of_a_broken_technique(monkeypatch: pytest.Mo
     def broken(*_: object) -> None:
         raise KeyError("a bug in the technique")
 
-    monkeypatch.setattr(weight_bits, "apply", broken)
+    monkeypatch.setattr(WeightBits, "apply", broken)
     runtime = RUNTIMES.load("onnxruntime")
     with pytest.raises(KeyError, match="a bug in the technique"):
         runtime.supported(lambda model, feeds: OnnxSession(model, 1).run(feeds))
@@ -206,9 +205,9 @@ def test_measure_activation_ranges_covers_the_inputs_of_matrices() -> None:
         [weight],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
-    assert weight_bits.measure_activation_ranges(model, rows) == {"y": 3.0}
+    assert _matrices.measure_activation_ranges(model, rows) == {"y": 3.0}
     with pytest.raises(ValueError, match="need at least one row"):
-        weight_bits.measure_activation_ranges(model, [])
+        _matrices.measure_activation_ranges(model, [])
 
 
 def test_cuda_session_does_not_fall_back_to_the_cpu(tmp_path: Path) -> None:

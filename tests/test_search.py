@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from autocompress.config import read_plan
+from autocompress.core.domain import Anatomy
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Interval, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome, TrialRow
-from autocompress.search.bit_widths import next_bits
 from autocompress.search.executors.child import run_job
 from autocompress.search.jobs import Job, Progress, RunSettings
 from autocompress.search.plan_check import prepare
+from autocompress.search.shared_weights import next_exports
 from autocompress.search.supervisor import run_search
 from autocompress.space.parsing import resolve_space
 from autocompress.study import StudyView, read_study
@@ -226,12 +227,12 @@ def test_an_unsupported_family_is_refused_by_name(tmp_path: Path) -> None:
 def test_fewer_bits_of_the_same_weights_come_next() -> None:
     supported = {"weight_bits": (32, 8, 4, 2), "embedding_bits": (32, 8, 4)}
     spec = {"depth": [2], "weight_bits": [8, 4, 2], "embedding_bits": [8, 4]}
-    space = resolve_space(spec, 3, supported, "space")
-    proposed = next_bits(space, Recipe(depth=2, weight_bits=8, embedding_bits=8))
-    assert [(r.weight_bits, r.embedding_bits) for r in proposed] == [(4, 8), (8, 4)]
-    proposed = next_bits(space, Recipe(depth=2, weight_bits=4, embedding_bits=4))
-    assert [(r.weight_bits, r.embedding_bits) for r in proposed] == [(2, 4), (8, 4), (4, 8)]
-    assert next_bits(resolve_space({"depth": [1, 2]}, 3, supported, "space"), Recipe(depth=2)) == []
+    space = resolve_space(spec, Anatomy(3), supported, "space")
+    proposed = next_exports(space, Recipe(depth=2, weight_bits=8, embedding_bits=8))
+    assert [(r["weight_bits"], r["embedding_bits"]) for r in proposed] == [(4, 8), (8, 4)]
+    proposed = next_exports(space, Recipe(depth=2, weight_bits=4, embedding_bits=4))
+    assert [(r["weight_bits"], r["embedding_bits"]) for r in proposed] == [(2, 4), (8, 4), (4, 8)]
+    assert next_exports(resolve_space({"depth": [1, 2]}, Anatomy(3), supported, "space"), Recipe(depth=2)) == []
 
 
 def test_a_chatty_stage_does_not_fill_the_pipe() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from autocompress.actions.report.ablation import ablation_stage
 from autocompress.config import Engine, Recovery, read_plan
-from autocompress.core import registry
-from autocompress.core.recipe import NEUTRAL, Recipe
+from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage, upstream
+from autocompress.core.technique import Technique, ordered_techniques
 from autocompress.data import augmentation
 from autocompress.deployment import deploy
 from autocompress.models import candidate, importance
@@ -25,8 +25,8 @@ DOMAINS = {"depth": (1, 2), "attention": ("full",), "head_sparsity": (0.0, 0.5),
 RECIPE = Recipe(depth=2, attention="local", attention_window=4, head_sparsity=0.5, ffn_sparsity=0.5, weight_bits=8)
 
 
-def technique(name: str) -> ModuleType:
-    return registry.load("techniques", name)
+def technique(name: str) -> Technique:
+    return ordered_techniques()[name]
 
 
 def trained(teacher_key: str = "t", **changes: object) -> TrainedStages:
@@ -45,7 +45,7 @@ def ablation() -> str:
     return ablation_stage(RECIPE, "0" * 64, None, None).key
 
 
-UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
+UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType | Technique, str]]]] = {
     "importance": (lambda: trained().importance.key, [(importance, "VERSION")]),
     "targets": (lambda: trained().targets.key, [(distillation, "TARGETS_VERSION"), (augmentation, "VERSION")]),
     "supernet": (
@@ -55,13 +55,13 @@ UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
             (importance, "VERSION"),
             (distillation, "TARGETS_VERSION"),
             (augmentation, "VERSION"),
-            (technique("head_sparsity"), "VERSION"),
-            (technique("depth"), "VERSION"),
+            (technique("head_sparsity"), "version"),
+            (technique("depth"), "version"),
         ],
     ),
     "structure": (
         lambda: structure_stage(trained().importance, RECIPE).key,
-        [(candidate, "VERSION"), (importance, "VERSION"), (technique("attention"), "VERSION")],
+        [(candidate, "VERSION"), (importance, "VERSION"), (technique("attention"), "version")],
     ),
     "recovered": (
         weights,
@@ -73,14 +73,14 @@ UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
             (candidate, "VERSION"),
             (supernet, "VERSION"),
             (stage_keys, "LEAST_SQUARES_VERSION"),
-            (technique("attention_window"), "VERSION"),
-            (technique("ffn_sparsity"), "VERSION"),
+            (technique("attention_window"), "version"),
+            (technique("ffn_sparsity"), "version"),
         ],
     ),
     "outputs": (lambda: outputs_stage("a", "d", "test", {}, 32).key, [(stage_keys, "OUTPUTS_VERSION")]),
     "ablation": (
         ablation,
-        [(deploy, "VERSION"), (importance, "VERSION"), (supernet, "VERSION"), (technique("weight_bits"), "VERSION")],
+        [(deploy, "VERSION"), (importance, "VERSION"), (supernet, "VERSION"), (technique("weight_bits"), "version")],
     ),
 }
 
@@ -142,9 +142,31 @@ def test_weights_depend_on_the_weights_of_the_rung_below() -> None:
 
 
 def test_one_training_serves_every_bit_width_only_with_reuse() -> None:
-    other = Recipe(**{**RECIPE.as_dict(), "weight_bits": 4})  # type: ignore[arg-type]  # its fields
+    other = Recipe(**{**RECIPE, "weight_bits": 4})
     assert trained().weights(RECIPE, 2).key == trained().weights(other, 2).key
     assert trained(reuse=False).weights(RECIPE, 2).key != trained(reuse=False).weights(other, 2).key
+
+
+STORED = {  # settings of the engine -> keys that the version with one attribute per decision computed
+    (): ("740dd746b3cc0c99f1b2d98ffb7f0ee3e620631f7c723baee5c97730537fc24d",
+         "958778454e0f4b6269ab0888e7db1d2dd786f9a0a12d9aa2512fca6a9c5b5361"),
+    ("reuse",): ("6f1b2463918e065f880cd3cab13fa661c9c173c7ac8e772c6c00542726ab5f0e",
+                 "958778454e0f4b6269ab0888e7db1d2dd786f9a0a12d9aa2512fca6a9c5b5361"),
+    ("supernet",): ("60d49f3626f0b40b8055cc8d85bbd79be657bc58e71e53028c727b1ed119d605",
+                    "958778454e0f4b6269ab0888e7db1d2dd786f9a0a12d9aa2512fca6a9c5b5361"),
+    ("rungs",): ("2db8b1075c440c0a0c2823d7199ced53f6f05fa5809fa8af05ba705ac826477a",
+                 "958778454e0f4b6269ab0888e7db1d2dd786f9a0a12d9aa2512fca6a9c5b5361"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("disabled", STORED)
+def test_keys_of_earlier_versions_stay_while_no_version_is_raised(disabled: tuple[str, ...]) -> None:
+    bits = {"weight_bits": (8,), "embedding_bits": (32,), "attention_window": (None,)}
+    stages = TrainedStages("t", Recovery(), Engine(**dict.fromkeys(disabled, False)), 0, {**DOMAINS, **bits})
+    assert (stages.weights(RECIPE, 2).key, stages.supernet.key) == STORED[disabled]
+    structure = structure_stage(stages.importance, RECIPE)
+    assert structure.key == "daca5a67b84e79699edf8b468ed228dc276ddaf6853d7238464523f0e45aaf59"
+    assert ablation() == "2e0a13a5461862ba878e0b7cef3b1199fcd8c2d6c48c90c8a9cbc60eacc931fa"
 
 
 def test_a_decision_pinned_to_neutral_changes_no_key_of_the_super_net() -> None:
@@ -153,7 +175,7 @@ def test_a_decision_pinned_to_neutral_changes_no_key_of_the_super_net() -> None:
 
 
 def test_recipe_key_omits_neutral_decisions() -> None:
-    assert Recipe(depth=2).key == Recipe(depth=2, **{k: v for k, v in NEUTRAL.items() if k != "depth"}).key  # type: ignore[arg-type]
+    assert Recipe(depth=2).key == Recipe(**{**Recipe(), "depth": 2}).key
     # sha256 of {"depth": 2, "head_sparsity": 0.5}: a decision that is added later must not change it
     assert Recipe(depth=2, head_sparsity=0.5).key == "a6f992a412a1658c29e2c1de80c22dd9142ec1d14737ea6c98ff0187a1da1201"
 

@@ -10,12 +10,12 @@ import torch
 
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
-from autocompress.models.candidate import build_candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
+from autocompress.techniques.building import build_candidate
 from autocompress.training.distillation import compute_targets
 from autocompress.training.supernet import SuperNet, train_supernet
-from tests.models import tiny_batch, tiny_importance, tiny_model
+from tests.models import OBJECTIVE, tiny_batch, tiny_importance, tiny_model
 from tests.tiny import FAMILIES
 
 RECIPES = [
@@ -64,13 +64,13 @@ def test_train_supernet_brings_all_candidates_closer_to_the_teacher(threads: int
     def distance(recipe: Recipe) -> float:
         with torch.no_grad():
             logits = net.cut(recipe).run_batch(batch_of(np.arange(rows))).logits
-        return float((logits - torch.from_numpy(targets.logits)).square().mean())
+        return float((logits - torch.from_numpy(targets.outputs.values)).square().mean())
 
     before = [distance(recipe) for recipe in RECIPES]
     fractions: list[float] = []
     train_supernet(
         net, RECIPES[-1], lambda rng: RECIPES[int(rng.integers(3))], targets, batch_of, [10] * rows,
-        Recovery(batch=16, learning_rate=1e-3), epochs=12, seed=0, progress=fractions.append,
+        Recovery(batch=16, learning_rate=1e-3), epochs=12, seed=0, objective=OBJECTIVE, progress=fractions.append,
     )  # fmt: skip
     after = [distance(recipe) for recipe in RECIPES]
     assert all(new < 0.75 * old for new, old in zip(after, before, strict=True)), (before, after)

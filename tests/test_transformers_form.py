@@ -23,7 +23,7 @@ from autocompress.interfaces.cli import main
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView
 from tests.conftest import Searched
-from tests.models import tiny_batch, tiny_candidate
+from tests.models import interface, tiny_batch, tiny_candidate
 from tests.tiny import FAMILIES, tiny_tokenizer
 
 pytest_plugins = ["tests.exported"]
@@ -39,7 +39,7 @@ RECIPES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("decisions", RECIPES, ids=["sliced", "local", "linear"])
 def test_load_model_gives_the_candidate_logits(family: str, decisions: dict[str, Any], tmp_path: Path) -> None:
     candidate = tiny_candidate(family, **decisions)
-    save_candidate(candidate, tiny_tokenizer(family), False, tmp_path)
+    save_candidate(candidate, tiny_tokenizer(family), interface(), tmp_path)
     loaded = autocompress.load_model(tmp_path)
     batch = tiny_batch(family)
     with torch.no_grad():
@@ -75,7 +75,7 @@ def test_transformers_loads_an_export_without_autocompress(tmp_path: Path) -> No
             folder = tmp_path / f"{family}{number}"
             folder.mkdir()
             candidate, batch = tiny_candidate(family, **decisions), tiny_batch(family)
-            save_candidate(candidate, tiny_tokenizer(family), False, folder)
+            save_candidate(candidate, tiny_tokenizer(family), interface(), folder)
             with torch.no_grad():
                 logits = candidate.model(**batch).logits.numpy()
             ids, mask = (batch[name].numpy() for name in ("input_ids", "attention_mask"))
@@ -93,7 +93,7 @@ def test_transformers_loads_an_export_without_autocompress(tmp_path: Path) -> No
 def test_load_model_refuses_missing_weights(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    save_candidate(tiny_candidate("bert", head_sparsity=0.5), tiny_tokenizer("bert"), False, tmp_path)
+    save_candidate(tiny_candidate("bert", head_sparsity=0.5), tiny_tokenizer("bert"), interface(), tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     name = next(name for name in weights if "query.weight" in name)
     save_file({key: value for key, value in weights.items() if key != name}, tmp_path / "model.safetensors")
@@ -106,7 +106,7 @@ def test_load_model_refuses_other_folders(exported: Path, tmp_path: Path) -> Non
         autocompress.load_model(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="--form transformers"):
         autocompress.load_model(exported)
-    save_candidate(tiny_candidate("bert"), tiny_tokenizer("bert"), False, tmp_path)
+    save_candidate(tiny_candidate("bert"), tiny_tokenizer("bert"), interface(), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     for wrong in ([], ["pipeline"], ["CompressedBert"]):
         (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": wrong}))
@@ -121,7 +121,7 @@ def test_transformers_export_gives_the_measured_logits(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    row = next(row for row in view.rows if row.state == "complete" and row.trial and row.recipe.weight_bits == 32)
+    row = next(row for row in view.rows if row.state == "complete" and row.trial and row.recipe["weight_bits"] == 32)
     to = tmp_path / "torch"
     arguments = [
         "export",

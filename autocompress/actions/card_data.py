@@ -35,7 +35,7 @@ class CardData:
     @property
     def has_pairs(self) -> bool:
         """Whether rows are pairs of texts."""
-        return self.view.plan["task"]["columns"]["text_pair"] is not None
+        return self.view.plan["task"]["columns"].get("text_pair") is not None
 
     @property
     def measurement(self) -> Measurement:

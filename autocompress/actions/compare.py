@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from autocompress.actions.card_data import base_name
 from autocompress.actions.export import check_trial
@@ -13,9 +10,11 @@ from autocompress.actions.locate import StudyLocation
 from autocompress.config import StudyPlan
 from autocompress.core.errors import UsageError
 from autocompress.core.trial_row import TrialRow
+from autocompress.data.ragged import Ragged
 from autocompress.search.display import Display
 from autocompress.selection import Comparison, mcnemar, ratio_interval
 from autocompress.study.trial_details import read_artifacts
+from autocompress.tasks import Rows, Task, Tokens
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,15 @@ class TrialLocation:
 class _TestOutputs:
     """The outputs of one trial's model on the test split."""
 
-    logits: np.ndarray  # (rows, labels)
-    rows: Any  # the test split
+    outputs: Ragged
+    rows: Rows  # the test split
+    tokens: Tokens  # of these rows
+    task: Task
     plan: StudyPlan
 
 
 def compare_trials(first: TrialLocation, second: TrialLocation, display: Display) -> Comparison:
-    """Compare two models on the test split, each in its runtime; kept logits are used where they exist.
+    """Compare two models on the test split, each in its runtime; kept outputs are used where they exist.
 
     Raises UsageError for a trial without a model, and where the test rows of the two studies differ.
     """
@@ -45,11 +46,10 @@ def compare_trials(first: TrialLocation, second: TrialLocation, display: Display
     from autocompress import metrics
     from autocompress.benchmarking import scoring
 
-    plan, labels = outputs_a.plan, outputs_a.rows.labels
-    metric = metrics.score_function(plan.task.metric)
-    quality = scoring.score("test", outputs_b.logits, outputs_a.logits, labels, metric, plan.seed)
-    right_a, right_b = outputs_a.logits.argmax(-1) == labels, outputs_b.logits.argmax(-1) == labels
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    plan, task, tokens = outputs_a.plan, outputs_a.task, outputs_a.tokens
+    metric = metrics.load_metric(plan.task.metric)
+    quality = scoring.score("test", task, outputs_b.outputs, outputs_a.outputs, tokens, metric, plan.seed)
+    only_a, only_b = _count_right(outputs_a, outputs_b)
     view_a, view_b = first.study.view(), second.study.view()
     a, b = view_a.row(first.trial), view_b.row(second.trial)
     same_teacher = bool(view_a.teacher and view_b.teacher and view_a.teacher.sha256 == view_b.teacher.sha256)
@@ -59,14 +59,14 @@ def compare_trials(first: TrialLocation, second: TrialLocation, display: Display
         a=a,
         b=b,
         metric=base_name(str(plan.task.metric)),
-        examples=len(labels),
+        examples=quality.examples,
         quality_a=quality.quality + quality.drop,
         quality_b=quality.quality,
         drop=quality.drop,
         drop_interval=(quality.drop_interval.low, quality.drop_interval.high),
         only_a_right=only_a,
         only_b_right=only_b,
-        p_value=mcnemar(only_a, only_b),
+        p_value=None if only_a is None or only_b is None else mcnemar(only_a, only_b),
         disagreement=quality.disagreement,
         faster=b.speedup / a.speedup if same_teacher and a.speedup and b.speedup else None,
         faster_interval=_faster_interval(a, b) if same_teacher else None,
@@ -74,8 +74,22 @@ def compare_trials(first: TrialLocation, second: TrialLocation, display: Display
     )
 
 
+def _count_right(a: _TestOutputs, b: _TestOutputs) -> tuple[int | None, int | None]:
+    """Return the rows that only a, and only b, predicts right; nulls where the task knows no right and wrong."""
+    truth = a.task.references(a.tokens, a.outputs)
+    right_a, right_b = (a.task.is_right(a.task.predict(x.outputs, x.tokens), truth) for x in (a, b))
+    if right_a is None or right_b is None:
+        return None, None
+    return int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+
+
 def _check_same_rows(a: _TestOutputs, b: _TestOutputs) -> None:
-    contents = [(outputs.rows.texts, outputs.rows.pairs, outputs.rows.labels.tolist()) for outputs in (a, b)]
+    if a.task is not b.task:
+        raise UsageError(
+            f"compare: {a.plan.study} is a study of {a.task.name}, {b.plan.study} one of {b.task.name}; choose trials of "
+            "one task"
+        )
+    contents = [(outputs.rows.texts, outputs.rows.pairs, outputs.rows.labels.values.tolist()) for outputs in (a, b)]
     if contents[0] != contents[1]:
         raise UsageError(
             f"compare: the test splits of {a.plan.study} ({len(a.rows)} rows) and {b.plan.study} ({len(b.rows)} rows) "
@@ -91,7 +105,7 @@ def _faster_interval(a: TrialRow, b: TrialRow) -> tuple[float, float] | None:
 
 
 def _test_outputs(located: TrialLocation, display: Display) -> _TestOutputs:
-    """Run a trial's model on the test split, or read its kept logits."""
+    """Run a trial's model on the test split, or read its kept outputs."""
     from autocompress.search.stage_timer import StageTimer
     from autocompress.search.trial_pipeline import TrialPipeline
 
@@ -104,5 +118,5 @@ def _test_outputs(located: TrialLocation, display: Display) -> _TestOutputs:
     artifacts = read_artifacts(study.url, study.name, trial)
     description = row.describe()
     timer = StageTimer(lambda stage, done: display.stage(0, trial, description, stage, done))
-    logits = pipeline.devices.logits(artifacts, "test", timer)
-    return _TestOutputs(logits=logits, rows=pipeline.context.data.splits.test, plan=plan)
+    outputs, data = pipeline.devices.outputs(artifacts, "test", timer), pipeline.context.data
+    return _TestOutputs(outputs=outputs, rows=data.splits.test, tokens=data.tokens["test"], task=data.task, plan=plan)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from autocompress.search.display import Display
     from autocompress.study import StudyView
 
-LOGITS_TOLERANCE = 1e-4  # between two runs of the same weights
+OUTPUT_TOLERANCE = 1e-4  # between two runs of the same weights
 
 
 def export_trial(
@@ -117,25 +117,23 @@ def weights_writer(
     """
     from transformers.utils import logging
 
-    from autocompress.deployment import deploy, transformers_form
+    from autocompress.deployment import transformers_form
     from autocompress.search import trial_pipeline
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-    pairs = plan.task.columns.text_pair is not None
 
     def write(folder: Path) -> None:
         assert row.sha256 is not None  # seen by check_trial
         pipeline = trial_pipeline.TrialPipeline(plan, store)
-        candidate, data = pipeline.rebuild(row.recipe, row.rung, report_progress), pipeline.context.data
+        candidate = pipeline.rebuild(row.recipe, row.rung, report_progress)
         report_progress("comparing", 0.0)
         measured = store.artifact(row.sha256)
         with tempfile.TemporaryDirectory() as temporary:
             rebuilt = Path(temporary)
-            deploy.deploy(
-                candidate, data.tokenizer, pairs, read_runtime_name(measured), rebuilt, data.calibration_inputs
-            )
-            _check_same_outputs(rebuilt, measured, row.trial)
-        transformers_form.save_candidate(candidate, data.tokenizer, pairs, folder)
+            pipeline.write_artifact(candidate, rebuilt, read_runtime_name(measured))
+            data = pipeline.context.data_for(candidate.recipe)
+            _check_same_outputs(rebuilt, measured, data.interface.output, row.trial)
+        transformers_form.save_candidate(candidate, data.tokenizer, data.interface, folder)
 
     return write
 
@@ -148,17 +146,17 @@ def _plan_of_training(located: StudyLocation, view: StudyView, form: str) -> Stu
     return plan.model_copy(update={"recovery": type(plan.recovery).model_validate(view.recovery)})
 
 
-def _check_same_outputs(rebuilt: Path, measured: Path, trial: int) -> None:
-    """Check that two artifacts recorded the same logits for the same inputs."""
+def _check_same_outputs(rebuilt: Path, measured: Path, output: str, trial: int) -> None:
+    """Check that two artifacts recorded the same outputs for the same inputs."""
     with np.load(rebuilt / "check.npz") as rebuilt_outputs, np.load(measured / "check.npz") as outputs:
         largest = max(
             float(np.abs(rebuilt_outputs[name] - outputs[name]).max())
             for name in outputs.files
-            if name.startswith("logits")
+            if name.startswith(f"{output}_")
         )
-    if not largest <= LOGITS_TOLERANCE:
+    if not largest <= OUTPUT_TOLERANCE:
         raise AutocompressError(
-            f"the weights of trial {trial} are not those that were measured (logits differ by {largest:.2g}): they were "
+            f"the weights of trial {trial} are not those that were measured ({output} differ by {largest:.2g}): they were "
             "dropped from the store, and training again gave different weights; use --form onnx"
         )
 

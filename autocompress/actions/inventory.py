@@ -8,8 +8,10 @@ from pathlib import Path
 
 from autocompress.config import spaces
 from autocompress.core import registry
+from autocompress.core.domain import Names
 from autocompress.core.errors import unknown
-from autocompress.core.recipe import DECISIONS, Scalar
+from autocompress.core.recipe import Scalar
+from autocompress.core.technique import TECHNIQUES, ordered_techniques
 from autocompress.runtimes import RUNTIMES
 
 KINDS = ("techniques", "attentions", "tasks", "runtimes", "families", "spaces", "metrics")
@@ -59,20 +61,27 @@ def _list_runtimes() -> list[Entry]:
 def _list_techniques() -> list[Entry]:
     """Return the techniques in the order of application, with the values that each installed runtime supports."""
     supported, entries = _supported_values(), []
-    for name in sorted(registry.names("techniques"), key=DECISIONS.index):
+    for name in ordered_techniques():
         values = [
             f"{', '.join(map(str, decisions[name]))} in {runtime}"
             for runtime, decisions in supported.items()
             if name in decisions
         ]
-        entries.append(Entry(name=name, summary=registry.summary("techniques", name), here="; ".join(values) or None))
+        entries.append(Entry(name=name, summary=TECHNIQUES.summary(name), here="; ".join(values) or None))
     return entries
 
 
 def _list_attentions() -> list[Entry]:
     supported, entries = _supported_values(), []
+    decisions = [
+        name for name, technique in ordered_techniques().items() if technique.domain == Names(kind="attentions")
+    ]
     for name in registry.names("attentions"):
-        runtimes = [runtime for runtime, values in supported.items() if name in values.get("attention", (name,))]
+        runtimes = [
+            runtime
+            for runtime, values in supported.items()
+            if all(name in values.get(decision, (name,)) for decision in decisions)
+        ]
         here = f"runs in {', '.join(runtimes)}" if runtimes else "no installed runtime supports it"
         summary = registry.summary("attentions", name)
         entries.append(Entry(name=name, summary=summary, available=bool(runtimes), here=here))

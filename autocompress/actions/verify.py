@@ -16,12 +16,12 @@ from autocompress.core.json_types import Json
 from autocompress.core.stage import digest
 from autocompress.runtimes import load_runtime_of, read_runtime_name
 from autocompress.storage.checksums import manifest
+from autocompress.tasks import DEFAULT_TASK, Task, load_task
 
 SUMS_FILE = "SHA256SUMS"
 MEASUREMENT_FILE = "measurement.json"
 ADDED_FILES = (SUMS_FILE, MEASUREMENT_FILE, "README.md")  # written by an export; all other files are the artifact
-TOLERANCE = 1e-4  # of logits, on the machine that recorded them
-TIE = 1e-6  # labels whose logits differ by less are tied, and rounding decides between them
+TOLERANCE = 1e-4  # of outputs, on the machine that recorded them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Verification:
     files: int  # hashed
     same_machine: bool | None = None  # as the one that recorded the outputs; null if outputs were not compared
     inputs: int = 0  # recorded rows that were run
-    largest_difference: float | None = None  # of logits
+    largest_difference: float | None = None  # of outputs
     labels_changed: int = 0
 
     @property
@@ -117,15 +117,15 @@ def _verify_outputs(folder: Path, files: int) -> Verification:
         raise UsageError(
             f"{folder}: the model runs in {read_runtime_name(folder)}, which is not installed; install it with pip"
         )
-    session = runtime.open_session(folder, 1)
+    session, task = runtime.open_session(folder, 1), read_task(folder)
     differences, changed, rows = [0.0], 0, 0
     with np.load(folder / "check.npz") as check:
         for name in sorted(entry for entry in check.files if entry.startswith("input_ids_")):
-            ids, recorded = check[name], check[name.replace("input_ids", "logits")]
+            ids, recorded = check[name], check[name.replace("input_ids", task.output)]
             ones = np.ones_like(ids)
-            logits = session.run({"input_ids": ids, "attention_mask": ones, "token_type_ids": ones * 0})
-            differences.append(float(np.abs(logits - recorded).max()))
-            changed += _count_changed_labels(logits, recorded)
+            outputs = session.run({"input_ids": ids, "attention_mask": ones, "token_type_ids": ones * 0})
+            differences.append(float(np.abs(outputs - recorded).max()))
+            changed += task.count_changes(outputs, recorded)
             rows += len(ids)
     same, largest = _is_same_machine(folder), float(np.max(differences))  # NaN stays NaN
     return Verification(
@@ -139,11 +139,11 @@ def _verify_outputs(folder: Path, files: int) -> Verification:
     )
 
 
-def _count_changed_labels(logits: np.ndarray, recorded: np.ndarray) -> int:
-    """Count the rows with another label; where the two best recorded logits are tied, either label is right."""
-    best = recorded.max(axis=-1)
-    chosen = np.take_along_axis(recorded, logits.argmax(-1)[:, None], axis=-1)[:, 0]
-    return int(np.sum(best - chosen > TIE))
+def read_task(folder: Path) -> Task:
+    """Return the task of an artifact, as its recipe.json names it."""
+    path = folder / "recipe.json"
+    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return load_task(str(facts.get("task", DEFAULT_TASK)), f"{folder}: recipe.json: task")
 
 
 def _check_outputs(largest: float, changed: int, rows: int, same_machine: bool) -> list[str]:

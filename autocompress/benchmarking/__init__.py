@@ -1,10 +1,10 @@
-"""Measure an artifact: logits over a whole split, latency beside the reference, size, memory. The torch module is never
+"""Measure an artifact: outputs over a whole split, latency beside the reference, size, memory. The torch module is never
 measured."""
 
 from autocompress.benchmarking.drift import Drift, with_drift
 from autocompress.benchmarking.environment import collect_conditions, cpu_flags, cpu_name, machine, versions
 from autocompress.benchmarking.fresh_process import measure_fresh_process, size_mb
-from autocompress.benchmarking.inputs import Feeds, latency_feeds, logits_of
+from autocompress.benchmarking.inputs import Feeds, latency_feeds, outputs_of
 from autocompress.benchmarking.latency import QUICK_TIMING, THOROUGH_TIMING, TimingBudget, measure_latency
 from autocompress.benchmarking.noise import AdaptivePatience, pin_to_cores
 
@@ -19,10 +19,10 @@ __all__ = [
     "cpu_flags",
     "cpu_name",
     "latency_feeds",
-    "logits_of",
     "machine",
     "measure_fresh_process",
     "measure_latency",
+    "outputs_of",
     "pin_to_cores",
     "size_mb",
     "versions",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from autocompress.data.ragged import Ragged
+
 Feeds = Sequence[Mapping[str, np.ndarray]]  # batches of a model's inputs
 DATA_LENGTHS = 50  # inputs that represent the lengths of the data
 
@@ -28,19 +30,23 @@ def latency_feeds(
     return feeds
 
 
-def logits_of(
+def outputs_of(
     run: Callable[[Sequence[dict[str, np.ndarray]]], np.ndarray],
     batch_of: Callable[[np.ndarray], dict[str, np.ndarray]],
     lengths: Sequence[int],
+    counts: np.ndarray,
     batch: int,
-) -> np.ndarray:
-    """Return the logits (rows, labels) of a whole split, run in batches of the device's size, sorted by length.
+) -> Ragged:
+    """Return the outputs (units, width) of a whole split, run in batches of the device's size, sorted by length.
 
-    `run` returns the logits of all batches, one after another. At batch 1 nothing is padded. The batch matters: dynamic
-    quantization takes one scale for everything in it.
+    `run` returns the outputs of all batches, one after another (see `unit_outputs`); `counts` are the units of each row. At
+    batch 1 nothing is padded. The batch matters: dynamic quantization takes one scale for everything in it.
     """
     order = np.argsort(np.asarray(lengths), kind="stable")
-    sorted_logits = run([batch_of(order[start : start + batch]) for start in range(0, len(order), batch)])
-    logits = np.empty(sorted_logits.shape, np.float32)
-    logits[order] = sorted_logits
-    return logits
+    values = run([batch_of(order[start : start + batch]) for start in range(0, len(order), batch)])
+    return Ragged(values.astype(np.float32), counts[order]).take(np.argsort(order))
+
+
+def unit_outputs(outputs: np.ndarray, feed: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return outputs (batch, width) unchanged, and those of tokens (batch, sequence, width) without padding: (units, width)."""
+    return outputs if outputs.ndim == 2 else outputs[feed["attention_mask"].astype(bool)]

@@ -1,103 +1,135 @@
-"""Compute quality from logits: the metric of a split, the drop against the reference, and their uncertainty."""
+"""Compute quality from a model's outputs: the metric of a split, the drop against the reference, and their uncertainty."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.core.measurement import Interval, Quality
+from autocompress.data.ragged import Ragged
+from autocompress.metrics import Metric
+from autocompress.tasks import Task, Tokens
 
 RESAMPLES = 2000
-SHARPNESS = 2.0  # factor on calibrated logits before labels are drawn: see `soft_drop`
 DRAWS, DRAWS_A_RESAMPLE = 64, 8
-TEMPERATURES = np.geomspace(0.02, 20, 200)  # candidate factors on logits
+CHUNK = 100  # resamples whose weights are in memory at once
 
 Floats = NDArray[np.float64]
-Metric = Callable[[np.ndarray, np.ndarray], float]  # predictions (rows,), labels (rows,) -> higher is better
 
 
 def score(
-    split: str, logits: np.ndarray, reference_logits: np.ndarray, labels: np.ndarray, metric: Metric, seed: int
+    split: str, task: Task, outputs: Ragged, reference: Ragged, tokens: Tokens, metric: Metric, seed: int
 ) -> Quality:
     """Return the metric of a split and its drop against the reference, with a 95 % paired bootstrap interval.
 
-    Paired: candidate and reference are scored on the same resampled rows, so that hard rows cancel out. Logits are
-    (rows, labels).
+    Paired: candidate and reference are scored on the same resampled rows, so that hard rows cancel out.
     """
-    predicted, expected = logits.argmax(-1), reference_logits.argmax(-1)
-    rng = np.random.default_rng(seed)
-    drops = []
-    for _ in range(RESAMPLES):
-        rows = rng.integers(0, len(labels), len(labels))
-        drops.append(metric(expected[rows], labels[rows]) - metric(predicted[rows], labels[rows]))
-    quality = metric(predicted, labels)
-    soft, soft_interval = soft_drop(logits, reference_logits, labels, metric, seed)
+    predicted, expected = task.predict(outputs, tokens), task.predict(reference, tokens)
+    truth = task.references(tokens, reference)
+    quality = metric.compute(predicted, truth)
+    soft, soft_interval = soft_drop(task, outputs, reference, tokens, metric, seed)
     return Quality(
         split=split,
         quality=quality,
-        drop=metric(expected, labels) - quality,
-        drop_interval=_percentile_interval(drops),
+        drop=_sign(metric) * (metric.compute(expected, truth) - quality),
+        drop_interval=_percentile_interval(_resampled_drops(predicted, expected, truth, metric, seed)),
         soft_drop=soft,
         soft_drop_interval=soft_interval,
-        disagreement=float(np.mean(predicted != expected)),
-        examples=len(labels),
-        predictions_sha256=hashlib.sha256(predicted.astype("<i8").tobytes()).hexdigest(),
+        disagreement=task.disagreement(predicted, expected),
+        examples=len(truth),
+        predictions_sha256=_hash(predicted),
     )
 
 
 def soft_drop(
-    logits: np.ndarray, reference_logits: np.ndarray, labels: np.ndarray, metric: Metric, seed: int
-) -> tuple[float, Interval]:
-    """Return a lower-variance estimate of the drop, and its interval: labels are drawn, not taken by the largest logit.
+    task: Task, outputs: Ragged, reference: Ragged, tokens: Tokens, metric: Metric, seed: int
+) -> tuple[float | None, Interval | None]:
+    """Return a lower-variance estimate of the drop, and its interval; nulls where the task has none.
 
-    A row near the decision boundary flips at the slightest change, and the hard drop then counts it as a whole row; on
-    872 rows that is most of the noise of a drop. The soft drop counts such a row for about its probability. Reference
-    logits are calibrated by one temperature (least log loss on the labels; Guo et al. 2017). The candidate's logits get
-    the temperature that makes it as confident, since a distilled model is often right with less confidence. Both are
-    sharpened by `SHARPNESS`, and both draw with the same noise (Gumbel), so that equal logits draw equal labels. The
-    interval is a 95 % paired bootstrap.
+    Predictions are drawn (see `Task.draw_predictions`). The interval is a 95 % paired bootstrap over rows and draws.
     """
-    calibrated = _log_softmax(reference_logits * _best_temperature(reference_logits, labels))
-    matched = _match_confidence(logits, np.exp(calibrated).max(-1).mean())
     rng = np.random.default_rng(seed)
-    drawn, expected = (np.empty((DRAWS, len(labels)), np.int64) for _ in range(2))
-    for draw in range(DRAWS):
-        noise = rng.gumbel(size=logits.shape)
-        drawn[draw] = (SHARPNESS * matched + noise).argmax(-1)
-        expected[draw] = (SHARPNESS * calibrated + noise).argmax(-1)
+    drawn = task.draw_predictions(outputs, reference, tokens, DRAWS, rng)
+    if drawn is None:
+        return None, None
+    truth = task.references(tokens, reference)
+    weights = np.empty((RESAMPLES // DRAWS_A_RESAMPLE, len(truth)), np.uint16)
+    picks = np.empty((len(weights), DRAWS_A_RESAMPLE), np.int64)
+    for index in range(len(weights)):
+        weights[index] = _draw_weights(rng, len(truth))
+        picks[index] = rng.integers(0, DRAWS, DRAWS_A_RESAMPLE)
+    candidate, expected = (_score_draws(predictions, truth, metric, weights, picks) for predictions in drawn)
+    whole = [metric.compute(b, truth) - metric.compute(a, truth) for a, b in zip(*drawn, strict=True)]
+    resampled = _sign(metric) * (expected - candidate).mean(1)
+    return _sign(metric) * float(np.mean(whole)), _percentile_interval(resampled)
+
+
+def _resampled_drops(
+    predicted: np.ndarray, expected: np.ndarray, truth: np.ndarray, metric: Metric, seed: int
+) -> Floats:
+    """Return the drops (resamples,) of the same rows, drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    scorers = [_RowScorer(predictions, truth, metric) for predictions in (predicted, expected)]
     drops = []
-    for _ in range(RESAMPLES // DRAWS_A_RESAMPLE):
-        rows = rng.integers(0, len(labels), len(labels))
-        some = rng.integers(0, DRAWS, DRAWS_A_RESAMPLE)
-        drops.append(_mean_drop(expected[some][:, rows], drawn[some][:, rows], labels[rows], metric))
-    return _mean_drop(expected, drawn, labels, metric), _percentile_interval(drops)
+    for weights in _weights_in_chunks(rng, len(truth)):
+        candidate, reference = (scorer.score(weights) for scorer in scorers)
+        drops.append(_sign(metric) * (reference - candidate))
+    return np.concatenate(drops)
 
 
-def _mean_drop(expected: np.ndarray, drawn: np.ndarray, labels: np.ndarray, metric: Metric) -> float:
-    return float(np.mean([metric(a, labels) - metric(b, labels) for a, b in zip(expected, drawn, strict=True)]))
+class _RowScorer:
+    """Scores rows that are repeated: from their counts, or anew where the metric has none."""
+
+    def __init__(self, predictions: np.ndarray, truth: np.ndarray, metric: Metric) -> None:
+        self._predictions, self._truth, self._metric = predictions, truth, metric
+        self._counts = None if metric.counts is None else metric.counts(predictions, truth).astype(np.float64)
+
+    def score(self, weights: np.ndarray) -> Floats:
+        """Return the scores (selections,); `weights` (selections, rows) says how often each row is repeated."""
+        from_counts = self._metric.from_counts
+        if self._counts is not None and from_counts is not None:
+            return from_counts(weights.astype(np.float64) @ self._counts)
+        selections = [np.repeat(np.arange(len(self._truth)), repeats) for repeats in weights]
+        scores = [self._metric.compute(self._predictions[rows], self._truth[rows]) for rows in selections]
+        return np.array(scores, np.float64)
 
 
-def _best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the factor on logits with the least log loss."""
-    rows = np.arange(len(labels))
-    losses = [-_log_softmax(logits * factor)[rows, labels].mean() for factor in TEMPERATURES]
-    return float(TEMPERATURES[int(np.argmin(losses))])
+def _score_draws(
+    draws: np.ndarray, truth: np.ndarray, metric: Metric, weights: np.ndarray, picks: np.ndarray
+) -> Floats:
+    """Return the scores (selections, picks) of the draws that `picks` names for each selection of rows."""
+    scores = np.empty(picks.shape)
+    for number, predictions in enumerate(draws):
+        selections, places = np.nonzero(picks == number)
+        scores[selections, places] = _RowScorer(predictions, truth, metric).score(weights[selections])
+    return scores
 
 
-def _match_confidence(logits: np.ndarray, confidence: float) -> Floats:
-    """Return log probabilities (rows, labels) at the temperature whose mean largest probability is nearest `confidence`."""
-    scaled = [_log_softmax(logits * factor) for factor in TEMPERATURES]
-    return min(scaled, key=lambda log: abs(float(np.exp(log).max(-1).mean()) - confidence))
+def _weights_in_chunks(rng: np.random.Generator, rows: int) -> Iterator[np.ndarray]:
+    """Yield how often each of `RESAMPLES` resamples holds each row, as (up to CHUNK, rows)."""
+    for start in range(0, RESAMPLES, CHUNK):
+        yield np.stack([_draw_weights(rng, rows) for _ in range(min(CHUNK, RESAMPLES - start))])
 
 
-def _log_softmax(logits: np.ndarray) -> Floats:
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+def _draw_weights(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """Draw as many rows as there are, with replacement; return how often each was drawn."""
+    return np.bincount(rng.integers(0, rows, rows), minlength=rows)
 
 
-def _percentile_interval(drops: list[float]) -> Interval:
+def _sign(metric: Metric) -> int:
+    """Return 1 where a smaller score is a drop, else -1."""
+    return 1 if metric.higher_is_better else -1
+
+
+def _hash(predictions: np.ndarray) -> str:
+    """Return the sha256 of predictions, independent of the machine."""
+    kind = "<i8" if np.issubdtype(predictions.dtype, np.integer) else "<f8"
+    return hashlib.sha256(predictions.astype(kind).tobytes()).hexdigest()
+
+
+def _percentile_interval(drops: Floats) -> Interval:
     low, high = np.percentile(drops, [2.5, 97.5])
     return Interval(low=float(low), high=float(high))

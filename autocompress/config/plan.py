@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from autocompress.config.sections import ArtifactSettings, Device
+from autocompress.config.space_files import INITIAL
 from autocompress.config.study_file import StudyFile
 from autocompress.core.json_types import Json
 
@@ -58,10 +59,17 @@ class StudyPlan(StudyFile):
         return f"{self.source.file_name}: {key_path}"
 
     def as_stored(self, stored: Mapping[str, object] | None) -> StudyPlan:
-        """Return the plan to resume a study with; a packaged space keeps the values it had when the study began."""
-        if not self.source.has_packaged_space or stored is None or not isinstance(stored.get("space"), dict):
+        """Return the plan to resume a study with; a packaged space keeps the values it had when the study began.
+
+        Its initial recipes are those of today.
+        """
+        if not self.source.has_packaged_space or stored is None:
             return self
-        return self.model_copy(update={"space": stored["space"]})
+        space = stored.get("space")
+        if not isinstance(space, dict):
+            return self
+        initial = {INITIAL: self.space[INITIAL]} if INITIAL in self.space else {}
+        return self.model_copy(update={"space": {**space, **initial}})
 
     def identity(self) -> Json:
         """Return the keys that must not change when a study is resumed, as plain JSON types.
@@ -71,6 +79,7 @@ class StudyPlan(StudyFile):
         fingerprints of data and teacher, too.
         """
         values = self.model_dump(mode="json", include=set(IDENTITY))
+        values["space"].pop(INITIAL, None)  # tried first, and no limit of what may be tried
         for device in (values["device"], *values["devices"].values()):
             for key in CONNECTION_KEYS:
                 del device[key]

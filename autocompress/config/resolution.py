@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from autocompress.config.messages import Place, available, validate
@@ -15,13 +16,14 @@ from autocompress.config.paths import (
 )
 from autocompress.config.plan import ArtifactFolder, PlanSource, StudyPlan
 from autocompress.config.sections import Data, Device, HubData, Source
-from autocompress.config.space_files import read_space
+from autocompress.config.space_files import INITIAL, read_space
 from autocompress.config.storage_url import default_storage, storage_url
 from autocompress.config.study_file import StudyFile
 from autocompress.core import registry
 from autocompress.core.errors import UsageError
 from autocompress.core.json_types import Json
-from autocompress.core.recipe import DECISIONS
+from autocompress.core.task_columns import TaskDeclaration, load_declaration, task_names
+from autocompress.core.technique import ordered_techniques
 
 SOURCES = ("train", "validation", "test", "unlabelled")  # fields of Data
 
@@ -42,11 +44,17 @@ def resolve(
         key_path: _resolve_certificate(device, folder, place(f"{key_path}.ca"))
         for key_path, device in content.by_key_path.items()
     }
-    metric = _resolve_metric(content.task.metric, folder, place("task.metric"), trust_remote_code)
+    declaration = load_declaration(content.task.kind)
+    named = content.task.metric if "metric" in content.task.model_fields_set else declaration.default_metric
+    task = {
+        "data": data,
+        "columns": _resolve_columns(declaration, content.task.columns, place),
+        "metric": _resolve_metric(named, folder, place("task.metric"), trust_remote_code),
+    }
     resolved = {
         "study": study,
         "teacher": content.teacher.model_copy(update={"model": model}),
-        "task": content.task.model_copy(update={"data": data, "metric": metric}),
+        "task": content.task.model_copy(update=task),
         "device": next(iter(devices.values())),
         "devices": {name: devices[f"devices.{name}"] for name in content.devices},
         "space": _resolve_space(content.space, folder, place),
@@ -67,8 +75,7 @@ def path_keys(content: StudyFile) -> Iterator[str]:
 
 
 def _check_names(content: StudyFile, place: Place) -> None:
-    kinds = [name.replace("_", "-") for name in registry.names("tasks")]
-    kind = content.task.kind
+    kinds, kind = task_names(), content.task.kind
     if kind not in kinds:
         raise UsageError(f"{place('task.kind')}: unknown task {kind!r}{available(kind, kinds)}")
     runtimes = registry.names("runtimes")
@@ -87,6 +94,25 @@ def _resolve_data(data: Data, folder: Path, place: Place) -> Data:
             if source is not None
         }
     )
+
+
+def _resolve_columns(
+    declaration: TaskDeclaration, columns: Mapping[str, str | None], place: Place
+) -> dict[str, str | None]:
+    """Return the column of every role of the task, the usual one where the study file names none."""
+    for role in columns:
+        if role not in declaration.columns:
+            hint = available(role, sorted(declaration.columns))
+            raise UsageError(f"{place(f'task.columns.{role}')}: unknown key{hint}")
+    resolved = {role: declaration.column(columns, role) for role in declaration.columns}
+    for role, name in resolved.items():
+        if name is None and declaration.columns[role].is_required:
+            holds = declaration.columns[role].holds
+            raise UsageError(f"{place(f'task.columns.{role}')}: missing; name the column that holds {holds}")
+    named = [name for name in resolved.values() if name is not None]
+    if len(set(named)) < len(named):
+        raise UsageError(f"{place('task.columns')}: each key must name a different column, but got {', '.join(named)}")
+    return resolved
 
 
 def _resolve_source(source: Source, folder: Path, place: Place, key_path: str) -> Source:
@@ -120,12 +146,32 @@ def _resolve_metric(name: str, folder: Path, place: str, trust_remote_code: bool
 
 
 def _resolve_space(space: str | Json, folder: Path, place: Place) -> Json:
-    decisions = space if isinstance(space, dict) else read_space(space, folder, place("space"))
-    for name in decisions:
-        if name not in DECISIONS:
-            key = place(f"space.{name}") if isinstance(space, dict) else f"{place('space')} ({space})"
-            raise UsageError(f"{key}: unknown decision {name!r}{available(name, DECISIONS)}")
-    return decisions
+    """Return the mapping of a space, whose decisions are known; UsageError, which names the place, for any other."""
+    mapping = space if isinstance(space, dict) else read_space(space, folder, place("space"))
+
+    def place_of(key: str) -> str:
+        return place(f"space.{key}") if isinstance(space, dict) else f"{place('space')} ({space})"
+
+    _check_decisions([name for name in mapping if name != INITIAL], place_of)
+    initial = mapping.get(INITIAL) or []
+    if not isinstance(initial, list) or not all(isinstance(values, dict) for values in initial):
+        raise UsageError(
+            f"{place_of(INITIAL)}: a list of mappings from decisions to values is needed, but got {initial!r}"
+        )
+    for number, values in enumerate(initial):
+        _check_decisions(values, partial(_place_of_initial, place_of, number))
+    return mapping
+
+
+def _place_of_initial(place_of: Place, number: int, name: str) -> str:
+    return place_of(f"{INITIAL}.{number}.{name}")
+
+
+def _check_decisions(names: Iterable[str], place_of: Place) -> None:
+    known = list(ordered_techniques())
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{place_of(name)}: unknown decision {name!r}{available(name, known)}")
 
 
 def _resolve_storage(storage: str | None, study: str, folder: Path, place: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
-from autocompress.config.validation import Scalar, Section, check_filter, parse_duration
+from autocompress.config.validation import Scalar, Section, check_filter, name_keys, parse_duration, refuse_bool
 
 LAST_RUNG = 2  # rung 0: sliced and not trained; 1: trained shortly; 2: trained in full
 
@@ -83,22 +83,7 @@ class Data(Section):
     """The same for the unlabelled texts."""
 
 
-class Columns(Section):
-    """The names of the columns of the text, the second text and the label."""
-
-    text: str = "text"
-    """The column of the text."""
-    text_pair: str | None = None
-    """The column of the second text, if rows are pairs of texts."""
-    label: str = "label"
-    """The column of the label."""
-
-    @model_validator(mode="after")
-    def _check_columns(self) -> Columns:
-        named = [name for name in (self.text, self.text_pair, self.label) if name is not None]
-        if len(set(named)) < len(named):
-            raise ValueError(f"each key must name a different column, but got {', '.join(named)}")
-        return self
+ColumnName = Annotated[str | None, BeforeValidator(refuse_bool)]
 
 
 class Task(Section):
@@ -108,11 +93,13 @@ class Task(Section):
     """The task, under the name of transformers' pipeline."""
     data: Data
     """The files or data sets that hold the rows."""
-    columns: Columns = Columns()
-    """The names of the columns."""
+    columns: Annotated[dict[str, ColumnName], BeforeValidator(name_keys)] = Field(default_factory=dict)
+    """The names of the columns by their roles, which the task names: for texts `text`, `text_pair` (if rows are pairs of
+    texts) and `label`."""
     metric: str = "accuracy"
-    """The metric of quality: `accuracy`, `f1`, `matthews_correlation`, a folder with a metric of `evaluate`, or
-    (with `--trust-remote-code`) a hub name."""
+    """The metric of quality: one that `autocompress list metrics` names and that fits the task, a folder with a metric of
+    `evaluate`, or (with `--trust-remote-code`) a hub name. If left out: the usual one of the task, `accuracy` or
+    `spearman`."""
     max_tokens: int = Field(default=128, ge=4)
     """Longer texts are truncated to this many tokens."""
 

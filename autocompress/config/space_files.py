@@ -10,6 +10,9 @@ from autocompress.config.yaml_documents import read_mapping
 from autocompress.core.errors import UsageError
 from autocompress.core.json_types import Json
 
+DEFAULT_SPACE = "encoder"
+INITIAL = "initial"  # the key of a space that holds no decision: recipes to try first
+
 
 def spaces() -> dict[str, Path]:
     """Return the packaged search spaces as `{name: file}`.

@@ -32,10 +32,20 @@ class Section(BaseModel):
         expects_bool = info.field_name is not None and cls.model_fields[info.field_name].annotation is bool
         if expects_bool and not isinstance(value, bool):
             raise ValueError(f"true or false is needed, but got {value!r}")  # pydantic collects ValueError only
-        if isinstance(value, bool) and not expects_bool:
-            text = str(value).lower()
-            raise ValueError(f"this key takes no true or false, but got {text}; if it is a name, put it in quotes")
-        return value
+        return value if expects_bool else refuse_bool(value)
+
+
+def refuse_bool(value: object) -> object:
+    """Return a value unchanged; ValueError for true and false, which YAML reads from `no`, `yes`, `on` and `off`, too."""
+    if isinstance(value, bool):
+        text = str(value).lower()
+        raise ValueError(f"this key takes no true or false, but got {text}; if it is a name, put it in quotes")  # noqa: TRY004  # pydantic collects ValueError only
+    return value
+
+
+def name_keys(values: object) -> object:
+    """Return a mapping whose keys are texts; YAML reads `3:` as a number. Other values are returned unchanged."""
+    return {str(key): value for key, value in values.items()} if isinstance(values, Mapping) else values
 
 
 def parse_duration(text: float | str) -> float:

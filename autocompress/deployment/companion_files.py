@@ -6,17 +6,27 @@ import json
 from pathlib import Path
 from typing import Any
 
+from autocompress.core.recipe import Recipe
+from autocompress.models.attentions import read_attention_name
 from autocompress.models.candidate import Candidate
-from autocompress.models.forward import read_attention_name
+from autocompress.tasks import DEFAULT_TASK, ModelInterface
+
+RECIPE_FILE = "recipe.json"
 
 
 def write_companion_files(
-    candidate: Candidate, tokenizer: Any, pairs: bool, folder: Path, runtime: str | None = None
+    candidate: Candidate, tokenizer: Any, interface: ModelInterface, folder: Path, runtime: str | None = None
 ) -> None:
-    """Write config, tokenizer and recipe to `folder`; recipe.json names the runtime of an artifact."""
+    """Write config, tokenizer and recipe to `folder`; recipe.json names the task, and the runtime of an artifact."""
     _write_config(candidate, folder)
-    _write_tokenizer(tokenizer, pairs, folder)
-    _write_recipe(candidate, runtime, folder)
+    _write_tokenizer(tokenizer, interface.has_pairs, folder)
+    _write_recipe(candidate, interface.task, runtime, folder)
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Return the recipe of an artifact; decisions of other versions are left out."""
+    facts = json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8"))
+    return Recipe.from_stored(facts["recipe"])
 
 
 def _write_config(candidate: Candidate, folder: Path) -> None:
@@ -51,14 +61,16 @@ def _write_tokenizer(tokenizer: Any, pairs: bool, folder: Path) -> None:
     path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _write_recipe(candidate: Candidate, runtime: str | None, folder: Path) -> None:
-    facts = {
+def _write_recipe(candidate: Candidate, task: str, runtime: str | None, folder: Path) -> None:
+    facts: dict[str, object] = {
         "recipe": candidate.recipe.as_dict(),
         "kept_layers": candidate.kept_layers,
         "heads": candidate.heads,
         "neurons": candidate.neurons,
         "parameters": candidate.parameters,
     }
+    if task != DEFAULT_TASK:  # artifacts of it are those of earlier versions, to the byte
+        facts["task"] = task
     if runtime:
         facts["runtime"] = runtime
-    (folder / "recipe.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (folder / RECIPE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -1,35 +1,142 @@
-"""Metrics, one `evaluate` module per file; higher is better. They are part of the package, since the hub may be offline.
+"""Metrics, one per file. They are part of the package, since the hub may be offline.
 
-A file defines a class derived from `evaluate.Metric`, whose first result is the score, and the function
-`compute(predictions, references) -> float` that the class calls, fast enough for a bootstrap. A file imports nothing of this
-package, because `evaluate.load` runs a copy of it.
+A file exports `METRIC`: what it compares, its range and direction, `compute`, and counts that add up over rows, from which
+a bootstrap gets thousands of scores at once. `evaluate.load` runs a copy of the file, and only the copy defines an `evaluate`
+module: the file itself imports neither `evaluate` nor torch.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from autocompress.core import registry
 from autocompress.core.errors import UsageError, unknown
+from autocompress.core.registry import Registry
 
-Score = Callable[[NDArray[np.int64], NDArray[np.int64]], float]
+if TYPE_CHECKING:
+    import evaluate
+
+Score = Callable[[np.ndarray, np.ndarray], float]  # predictions and references, both (rows, …)
+Counts = Callable[[np.ndarray, np.ndarray], np.ndarray]  # the same -> (rows, k)
+FromCounts = Callable[[np.ndarray], np.ndarray]  # sums of counts (…, k) -> scores (…,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One metric of quality. Entry i of predictions and references belongs to row i of a split.
+
+    `counts` of some rows add up to numbers from which `from_counts` computes the score of these rows together. Both are null
+    for a metric that must be computed anew for every selection of rows.
+    """
+
+    name: str
+    reads: str | None  # the kind of predictions, as a task's `predicts`: labels, numbers, …; null: unknown
+    compute: Score  # ValueError where arrays cannot be scored
+    lowest: float = 0.0
+    highest: float = 1.0
+    higher_is_better: bool = True
+    point: float = 0.01  # what one point of quality is
+    counts: Counts | None = None
+    from_counts: FromCounts | None = None
+    value_type: str = "int64"  # of a prediction, in the words of `datasets`
+    is_sequence: bool = False  # whether the prediction of a row is a list of values
+
+
+METRICS = Registry("metrics", "METRIC", Metric)
+
+
+class _Computes(Protocol):
+    """An `evaluate` module, of which one method is used."""
+
+    def compute(self, *, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]: ...
+
+
+def load_metric(name: str, trust_remote_code: bool = False) -> Metric:
+    """Load a metric by the name of its file in this folder, or any `evaluate` module.
+
+    `name` is a file of this folder, the path of a module (FILE.py, or a folder NAME with NAME.py in it), or, with
+    `trust_remote_code`, a name on the hub. A user's file may export `METRIC`, or a function `compute`, too; otherwise every
+    score calls the whole module, which takes milliseconds. UsageError for any other name, and for a module that cannot be
+    loaded.
+    """
+    if name in METRICS.names():
+        return METRICS.load(name)
+    module = _load_module(name, trust_remote_code)
+    source = sys.modules[type(module).__module__]
+    own = getattr(source, "METRIC", None)
+    if isinstance(own, Metric):
+        return own
+    compute = getattr(source, "compute", None) if _find_file(name) else None
+    if callable(compute):
+        return Metric(name=name, reads=None, compute=compute)
+    return Metric(name=name, reads=None, compute=lambda *arrays: _score_by(module, name, *arrays))
 
 
 def score(name: str, predictions: ArrayLike, references: ArrayLike, trust_remote_code: bool = False) -> float:
-    """Return the score of predictions by the metric's `evaluate` module; labels are integers `(examples,)`.
+    """Return the score of predictions by the metric's `evaluate` module.
 
-    `name` is a file of this folder, the path of a module (FILE.py, or a folder NAME with NAME.py in it), or, with
-    `trust_remote_code`, a name on the hub. Raises UsageError for any other name, for a module that cannot be loaded, and for
-    labels that cannot be scored.
+    Raises the errors of `load_metric`, and UsageError for arrays that cannot be scored.
     """
-    module = _load_module(name, trust_remote_code)
+    return _score_by(_load_module(name, trust_remote_code), name, predictions, references)
+
+
+def check_fit(metric: Metric, predicts: str, task: str, place: str) -> None:
+    """Raise UsageError where a metric does not read what a task predicts; a user's metric may read anything."""
+    if metric.reads in (None, predicts):
+        return
+    fitting = [name for name, other in METRICS.entries().items() if other.reads == predicts]
+    raise UsageError(
+        f"{place}: {metric.name} compares {metric.reads}, but {task} predicts {predicts}; available: "
+        f"{', '.join(fitting) or 'none'}, or a path: FILE.py, or a folder NAME with NAME.py"
+    )
+
+
+def is_copy(module: str) -> bool:
+    """Return whether the file of a metric runs as the copy that `evaluate.load` makes; `module` is its `__name__`."""
+    return not module.startswith(f"{__name__}.")
+
+
+def evaluate_module(metric: Metric, module: str) -> type[evaluate.Metric]:
+    """Return a metric as the class of the `evaluate` module `module`, whose result is `{name: score}`.
+
+    Keyword arguments of its `compute` are those of the metric's `compute`.
+    """
+    import datasets
+    import evaluate
+
+    def info(self: object) -> evaluate.MetricInfo:
+        value = datasets.Value(metric.value_type)
+        feature = datasets.Sequence(value) if metric.is_sequence else value
+        return evaluate.MetricInfo(
+            description=sys.modules[module].__doc__ or "",
+            citation="",
+            inputs_description="predictions and references, one of each row",
+            features=datasets.Features({"predictions": feature, "references": feature}),
+            format="numpy",
+        )
+
+    def compute(self: object, predictions: ArrayLike, references: ArrayLike, **options: object) -> dict[str, float]:
+        return {metric.name: metric.compute(np.asarray(predictions), np.asarray(references), **options)}
+
+    return type("Module", (evaluate.Metric,), {"__module__": module, "_info": info, "_compute": compute})
+
+
+def check_sizes(predictions: np.ndarray, references: np.ndarray) -> None:
+    """Raise ValueError where the arrays are empty or differ in shape."""
+    if predictions.shape != references.shape or not references.size:
+        raise ValueError(
+            f"as many predictions as labels are needed, at least 1, but got {predictions.size}, {references.size}"
+        )
+
+
+def _score_by(module: _Computes, name: str, predictions: ArrayLike, references: ArrayLike) -> float:
     try:
         results = module.compute(predictions=np.asarray(predictions), references=np.asarray(references))
     except ValueError as error:
@@ -37,36 +144,27 @@ def score(name: str, predictions: ArrayLike, references: ArrayLike, trust_remote
     return float(next(iter(results.values())))
 
 
-def score_function(name: str, trust_remote_code: bool = False) -> Score:
-    """Return a function that computes the score from integer arrays in microseconds, for thousands of resamples.
-
-    For a module on the hub, or one without a function `compute`, it calls the whole module, which takes milliseconds.
-    """
-    source = sys.modules[type(_load_module(name, trust_remote_code)).__module__]
-    compute: Score | None = getattr(source, "compute", None) if _find_file(name) else None
-    return compute or (lambda predictions, references: score(name, predictions, references, trust_remote_code))
-
-
 @cache
-def _load_module(name: str, trust_remote_code: bool) -> Any:
+def _load_module(name: str, trust_remote_code: bool) -> _Computes:
     """Load an `evaluate` module once per process; it keeps its results in memory, so that scoring writes no files."""
     path = _find_file(name)
     if path is None and not trust_remote_code:
-        raise unknown("metric", name, [*registry.names("metrics"), "or a path: FILE.py, or a folder NAME with NAME.py"])
+        raise unknown("metric", name, [*METRICS.names(), "or a path: FILE.py, or a folder NAME with NAME.py"])
     import evaluate
     from huggingface_hub.constants import is_offline_mode
 
     evaluate.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # its download counter is telemetry
     evaluate.config.HF_EVALUATE_OFFLINE |= is_offline_mode()  # evaluate has its own switch
     try:
-        return evaluate.load(name if path is None else str(path), keep_in_memory=True)
+        module: _Computes = evaluate.load(name if path is None else str(path), keep_in_memory=True)
     except (ImportError, OSError) as error:
         raise UsageError(f"metric {name!r} cannot be loaded: {error}") from error
+    return module
 
 
 def _find_file(name: str) -> Path | None:
     """Return the file of a metric: the package's first, then the path's; null if there is neither."""
-    if name in registry.names("metrics"):
+    if name in METRICS.names():
         return Path(__file__).parent / f"{name}.py"
     absolute = Path(name).expanduser().resolve()
     candidates = (absolute, absolute / f"{absolute.name}.py")

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import datasets
-import evaluate
 import numpy as np
-from numpy.typing import NDArray
+
+from autocompress.metrics import Metric, check_sizes, evaluate_module, is_copy
 
 
-def compute(predictions: NDArray[np.int64], references: NDArray[np.int64]) -> float:
-    """Return the accuracy of integer labels `(examples,)`; ValueError if the arrays are empty or differ in size."""
-    if predictions.shape != references.shape or not references.size:
-        raise ValueError(
-            f"as many predictions as labels are needed, at least 1, but got {predictions.size}, {references.size}"
-        )
+def compute(predictions: np.ndarray, references: np.ndarray) -> float:
+    """Return the accuracy of integer labels `(rows,)`; ValueError if the arrays are empty or differ in size."""
+    check_sizes(predictions, references)
     return float((predictions == references).mean())
 
 
-class Accuracy(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
-    """Accuracy as an `evaluate` module: `{"accuracy": float}`."""
+def count(predictions: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Return (rows, 2): whether the prediction is right, and 1."""
+    return np.stack((predictions == references, np.ones(len(references))), axis=1)
 
-    def _info(self) -> evaluate.MetricInfo:
-        labels = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
-        return evaluate.MetricInfo(
-            description=__doc__ or "",
-            citation="",
-            inputs_description="predictions, references: integer labels from 0",
-            features=labels,
-            format="numpy",
-        )
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        return {"accuracy": compute(np.asarray(predictions), np.asarray(references))}
+def from_counts(sums: np.ndarray) -> np.ndarray:
+    """Return the fraction of right predictions."""
+    return np.asarray(sums[..., 0] / sums[..., 1])
+
+
+METRIC = Metric(name="accuracy", reads="labels", compute=compute, counts=count, from_counts=from_counts)
+if is_copy(__name__):
+    Module = evaluate_module(METRIC, __name__)

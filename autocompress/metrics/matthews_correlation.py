@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import datasets
-import evaluate
 import numpy as np
-from numpy.typing import NDArray
+
+from autocompress.metrics import Metric, check_sizes, evaluate_module, is_copy
 
 
-def compute(predictions: NDArray[np.int64], references: NDArray[np.int64]) -> float:
-    """Return the Matthews correlation of integer labels `(examples,)`, for any number of labels (Gorodkin 2004).
+def compute(predictions: np.ndarray, references: np.ndarray) -> float:
+    """Return the Matthews correlation of integer labels `(rows,)`, for any number of labels (Gorodkin 2004).
 
     It is 0 where it is undefined: all predictions, or all labels, are equal. ValueError if the arrays are empty, differ in
     size, or have a negative label.
     """
-    if predictions.shape != references.shape or not references.size:
-        raise ValueError(
-            f"as many predictions as labels are needed, at least 1, but got {predictions.size}, {references.size}"
-        )
-    examples = references.size
+    check_sizes(predictions, references)
     labels = max(int(predictions.max()), int(references.max())) + 1
     predicted = np.bincount(predictions, minlength=labels)
     actual = np.bincount(references, minlength=labels)
-    covariance = int((predictions == references).sum()) * examples - int(predicted @ actual)
-    # Floats, since the product grows with the fourth power of the examples: 64-bit integers overflow from 60,000 on.
-    spread = float(examples**2 - predicted @ predicted) * float(examples**2 - actual @ actual)
-    return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
+    hits = (predictions == references).sum()
+    return float(from_counts(np.concatenate(([hits], predicted, actual))))
 
 
-class MatthewsCorrelation(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
-    """Matthews correlation as an `evaluate` module: `{"matthews_correlation": float}`."""
+def count(predictions: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Return (rows, 1 + 2 · labels): whether the prediction is right, then one-hot prediction and reference."""
+    labels = np.arange(max(int(predictions.max()), int(references.max())) + 1)
+    predicted, actual = predictions[:, None] == labels, references[:, None] == labels
+    return np.concatenate(((predictions == references)[:, None], predicted, actual), axis=1)
 
-    def _info(self) -> evaluate.MetricInfo:
-        labels = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
-        return evaluate.MetricInfo(
-            description=__doc__ or "",
-            citation="",
-            inputs_description="predictions, references: integer labels from 0",
-            features=labels,
-            format="numpy",
-        )
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        return {"matthews_correlation": compute(np.asarray(predictions), np.asarray(references))}
+def from_counts(sums: np.ndarray) -> np.ndarray:
+    """Return the Matthews correlation of each selection of rows."""
+    # Floats, since the product grows with the fourth power of the rows: 64-bit integers overflow from 60,000 on.
+    hits, (predicted, actual) = sums[..., 0].astype(np.float64), np.split(sums[..., 1:].astype(np.float64), 2, axis=-1)
+    rows = actual.sum(-1)
+    covariance = hits * rows - (predicted * actual).sum(-1)
+    spread = (rows**2 - (predicted**2).sum(-1)) * (rows**2 - (actual**2).sum(-1))
+    return np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1.0)), 0.0)
+
+
+METRIC = Metric(
+    name="matthews_correlation", reads="labels", compute=compute, lowest=-1.0, counts=count, from_counts=from_counts
+)
+if is_copy(__name__):
+    Module = evaluate_module(METRIC, __name__)

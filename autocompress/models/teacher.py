@@ -4,62 +4,52 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from autocompress.core.errors import UsageError
 from autocompress.models import attentions
+from autocompress.models.families import load_family
 from autocompress.storage.checksums import file_sha256
+from autocompress.tasks import Task, TaskData
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
-def load_tokenizer(model: str, offline: bool = False) -> Any:
-    """Load the model's fast tokenizer."""
-    from transformers import AutoTokenizer
+def load_tokenizer(model: str, offline: bool = False) -> PreTrainedTokenizerFast:
+    """Load the model's fast tokenizer; UsageError where it has none."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    return AutoTokenizer.from_pretrained(model, local_files_only=offline)
+    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=offline)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UsageError(f"teacher.model: {model!r} has no fast tokenizer; save it with a tokenizer.json")
+    return tokenizer
 
 
-def load_teacher(model: str, label_names: tuple[str, ...], fine_tuned: bool, seed: int, offline: bool = False) -> Any:
-    """Load the classifier, with a new head where it will be fine-tuned.
+def load_teacher(model: str, task: Task, data: TaskData, new_head: bool, seed: int, offline: bool = False) -> Any:
+    """Load the model of a task, with a new head where it will be fine-tuned.
 
-    UsageError where a head that is not trained further does not fit the labels.
+    UsageError where a head that is not trained further does not fit the data.
     """
-    from transformers import AutoModelForSequenceClassification
+    import transformers
 
     attentions.register_attentions()
+    is_known = load_family(transformers.AutoConfig.from_pretrained(model, local_files_only=offline).model_type).is_known
     torch.manual_seed(seed)  # a new head starts at random
-    options: dict[str, Any] = {}
-    if fine_tuned:
-        options = {
-            "num_labels": len(label_names),
-            "id2label": dict(enumerate(label_names)),
-            "label2id": {name: index for index, name in enumerate(label_names)},
-            "ignore_mismatched_sizes": True,
-        }
-    loaded, info = AutoModelForSequenceClassification.from_pretrained(
+    options = {**task.head_options(data), "ignore_mismatched_sizes": True} if new_head else {}
+    loaded, info = getattr(transformers, task.auto_model).from_pretrained(
         model,
         local_files_only=offline,
-        attn_implementation=attentions.implementation_name("full"),
+        attn_implementation=attentions.implementation_name("full") if is_known else "eager",
         dtype=torch.float32,
         output_loading_info=True,
         **options,
     )
-    untrained = bool(info["missing_keys"]) and not fine_tuned
-    _check_head(model, loaded.config.num_labels, label_names, untrained)
+    task.prepare_model(loaded, model)
+    task.check_head(model, loaded.config, data, is_untrained=bool(info["missing_keys"]) and not new_head)
     return loaded.eval()
-
-
-def _check_head(model: str, labels: int, label_names: tuple[str, ...], untrained: bool) -> None:
-    if untrained:
-        raise UsageError(
-            f"teacher.model: {model!r} has no trained classification head; add `fine_tune: {{epochs: 3}}` under `teacher`"
-        )
-    if labels != len(label_names):
-        raise UsageError(
-            f"teacher.model: {model!r} has {labels} labels, but the data has {len(label_names)}"
-            f" ({', '.join(label_names)}); use a model of this task, or add `fine_tune:` under `teacher`"
-        )
 
 
 def model_fingerprint(model: str) -> dict[str, str]:

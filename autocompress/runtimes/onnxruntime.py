@@ -15,7 +15,7 @@ from autocompress.core.measurement import Operator
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT
 from autocompress.runtimes import Runtime, RuntimeSnippet, SupportedValues
 from autocompress.runtimes._operators import OperatorKind, count_operators
-from autocompress.runtimes._probing import RunModel, probe_graphs
+from autocompress.runtimes._probing import RunModel, probe_runtime
 
 PROVIDERS = ("CPUExecutionProvider",)
 AUDIT_PASSES = 5
@@ -107,7 +107,7 @@ def _read_kind(arguments: _CallArguments, intended_provider: str) -> OperatorKin
 
 def supported(run: RunModel | None = None) -> SupportedValues:
     """Return the values of each decision that run a small graph, on this machine or on the device of `run`."""
-    return probe_graphs(run or _run_locally, TARGET_FORMAT)
+    return probe_runtime(run or _run_locally, TARGET_FORMAT)
 
 
 def _run_locally(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:

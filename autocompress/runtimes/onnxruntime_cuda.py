@@ -16,7 +16,7 @@ from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Operator
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT
 from autocompress.runtimes import Runtime, RuntimeSnippet, SupportedValues, onnxruntime
-from autocompress.runtimes._probing import RunModel, probe_graphs
+from autocompress.runtimes._probing import RunModel, probe_runtime
 
 PACKAGE = "onnxruntime-gpu"
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -57,7 +57,7 @@ def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Op
 
 def supported(run: RunModel | None = None) -> SupportedValues:
     """Return the values of each decision that run a small graph, on this machine or on the device of `run`."""
-    return probe_graphs(run or _run_locally, ONNXRUNTIME_FORMAT)
+    return probe_runtime(run or _run_locally, ONNXRUNTIME_FORMAT)
 
 
 def _run_locally(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -22,7 +22,7 @@ from autocompress.core.measurement import Operator
 from autocompress.formats.target_format import TargetFormat
 from autocompress.runtimes import Runtime, RuntimeSnippet, SupportedValues
 from autocompress.runtimes._operators import OperatorKind, count_operators
-from autocompress.runtimes._probing import RunModel, probe_graphs
+from autocompress.runtimes._probing import RunModel, probe_runtime
 
 if TYPE_CHECKING:
     import openvino
@@ -89,7 +89,7 @@ def _read_kind(counter: openvino.ProfilingInfo) -> OperatorKind:
 
 def supported(run: RunModel | None = None) -> SupportedValues:
     """Return the values of each decision that run a small graph, on this machine or on the device of `run`."""
-    return probe_graphs(run or _run_locally, TARGET_FORMAT)
+    return probe_runtime(run or _run_locally, TARGET_FORMAT)
 
 
 def _run_locally(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -27,9 +27,10 @@ class StaticSession:
         self._too_long = float("inf")  # the smallest length that is known to exceed the model's positions
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return logits (batch, labels)."""
+        """Return outputs (batch, width), or (batch, sequence, width) without the added padding."""
         session, padded = self.select_session(feeds)
-        return session.run(padded)
+        outputs = session.run(padded)
+        return outputs if outputs.ndim == 2 else outputs[:, : feeds["input_ids"].shape[1]]
 
     def select_session(
         self, feeds: Mapping[str, np.ndarray]

@@ -18,10 +18,12 @@ from typing import TypedDict
 import numpy as np
 
 from autocompress.core.measurement import Operator
+from autocompress.core.recipe import Recipe
 from autocompress.formats.target_format import TargetFormat
 from autocompress.runtimes import Runtime, RuntimeSnippet, SupportedValues
 from autocompress.runtimes._operators import OperatorKind, count_operators
-from autocompress.runtimes._probing import RunModel, probe_programs
+from autocompress.runtimes._probing import RunModel, probe_runtime
+from autocompress.techniques.stages import ExportTechnique, active_of
 
 AUDIT_PASSES = 5
 MODEL_FILES = ("model.pt2",)
@@ -91,16 +93,20 @@ def profile_kernels(session: TorchSession, folder: Path, feed: Mapping[str, np.n
     with tempfile.TemporaryDirectory() as trace_folder:
         profile.export_chrome_trace(f"{trace_folder}/trace.json")
         events = json.loads(Path(trace_folder, "trace.json").read_text(encoding="utf-8"))["traceEvents"]
-    bits = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"]["weight_bits"]
+    recipe = Recipe.from_stored(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"])
+    types = [technique.product_type(value) for technique, value in active_of(recipe, ExportTechnique)]
+    product_type = next(filter(None, types), None)
     kernels = [event for event in events if event.get("cat") == "cpu_op" and _is_kernel(event["name"])]
-    calls = ((_read_kind(event["name"], bits, device), event["dur"] / 1e6) for event in _select_outermost(kernels))
+    calls = (
+        (_read_kind(event["name"], product_type, device), event["dur"] / 1e6) for event in _select_outermost(kernels)
+    )
     return count_operators(calls, AUDIT_PASSES)
 
 
 def supported(run: RunModel | None = None) -> SupportedValues:
     """Return the values of each decision that run a small program on this machine."""
     assert run is None, "open_backend refuses this runtime for agents"
-    return probe_programs()
+    return probe_runtime(None, TARGET_FORMAT)
 
 
 class _TraceEvent(TypedDict):
@@ -127,13 +133,14 @@ def _is_kernel(name: str) -> bool:
     return name.startswith(KERNELS)
 
 
-def _read_kind(kernel: str, bits: int, device: str) -> OperatorKind:
-    """Return the kind of a call, from the kernel's name and the recipe's weight_bits."""
+def _read_kind(kernel: str, product_type: str | None, device: str) -> OperatorKind:
+    """Return the kind of a call, from the kernel's name and the type of products that the recipe gives."""
     name = re.sub("|".join(KERNELS), "", kernel)
     if "_int_mm" in kernel:
         return OperatorKind(name, "int8", device, False)
     is_product = "mm" in kernel or "linear" in kernel
-    return OperatorKind(name, "bfloat16 or float" if is_product and bits == 16 else "float", device, False)
+    precision = f"{product_type} or float" if is_product and product_type else "float"
+    return OperatorKind(name, precision, device, False)
 
 
 RUNTIME = Runtime(

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from autocompress import benchmarking, metrics
 from autocompress.benchmarking import TimingBudget, scoring
 from autocompress.benchmarking.backends import Backend, drift_on, open_backend
 from autocompress.core.errors import DeviceLost
 from autocompress.core.measurement import Measurement, Quality, Timing
+from autocompress.data.ragged import Ragged, load_outputs, save_outputs
+from autocompress.deployment.companion_files import read_recipe
 from autocompress.runtimes import load_runtime_of
-from autocompress.search.stage_keys import outputs_stage
+from autocompress.search.stage_keys import data_stages, outputs_stage
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_context import StudyContext
 from autocompress.storage import device_lock
@@ -57,7 +57,9 @@ class StudyDevices:
             StudyDevice(name=name, backend=backend)
             for name, backend in zip((None, *plan.others), backends, strict=True)
         ]
-        self.metric = metrics.score_function(plan.task.metric)
+        self.metric = metrics.load_metric(plan.task.metric)
+        task = context.data.task
+        metrics.check_fit(self.metric, task.predicts, task.name, plan.place("task.metric"))
         self.references: RuntimeArtifacts = {}  # the teacher's artifacts
 
     @property
@@ -103,28 +105,26 @@ class StudyDevices:
         ]
         return first, self._use_reachable(names, lambda device: self._score_on(device, artifacts, split, timer))
 
-    def recall(self, artifacts: RuntimeArtifacts) -> dict[str, tuple[float, float]]:
-        """Return, for each label, the recall of a candidate and of the teacher on the validation rows, on the first device.
+    def facts(self, artifacts: RuntimeArtifacts) -> dict[str, object]:
+        """Return the task's facts of a candidate beside the teacher: what both predict of the validation rows, on the first
+        device.
 
-        Logits that are cached are not computed again.
+        Outputs that are cached are not computed again.
         """
-        device, context = self.devices[0], self.context
-        labels = context.data.tokens["validation"].labels
-        candidate, teacher = (
-            self._logits_on(device, of_runtime[device.runtime], "validation", _ignore_progress).argmax(-1) == labels
+        device, data = self.devices[0], self.context.data
+        tokens = data.tokens["validation"]
+        outputs, teacher = (
+            self._outputs_on(device, of_runtime[device.runtime], "validation", _ignore_progress)
             for of_runtime in (artifacts, self.references)
         )
-        return {
-            name: (float(candidate[labels == label].mean()), float(teacher[labels == label].mean()))
-            for label, name in enumerate(context.data.splits.label_names)
-            if (labels == label).any()
-        }
+        predicted, expected = data.task.predict(outputs, tokens), data.task.predict(teacher, tokens)
+        return data.task.facts(predicted, expected, data.task.references(tokens, teacher), data.splits)
 
-    def logits(self, artifacts: RuntimeArtifacts, split: str, timer: StageTimer) -> np.ndarray:
-        """Return the logits (rows, labels) of a candidate on a split, on the first device."""
+    def outputs(self, artifacts: RuntimeArtifacts, split: str, timer: StageTimer) -> Ragged:
+        """Return the outputs (units, width) of a candidate on a split, on the first device."""
         first = self.devices[0]
         with timer.stage(f"quality on {split}") as progress, device_lock.share(self.store.root):
-            return self._logits_on(first, artifacts[first.runtime], split, progress)
+            return self._outputs_on(first, artifacts[first.runtime], split, progress)
 
     def time(self, folder: Path, budget: TimingBudget) -> Timing:
         """Time an artifact on the first device."""
@@ -170,13 +170,10 @@ class StudyDevices:
 
     def _time_on(self, device: StudyDevice, folder: Path, budget: TimingBudget) -> Timing:
         """Time an artifact beside the teacher's, in an interval widened by the drift of the teacher's latency."""
-        settings, context = device.backend.device, self.context
+        settings, data = device.backend.device, self.context.data_for(read_recipe(folder))
+        lengths = data.lengths("validation")
         feeds = benchmarking.latency_feeds(
-            len(context.data.tokenizer),
-            settings.batch,
-            settings.tokens,
-            context.data.lengths("validation"),
-            context.plan.seed,
+            len(data.tokenizer), settings.batch, settings.tokens, lengths, self.context.plan.seed
         )
         reference = self.references[device.runtime]
         timing = device.backend.time(
@@ -190,31 +187,34 @@ class StudyDevices:
     def _score_on(self, device: StudyDevice, artifacts: RuntimeArtifacts, split: str, timer: StageTimer) -> Quality:
         context, stage = self.context, device.stage_name(f"quality on {split}")
         with timer.stage(stage) as progress, device_lock.share(self.store.root):
-            reference = self._logits_on(device, self.references[device.runtime], split, progress)
-            logits = self._logits_on(device, artifacts[device.runtime], split, progress)
-        return scoring.score(
-            split, logits, reference, context.data.tokens[split].labels, self.metric, context.plan.seed
-        )
+            reference = self._outputs_on(device, self.references[device.runtime], split, progress)
+            outputs = self._outputs_on(device, artifacts[device.runtime], split, progress)
+        data = context.data
+        return scoring.score(split, data.task, outputs, reference, data.tokens[split], self.metric, context.plan.seed)
 
-    def _logits_on(self, device: StudyDevice, sha256: str, split: str, progress: Callable[[float], None]) -> np.ndarray:
-        """Return the logits of an artifact on a split, cached: the rows behind a score can be inspected later."""
+    def _outputs_on(self, device: StudyDevice, sha256: str, split: str, progress: Callable[[float], None]) -> Ragged:
+        """Return the outputs of an artifact on a split, cached: the rows behind a score can be inspected later."""
         settings, context = device.backend.device, self.context
         where = {
             "threads": settings.threads, "batch": settings.batch, "cpu": device.backend.cpu(),
             "runtime": settings.runtime, "runtime_version": device.backend.runtime_version(),
         }  # fmt: skip
-        stage = outputs_stage(sha256, context.data.splits.fingerprint, split, where, context.plan.task.max_tokens)
+        recipe = read_recipe(self.store.artifact(sha256))
+        data, fingerprint = context.data_for(recipe), context.data.splits.fingerprint
+        stage = outputs_stage(sha256, fingerprint, split, where, context.plan.task.max_tokens, data_stages(recipe))
 
         def build(folder: Path) -> None:
-            logits = benchmarking.logits_of(
+            lengths = data.lengths(split)
+            outputs = benchmarking.outputs_of(
                 lambda feeds: device.backend.run(self.store.artifact(sha256), feeds, progress),
-                lambda rows: context.data.arrays(split, rows),
-                context.data.lengths(split),
+                lambda rows: data.arrays(split, rows),
+                lengths,
+                data.task.unit_counts(lengths),
                 settings.batch,
             )
-            np.save(folder / "logits.npy", logits)
+            save_outputs(outputs, folder)
 
-        return np.asarray(np.load(self.store.stage(stage, build) / "logits.npy"))
+        return load_outputs(self.store.stage(stage, build))
 
 
 def _ignore_progress(fraction: float) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from autocompress import metrics
 from autocompress.benchmarking.backends import open_backend
 from autocompress.config import StudyPlan, check_storage
-from autocompress.core import registry
+from autocompress.core.domain import Anatomy
 from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.models.model_config import read_config
+from autocompress.search.family_check import check_family
 from autocompress.space.parsing import resolve_space
 from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.study.trial_details import read_trial_details
+from autocompress.tasks import load_task
 
 
 def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | None]:
@@ -30,15 +33,20 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
             lost = error
             continue
         runner = device.runtime + (f" on {key_path.partition('.')[2]}" if plan.devices else "")
-        space = resolve_space(plan.space, config.layers, supported, plan.place("space"), runner)
+        space = resolve_space(plan.space, Anatomy(config.layers), supported, plan.place("space"), runner)
+    check_family(space, config, plan.place("space"))
     if plan.task.max_tokens > config.positions:
         raise UsageError(
             f"{plan.place('task.max_tokens')}: got {plan.task.max_tokens}, but the model reads at most {config.positions}"
             " tokens; lower it"
         )
     check_storage(plan.storage)
-    data = registry.load("tasks", plan.task.kind.replace("-", "_")).read(plan, config.id2label)
-    return space, data.fingerprint, lost
+    task = load_task(plan.task.kind, plan.place("task.kind"))
+    if plan.task.metric in metrics.METRICS.names():  # a user's own metric is loaded later: it may need torch
+        metric = metrics.load_metric(plan.task.metric)
+        metrics.check_fit(metric, task.predicts, task.name, plan.place("task.metric"))
+    task.check_teacher(plan, config.outputs)
+    return space, task.read(plan, config.id2label).fingerprint, lost
 
 
 def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
@@ -51,3 +59,8 @@ def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
             f"{plan.place('task.data')}: the rows are not those that study {plan.study!r} was begun with; restore the data,"
             " or give the study another name"
         )
+
+
+def describe_limits(plan: StudyPlan, offline: bool) -> str | None:
+    """Return one sentence about what of the teacher cannot be searched; None where everything can."""
+    return read_config(plan.teacher.model, plan.place("teacher.model"), offline).describe_limits()

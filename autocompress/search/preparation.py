@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.recipe import AFTER_RECOVERY, Recipe
+from autocompress.core.recipe import Recipe
 from autocompress.search.budget import BudgetMeter
 from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.search.worker_pool import WorkerPool
@@ -52,8 +52,8 @@ class Preparation:
         plan, time_budget = self.plan, self.plan.budget.time
         if time_budget is None or self.study.fitted_recovery() is not None or self.meter.reason_to_end(0) is not None:
             return None
-        if all(name in AFTER_RECOVERY for name in self.space.free):
-            return None  # nothing is trained
+        if not self.space.needs_training:
+            return None
         if self.meter.spent.trials:  # begun before amounts were fitted: its trials were trained as the file says
             return None
         result = self.pool.run_alone(Job("calibration", 0), "calibration")

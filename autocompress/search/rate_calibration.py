@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from autocompress.config import Recovery
+from autocompress.data.ragged import Ragged
 from autocompress.models.candidate import Candidate
 from autocompress.models.importance import Importance
 from autocompress.search.study_data import StudyData
@@ -42,8 +43,8 @@ class RateCalibration:
 
         def train(epochs: float) -> None:
             supernet.train_supernet(
-                net, space.smallest(), space.draw_structure, self._no_targets(), self._data.batch, self._lengths,
-                self._recovery, epochs=epochs, seed=self._seed,
+                net, space.smallest_subnet(), space.draw_subnet, self._no_targets(), self._data.batch, self._lengths,
+                self._recovery, epochs=epochs, seed=self._seed, objective=self._data.objective,
             )  # fmt: skip
 
         return self._seconds_per_step(train)
@@ -54,7 +55,7 @@ class RateCalibration:
         def train(epochs: float) -> None:
             distillation.distil(
                 candidate, self._no_targets(), self._data.batch, self._lengths, len(self._lengths), self._recovery,
-                self._seed, epochs=epochs,
+                self._seed, epochs=epochs, objective=self._data.objective,
             )  # fmt: skip
 
         return self._seconds_per_step(train)
@@ -68,7 +69,9 @@ class RateCalibration:
 
     def _no_targets(self) -> distillation.Targets:
         """Return targets of the right shapes, all zero."""
-        rows, labels = len(self._lengths), len(self._data.splits.label_names)
-        shape = (rows, self._teacher.layer_count, 2, self._teacher.model.config.hidden_size)
+        first = self._data.batch(np.arange(1))
+        width = self._teacher.forward.run_batch(first).logits.shape[-1]
+        counts = self._data.task.unit_counts(self._lengths)
+        shape = (len(self._lengths), self._teacher.layer_count, 2, self._teacher.model.config.hidden_size)
         hidden = np.broadcast_to(np.zeros(1, np.float16), shape)
-        return distillation.Targets(np.zeros((rows, labels), np.float32), hidden)
+        return distillation.Targets(Ragged(np.zeros((counts.sum(), width), np.float32), counts), hidden)

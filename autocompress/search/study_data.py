@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from autocompress.config import StudyPlan
-from autocompress.core import registry
-from autocompress.data.augmentation import UNLABELLED, Specials, augment
+from autocompress.data.augmentation import Specials, augment
+from autocompress.data.ragged import Ragged
 from autocompress.models.model_config import read_config
 from autocompress.models.teacher import load_tokenizer
+from autocompress.tasks import SPLITS, ModelInterface, Objective, Rows, Task, TaskData, Tokens, load_task
 from autocompress.training.loop import ordered_batches
 
-SPLITS = ("train", "validation", "test")
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 RANGE_ROWS = 128  # that an artifact's activation ranges are taken from
 FITTING_ROWS, FITTING_TOKENS = 1500, 25_000  # at most; more cost seconds and memory, and fit no better
 
@@ -27,32 +28,37 @@ class StudyData:
 
     def __init__(self, plan: StudyPlan, offline: bool) -> None:
         self._plan, self._offline = plan, offline
-        self.task: ModuleType = registry.load("tasks", plan.task.kind.replace("-", "_"))
+        self.task: Task = load_task(plan.task.kind, plan.place("task.kind"))
 
     @cached_property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> PreTrainedTokenizerFast:
         """The teacher's tokenizer."""
         return load_tokenizer(self._plan.teacher.model, self._offline)
 
     @cached_property
-    def splits(self) -> Any:
+    def splits(self) -> TaskData:
         """The checked splits and unlabelled texts, as text."""
         config = read_config(self._plan.teacher.model, self._plan.place("teacher.model"), self._offline)
         return self.task.read(self._plan, config.id2label)
 
     @cached_property
-    def tokens(self) -> dict[str, Any]:
+    def tokens(self) -> dict[str, Tokens]:
         """Split -> its rows as token ids. After the first call the tokenizer truncates texts to `max_tokens`."""
-        return {split: self._tokenize(getattr(self.splits, split)) for split in SPLITS}
+        return {split: self.tokenize(self.splits.split(split)) for split in SPLITS}
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What models are trained for."""
+        return self.task.objective(self.splits)
 
     @property
-    def has_pairs(self) -> bool:
-        """Whether rows are pairs of texts."""
-        return self._plan.task.columns.text_pair is not None
+    def interface(self) -> ModelInterface:
+        """The inputs and the output of exported models."""
+        return self.task.interface(self.task.has_pairs(self._plan))
 
     def lengths(self, split: str) -> list[int]:
         """Return the number of tokens of each row of a split."""
-        return [len(ids) for ids in self.tokens[split].input_ids]
+        return self.tokens[split].lengths
 
     def arrays(self, split: str, rows: np.ndarray, multiple: int = 1) -> dict[str, np.ndarray]:
         """Return the model's inputs for some rows of a split, padded to the longest."""
@@ -64,41 +70,41 @@ class StudyData:
 
     def calibration_inputs(self) -> list[dict[str, np.ndarray]]:
         """Return the inputs of some training rows, one row each, from which activation ranges are taken."""
-        rows = self.shuffled(len(self.tokens["train"].labels))[:RANGE_ROWS]
+        rows = self.shuffled(len(self.tokens["train"]))[:RANGE_ROWS]
         return [self.arrays("train", rows[index : index + 1]) for index in range(len(rows))]
 
-    def pad(self, tokens: Any, rows: np.ndarray, multiple: int) -> dict[str, np.ndarray]:
+    def pad(self, tokens: Tokens, rows: np.ndarray, multiple: int) -> dict[str, np.ndarray]:
         """Return the model's inputs for some tokenized rows."""
-        inputs: dict[str, np.ndarray] = self.task.pad(tokens, rows, self.tokenizer.pad_token_id or 0, multiple)
-        return inputs
+        return self.task.pad(tokens, rows, self.tokenizer.pad_token_id or 0, multiple)
 
-    def training_batch(self, tokens: Any, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return inputs and labels of some tokenized rows as tensors."""
-        arrays = self.pad(tokens, rows, multiple=8) | {"labels": tokens.labels[rows]}
+    def training_batch(self, tokens: Tokens, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return inputs and labels of some tokenized rows as tensors; labels are (units,)."""
+        arrays = self.pad(tokens, rows, multiple=8) | {"labels": tokens.labels.take(rows).values}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def shuffled(self, count: int) -> np.ndarray:
         """Return the numbers 0 … count − 1 in an order that the study's seed draws."""
         return np.random.default_rng(self._plan.seed).permutation(count)
 
-    def augmented(self, copies: int) -> Any:
+    def augmented(self, copies: int) -> Tokens:
         """Return the training rows and, without labels, the unlabelled texts and `copies` augmented copies of each row."""
-        train, more_texts = self.tokens["train"], self._tokenize(self.splits.unlabelled)
-        paired = train.token_type_ids is not None
-        ids = (*train.input_ids, *more_texts.input_ids)
-        types = (*train.token_type_ids, *more_texts.token_type_ids) if paired else None
+        train, more_texts = self.tokens["train"], self.tokenize(self.splits.unlabelled)
+        ids, types = (*train.input_ids, *more_texts.input_ids), None
+        if train.token_type_ids is not None:
+            types = (*train.token_type_ids, *(more_texts.token_type_ids or ()))
         specials = Specials(frozenset(self.tokenizer.all_special_ids), self.tokenizer.mask_token_id)
         count = copies * len(train)
         copied_ids, copied_types = augment(ids, types, count, specials, self._plan.seed)
-        unlabelled = np.full(len(more_texts) + count, UNLABELLED, np.int64)
-        return replace(
-            train,
-            input_ids=(*ids, *copied_ids),
-            token_type_ids=None if types is None or copied_types is None else (*types, *copied_types),
-            labels=np.concatenate((train.labels, unlabelled)),
+        unlabelled = [len(row) for row in (*more_texts.input_ids, *copied_ids)]
+        missing = self.task.missing_labels(unlabelled, train.labels.values.dtype)
+        return Tokens(
+            (*ids, *copied_ids),
+            None if types is None or copied_types is None else (*types, *copied_types),
+            Ragged.join((train.labels, missing)),
         )
 
-    def _tokenize(self, rows: Any) -> Any:
+    def tokenize(self, rows: Rows) -> Tokens:
+        """Return the token ids of rows of text."""
         return self.task.tokenize(rows, self.tokenizer, self._plan.task.max_tokens)
 
 
@@ -107,7 +113,7 @@ class DistillationSet:
 
     def __init__(self, data: StudyData, copies: int) -> None:
         self._data, self.tokens = data, data.augmented(copies)
-        self.lengths = [len(ids) for ids in self.tokens.input_ids]
+        self.lengths = self.tokens.lengths
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """Return a batch: inputs, and labels where a row has one."""

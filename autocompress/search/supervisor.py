@@ -14,15 +14,15 @@ from autocompress.core.errors import AutocompressError
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome, describe
 from autocompress.search.admission import admission_limits
-from autocompress.search.bit_widths import next_bits
 from autocompress.search.budget import BudgetMeter
 from autocompress.search.display import Display
 from autocompress.search.final_evaluation import FinalEvaluation
 from autocompress.search.jobs import Job, JobResult
 from autocompress.search.known_trials import KnownTrials
-from autocompress.search.plan_check import check_same_data, prepare
+from autocompress.search.plan_check import check_same_data, describe_limits, prepare
 from autocompress.search.preparation import INTERRUPTED, Preparation
 from autocompress.search.scheduler import PromotionRequest, RunningTrial, Scheduler
+from autocompress.search.shared_weights import next_exports
 from autocompress.search.study_log import writing_study_log
 from autocompress.search.worker_pool import FinishedJob, WorkerPool, catching_signals, open_worker_pool
 from autocompress.selection.early_stopping import LEAST_GROWTH, HypervolumeHistory
@@ -58,6 +58,8 @@ def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> S
         raise lost  # later, an unreachable device can catch up
     check_same_data(plan, study, fingerprint)
     with writing_study_log(plan), study.lease(), open_worker_pool(plan, display, offline) as pool:
+        if limits := describe_limits(plan, offline):
+            display.message(limits)
         end = Supervisor(plan, study, space, pool).run()
         log.info("the search ended: %s (%d trials, %.0f s of the study)", end.reason, end.trials, end.seconds)
         return end
@@ -207,18 +209,18 @@ class Supervisor:
         self.pool.display.message(f"trial {job.trial} is requeued: {result.error}")
 
     def _follow_up(self, job: Job, recipe: Recipe, outcome: Outcome) -> None:
-        """Show the front; enqueue a fully trained trial on it in other bit-widths, which need no training."""
+        """Show the front; enqueue recipes that share the weights of a fully trained trial on it, and need no training."""
         front = self.known.front
         self.pool.display.front(front, self.known.teacher)
         was_trained = outcome.stages.get("recovery", 0) > TRAINED_SHARE * outcome.seconds
         if job.rung == 0 or was_trained:
             self.meter.add_duration(job.rung, self.known.rows[job.trial].latency_ms or 1.0, outcome.seconds)
         if self.plan.engine.reuse and job.rung == LAST_RUNG and any(row.trial == job.trial for row in front):
-            is_whole = recipe.is_whole(self.space.layers)  # large and slow: such recipes wait their turn
-            still_grows = self.history.last_growth() >= LEAST_GROWTH  # else further bits bring nothing
+            is_whole = recipe.shares_weights(self.space.teacher)  # large and slow: such recipes wait their turn
+            still_grows = self.history.last_growth() >= LEAST_GROWTH  # else further ones bring nothing
             if was_trained or is_whole or still_grows:
-                proposed = self.study.enqueue(next_bits(self.space, recipe), rung=None if is_whole else job.rung)
-                log.info("trial %d: is on the front; enqueued %d other bit-widths of its weights", job.trial, proposed)
+                proposed = self.study.enqueue(next_exports(self.space, recipe), rung=None if is_whole else job.rung)
+                log.info("trial %d: is on the front; enqueued %d other recipes with its weights", job.trial, proposed)
         if time.monotonic() - self.last_shrink > SHRINK_SECONDS:
             self._shrink_store()
             self.last_shrink = time.monotonic()

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config import FineTune, StudyPlan
+from autocompress.core.domain import Anatomy
+from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
 from autocompress.models.families import Family, load_family
-from autocompress.models.forward import Forward
+from autocompress.models.forward import Forward, open_forward
 from autocompress.models.teacher import load_teacher, model_fingerprint, save_teacher
 from autocompress.search.stage_keys import teacher_stage
 from autocompress.search.stage_timer import StageTimer
@@ -56,12 +58,22 @@ class TeacherProvider:
     @property
     def layer_count(self) -> int:
         """Number of layers."""
-        return len(self.family.layers(self.model))
+        return self.family.depth(self.model)
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The sizes of the model."""
+        return Anatomy(self.layer_count)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the unchanged model."""
+        return Recipe.of_teacher(self.anatomy)
 
     @property
     def forward(self) -> Forward:
         """The forward pass of the model."""
-        return Forward(self.model, self.family)
+        return open_forward(self.model, self.family)
 
     def _fine_tuned(self, settings: FineTune, timer: StageTimer) -> Path:
         """Return the folder of the fine-tuned model."""
@@ -73,8 +85,11 @@ class TeacherProvider:
         model = self._load(self._plan.teacher.model, new_head=True, offline=self._offline)
         family, lengths = load_family(model.config.model_type), self._data.lengths("train")
         with device_lock.share_with_pauses(self._store.root) as pause:
-            fine_tune(model, family, self._data.batch, lengths, settings, self._plan.seed, pause(progress))
+            fine_tune(
+                model, family, self._data.batch, lengths, settings, self._plan.seed, pause(progress),
+                objective=self._data.objective,
+            )  # fmt: skip
         save_teacher(model, self._data.tokenizer, folder)
 
     def _load(self, source: str, new_head: bool, offline: bool) -> Any:
-        return load_teacher(source, self._data.splits.label_names, new_head, self._plan.seed, offline)
+        return load_teacher(source, self._data.task, self._data.splits, new_head, self._plan.seed, offline)

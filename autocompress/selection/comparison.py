@@ -23,9 +23,9 @@ class Comparison:
     quality_b: float
     drop: float  # of the second against the first, on the same rows; positive: the second is worse
     drop_interval: tuple[float, float]
-    only_a_right: int  # rows
-    only_b_right: int
-    p_value: float  # McNemar's exact test of the two counts above
+    only_a_right: int | None  # rows; null where the task knows no right and wrong
+    only_b_right: int | None
+    p_value: float | None  # McNemar's exact test of the two counts above
     disagreement: float  # fraction of the rows with different predictions
     faster: float | None  # ratio of the speed-ups, second ÷ first; null where the teachers differ
     faster_interval: tuple[float, float] | None

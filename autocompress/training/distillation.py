@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from autocompress.config import Recovery
-from autocompress.data.augmentation import UNLABELLED
+from autocompress.core.technique import read_values
+from autocompress.data.ragged import Ragged
 from autocompress.models.candidate import Candidate
 from autocompress.models.forward import Forward, Output
 from autocompress.models.precision import autocast
+from autocompress.tasks import Objective, unit_outputs
+from autocompress.techniques.stages import AddedLoss, TrainingStep, TrainingTechnique, active_of
 from autocompress.training.loop import Progress, make_backward_step, minimize_loss, ordered_batches
 
 VERSION = 2  # of the stage `recovered`; raise it, too, when the training loop gives other weights
@@ -30,29 +33,31 @@ class Targets:
     take a 30th of the space of all tokens' states and do not depend on the length.
     """
 
-    logits: np.ndarray  # (rows, labels) float32
+    outputs: Ragged  # (units, width) float32
     hidden: np.ndarray  # (rows, layers, 2, hidden) float16; index i = after layer i
 
 
 @torch.no_grad()
 def compute_targets(forward: Forward, batch_of: Batch, lengths: list[int], progress: Progress) -> Targets:
-    """Compute the teacher's logits and pooled hidden states on all rows."""
-    logits: np.ndarray | None = None
+    """Compute the teacher's outputs and pooled hidden states on all rows."""
+    parts: list[Ragged] = []
     hidden: np.ndarray | None = None
-    done = 0
-    for rows in ordered_batches(lengths, 64):
+    batches = ordered_batches(lengths, 64)
+    for number, rows in enumerate(batches, 1):
         inputs = batch_of(rows)
         with autocast():
             output = forward.run_batch(inputs)
-        pooled = torch.stack([pool_states(state, inputs["attention_mask"]) for state in output.hidden[1:]], dim=1)
-        if logits is None or hidden is None:
-            logits = np.empty((len(lengths), output.logits.shape[1]), np.float32)
+        mask = inputs["attention_mask"]
+        pooled = torch.stack([pool_states(state, mask) for state in output.hidden[1:]], dim=1)
+        if hidden is None:
             hidden = np.empty((len(lengths), *pooled.shape[1:]), np.float16)
-        logits[rows], hidden[rows] = output.logits.float().numpy(), pooled.to(torch.float16).numpy()
-        done += len(rows)
-        progress(done / len(lengths))
-    assert logits is not None and hidden is not None, "no rows"  # data without rows is refused earlier
-    return Targets(logits, hidden)
+        hidden[rows] = pooled.to(torch.float16).numpy()
+        counts = torch.ones(len(rows)) if output.logits.ndim == 2 else mask.sum(1)
+        values = unit_outputs(output.logits, mask).float().numpy()
+        parts.append(Ragged(values, counts.to(torch.int64).numpy()))
+        progress(number / len(batches))
+    assert hidden is not None, "no rows"  # data without rows is refused earlier
+    return Targets(Ragged.join(parts).take(np.argsort(np.concatenate(batches))), hidden)
 
 
 def pool_states(state: Tensor, attention_mask: Tensor) -> Tensor:
@@ -78,20 +83,57 @@ def distil(
     progress: Progress = lambda fraction: None,
     *,
     epochs: float,
+    objective: Objective,
 ) -> float:
     """Train the candidate in place; return the final loss. An epoch is `epoch_rows` of the rows of `lengths`.
 
-    Loss = T² · KL(teacher ‖ candidate at temperature T) + label_weight · cross-entropy + hidden_weight · the mean squared
-    error of the pooled hidden states of the kept layers, relative to the teacher's variance (Hinton et al. 2015; Jiao et
-    al. 2020). A kept layer replaces itself and the removed layers after it: it learns the states that the next kept layer
-    reads in the teacher.
+    Loss = the task's distillation loss + hidden_weight · the mean squared error of the pooled hidden states of the kept
+    layers, relative to the teacher's variance (Hinton et al. 2015; Jiao et al. 2020). A kept layer replaces itself and the
+    removed layers after it: it learns the states that the next kept layer reads in the teacher. Active decisions of the
+    recipe about training run around the training and may add terms.
 
     The word embeddings stay the teacher's: they are most of a small candidate, nothing was removed from them, and training
     them would take half the time of a step.
     """
-    model = candidate.model.train()
-    word_embeddings = candidate.family.embeddings(model).word.weight.requires_grad_(False)
-    forward = Forward(model, candidate.family)
+    with ExitStack() as stack:
+        added_losses = _enter_trainings(candidate, stack)
+        model = candidate.model.train()
+        word_embeddings = candidate.family.embeddings(model).word.weight.requires_grad_(False)
+        compute_loss = _make_loss(candidate, targets, batch_of, settings, objective, added_losses)
+        loss = minimize_loss(
+            model.parameters(),
+            make_backward_step(compute_loss),
+            lengths,
+            epochs=epochs * epoch_rows / len(lengths),
+            batch=settings.batch,
+            learning_rate=settings.learning_rate,
+            seed=seed,
+            progress=progress,
+        )
+        word_embeddings.requires_grad_(True)
+    candidate.model.eval()
+    return loss
+
+
+def _enter_trainings(candidate: Candidate, stack: ExitStack) -> list[AddedLoss]:
+    """Enter the contexts of the recipe's decisions about training; return the terms that they add to the loss."""
+    added = []
+    for technique, value in active_of(candidate.recipe, TrainingTechnique):
+        read = read_values(technique, candidate.recipe)
+        added.append(stack.enter_context(technique.train(candidate, value, read)))
+    return [term for term in added if term is not None]
+
+
+def _make_loss(
+    candidate: Candidate,
+    targets: Targets,
+    batch_of: Batch,
+    settings: Recovery,
+    objective: Objective,
+    added_losses: Sequence[AddedLoss],
+) -> Callable[[np.ndarray], Tensor]:
+    """Return the loss of a batch, given its row indices."""
+    forward = Forward(candidate.model, candidate.family)
     target_layers = match_layers(candidate.kept_layers, targets.hidden.shape[1])
     scale = targets.hidden[:1024].astype(np.float32).var(axis=(0, 2, 3))[target_layers]  # (kept layers,)
     weights = settings.hidden_weight / torch.from_numpy(np.maximum(scale, 1e-6))
@@ -100,22 +142,15 @@ def distil(
         batch = batch_of(rows)
         output = forward.run_batch(batch)
         hidden = torch.from_numpy(targets.hidden[rows][:, target_layers])
-        logits_loss = distillation_loss(output, torch.from_numpy(targets.logits[rows]), batch["labels"], settings)
-        return logits_loss + _hidden_loss(output, batch["attention_mask"], hidden, weights)
+        outputs = unit_outputs(output.logits, batch["attention_mask"])
+        target = torch.from_numpy(targets.outputs.take(rows).values)
+        outputs_loss = objective.distillation_loss(outputs, target, batch, settings)
+        loss = outputs_loss + _hidden_loss(output, batch["attention_mask"], hidden, weights)
+        for added_loss in added_losses:
+            loss = loss + added_loss(TrainingStep(batch, output, target, hidden))
+        return loss
 
-    loss = minimize_loss(
-        model.parameters(),
-        make_backward_step(compute_loss),
-        lengths,
-        epochs=epochs * epoch_rows / len(lengths),
-        batch=settings.batch,
-        learning_rate=settings.learning_rate,
-        seed=seed,
-        progress=progress,
-    )
-    word_embeddings.requires_grad_(True)
-    model.eval()
-    return loss
+    return compute_loss
 
 
 @torch.no_grad()
@@ -125,36 +160,21 @@ def divergence(
     batches: Sequence[Mapping[str, Tensor]],
     rows: Sequence[np.ndarray],
     temperature: float,
+    objective: Objective,
 ) -> float:
-    """Return the mean KL(teacher ‖ candidate) at a temperature; `rows` holds the row indices of each batch."""
+    """Return the mean divergence of a candidate from the teacher; `rows` holds the row indices of each batch."""
     forward, total = Forward(candidate.model, candidate.family), 0.0
     for batch, indices in zip(batches, rows, strict=True):
         with autocast():
             logits = forward.run_batch(batch).logits
-        target = F.log_softmax(torch.from_numpy(targets.logits[indices]) / temperature, dim=-1)
-        prediction = F.log_softmax(logits.float() / temperature, dim=-1)
-        total += float(F.kl_div(prediction, target, reduction="sum", log_target=True))
+        target = torch.from_numpy(targets.outputs.take(indices).values)
+        total += float(objective.divergence(unit_outputs(logits, batch["attention_mask"]), target, temperature))
     return total / sum(map(len, rows))
 
 
 def match_layers(kept: tuple[int, ...], layers: int) -> list[int]:
     """Return the teacher's layer whose output each kept layer learns: the last one before the next kept layer."""
     return [following - 1 for following in (*kept[1:], layers)]
-
-
-def distillation_loss(output: Output, target: Tensor, labels: Tensor, settings: Recovery) -> Tensor:
-    """Compute T² · KL(teacher ‖ candidate at temperature T) + label_weight · cross-entropy of the labelled rows."""
-    logits, temperature = output.logits.float(), settings.temperature
-    soft = F.kl_div(
-        F.log_softmax(logits / temperature, dim=-1),
-        F.log_softmax(target / temperature, dim=-1),
-        reduction="batchmean",
-        log_target=True,
-    )
-    labelled = labels != UNLABELLED
-    if settings.label_weight == 0 or not labelled.any():
-        return temperature**2 * soft
-    return temperature**2 * soft + settings.label_weight * F.cross_entropy(logits[labelled], labels[labelled])
 
 
 def _hidden_loss(output: Output, attention_mask: Tensor, target: Tensor, weights: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from autocompress.config import FineTune
 from autocompress.models.families import Family
-from autocompress.models.forward import Forward
+from autocompress.models.forward import open_forward
+from autocompress.tasks import Objective, unit_outputs
 from autocompress.training.loop import Progress, make_backward_step, minimize_loss
 
 VERSION = 1  # of the stage `teacher`
@@ -25,15 +25,18 @@ def fine_tune(
     settings: FineTune,
     seed: int,
     progress: Progress,
+    *,
+    objective: Objective,
 ) -> None:
-    """Train the classifier in place on the label loss, with the model's own dropout."""
+    """Train the model in place on the labels, with its own dropout."""
     torch.manual_seed(seed)
-    rate = getattr(model.config, "hidden_dropout_prob", getattr(model.config, "dropout", 0.1))
-    forward = Forward(model.train(), family, dropout=rate)
+    names = ("hidden_dropout_prob", "dropout", "mlp_dropout")  # of each family's config
+    rate = next((float(getattr(model.config, name)) for name in names if hasattr(model.config, name)), 0.1)
+    forward = open_forward(model.train(), family, dropout=rate)
 
     def compute_loss(rows: np.ndarray) -> torch.Tensor:
         batch = batch_of(rows)
-        return F.cross_entropy(forward.run_batch(batch).logits.float(), batch["labels"])
+        return objective.loss(unit_outputs(forward.run_batch(batch).logits, batch["attention_mask"]), batch)
 
     minimize_loss(
         model.parameters(),
@@ -45,4 +48,4 @@ def fine_tune(
         seed=seed,
         progress=progress,
     )
-    model.eval()
+    objective.finish_fine_tuning(model.eval())

@@ -11,15 +11,16 @@ import numpy as np
 from autocompress.actions.locate import StudyLocation
 from autocompress.actions.report.ablation import DecisionEffect
 from autocompress.config import StudyPlan
-from autocompress.core import registry
 from autocompress.core.errors import AutocompressError
 from autocompress.core.trial_row import TrialRow
+from autocompress.data.ragged import load_outputs
 from autocompress.models.model_config import read_config
 from autocompress.selection import growth, mcnemar
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView
 from autocompress.study.decision_importance import explained_variance
 from autocompress.study.trial_details import TrialDetails, read_ends, read_trial_details
+from autocompress.tasks import load_task
 
 MOST_EXAMPLES = 20
 StoredLogits = np.ndarray | None  # (rows, labels) on the test split; null where the store no longer has them
@@ -83,7 +84,7 @@ def gather(located: StudyLocation, trial: int, device: str | None = None, exampl
     details = read_trial_details(located.url, located.name, trial, device)
     teachers = [view.teacher] if view.teacher else []
     logits = {row.trial: _stored_logits(store, row.sha256, details) for row in (*view.front, chosen, *teachers)}
-    labels = None if data is None else data.test.labels
+    labels = None if data is None else data.test.labels.values
     ends = read_ends(located.url, located.name)
     slowest_first = sorted(view.front, key=lambda row: -(row.latency_ms or 0.0))
     return ReportData(
@@ -105,7 +106,7 @@ def _read_data(plan: StudyPlan, view: StudyView) -> Any:
     """Return the rows of the study; null where they are no longer at hand."""
     try:
         config = read_config(plan.teacher.model, plan.place("teacher.model"), True)
-        return registry.load("tasks", plan.task.kind.replace("-", "_")).read(plan, config.id2label)
+        return load_task(plan.task.kind).read(plan, config.id2label)
     except AutocompressError:
         return None
 
@@ -116,7 +117,7 @@ def _stored_logits(store: Store, sha256: str | None, details: TrialDetails) -> S
     names = ("cpu", "threads", "batch", "runtime_version")
     settings = {name: conditions[name] for name in names if name in conditions}
     folder = store.find("outputs", artifact=sha256, split="test", **settings)
-    return None if folder is None else np.asarray(np.load(folder / "logits.npy"))
+    return None if folder is None else load_outputs(folder).values
 
 
 def _finalist(row: TrialRow, logits: Mapping[int, StoredLogits], labels: np.ndarray | None) -> Finalist:
@@ -134,7 +135,7 @@ def _finalist(row: TrialRow, logits: Mapping[int, StoredLogits], labels: np.ndar
 def _results_by_label(data: Any, teacher: StoredLogits, model: StoredLogits) -> list[LabelResult]:
     if data is None or teacher is None or model is None or len(model) != len(data.test):
         return []
-    labels = data.test.labels
+    labels = data.test.labels.values
     right, teacher_right = model.argmax(-1) == labels, teacher.argmax(-1) == labels
     return [
         LabelResult(
@@ -164,7 +165,7 @@ def _disagreements(data: Any, teacher: StoredLogits, model: StoredLogits) -> lis
     return [
         Example(
             text=test.texts[row] if test.pairs is None else f"{test.texts[row]} ¦ {test.pairs[row]}",
-            label=names[test.labels[row]],
+            label=names[test.labels.values[row]],
             teacher=names[teacher_labels[row]],
             model=names[model_labels[row]],
         )

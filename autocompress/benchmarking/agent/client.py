@@ -97,7 +97,7 @@ class RemoteDevice:
         progress: Callable[[float], None] = lambda fraction: None,
         runtime: str = DEFAULT_RUNTIME,
     ) -> np.ndarray:
-        """Return the logits (rows, labels) of batches of inputs, one after another."""
+        """Return the outputs (units, width) of batches of inputs, one after another."""
         logits = []
         for start, part in split_into_runs(feeds):
             packed = PackedFeeds.pack(part)

@@ -18,6 +18,7 @@ import numpy as np
 
 from autocompress import benchmarking
 from autocompress.benchmarking.agent.run_request import RunRequest
+from autocompress.benchmarking.inputs import unit_outputs
 from autocompress.core.measurement import Timing
 from autocompress.core.parent_watchdog import exit_with_parent
 from autocompress.runtimes import RUNTIMES, Runtime
@@ -37,22 +38,22 @@ def main() -> None:
     runtime = RUNTIMES.load(run.runtime)
     feeds = list(run.make_feeds(sys.stdin.buffer.read()))
     if run.kind == "logits":
-        logits = _compute_logits(runtime, folders[0], feeds, run.threads)
-        _write_result({"shape": logits.shape}, logits.tobytes())
+        outputs = _compute_outputs(runtime, folders[0], feeds, run.threads)
+        _write_result({"shape": outputs.shape}, outputs.tobytes())
     else:
         _write_result(asdict(_measure_timing(runtime, folders, feeds, run)), b"")
 
 
-def _compute_logits(
+def _compute_outputs(
     runtime: Runtime, folder: Path, feeds: Sequence[Mapping[str, np.ndarray]], threads: int
 ) -> np.ndarray:
-    """Return the logits (rows, labels), float32; print the progress to stderr."""
-    session, logits = runtime.open_session(folder, threads), []
+    """Return the outputs (units, width), float32; print the progress to stderr."""
+    session, outputs = runtime.open_session(folder, threads), []
     for number, feed in enumerate(feeds):
-        logits.append(session.run(feed))
+        outputs.append(unit_outputs(session.run(feed), feed))
         if number % PROGRESS_BATCHES == 0:
             print(f"{number / len(feeds):.3f}", file=sys.stderr, flush=True)
-    return np.concatenate(logits).astype("<f4")
+    return np.concatenate(outputs).astype("<f4")
 
 
 def _measure_timing(

@@ -11,6 +11,7 @@ import numpy as np
 from autocompress import benchmarking
 from autocompress.benchmarking import Feeds, TimingBudget
 from autocompress.benchmarking.backends.protocol import Progress, hold_cores
+from autocompress.benchmarking.inputs import unit_outputs
 from autocompress.config import Device
 from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Timing
@@ -60,12 +61,12 @@ class LocalBackend:
         return Timing(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)
 
     def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
-        session, logits = self._open_session(artifact), []
+        session, outputs = self._open_session(artifact), []
         for number, feed in enumerate(feeds):
-            logits.append(session.run(feed))
+            outputs.append(unit_outputs(session.run(feed), feed))
             if number % PROGRESS_BATCHES == 0:
                 progress(number / len(feeds))
-        return np.concatenate(logits)
+        return np.concatenate(outputs)
 
     def _measure_fresh_process(self, artifact: Path, feeds: Feeds) -> tuple[float | None, float | None]:
         return benchmarking.measure_fresh_process(self.device.runtime, artifact, feeds[0], self.device.threads)

@@ -43,7 +43,7 @@ class Backend(Protocol):
         process."""
 
     def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
-        """Return the logits (rows, labels) of all feeds, one after another."""
+        """Return the outputs (units, width) of all feeds, one after another; padding of tokens is left out."""
 
 
 def drift_on(store: Store, reference: str, backend: Backend) -> Drift:

@@ -33,8 +33,11 @@ def _quality_line(comparison: Comparison) -> str:
 
 
 def _disagreement_line(comparison: Comparison) -> str:
+    disagreement = f"they disagree on {100 * comparison.disagreement:.1f} % of the rows"
+    if comparison.only_a_right is None or comparison.only_b_right is None or comparison.p_value is None:
+        return disagreement
     return (
-        f"they disagree on {100 * comparison.disagreement:.1f} % of the rows; only A is right on "
+        f"{disagreement}; only A is right on "
         f"{counted(comparison.only_a_right, 'row')}, only B on {counted(comparison.only_b_right, 'row')} "
         f"(McNemar's test: p = {comparison.p_value:.2g})"
     )

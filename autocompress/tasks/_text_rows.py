@@ -1,0 +1,127 @@
+"""The rows of tasks that read a text or a pair of texts: files, absent splits, samples, unlabelled texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autocompress.config import StudyPlan
+from autocompress.core.errors import UsageError
+from autocompress.data import Table, cut_rows, cut_size, read_rows, sample_rows
+from autocompress.data.ragged import Ragged
+from autocompress.data.splits import SMALLEST_CUT
+from autocompress.tasks import SPLITS, Rows, Task, TaskData
+
+Strata = Callable[[np.ndarray], np.ndarray]  # labels (rows,) -> the stratum of each row, from 0
+
+
+@dataclass(frozen=True)
+class SplitLabels:
+    """The labels of every split that has a file."""
+
+    names: tuple[str, ...]  # empty where labels have no names
+    by_split: Mapping[str, np.ndarray]  # each (rows,)
+    missing: np.ndarray  # (): the label of an unlabelled text
+    rows_per_label: bool = False  # whether a sample of train must hold each label
+
+
+def read_text_rows(
+    plan: StudyPlan,
+    task: Task,
+    read_labels: Callable[[Mapping[str, Table], str], SplitLabels],
+    strata: Strata,
+    header: object,
+) -> TaskData:
+    """Read the splits of a study: one text or a pair and one label a row.
+
+    `read_labels` takes the tables by split and the label's column. Absent splits are cut and all are sampled by `strata`.
+    `header` (JSON) begins what the fingerprint covers.
+    """
+    names = plan.task.columns
+    texts = [name for role in ("text", "text_pair") if (name := task.column(names, role)) is not None]
+    label = str(task.column(names, "label"))
+    sources = {split: getattr(plan.task.data, split) for split in SPLITS}
+    tables = {
+        split: read_rows(source, plan.place(f"task.data.{split}"), texts, label, plan.task.data.where)
+        for split, source in sources.items()
+        if source is not None
+    }
+    labels = read_labels(tables, label)
+    splits = {split: _rows(table, texts, labels.by_split[split]) for split, table in tables.items()}
+    _cut_absent_splits(splits, plan, strata)
+    train, validation, test = (
+        _sample_split(splits[split], split, plan, strata, labels.rows_per_label) for split in SPLITS
+    )
+    unlabelled = _read_unlabelled(plan, texts, (train, validation, test), labels.missing)
+    parts = (train, validation, test) + ((unlabelled,) if len(unlabelled) else ())
+    fingerprint = _fingerprint(labels.names if header is None else header, parts)
+    return TaskData(train, validation, test, unlabelled, labels.names, fingerprint)
+
+
+def _rows(table: Table, texts: Sequence[str], labels: np.ndarray) -> Rows:
+    pairs = tuple(table.columns[texts[1]]) if len(texts) > 1 else None
+    return Rows(tuple(table.columns[texts[0]]), pairs, Ragged.one_each(labels))
+
+
+def _read_unlabelled(plan: StudyPlan, texts: Sequence[str], splits: Sequence[Rows], missing: np.ndarray) -> Rows:
+    """Read the unlabelled texts without duplicates and without texts of a split, so that no split leaks into training."""
+    data = plan.task.data
+    if data.unlabelled is None:
+        return splits[0].take(np.arange(0))
+    table = read_rows(data.unlabelled, plan.place("task.data.unlabelled"), texts, None, data.where)
+    rows = _rows(table, texts, np.full(len(table), missing))
+    split_keys = {key for split in splits for key in _keys(split)}
+    first_rows = {key: row for row, key in reversed(list(enumerate(_keys(rows)))) if key not in split_keys}
+    kept = np.sort(np.fromiter(first_rows.values(), np.int64, len(first_rows)))
+    limit = data.max_unlabelled_rows or len(kept)
+    return rows.take(kept[sample_rows(np.zeros(len(kept), np.int64), limit, plan.seed, "sample unlabelled")])
+
+
+def _cut_absent_splits(splits: dict[str, Rows], plan: StudyPlan, strata: Strata) -> None:
+    """Cut the splits that the study file leaves out from train, test first."""
+    rows = cut_size(len(splits["train"]))
+    for split in ("test", "validation"):
+        if split in splits:
+            continue
+        if rows < SMALLEST_CUT:
+            raise UsageError(
+                f"{plan.place('task.data.train')}: {len(splits['train'])} rows are too few to cut a {split} split from them "
+                f"(at least {5 * SMALLEST_CUT} are needed); set task.data.{split}"
+            )
+        train = splits["train"]
+        mask = cut_rows(_keys(train), strata(train.labels.values), rows, plan.seed, f"cut {split}")
+        splits[split], splits["train"] = train.take(np.flatnonzero(mask)), train.take(np.flatnonzero(~mask))
+
+
+def _keys(rows: Rows) -> Sequence[Hashable]:
+    """Return a key per row; rows are equal if their texts are, apart from case and spacing."""
+    texts = rows.texts if rows.pairs is None else [f"{a}\0{b}" for a, b in zip(rows.texts, rows.pairs, strict=True)]
+    return [" ".join(text.casefold().split()) for text in texts]
+
+
+def _sample_split(rows: Rows, split: str, plan: StudyPlan, strata: Strata, rows_per_label: bool) -> Rows:
+    key = f"max_{split}_rows"
+    limit = getattr(plan.task.data, key)
+    if limit is None:
+        return rows
+    groups = strata(rows.labels.values)
+    labels = len(np.unique(groups))
+    if split == "train" and rows_per_label and limit < labels:
+        raise UsageError(
+            f"{plan.place(f'task.data.{key}')}: at least {labels} rows are needed, one per label, but got {limit}"
+        )
+    return rows.take(sample_rows(groups, limit, plan.seed, f"sample {split}"))
+
+
+def _fingerprint(header: object, splits: Sequence[Rows]) -> str:
+    digest = hashlib.sha256(json.dumps(header).encode())
+    for rows in splits:
+        pairs = rows.pairs or (None,) * len(rows)
+        digest.update(f"\n{len(rows)} rows\n".encode())
+        for row in zip(rows.texts, pairs, rows.labels.values.tolist(), strict=True):
+            digest.update(json.dumps(row).encode() + b"\n")
+    return digest.hexdigest()
