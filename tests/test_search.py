@@ -220,7 +220,7 @@ def test_a_decoder_is_refused_by_name(tmp_path: Path) -> None:
     file = tiny_study(tmp_path)
     config = tmp_path / "teacher" / "config.json"
     config.write_text(config.read_text().replace('"bert"', '"gpt2"'))
-    with pytest.raises(UsageError, match="teacher.model: 'gpt2' is a decoder; name an encoder"):
+    with pytest.raises(UsageError, match=r"teacher\.model: 'gpt2' is a decoder; name an encoder"):
         prepare(read_plan(file), offline=True)
 
 
