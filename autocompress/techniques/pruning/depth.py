@@ -10,6 +10,8 @@ VERSION = 1
 
 def apply(candidate: Candidate, value: int, importance: Importance) -> None:
     """Keep the `value` layers that come last in the measured order of removal; their sequence stays the same."""
+    if value == len(candidate.kept_layers):
+        return
     kept = sorted(importance.removal[len(candidate.kept_layers) - value :])
     candidate.family.keep_layers(candidate.model, kept)
     candidate.kept_layers = tuple(candidate.kept_layers[index] for index in kept)
