@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def layers(model: Model) -> nn.ModuleList:
     """Return the encoder layers, first to last."""
-    layers: nn.ModuleList = model.base_model.encoder.layer
-    return layers
+    modules: nn.ModuleList = model.base_model.encoder.layer
+    return modules
 
 
 def read_layer(model: Model, layer: Model) -> LayerParts:

@@ -21,8 +21,8 @@ SINGLE = ("num_hidden_groups", "inner_group_num")  # keys of the config that mus
 
 
 def _layers(model: Model) -> nn.ModuleList:
-    layers: nn.ModuleList = model.base_model.encoder.albert_layer_groups[0].albert_layers
-    return layers
+    modules: nn.ModuleList = model.base_model.encoder.albert_layer_groups[0].albert_layers
+    return modules
 
 
 def _read_layer(model: Model, layer: Model) -> LayerParts:

@@ -43,8 +43,8 @@ def _read_layer(model: Model, layer: Model) -> LayerParts:
 
 
 def _layers(model: Model) -> nn.ModuleList:
-    layers: nn.ModuleList = model.base_model.layers
-    return layers
+    modules: nn.ModuleList = model.base_model.layers
+    return modules
 
 
 def _embeddings(model: Model) -> EmbeddingParts:

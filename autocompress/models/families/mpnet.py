@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def _layers(model: Model) -> nn.ModuleList:
-    layers: nn.ModuleList = model.base_model.encoder.layer
-    return layers
+    modules: nn.ModuleList = model.base_model.encoder.layer
+    return modules
 
 
 def _read_layer(model: Model, layer: Model) -> LayerParts:
