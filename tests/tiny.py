@@ -24,6 +24,14 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 POSITIONS = 64  # the longest input of a tiny model, in tokens
 
 
+def is_defined(family: str, attention: str = "full", **decisions: Any) -> bool:
+    """Return whether a family may be combined with an attention; the other decisions do not matter."""
+    from autocompress.models.attentions import ATTENTIONS
+    from autocompress.models.families import load_family
+
+    return not set(ATTENTIONS.load(attention).excludes) & set(load_family(family).features)
+
+
 def tiny_teacher(folder: Path, family: str = "bert", *, seed: int = 0, **sizes: Any) -> Path:
     """Save a random classifier of a family with its tokenizer as a transformers folder, and return the folder.
 
