@@ -34,6 +34,8 @@ class Compressed:
             AttentionMaskInterface.register(name, mask)
             config._attn_implementation = name
         super().__init__(config, *inputs, **kwargs)  # type: ignore[call-arg]  # of transformers' class, next in the method order
+        if getattr(config, "sentence_embedding", None):  # its pooling of all tokens replaces transformers' pooler
+            self.pooler = None
         shapes = config.autocompress
         names = shapes["modules"]
         layers: Any = self.get_submodule(names["layers"])  # type: ignore[attr-defined]  # of transformers' class, next in the method order

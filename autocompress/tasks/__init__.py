@@ -57,6 +57,7 @@ class TaskData:
     unlabelled: Rows  # texts that the teacher labels; their labels are the task's `missing_label`
     label_names: tuple[str, ...]  # in the order of the model's outputs; empty where labels have no names
     fingerprint: str
+    notes: tuple[str, ...] = ()  # sentences on rows that were left out
 
     def split(self, name: str) -> Rows:
         """Return a split by name."""
@@ -69,7 +70,7 @@ class Tokens:
 
     input_ids: tuple[np.ndarray, ...]  # each (tokens,) int64
     token_type_ids: tuple[np.ndarray, ...] | None  # each (tokens,) int64; null unless rows are pairs
-    labels: Ragged
+    labels: Ragged  # of each row; of each two rows where a label compares two texts
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -131,6 +132,7 @@ class Task(TaskDeclaration, ABC):
     missing_label: ClassVar[float]  # the label of a unit without one
     output: ClassVar[str] = "logits"
     axes: ClassVar[tuple[str, ...]] = ("batch", "labels")
+    model_files: ClassVar[tuple[str, ...]] = ()  # patterns of files of a model's folder that only this task reads
 
     # ---- rows ----------------------------------------------------------------------------------------------------
 
@@ -142,7 +144,7 @@ class Task(TaskDeclaration, ABC):
         is a UsageError that names its place.
         """
 
-    def check_teacher(self, plan: StudyPlan, outputs: int) -> None:
+    def check_teacher(self, plan: StudyPlan, outputs: int, offline: bool = False) -> None:
         """Raise UsageError where a model whose config tells of so many `outputs` cannot be the teacher."""
 
     def tokenize(self, rows: Rows, tokenizer: PreTrainedTokenizerFast, max_tokens: int, batch: int = 1000) -> Tokens:
@@ -193,8 +195,8 @@ class Task(TaskDeclaration, ABC):
         """Return the settings of a model's config for a new head; a model is fine-tuned with them."""
         return {}
 
-    def prepare_model(self, model: Any, source: str) -> None:
-        """Complete the config of a model that was loaded from the folder or hub name `source`."""
+    def prepare_model(self, model: Any, source: str, offline: bool = False) -> None:
+        """Complete a model that was loaded from the folder or hub name `source`: settings that its config lacks."""
 
     @abstractmethod
     def check_head(self, source: str, config: PretrainedConfig, data: TaskData, is_untrained: bool) -> None:
@@ -216,6 +218,10 @@ class Task(TaskDeclaration, ABC):
     def references(self, tokens: Tokens, teacher: Ragged) -> np.ndarray:
         """Return what predictions are compared with, (rows, …): the labels, or what the teacher's outputs give."""
         return tokens.labels.values
+
+    def is_judged_by_teacher(self, tokens: Tokens) -> bool:
+        """Whether the references of a split come from the teacher's outputs, because it has no labels."""
+        return False
 
     def draw_predictions(
         self, outputs: Ragged, teacher: Ragged, tokens: Tokens, draws: int, rng: np.random.Generator

@@ -53,7 +53,7 @@ class Regression(Task):
 
         return read_text_rows(plan, self, read_labels, lambda labels: quantile_bins(labels, BINS), {"task": self.name})
 
-    def check_teacher(self, plan: StudyPlan, outputs: int) -> None:
+    def check_teacher(self, plan: StudyPlan, outputs: int, offline: bool = False) -> None:
         if plan.teacher.fine_tune is None and outputs != 1:
             raise UsageError(
                 f"{plan.place('teacher.model')}: the model has {outputs} outputs, but regression needs 1; use a model of this"
