@@ -168,9 +168,9 @@ def test_ablate_measures_each_decision_once(searched: Searched, tmp_path: Path) 
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     located = locate(str(folder / "tiny.yaml"), None)
     view = located.view()
-    row = min(view.front, key=lambda row: (row.recipe.depth or 9, row.recipe.weight_bits))
+    row = min(view.front, key=lambda row: (row.recipe["depth"] or 9, row.recipe["weight_bits"]))
     effects = ablate(located, row.trial, SilentDisplay())
-    expected = {"head_sparsity", "ffn_sparsity"} | ({"depth"} if row.recipe.depth == 1 else set())
+    expected = {"head_sparsity", "ffn_sparsity"} | ({"depth"} if row.recipe["depth"] == 1 else set())
     assert {effect.decision for effect in effects} >= expected
     assert all(effect.smaller >= 1 for effect in effects)
     assert ablate(located, row.trial, SilentDisplay()) == effects
@@ -187,9 +187,10 @@ def test_ablate_measures_each_decision_once(searched: Searched, tmp_path: Path) 
 
 def test_without_decision_resets_dependent_decisions() -> None:
     recipe = Recipe(depth=2, attention="local", attention_window=16, head_sparsity=0.5)
-    assert without_decision(recipe, "attention", 6) == Recipe(depth=2, head_sparsity=0.5)
-    assert without_decision(recipe, "depth", 6) == replace(recipe, depth=6)
-    assert without_decision(recipe, "head_sparsity", 6) == replace(recipe, head_sparsity=0.0)
+    teacher = Recipe(depth=6)
+    assert without_decision(recipe, "attention", teacher) == Recipe(depth=2, head_sparsity=0.5)
+    assert without_decision(recipe, "depth", teacher) == recipe.replace(depth=6)
+    assert without_decision(recipe, "head_sparsity", teacher) == recipe.replace(head_sparsity=0.0)
 
 
 @pytest.mark.slow
@@ -198,7 +199,7 @@ def test_a_browser_draws_the_plots(report: ReportData, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     some = report.view.front[0]
     changes = [{"trial": number, "quality": number / 1e3, "drop": 1 - number / 1e3} for number in range(100, 109)]
-    depths = [replace(some.recipe, depth=1 + number % 3) for number in range(9)]
+    depths = [some.recipe.replace(depth=1 + number % 3) for number in range(9)]
     more = [replace(some, on_front=False, recipe=r, **c) for r, c in zip(depths, changes, strict=True)]
     view = replace(report.view, rows=(*report.view.rows, *more))
     grown = replace(report, view=view, importances=explained_variance(view.rows, view.objectives))

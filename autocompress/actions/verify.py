@@ -57,7 +57,7 @@ def verify_folder(folder: Path) -> Verification:
         raise UsageError(f"{folder}: no such folder")
     problems = check_files(folder)
     files = len(manifest(folder)) - (folder / SUMS_FILE).is_file()
-    if problems or not all((folder / name).is_file() for name in load_runtime_of(folder).MODEL_FILES):
+    if problems or not all((folder / name).is_file() for name in load_runtime_of(folder).model_files):
         return Verification(folder=folder.name, problems=tuple(problems), files=files)
     return _verify_outputs(folder, files)
 
@@ -117,7 +117,7 @@ def _verify_outputs(folder: Path, files: int) -> Verification:
         raise UsageError(
             f"{folder}: the model runs in {read_runtime_name(folder)}, which is not installed; install it with pip"
         )
-    session, task = runtime.open_session(folder, threads=1), read_task(folder)
+    session, task = runtime.open_session(folder, 1), read_task(folder)
     differences, changed, rows = [0.0], 0, 0
     with np.load(folder / "check.npz") as check:
         for name in sorted(entry for entry in check.files if entry.startswith("input_ids_")):

@@ -32,7 +32,7 @@ def read_config(model: str, key_path: str, offline: bool) -> ModelConfig:
     """
     values = _read_folder(Path(model), key_path) if Path(model).is_dir() else _read_hub(model, key_path, offline)
     model_type = str(values.get("model_type"))
-    family = load_family(model_type, key_path)
+    family = load_family(model_type)
     layers = values.get("num_hidden_layers", values.get("n_layers"))
     names = {int(index): str(name) for index, name in (values.get("id2label") or {}).items()}
     meaningful = any(name != f"LABEL_{index}" for index, name in names.items())
