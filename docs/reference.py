@@ -198,9 +198,9 @@ def render_decisions() -> str:
         cells = [technique.stage, technique.domain.describe(), _neutral(technique), TECHNIQUES.summary(name)]
         lines.append(f"| `{name}` | {' | '.join(map(_cell, cells))} |")
     head = (
-        "# Decisions in a space\n\nA space maps each decision to a list, a range `{low, high, step}` or one value; what it leaves "
-        f"out is neutral. Decisions are applied stage by stage: {', '.join(STAGES)}. `initial:` lists recipes to try first; "
-        "the nearest ones in the space are taken, and depths are fractions of the teacher's."
+        "# Decisions in a space\n\nA space maps each decision to a list, a range `{low, high, step}` or one value; what it "
+        f"leaves out is neutral. Decisions are applied stage by stage: {', '.join(STAGES)}. `initial:` lists recipes to try "
+        "first: the nearest ones in the space are taken, and depths are fractions of the teacher's."
     )
     return head + "\n\n" + "\n".join(lines) + "\n"
 

@@ -59,8 +59,8 @@ def make_study_template(
 ) -> StudyTemplate:
     """Return the study file `to` for a model (a folder or hub name) and data (a file, or a folder with one per split).
 
-    `options` names the columns (text, pair, label) that are not to be guessed. Raises UsageError where the model's family
-    is not supported, or no column of the data can be the text or the label.
+    `options` names the columns (text, pair, label) that are not to be guessed. Raises UsageError where the model is
+    no encoder, or no column of the data can be the text or the label.
     """
     folder = Path.cwd()
     config = read_config(model_path(model, folder, "MODEL"), "MODEL", offline)
@@ -92,10 +92,16 @@ def _choose(observed: _Observations, offline: bool) -> _Choices:
     return _Choices(
         metric=metric,
         max_tokens=max_tokens,
-        space="long_text" if np.median(observed.lengths) >= LONG_TOKENS else "encoder",
+        space=_choose_space(observed),
         max_train_rows=max_train_rows,
         fine_tune=fine_tune,
     )
+
+
+def _choose_space(observed: _Observations) -> str:
+    if not observed.config.is_known:
+        return "bits"
+    return "long_text" if np.median(observed.lengths) >= LONG_TOKENS else "encoder"
 
 
 def _rarest(observed: _Observations) -> float:
@@ -118,6 +124,7 @@ def _reasons(observed: _Observations, choices: _Choices) -> list[str]:
         "the model has a classifier, so it is used as it is"
         if choices.fine_tune is None
         else "the model has no classifier, so it is fine-tuned first",
+        *([limits] if (limits := observed.config.describe_limits()) else []),
     ]
 
 

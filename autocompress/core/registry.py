@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from autocompress.core.errors import unknown
 
@@ -81,17 +81,6 @@ def summary(kind: str, name: str) -> str:
     """Return the first line of the entry's docstring, read without importing it."""
     tree = ast.parse(_files(kind)[name].read_text(encoding="utf-8"))
     return (ast.get_docstring(tree) or "").partition("\n")[0]
-
-
-def literal(kind: str, name: str, variable: str) -> Any:
-    """Return a constant of an entry, read without importing it; AttributeError if no literal is assigned to it."""
-    path = _files(kind)[name]
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id == variable for target in node.targets
-        ):
-            return ast.literal_eval(node.value)
-    raise AttributeError(f"{path.relative_to(PACKAGE.parent)} does not set {variable}")
 
 
 def _files(kind: str) -> dict[str, Path]:

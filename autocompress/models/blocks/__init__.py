@@ -126,4 +126,4 @@ class Block(ABC):
         return replace(parts, ffn_in=fold_slice(parts.ffn_in), ffn_gate=gate)
 
 
-BLOCKS = Registry("blocks", "BLOCK", Block)  # type: ignore[type-abstract]  # the entries are instances of its subclasses
+BLOCKS = Registry("blocks", "BLOCK", Block)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autocompress.core.errors import UsageError
 from autocompress.core.registry import Registry
@@ -77,7 +77,7 @@ class Family:
         """Return the number of layers that run."""
         if self.is_known and not self.shares_layers:
             return len(self.layers(model))
-        return int(getattr(model.config, "num_hidden_layers", 1))
+        return count_layers(model.config.to_dict())
 
     def parts(self, model: Model) -> list[LayerParts]:
         """Return the parts of each layer in the order in which they run; shared layers repeat."""
@@ -121,6 +121,11 @@ class Family:
                 f"teacher.model: {name} has no head that this family supports; available: {', '.join(self.heads)}"
             )
         return head if isinstance(head, Head) else head(model.config)
+
+
+def count_layers(values: Mapping[str, Any]) -> int:
+    """Return the number of layers that a config.json names; 1 where it names none."""
+    return int(values.get("num_hidden_layers", values.get("n_layers")) or 1)
 
 
 FAMILIES = Registry("families", "FAMILY", Family)
