@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autocompress.tasks import Task, load_task
+
 if TYPE_CHECKING:
     from autocompress.core.measurement import Measurement
     from autocompress.core.trial_row import TrialRow
@@ -33,9 +35,14 @@ class CardData:
         return base_name(self.view.plan["task"]["metric"])
 
     @property
+    def task(self) -> Task:
+        """The study's task."""
+        return load_task(self.view.plan["task"]["kind"])
+
+    @property
     def has_pairs(self) -> bool:
-        """Whether rows are pairs of texts."""
-        return self.view.plan["task"]["columns"].get("text_pair") is not None
+        """Whether rows are pairs of texts that the model reads at once."""
+        return self.task.has_pairs(self.view.plan["task"]["columns"])
 
     @property
     def measurement(self) -> Measurement:

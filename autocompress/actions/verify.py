@@ -50,7 +50,7 @@ def verify_folder(folder: Path) -> Verification:
     """Compare every file with its hash, then the recorded outputs with the model's outputs on this machine.
 
     A changed, missing or extra file fails. Outputs must agree within 1e-4 on the machine that recorded them. With another
-    CPU or runtime version a difference is reported, and fails only if a label changes.
+    CPU or runtime version a difference is reported, and fails only if a prediction changes.
     Raises UsageError if there is no such folder.
     """
     if not folder.is_dir():
@@ -150,9 +150,11 @@ def _check_outputs(largest: float, changed: int, rows: int, same_machine: bool) 
     if not np.isfinite(largest):
         return ["the model's outputs are not finite on this machine"]
     if changed:
-        return [f"{changed} of {rows} recorded inputs get another label here (logits differ by up to {largest:.2g})"]
+        return [
+            f"{changed} of {rows} recorded inputs get another prediction here (outputs differ by up to {largest:.2g})"
+        ]
     if same_machine and largest > TOLERANCE:
-        return [f"logits differ by {largest:.2g}; on the machine that recorded them at most {TOLERANCE:g} is allowed"]
+        return [f"outputs differ by {largest:.2g}; on the machine that recorded them at most {TOLERANCE:g} is allowed"]
     return []
 
 

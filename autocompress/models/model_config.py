@@ -26,7 +26,7 @@ class ModelConfig:
     positions: int  # the longest input, in tokens
     id2label: dict[int, str] | None  # null where the model only has transformers' LABEL_0, LABEL_1, …
     outputs: int = 2  # of its classifier; transformers means 2 where a config is silent
-    classifies: bool = True  # whether it was saved with a classifier
+    architectures: tuple[str, ...] = ()  # the classes of transformers that it was saved as
     is_known: bool = True  # whether its family has a file, so that its layers can be taken apart
 
     def describe_limits(self) -> str | None:
@@ -49,14 +49,14 @@ def read_config(model: str, key_path: str, offline: bool) -> ModelConfig:
     positions = int(values.get("max_position_embeddings", 512))
     if family.positions_follow_padding:
         positions -= int(values.get("pad_token_id") or 0) + 1
-    classifies = any("SequenceClassification" in name for name in values.get("architectures") or ())
+    architectures = tuple(map(str, values.get("architectures") or ()))
     return ModelConfig(
         model_type=model_type,
         layers=count_layers(values),
         positions=positions,
         id2label=names if meaningful else None,
         outputs=len(names) or 2,
-        classifies=classifies,
+        architectures=architectures,
         is_known=family.is_known,
     )
 

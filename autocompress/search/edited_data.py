@@ -12,6 +12,7 @@ import numpy as np
 
 from autocompress.config import StudyPlan
 from autocompress.core.scalar import Scalar
+from autocompress.data.ragged import Ragged
 from autocompress.search.study_data import StudyData
 from autocompress.tasks import Rows, TaskData, Tokens
 from autocompress.techniques.stages import DataTechnique
@@ -66,7 +67,7 @@ class EditedData(StudyData):
         types = None
         if parts[0].token_type_ids is not None:
             types = tuple(row for part in parts for row in part.token_type_ids or ())
-        return replace(original, input_ids=ids, token_type_ids=types)
+        return Tokens(ids, types, Ragged.join([part.labels for part in parts]))
 
     def _decode(self, rows: Sequence[np.ndarray]) -> Rows:
         """Return rows of token ids of the teacher as rows of text. A mask token becomes its name, which is encoded again."""

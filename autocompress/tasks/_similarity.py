@@ -11,12 +11,12 @@ SEED = 0  # of the pairs; the order of the texts comes from the study
 
 def has_labelled_pairs(tokens: Tokens) -> bool:
     """Return whether the texts of a split are labelled pairs, one after the other, and not single texts."""
-    return len(tokens.labels) != len(tokens)
+    return not np.isnan(tokens.labels.values).any()
 
 
 def pair_similarities(embeddings: np.ndarray, tokens: Tokens) -> np.ndarray:
     """Return the cosine similarity (pairs,) of each pair of texts of a split; embeddings are (texts, hidden)."""
-    first, second = list_pairs(len(tokens), has_labelled_pairs(tokens)).T
+    first, second = list_pairs(len(embeddings), has_labelled_pairs(tokens)).T
     return cosines(embeddings[first], embeddings[second])
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autocompress.core.errors import UsageError
 from autocompress.core.task_columns import Column
-from autocompress.tasks import Objective, Rows, Task, TaskData, Tokens
+from autocompress.tasks import (
+    LabelSummary,
+    Objective,
+    Recognition,
+    ResultTable,
+    Rows,
+    SplitOutputs,
+    Task,
+    TaskData,
+    Tokens,
+    UsageCode,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +49,18 @@ class FeatureExtraction(Task):
     auto_model = "AutoModel"
     predicts = "numbers"
     missing_label = float("nan")
+    head = "pooled output"
+    usage = UsageCode(
+        text="A dog runs over the grass.",
+        second_text="A puppy plays outside.",
+        show="a, b = first[0], second[0]\nprint(float(a @ b / np.sqrt((a @ a) * (b @ b))))  # cosine similarity, -1 to 1",
+        show_in_transformers=(
+            'states, mask = model(**inputs).last_hidden_state.detach(), inputs["attention_mask"][:, :, None]\n'
+            'uses_mean = model.config.sentence_embedding["pooling"] == "mean"\n'
+            "a, b = (states * mask).sum(1) / mask.sum(1) if uses_mean else states[:, 0]  # without `normalize`\n"
+            "print(float(a @ b / (a.norm() * b.norm())))  # cosine similarity, -1 to 1"
+        ),
+    )
     output = "embeddings"
     axes = ("batch", "hidden")
     model_files = ("modules.json", "*_Pooling/config.json")
@@ -64,9 +87,13 @@ class FeatureExtraction(Task):
 
         return _tokens.tokenize(Rows(flat_texts(rows), None, rows.labels), tokenizer, max_tokens, batch)
 
-    def has_pairs(self, plan: StudyPlan) -> bool:
+    def has_pairs(self, columns: Mapping[str, str | None]) -> bool:
         """Return False: a model reads one text at a time."""
         return False
+
+    def count_inputs(self, rows: Rows) -> int:
+        """Return the number of texts: two for each labelled pair."""
+        return len(rows) if rows.pairs is None else 2 * len(rows)
 
     def prepare_model(self, model: Any, source: str, offline: bool = False) -> None:
         """Write the pooling to the model's config, and remove transformers' own pooler, which no embedding needs."""
@@ -109,6 +136,39 @@ class FeatureExtraction(Task):
         from autocompress.tasks._similarity import cosines
 
         return int((cosines(outputs, recorded) < LEAST_COSINE).sum())
+
+    def has_head(self, architectures: Sequence[str], outputs: int) -> bool:
+        """Return True: every encoder has tokens to pool."""
+        return True
+
+    def suits_model(self, source: str, architectures: Sequence[str]) -> float:
+        """Return 1 for a model of sentence-transformers or one without a head, else a half."""
+        from pathlib import Path
+
+        is_base = any(name.endswith("Model") for name in architectures)
+        return 1.0 if is_base or (Path(source) / "modules.json").is_file() else 0.5
+
+    def recognize(self, values: Mapping[str, Sequence[object]], named: Mapping[str, str | None]) -> Recognition:
+        """Claim texts without a label, and two texts with a number that has a fraction."""
+        from autocompress.tasks._embedding_recognition import recognize_embeddings
+
+        return recognize_embeddings(values, named)
+
+    def describe_labels(self, values: Mapping[str, Sequence[object]], recognized: Recognition) -> LabelSummary:
+        """Choose the Spearman correlation."""
+        from autocompress.tasks._embedding_recognition import describe_similarities
+
+        return describe_similarities(values, recognized)
+
+    def result_table(self, outputs: SplitOutputs) -> ResultTable | None:
+        from autocompress.tasks._embedding_results import cosine_table
+
+        return cosine_table(outputs)
+
+    def example_table(self, outputs: SplitOutputs, most: int) -> ResultTable:
+        from autocompress.tasks._embedding_results import worst_pairs_table
+
+        return worst_pairs_table(outputs, most)
 
 
 TASK = FeatureExtraction()
