@@ -12,6 +12,7 @@ import numpy as np
 from autocompress.actions.fine_tune_settings import FineTuneSettings, choose_fine_tuning
 from autocompress.actions.inspect_data import hidden_width, recognize_task, split_files, token_lengths
 from autocompress.config.paths import data_path, model_path
+from autocompress.core.task_columns import task_names
 from autocompress.data.file_formats import SourceReader, column_names
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.tasks import LabelSummary, Recognition, Task
@@ -54,19 +55,20 @@ class _Choices:
 
 
 def make_study_template(
-    model: str, data: str, to: Path, offline: bool, options: Mapping[str, str | None]
+    model: str, data: str, to: Path, offline: bool, options: Mapping[str, str | None], kind: str | None = None
 ) -> StudyTemplate:
     """Return the study file `to` for a model (a folder or hub name) and data (a file, or a folder with one per split).
 
-    `options` names the columns (text, pair, label) that are not to be guessed. Raises UsageError where the model is
-    no encoder, or no task finds its columns in the data.
+    `options` names the columns (text, pair, label) that are not to be guessed, `kind` the task. Raises UsageError where
+    the model is no encoder, or no task finds its columns in the data.
     """
     folder = Path.cwd()
-    config = read_config(model_path(model, folder, "MODEL"), "MODEL", offline)
+    source = model_path(model, folder, "MODEL")
+    config = read_config(source, "MODEL", offline)
     files = split_files(Path(data_path(data, folder, "DATA")))
     names = column_names(files["train"])
     values = next(iter(SourceReader("DATA", (), tuple(names)).read_local(files["train"]))).columns
-    task, recognized = recognize_task(values, options)
+    task, recognized = recognize_task(values, options, source=source, architectures=config.architectures, kind=kind)
     observed = _Observations(
         model=model,
         config=config,
@@ -109,7 +111,10 @@ def _longest(observed: _Observations) -> int:
 
 def _reasons(observed: _Observations, choices: _Choices) -> list[str]:
     texts = " and ".join(observed.recognized.texts)
+    others = [name for name in task_names() if name != observed.task.name]
+    why = f", because {observed.recognized.reason}" if observed.recognized.reason else ""
     return [
+        f"the task is {observed.task.name}{why}; choose another with --task: {', '.join(others)}",
         f"{observed.rows:,} training rows; text: {texts}; {observed.labels.description}",
         f"texts have {int(np.median(observed.lengths))} tokens (median); 98 % have at most {_longest(observed)}",
         observed.labels.reason,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from autocompress import metrics
 from autocompress.benchmarking.backends import open_backend
 from autocompress.config import StudyPlan, check_storage
@@ -14,6 +16,8 @@ from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.study.trial_details import read_trial_details
 from autocompress.tasks import load_task
+
+log = logging.getLogger(__name__)
 
 
 def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | None]:
@@ -45,8 +49,11 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
     if plan.task.metric in metrics.METRICS.names():  # a user's own metric is loaded later: it may need torch
         metric = metrics.load_metric(plan.task.metric)
         metrics.check_fit(metric, task.predicts, task.name, plan.place("task.metric"))
-    task.check_teacher(plan, config.outputs)
-    return space, task.read(plan, config.id2label).fingerprint, lost
+    task.check_teacher(plan, config.outputs, offline)
+    data = task.read(plan, config.id2label)
+    for note in data.notes:
+        log.warning(note)
+    return space, data.fingerprint, lost
 
 
 def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:

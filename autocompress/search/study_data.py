@@ -54,7 +54,7 @@ class StudyData:
     @property
     def interface(self) -> ModelInterface:
         """The inputs and the output of exported models."""
-        return self.task.interface(self.task.has_pairs(self._plan))
+        return self.task.interface(self.task.has_pairs(self._plan.task.columns))
 
     def lengths(self, split: str) -> list[int]:
         """Return the number of tokens of each row of a split."""

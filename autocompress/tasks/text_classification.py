@@ -132,7 +132,8 @@ class TextClassification(Task):
         from autocompress.tasks._recognition import guess_columns, holds_numbers
 
         columns = guess_columns(values, named)
-        return columns.recognition(claim=0.1 if holds_numbers(values[columns.label]) else 0.5)
+        claim = 0.1 if holds_numbers(values[columns.label]) else 0.5
+        return columns.recognition(claim, reason=f"the column {columns.label} holds labels")
 
     def describe_labels(self, values: Mapping[str, Sequence[object]], recognized: Recognition) -> LabelSummary:
         """Choose accuracy, or the Matthews correlation where a label is rare."""
