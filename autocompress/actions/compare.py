@@ -89,7 +89,7 @@ def _check_same_rows(a: _TestOutputs, b: _TestOutputs) -> None:
             f"compare: {a.plan.study} is a study of {a.task.name}, {b.plan.study} one of {b.task.name}; choose trials of "
             "one task"
         )
-    contents = [(outputs.rows.texts, outputs.rows.pairs, outputs.rows.labels.values.tolist()) for outputs in (a, b)]
+    contents = [list(outputs.rows.contents()) for outputs in (a, b)]
     if contents[0] != contents[1]:
         raise UsageError(
             f"compare: the test splits of {a.plan.study} ({len(a.rows)} rows) and {b.plan.study} ({len(b.rows)} rows) "

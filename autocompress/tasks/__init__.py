@@ -10,7 +10,7 @@ compares has one entry per row, and rows are what intervals resample.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -40,6 +40,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def contents(self) -> Iterator[tuple[object, ...]]:
+        """Yield all that a row holds, as plain JSON types."""
+        yield from zip(self.texts, self.pairs or (None,) * len(self), self.labels.values.tolist(), strict=True)
 
     def take(self, indices: np.ndarray) -> Rows:
         """Return some of the rows, in the order of `indices` (rows,)."""
@@ -131,6 +135,7 @@ class Task(TaskDeclaration, ABC):
     missing_label: ClassVar[float]  # the label of a unit without one
     output: ClassVar[str] = "logits"
     axes: ClassVar[tuple[str, ...]] = ("batch", "labels")
+    reads_words: ClassVar[bool] = False  # whether texts are lists of words, as if a space stood before each
 
     # ---- rows ----------------------------------------------------------------------------------------------------
 
