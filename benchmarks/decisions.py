@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ from autocompress import benchmarking
 from autocompress.actions.locate import locate
 from autocompress.benchmarking.backends import open_backend
 from autocompress.core.measurement import Measurement
-from autocompress.core.recipe import AFTER_RECOVERY, Recipe
+from autocompress.core.recipe import Recipe
+from autocompress.core.technique import ordered_techniques
 from autocompress.deployment.deploy import deploy
 from autocompress.interfaces.rendering.progress import SilentDisplay
-from autocompress.models.candidate import build_candidate
 from autocompress.search.jobs import Job, RunSettings
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.trial_pipeline import TrialPipeline
@@ -33,6 +32,7 @@ from autocompress.search.worker_pool import WorkerPool, catching_signals, open_w
 from autocompress.storage.artifact_store import Store
 from autocompress.study import Study
 from autocompress.study.trial_details import read_trial_details
+from autocompress.techniques.building import build_candidate
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "studies" / "decisions" / "decisions.yaml"
@@ -72,7 +72,7 @@ def main() -> None:
     layers = len(read_trial_details(located.url, located.name, 0).outcome.facts["kept_layers"])
     with open_worker_pool(plan, SilentDisplay(), False) as pool, catching_signals(pool.interrupt):
         study = Study.open(plan, None)
-        pool.apply_settings(RunSettings(study.artifacts_of(0), study.fitted_recovery()))
+        pool.settings = RunSettings(study.artifacts_of(0), study.fitted_recovery())
         rows = list(measure_values(pool, Recipe(depth=layers), located.view().row(0).size_mb or 0.0))
         teacher = study.plan.artifacts.path / "models" / study.artifacts_of(0)[plan.device.runtime]
     rows += time_attentions(TrialPipeline(plan, Store(teacher.parents[1])), Recipe(depth=layers), teacher)
@@ -89,9 +89,9 @@ def measure_values(pool: WorkerPool, neutral: Recipe, teacher_mb: float) -> Iter
     for decision, values in VALUES.items():
         for value in values:
             changes = value if isinstance(value, dict) else {decision: value}
-            recipe = replace(neutral, **changes)
+            recipe, is_trained = neutral.replace(**changes), ordered_techniques()[decision].is_trained
             untrained = run_trial(pool, recipe, 0)
-            trained = untrained if decision in AFTER_RECOVERY else run_trial(pool, recipe, 1)
+            trained = run_trial(pool, recipe, 1) if is_trained else untrained
             assert untrained.quality is not None and trained.quality is not None
             quality, latency = trained.quality, trained.latency
             print(f"{changes}: {latency.speedup:.2f} times as fast, {100 * quality.drop:.1f} points lost", flush=True)
@@ -104,7 +104,7 @@ def measure_values(pool: WorkerPool, neutral: Recipe, teacher_mb: float) -> Iter
                 "untrained_drop": untrained.quality.drop,
                 "drop": quality.drop,
                 "drop_interval": (quality.drop_interval.low, quality.drop_interval.high),
-                "trained": decision not in AFTER_RECOVERY,
+                "trained": is_trained,
             }
 
 
@@ -113,7 +113,7 @@ def time_attentions(pipeline: TrialPipeline, neutral: Recipe, teacher: Path) -> 
     timer = StageTimer(lambda stage, done: None)
     model, importance = pipeline.context.teacher.load(timer), pipeline.context.importance(timer)
     for changes in (LOCAL, LINEAR):
-        candidate = build_candidate(model, replace(neutral, **changes), importance)
+        candidate = build_candidate(model, neutral.replace(**changes), importance)
         with tempfile.TemporaryDirectory() as folder:
             runtime = pipeline.plan.device.runtime
             deploy(

@@ -21,7 +21,7 @@ from autocompress.search import supervisor, worker_pool
 from autocompress.search.supervisor import Supervisor
 from autocompress.search.worker_pool import open_worker_pool
 from autocompress.study import Study
-from tests.formula import FormulaWorker, open_study, plan_in, space
+from tests.formula import FormulaExecutor, open_study, plan_in, space
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         changes = {"budget": {"trials": arguments.trials}, "engine": {"sampler": arguments.sampler}, "constraints": {}}
         study, plan = open_study(Path(folder), **changes), plan_in(Path(folder), **changes)
-        worker_pool.Worker = FormulaWorker  # type: ignore[misc, assignment]  # replaces the worker processes
+        worker_pool.LocalExecutor = FormulaExecutor  # type: ignore[misc, assignment]  # replaces the worker processes
         profile = cProfile.Profile()
         with study.lease(), open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
             if arguments.profile:

@@ -21,9 +21,8 @@ from autocompress import benchmarking
 from autocompress.actions.locate import locate
 from autocompress.benchmarking.latency import block, block_calls, half_width, warm
 from autocompress.benchmarking.scoring import score
-from autocompress.core import registry
 from autocompress.core.trial_row import TrialRow
-from autocompress.runtimes import load_runtime_of
+from autocompress.runtimes import RUNTIMES, load_runtime_of
 from autocompress.runtimes.openvino import OpenvinoSession
 from autocompress.runtimes.openvino_static import StaticSession
 from autocompress.search.trial_pipeline import TrialPipeline
@@ -126,15 +125,16 @@ def print_table(sessions: Mapping[str, Any], drops: Mapping[str, str], pipeline:
 
 def quantize_with_nncf(pipeline: TrialPipeline, teacher: Path, folder: Path) -> Path:
     """Quantize the teacher's fp32 file with NNCF; return the new file."""
-    package = registry.load("runtimes", "openvino").load()
+    RUNTIMES.load("openvino").load_package()
     import nncf
+    import openvino
 
-    model = package.Core().read_model(str(teacher / "model.onnx"))
+    model = openvino.Core().read_model(str(teacher / "model.onnx"))
     inputs = [entry.get_any_name() for entry in model.inputs]
     rows = [pipeline.context.data.arrays("train", np.array([row])) for row in range(NNCF_ROWS)]
     data = nncf.Dataset(rows, lambda row: {name: row[name] for name in inputs})
     quantized = nncf.quantize(model, data, model_type=nncf.ModelType.TRANSFORMER)
-    package.save_model(quantized, folder / "model.xml")
+    openvino.save_model(quantized, folder / "model.xml")
     return folder / "model.xml"
 
 

@@ -22,6 +22,7 @@ import optuna
 from numpy.typing import NDArray
 
 from autocompress.config import read_plan
+from autocompress.core.domain import Anatomy
 from autocompress.core.recipe import Recipe
 from autocompress.selection.dominance import corner
 from autocompress.space.parsing import resolve_space
@@ -55,9 +56,9 @@ class Landscape:
             for row in view.rows
             if row.trial and row.state == "complete" and row.rung in (0, 2) and row.drop is not None
         ]
-        untrained = [row for row in rows if row.rung == 0 or row.recipe.structure() == Recipe(depth=space.layers)]
+        untrained = [row for row in rows if row.rung == 0 or row.recipe.shares_weights(space.teacher)]
         assert view.reference is not None, "the study has not been searched"
-        self.rows, self._layers, self._corner = untrained, space.layers, corner(view.reference)
+        self.rows, self._layers, self._corner = untrained, space.anatomy.layers, corner(view.reference)
         points = np.array([self._features(row.recipe) for row in untrained])
         drops = np.array([100 * (row.soft_drop if row.soft_drop is not None else row.drop or 0.0) for row in untrained])
         self._points, self._level = points, float(np.median(drops))
@@ -78,9 +79,14 @@ class Landscape:
         return float(moocore.hypervolume(np.array(points), ref=self._corner))
 
     def _features(self, recipe: Recipe) -> Floats:
-        bits = [np.log2(recipe.weight_bits) / 2, np.log2(recipe.embedding_bits) / 4]
+        bits = [np.log2(recipe["weight_bits"]) / 2, np.log2(recipe["embedding_bits"]) / 4]
         return np.array(
-            [2 * (recipe.depth or self._layers) / self._layers, recipe.head_sparsity, recipe.ffn_sparsity, *bits]
+            [
+                2 * (recipe["depth"] or self._layers) / self._layers,
+                recipe["head_sparsity"],
+                recipe["ffn_sparsity"],
+                *bits,
+            ]
         )
 
     def _linear_terms(self, recipe: Recipe) -> Floats:
@@ -128,8 +134,8 @@ def compare_samplers(file: Path, seeds: int) -> None:
     """Print the table of one study."""
     plan = read_plan(file)
     view = read_study(plan.storage, plan.study)
-    depths = [row.recipe.depth for row in view.rows if row.trial == 0]
-    space = resolve_space(plan.space, int(depths[0] or 0), {}, "space")
+    depths = [row.recipe["depth"] for row in view.rows if row.trial == 0]
+    space = resolve_space(plan.space, Anatomy(int(depths[0] or 0)), {}, "space")
     landscape = Landscape(view, space)
     random = Random(0)
     reference = landscape.hypervolume([landscape.predict(space.draw(random)) for _ in range(4000)])

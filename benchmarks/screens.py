@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from autocompress.config import read_plan
+from autocompress.core.domain import Anatomy
 from autocompress.interfaces.dashboard import open_server
 from autocompress.space.parsing import resolve_space
 from autocompress.study import Study, read_study
@@ -71,7 +72,7 @@ def create_study(trials: int, folder: Path) -> Path:
         engine={"sampler": "random"},
     )
     plan = read_plan(file)
-    study = Study.open(plan, resolve_space(SPACE, 6, {}, "space"))
+    study = Study.open(plan, resolve_space(SPACE, Anatomy(6), {}, "space"))
     with study.lease():
         search(study, trials)
         for row in read_study(plan.storage, plan.study).front:

@@ -35,7 +35,7 @@ def main() -> None:
         plan = plan.model_copy(update={"recovery": type(plan.recovery).model_validate(view.recovery)})
     pipeline = TrialPipeline(plan, store)
     fastest = sorted(
-        (row for row in view.front if row.recipe.weight_bits in (8, 32)), key=lambda row: row.latency_ms or 0
+        (row for row in view.front if row.recipe["weight_bits"] in (8, 32)), key=lambda row: row.latency_ms or 0
     )
     print(
         f"{plan.device.threads} thread(s), batch {plan.device.batch}, {plan.device.tokens} tokens, {benchmarking.cpu_name()}\n"
@@ -47,7 +47,7 @@ def main() -> None:
         candidate = pipeline.rebuild(row.recipe, row.rung, lambda stage, done: None)
         with tempfile.TemporaryDirectory() as folder:
             naive, exported = Path(folder), store.artifact(row.sha256 or "")
-            export_naively(candidate.model, row.recipe.weight_bits, naive / "model.onnx")
+            export_naively(candidate.model, row.recipe["weight_bits"], naive / "model.onnx")
             feeds = benchmarking.latency_feeds(
                 candidate.model.config.vocab_size,
                 plan.device.batch,

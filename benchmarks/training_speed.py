@@ -38,10 +38,10 @@ def compare_loops(study: str, threads: int, rounds: int) -> None:
 
     from autocompress.config import read_plan
     from autocompress.core.recipe import Recipe
-    from autocompress.models.candidate import build_candidate
     from autocompress.search.stage_timer import StageTimer
     from autocompress.search.trial_pipeline import TrialPipeline
     from autocompress.storage.artifact_store import Store
+    from autocompress.techniques.building import build_candidate
 
     torch.set_num_threads(threads)
     plan = read_plan(study)

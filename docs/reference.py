@@ -16,9 +16,11 @@ from pydantic_core import PydanticUndefined
 
 from autocompress.config import HubData, StudyFile
 from autocompress.config.plan import IDENTITY
+from autocompress.core.technique import STAGES, TECHNIQUES, Technique, ordered_techniques
 from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.cli import app
 
+WRITTEN_PAGES = Path(__file__).parent / "pages" / "decisions"
 RECORDS = Path(__file__).parent.parent / "benchmarks" / "decisions.json"
 EFFECT_MARKER = "<!-- effect -->"
 Record = Mapping[str, Any]  # a row of benchmarks/decisions.json
@@ -29,7 +31,13 @@ def build_pages() -> dict[str, str]:
     return {
         "reference/commands.md": render_commands(),
         "reference/study-file.md": render_study_file(),
+        "reference/decisions.md": render_decisions(),
         "reference/results.md": render_results(),
+        **{
+            f"decisions/{name}.md": render_decision(technique)
+            for name, technique in ordered_techniques().items()
+            if not (WRITTEN_PAGES / f"{name}.md").exists()
+        },
     }
 
 
@@ -178,6 +186,41 @@ def _default(field: Any) -> str:
         if isinstance(value, float)
         else str(value)
     )
+
+
+# ---- decisions -----------------------------------------------------------------------------------------------------
+
+
+def render_decisions() -> str:
+    """Render the table of all decisions, in the order of application."""
+    lines = ["| decision | stage | values | neutral | what it does |", "|---|---|---|---|---|"]
+    for name, technique in ordered_techniques().items():
+        cells = [technique.stage, technique.domain.describe(), _neutral(technique), TECHNIQUES.summary(name)]
+        lines.append(f"| `{name}` | {' | '.join(map(_cell, cells))} |")
+    head = (
+        "# Decisions in a space\n\nA space maps each decision to a list, a range `{low, high, step}` or one value; what it leaves "
+        f"out is neutral. Decisions are applied stage by stage: {', '.join(STAGES)}. `initial:` lists recipes to try first; "
+        "the nearest ones in the space are taken, and depths are fractions of the teacher's."
+    )
+    return head + "\n\n" + "\n".join(lines) + "\n"
+
+
+def render_decision(technique: Technique) -> str:
+    """Render the page of a decision from its file, for decisions without a page of their own."""
+    text = inspect.getdoc(inspect.getmodule(type(technique))) or ""
+    read = f"- applies by the value of: {', '.join(technique.reads)}" if technique.reads else ""
+    facts = [
+        f"- values: {technique.domain.describe()}",
+        f"- neutral: {_neutral(technique)}",
+        f"- stage: {technique.stage}",
+        read,
+    ]
+    return f"# {technique.name}\n\n{text}\n\n" + "\n".join(filter(None, facts)) + f"\n\n{EFFECT_MARKER}\n"
+
+
+def _neutral(technique: Technique) -> str:
+    value = technique.neutral(None)
+    return "as in the teacher" if value is None else f"`{value}`"
 
 
 # ---- results -------------------------------------------------------------------------------------------------------

@@ -8,16 +8,18 @@ from __future__ import annotations
 import random
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
-from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 from autocompress.config import StudyPlan
+from autocompress.core.domain import Anatomy
 from autocompress.core.measurement import Interval, Latency, Measurement, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome
-from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
+from autocompress.search.executors import Message
+from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.space.parsing import resolve_space
 from autocompress.space.space import Space
 from autocompress.study import Study
@@ -51,7 +53,7 @@ def plan_in(folder: Path, **changes: Any) -> StudyPlan:
 
 def space() -> Space:
     """Return the space of `plan_in`, for a teacher of 6 layers."""
-    return resolve_space(SPACE, 6, {}, "space")
+    return resolve_space(SPACE, Anatomy(6), {}, "space")
 
 
 def open_study(folder: Path, **changes: Any) -> Study:
@@ -69,12 +71,16 @@ RUNG_FACTORS = (3.0, 1.5, 1.0)  # of the drop, at each rung
 
 def outcome_of(recipe: Recipe, rung: int = 2) -> Outcome:
     """Return the outcome of a candidate: stopped where it is over 60 MB, else complete."""
-    bits = {32: 1.0, 8: 0.4, 4: 0.6}[recipe.weight_bits]
-    work = (recipe.depth or 6) / 6 * (0.4 * (1 - recipe.head_sparsity) + 0.6 * (1 - recipe.ffn_sparsity))
-    size = 45 * recipe.embedding_bits / 32 + 46 * work * recipe.weight_bits / 32
+    bits = {32: 1.0, 8: 0.4, 4: 0.6}[recipe["weight_bits"]]
+    work = (recipe["depth"] or 6) / 6 * (0.4 * (1 - recipe["head_sparsity"]) + 0.6 * (1 - recipe["ffn_sparsity"]))
+    size = 45 * recipe["embedding_bits"] / 32 + 46 * work * recipe["weight_bits"] / 32
     if size > 60:
         return Outcome(state="stopped", reason=f"size {size:.1f} MB is over max_size_mb 60; not trained", seconds=0.5)
-    drop = 0.05 * (1 - (recipe.depth or 6) / 6) ** 2 + 0.03 * recipe.head_sparsity**2 + 0.03 * recipe.ffn_sparsity**3
+    drop = (
+        0.05 * (1 - (recipe["depth"] or 6) / 6) ** 2
+        + 0.03 * recipe["head_sparsity"] ** 2
+        + 0.03 * recipe["ffn_sparsity"] ** 3
+    )
     noise = random.Random(recipe.key).gauss(0, 0.004)
     drop *= RUNG_FACTORS[rung]
     return complete(
@@ -133,42 +139,43 @@ def quality(split: str, drop: float, disagreement: float = 0.02) -> Quality:
     )
 
 
-class FormulaWorker:
-    """Replaces a worker process: every job is done at once."""
+class FormulaExecutor:
+    """Replaces the executor of a search: every job is done at once."""
 
-    def __init__(self, *_: object) -> None:
-        self.pipe, self._end = Pipe()
-        self.job: Job | None = None
-        self.started = 0.0
-        self.settings = RunSettings()
+    def __init__(self, plan: StudyPlan, offline: bool = True) -> None:
+        self.capacity = plan.workers
+        self._results: dict[int, JobResult] = {}  # by slot
 
-    def start(self, job: Job) -> None:
-        """Do the job and send its result."""
-        self.job, self.started = job, time.monotonic()
+    def submit(self, job: Job, settings: RunSettings) -> int:
+        """Do the job."""
+        slot = next(slot for slot in range(self.capacity) if slot not in self._results)
+        self._results[slot] = self.run(job)
+        return slot
+
+    def run(self, job: Job) -> JobResult:
+        """Return the result of a job."""
         if job.kind == "teacher":
-            self._end.send(JobResult(outcome=teacher_outcome()))
-        elif job.kind == "trial":
+            return JobResult(outcome=teacher_outcome())
+        if job.kind == "trial":
             assert job.recipe is not None
             seconds = (1.0, 5.0, 25.0)[job.rung]
-            self._end.send(JobResult(outcome=replace(outcome_of(job.recipe, job.rung), seconds=seconds)))
-        elif job.kind == "calibration":
-            self._end.send(
-                JobResult(rates=TrainingRates(label=0.001, supernet_step=0.1, step=0.05, rows=1000, further=0))
-            )
-        else:
-            self._end.send(JobResult(quality=quality("test", 0.01) if job.kind == "test" else None))
+            return JobResult(outcome=replace(outcome_of(job.recipe, job.rung), seconds=seconds))
+        if job.kind == "calibration":
+            return JobResult(rates=TrainingRates(label=0.001, supernet_step=0.1, step=0.05, rows=1000, further=0))
+        return JobResult(quality=quality("test", 0.01) if job.kind == "test" else None)
 
-    def poll(self, seconds: float) -> Progress | JobResult | None:
-        """Return the result; null where there is none within `seconds`."""
-        if not self.pipe.poll(seconds):
-            return None
-        message: Progress | JobResult = self.pipe.recv()
-        self.job = None
-        return message
+    def poll(self, seconds: float) -> Mapping[int, Message]:
+        """Return all results."""
+        results, self._results = self._results, {}
+        return results
+
+    def cancel(self, slot: int) -> None:
+        """Forget the job of a slot."""
+        self._results.pop(slot, None)
 
     def close(self) -> None:
-        """Forget the job."""
-        self.job = None
+        """Forget all jobs."""
+        self._results = {}
 
 
 def search(study: Study, trials: int, pause: float = 0.0) -> None:

@@ -14,8 +14,9 @@ from autocompress.benchmarking.agent.packing import MAX_RUN_NUMBERS, MAX_RUN_ROW
 from autocompress.benchmarking.backends import open_backend
 from autocompress.benchmarking.backends.remote import RemoteBackend
 from autocompress.config import Device
-from autocompress.core import registry
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.runtimes import RUNTIMES
+from autocompress.runtimes.onnxruntime import OnnxSession
 from tests.devices import TOKEN, RunningAgent, feeds, start_agent, write_model
 
 
@@ -44,12 +45,12 @@ def test_a_runtime_that_the_device_lacks_is_named(running_agent: RunningAgent, m
 
 
 def test_supported_omits_values_that_the_device_cannot_run() -> None:
-    runtime = registry.load("runtimes", "onnxruntime")
+    runtime = RUNTIMES.load("onnxruntime")
 
     def run_without_4_bits(model: bytes, feed: Mapping[str, np.ndarray]) -> np.ndarray:
         if b"MatMulNBits" in model:
             raise AutocompressError("no kernel")
-        return np.asarray(runtime.OnnxSession(model, 1).run(feed))
+        return np.asarray(OnnxSession(model, 1).run(feed))
 
     assert runtime.supported(run_without_4_bits)["weight_bits"] == (32, 16, 8)
 

@@ -8,11 +8,11 @@ import torch
 
 from autocompress.core.recipe import Recipe
 from autocompress.deployment.folded_forward import FoldedForward
-from autocompress.models.candidate import build_candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward, Gates
 from autocompress.models.importance import Importance
-from autocompress.techniques.pruning._ranking import select_best
+from autocompress.techniques.building import build_candidate
+from autocompress.techniques.structure import best_units, count_best
 from tests.models import tiny_batch, tiny_candidate, tiny_importance, tiny_model
 from tests.tiny import FAMILIES
 
@@ -85,7 +85,7 @@ def test_slicing_equals_closed_gates(family: str) -> None:
     importance = tiny_importance(model, family)
     candidate = build_candidate(model, Recipe(depth=3, head_sparsity=0.5, ffn_sparsity=0.25), importance)
     rows = len(batch["input_ids"])
-    heads, neurons = select_best(importance.heads, 0.5), select_best(importance.neurons, 0.75, 16)
+    heads, neurons = mask_of_best(importance.heads, 0.5), mask_of_best(importance.neurons, 0.75, 16)
     gates = Gates(
         [torch.from_numpy(layer).float().expand(rows, -1) for layer in heads],
         [torch.from_numpy(layer).float().expand(rows, -1) for layer in neurons],
@@ -127,15 +127,22 @@ def test_parameters_decrease_with_sparsity(decision: str) -> None:
     assert counts[0] > counts[-1]
 
 
-def test_select_best_keeps_one_unit_per_layer() -> None:
+def mask_of_best(scores: np.ndarray, fraction: float, group: int = 1) -> np.ndarray:
+    """The kept units (layers, units)."""
+    counts = count_best(scores, fraction, group)
+    kept = [best_units(row, count) for row, count in zip(scores, counts, strict=True)]
+    return np.array([np.isin(np.arange(scores.shape[1]), units) for units in kept])
+
+
+def test_count_best_keeps_one_unit_per_layer() -> None:
     scores = np.array([[1.0, 2.0, 3.0, 4.0], [100.0, 200.0, 300.0, 400.0]])
-    kept = select_best(scores, 0.5)
+    kept = mask_of_best(scores, 0.5)
     assert kept.sum() == 4
     assert kept[0].tolist() == [False, False, False, True]
 
 
-def test_select_best_keeps_whole_groups() -> None:
+def test_count_best_keeps_whole_groups() -> None:
     scores = np.random.default_rng(0).random((3, 64))
-    counts = select_best(scores, 0.5, group=16).sum(axis=1)
+    counts = count_best(scores, 0.5, group=16)
     assert counts.sum() == 96
     assert all(count % 16 == 0 and count >= 16 for count in counts)

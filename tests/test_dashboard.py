@@ -33,6 +33,7 @@ from autocompress.actions.locate import locate
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.interfaces.dashboard import DashboardView, Models, open_server, serve
 from autocompress.selection import violations
+from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView, read_study
 
 BROWSER = next(
@@ -140,7 +141,7 @@ def test_dashboard_serves_the_model_of_a_trial(searched: Searched) -> None:
 def test_models_serves_no_other_file(tmp_path: Path) -> None:
     (tmp_path / "models" / ("a" * 64)).mkdir(parents=True)
     (tmp_path / "models" / ("a" * 64) / "model.onnx").write_bytes(b"a model")
-    models = Models([tmp_path])
+    models = Models([Store(tmp_path)])
     with models.open_reader(f"{'a' * 64}-0") as file:
         assert file.read() == b"a model"
     for wrong in ("", "-", f"{'a' * 64}", f"{'a' * 64}-1", f"{'a' * 64}-f", f"../{'a' * 61}-0", f"{'A' * 64}-0"):

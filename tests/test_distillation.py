@@ -7,10 +7,10 @@ import torch
 
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
-from autocompress.models.candidate import build_candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
 from autocompress.tasks._class_objective import UNLABELLED
+from autocompress.techniques.building import build_candidate
 from autocompress.training.distillation import Targets, compute_targets, distil, match_layers, pool_states
 from tests.models import OBJECTIVE, tiny_batch, tiny_importance, tiny_model
 

@@ -34,6 +34,8 @@ RAISE_LEARNING_RATE = (
     "sed -Ei 's/learning_rate: [0-9.e-]+/learning_rate: 1.0e-3/' my_study.yaml; "  # for the tiny model
 )
 SEARCH, SHORT_BUDGET = "search my_study.yaml", " --time 20s"  # as written, the search would take half an hour
+PYTHON_SEARCH = 'autocompress.search("my_study.yaml"'
+SHORT_PYTHON_SEARCH = 'autocompress.search(autocompress.read_plan("my_study.yaml", ["budget.time=20s"])'
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,9 @@ class Workspace:
             assert done.returncode == 0, f"{block.location} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
 
     def adapt(self, text: str) -> str:
-        """Replace the machine `pi` by this one, and give the search of half an hour 20 s."""
+        """Replace the machine `pi` by this one, and give a search of half an hour 20 s."""
         text = text.replace("https://pi:7311", f"https://localhost:{self.port}")
-        text = text.replace("DNS:pi", "DNS:localhost,IP:127.0.0.1")
+        text = text.replace("DNS:pi", "DNS:localhost,IP:127.0.0.1").replace(PYTHON_SEARCH, SHORT_PYTHON_SEARCH)
         return re.sub(
             rf"^.*{re.escape(SEARCH)}$", rf"{RAISE_LEARNING_RATE}\g<0>{SHORT_BUDGET}", text, flags=re.MULTILINE
         )

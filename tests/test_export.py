@@ -204,7 +204,7 @@ def test_export_refuses_trials_without_a_model(
     assert "is not what was measured" in capsys.readouterr().err
     shutil.rmtree(artifact)
     assert main([*arguments, str(row.trial)]) == 1
-    assert "is no longer in" in capsys.readouterr().err
+    assert "was removed from the artifacts" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from autocompress import benchmarking
-from autocompress.runtimes import onnxruntime as runtime
+from autocompress.runtimes.onnxruntime import RUNTIME
 from tests.models import deployed, tiny_candidate
 
 FEED = {"input_ids": np.ones((1, 8), np.int64)}
@@ -18,18 +18,18 @@ FEED = {"input_ids": np.ones((1, 8), np.int64)}
 
 def test_memory_and_size_are_those_of_the_artifact(tmp_path: Path) -> None:
     folder = deployed(tiny_candidate(), tmp_path / "a")
-    memory, start = benchmarking.measure_fresh_process(runtime, folder, FEED, threads=1)
+    memory, start = benchmarking.measure_fresh_process("onnxruntime", folder, FEED, threads=1)
     assert memory is not None
     assert 0 < memory < 60
     assert start is not None and start > 0
-    assert benchmarking.size_mb(runtime, folder) == (folder / "model.onnx").stat().st_size / 1e6
-    assert benchmarking.measure_fresh_process(runtime, tmp_path / "nothing", FEED, threads=1) == (None, None)
+    assert benchmarking.size_mb(RUNTIME, folder) == (folder / "model.onnx").stat().st_size / 1e6
+    assert benchmarking.measure_fresh_process("onnxruntime", tmp_path / "nothing", FEED, threads=1) == (None, None)
 
 
 def test_measure_fresh_process_logs_the_stderr_of_a_failed_process(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert benchmarking.measure_fresh_process(runtime, tmp_path / "nothing", FEED, threads=1) == (None, None)
+    assert benchmarking.measure_fresh_process("onnxruntime", tmp_path / "nothing", FEED, threads=1) == (None, None)
     [record] = [record for record in caplog.records if record.name == "autocompress.benchmarking.fresh_process"]
     assert record.levelno == logging.WARNING
     assert "exit code 1" in record.getMessage() and "Traceback" in record.getMessage()

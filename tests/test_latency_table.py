@@ -80,14 +80,14 @@ def test_fit_counts_a_shape_once() -> None:
 def test_predict_returns_null_for_an_unmeasured_width() -> None:
     table = LatencyTable.fit(rows(bits=(8,)))
     assert table is not None
-    assert table.predict(Shape((4, 4), (96, 96), ("full", 2), 8)) is None
-    assert table.predict(Shape((4, 4), (96, 96), ("full", 8), 8)) is not None
+    assert table.predict(Shape((4, 4), (96, 96), ("full", 2), (8,))) is None
+    assert table.predict(Shape((4, 4), (96, 96), ("full", 8), (8,))) is not None
 
 
 def test_prediction_stops_only_significantly_too_slow_candidates() -> None:
     candidate = tiny_candidate()
     slow = [
-        replace(row, recipe=replace(row.recipe, weight_bits=candidate.recipe.weight_bits)) for row in rows(bits=(8,))
+        replace(row, recipe=row.recipe.replace(weight_bits=candidate.recipe["weight_bits"])) for row in rows(bits=(8,))
     ]
     table = LatencyTable.fit(slow)
     assert table is not None

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from autocompress.core.recipe import Recipe
-from autocompress.models.candidate import Candidate, build_candidate
+from autocompress.models.candidate import Candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
+from autocompress.techniques.building import build_candidate
 from autocompress.training.least_squares import fit_least_squares
 from tests.models import tiny_batch, tiny_importance, tiny_model
 from tests.tiny import FAMILIES

@@ -10,7 +10,7 @@ import pytest
 
 from autocompress.actions import doctor
 from autocompress.actions.inventory import KINDS
-from autocompress.core.recipe import DECISIONS
+from autocompress.core.technique import ordered_techniques
 from autocompress.interfaces.cli import main
 from tests.formula import open_study, search
 
@@ -21,7 +21,7 @@ def test_list_prints_every_entry(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert list(listed) == list(KINDS)
-    assert [entry["name"] for entry in listed["techniques"]] == list(DECISIONS)
+    assert [entry["name"] for entry in listed["techniques"]] == list(ordered_techniques())
     assert [entry["name"] for entry in listed["tasks"]] == ["regression", "text-classification"]
     assert {entry["name"] for entry in listed["spaces"]} >= {"encoder", "quickstart"}
     for entries in listed.values():

@@ -50,7 +50,7 @@ def test_search_and_delete_on_postgresql(toy: ToyStudy) -> None:
         pass
     first = view.row(1)
     assert toy.sql('SELECT depth, ffn_sparsity, attention, "drop" FROM results WHERE trial = 1') == [
-        (first.recipe.depth, first.recipe.ffn_sparsity, first.recipe.attention, first.drop)
+        (first.recipe["depth"], first.recipe["ffn_sparsity"], first.recipe["attention"], first.drop)
     ]
     optuna.delete_study(study_name="toy", storage=toy.optuna_storage())
     assert studies(toy.url) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autocompress.core.domain import Anatomy
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.rendering.progress import SilentDisplay
@@ -18,7 +19,7 @@ from autocompress.search.known_trials import KnownTrials
 from autocompress.search.scheduler import FEWEST_UNTRAINED, PromotionRequest, Scheduler
 from autocompress.selection import Promotion, Reference, hypervolume, on_front, promotions, standings
 from autocompress.study import StudyView, read_study
-from tests.formula import FormulaWorker, open_study, plan_in, space
+from tests.formula import FormulaExecutor, open_study, plan_in, space
 
 CORNER = Reference(drop_points=10.0, latency_ms=8.0, size_mb=80.0)
 
@@ -124,10 +125,10 @@ def test_a_rung_that_is_behind_is_fed_from_below_where_nothing_waits_for_it(tmp_
     short = row(8, 1, 0.035, 0.5, recipe=Recipe(depth=1), seconds=30.0)
     further = chosen(*untrained, short, full)  # full training is furthest behind, short training furthest ahead
     assert isinstance(further, PromotionRequest)
-    assert (further.rung, further.recipe.depth) == (1, 2)
+    assert (further.rung, further.recipe["depth"]) == (1, 2)
     further = chosen(*untrained, short, full, row(10, 1, 0.02, 1.0, recipe=Recipe(depth=2), seconds=1.0))
     assert isinstance(further, PromotionRequest)
-    assert (further.rung, further.recipe.depth) == (2, 2)
+    assert (further.rung, further.recipe["depth"]) == (2, 2)
     assert chosen(*untrained, short, replace(full, seconds=60.0)) is None  # now something new is
 
 
@@ -148,7 +149,7 @@ def test_what_would_not_end_in_time_is_left_and_a_smaller_one_taken(tmp_path: Pa
     assert trials(known.promotions(1))[0] == 1
     further = Scheduler(plan, space(), meter).choose(known, [])
     assert isinstance(further, PromotionRequest)
-    assert (further.recipe.depth, further.rung) == (2, 2)
+    assert (further.recipe["depth"], further.rung) == (2, 2)
 
 
 # ---- a whole search --------------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ def test_what_would_not_end_in_time_is_left_and_a_smaller_one_taken(tmp_path: Pa
 
 def searched(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> StudyView:
     """A search in which a formula stands in for the workers."""
-    monkeypatch.setattr(crews, "Worker", FormulaWorker)
+    monkeypatch.setattr(crews, "LocalExecutor", FormulaExecutor)
     plan = plan_in(folder, **changes)
     study = open_study(folder, **changes)
     with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
@@ -173,9 +174,9 @@ def test_a_search_goes_up_the_rungs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for one in rows:
         below = [other for other in rows if other.recipe == one.recipe and other.rung == (one.rung or 0) - 1]
         siblings = [
-            other for other in rows if other.recipe.structure() == one.recipe.structure() and other.rung == one.rung
+            other for other in rows if other.recipe.trained() == one.recipe.trained() and other.rung == one.rung
         ]
-        assert one.rung == 0 or below or len(siblings) > 1 or one.recipe.structure() == Recipe(depth=6)
+        assert one.rung == 0 or below or len(siblings) > 1 or one.recipe.trained() == Recipe(depth=6)
     done = [one for one in rows if one.reason is None]  # the others are told what a twin came out as
     assert len({(one.recipe.key, one.rung) for one in done}) == len(done)
     front = [one for one in rows if one.trial in on_front(view.rows, constraints=view.constraints)]
@@ -197,13 +198,13 @@ def test_good_candidates_are_trained_before_all_starters_were_tried(
 
 def test_structures_are_first_tried_in_the_usual_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     view = searched(tmp_path, monkeypatch, budget={"trials": 40}, engine={"starters": False})
-    usual = space().usual_bits()
+    usual = space().first_values()
     assert usual == {"weight_bits": 8, "embedding_bits": 4}
     first = [one for one in view.rows if one.trial and one.rung == 0 and one.reason is None]
     assert sum(usual.items() <= one.recipe.as_dict().items() for one in first) > 0.7 * len(first)
-    assert len({one.recipe.structure().key for one in first}) > 0.7 * len(first)  # hardly any structure twice
+    assert len({one.recipe.trained().key for one in first}) > 0.7 * len(first)  # hardly any structure twice
     full = [one for one in view.rows if one.rung == 2]
-    assert len({(one.recipe.weight_bits, one.recipe.embedding_bits) for one in full}) > 2
+    assert len({(one.recipe["weight_bits"], one.recipe["embedding_bits"]) for one in full}) > 2
 
 
 def test_without_rungs_every_trial_is_trained_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,11 +216,11 @@ def test_a_small_space_is_searched_up_to_its_last_rung(tmp_path: Path, monkeypat
     small = {"depth": [2, 4], "ffn_sparsity": [0.5, 0.8], "weight_bits": [8], "embedding_bits": [8]}
     from autocompress.space.parsing import resolve_space
 
-    monkeypatch.setattr(crews, "Worker", FormulaWorker)
+    monkeypatch.setattr(crews, "LocalExecutor", FormulaExecutor)
     monkeypatch.setattr(searching, "DRAWS", 20)  # of four recipes; each draw asks the database
     plan, tiny = (
         plan_in(tmp_path, space=small, budget={"trials": 100}, constraints={}),
-        resolve_space(small, 6, {}, "space"),
+        resolve_space(small, Anatomy(6), {}, "space"),
     )
     study = searching.Study.open(plan, tiny)
     with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:

@@ -70,22 +70,24 @@ def test_report_leaves_out_examples_on_request(searched: Searched, tmp_path: Pat
     assert "Texts are left out of this page" in pages[1]
     assert not any(text in pages[1] for text in texts(searched) if len(text) > 12)
     disagreements = gather(locate(str(searched.file), None), 1).examples
-    assert all(example.text in pages[0] for example in disagreements or ())
+    assert disagreements is not None and all(text in pages[0] for text, *_ in disagreements.rows)
 
 
-def test_gather_counts_labels_and_examples_from_stored_logits(report: ReportData) -> None:
+def test_gather_counts_labels_and_examples_from_stored_outputs(report: ReportData) -> None:
     row = report.chosen
-    rows = sum(result.rows for result in report.by_label)
+    assert report.results is not None
+    results = [dict(zip(report.results.head, cells, strict=True)) for cells in report.results.rows]
+    rows = sum(int(result["rows"]) for result in results)
     assert rows == report.rows["test"]
-    assert row.test_quality == pytest.approx(sum(result.right for result in report.by_label) / rows)
-    assert row.test_drop == pytest.approx(sum(result.lost - result.won for result in report.by_label) / rows)
-    for result in report.by_label:
-        assert result.teacher_right - result.lost + result.won == result.right
-        assert result.lost + result.won <= result.rows
+    right = sum(float(result["model right"].split()[0]) / 100 * int(result["rows"]) for result in results)
+    assert row.test_quality == pytest.approx(right / rows, abs=1e-3)
+    changed = sum(int(result["lost"]) - int(result["won"]) for result in results)
+    assert row.test_drop == pytest.approx(changed / rows)
     assert report.examples is not None
-    assert all(example.teacher != example.model for example in report.examples)
+    examples = [dict(zip(report.examples.head, cells, strict=True)) for cells in report.examples.rows]
+    assert all(example["teacher"] != example["model"] for example in examples)
     finalist = next(finalist for finalist in report.finalists if finalist.row.trial == row.trial)
-    assert finalist.disagreement is not None and len(report.examples) == min(20, round(finalist.disagreement * rows))
+    assert finalist.disagreement is not None and len(examples) == min(20, round(finalist.disagreement * rows))
 
 
 def test_growth_is_ordered_by_time(report: ReportData) -> None:
@@ -98,7 +100,7 @@ def test_gather_works_without_stored_logits(searched: Searched, tmp_path: Path) 
     shutil.rmtree(folder / "tiny" / "artifacts" / "stages" / "outputs")
     located = locate(str(folder / "tiny.yaml"), None)
     data = gather(located, located.view().front[0].trial)
-    assert data.by_label == () and data.examples == ()
+    assert data.results is None and data.examples is None and not data.has_outputs
     assert all(finalist.p_value is None for finalist in data.finalists)
     assert "were not kept" in render(data, "accuracy", {})
 
@@ -168,9 +170,9 @@ def test_ablate_measures_each_decision_once(searched: Searched, tmp_path: Path) 
     folder = Path(shutil.copytree(searched.folder, tmp_path / "study"))
     located = locate(str(folder / "tiny.yaml"), None)
     view = located.view()
-    row = min(view.front, key=lambda row: (row.recipe.depth or 9, row.recipe.weight_bits))
+    row = min(view.front, key=lambda row: (row.recipe["depth"] or 9, row.recipe["weight_bits"]))
     effects = ablate(located, row.trial, SilentDisplay())
-    expected = {"head_sparsity", "ffn_sparsity"} | ({"depth"} if row.recipe.depth == 1 else set())
+    expected = {"head_sparsity", "ffn_sparsity"} | ({"depth"} if row.recipe["depth"] == 1 else set())
     assert {effect.decision for effect in effects} >= expected
     assert all(effect.smaller >= 1 for effect in effects)
     assert ablate(located, row.trial, SilentDisplay()) == effects
@@ -187,9 +189,10 @@ def test_ablate_measures_each_decision_once(searched: Searched, tmp_path: Path) 
 
 def test_without_decision_resets_dependent_decisions() -> None:
     recipe = Recipe(depth=2, attention="local", attention_window=16, head_sparsity=0.5)
-    assert without_decision(recipe, "attention", 6) == Recipe(depth=2, head_sparsity=0.5)
-    assert without_decision(recipe, "depth", 6) == replace(recipe, depth=6)
-    assert without_decision(recipe, "head_sparsity", 6) == replace(recipe, head_sparsity=0.0)
+    teacher = Recipe(depth=6)
+    assert without_decision(recipe, "attention", teacher) == Recipe(depth=2, head_sparsity=0.5)
+    assert without_decision(recipe, "depth", teacher) == recipe.replace(depth=6)
+    assert without_decision(recipe, "head_sparsity", teacher) == recipe.replace(head_sparsity=0.0)
 
 
 @pytest.mark.slow
@@ -198,7 +201,7 @@ def test_a_browser_draws_the_plots(report: ReportData, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     some = report.view.front[0]
     changes = [{"trial": number, "quality": number / 1e3, "drop": 1 - number / 1e3} for number in range(100, 109)]
-    depths = [replace(some.recipe, depth=1 + number % 3) for number in range(9)]
+    depths = [some.recipe.replace(depth=1 + number % 3) for number in range(9)]
     more = [replace(some, on_front=False, recipe=r, **c) for r, c in zip(depths, changes, strict=True)]
     view = replace(report.view, rows=(*report.view.rows, *more))
     grown = replace(report, view=view, importances=explained_variance(view.rows, view.objectives))

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 
 from autocompress.config import read_plan
+from autocompress.core.domain import Anatomy
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Interval, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome, TrialRow
-from autocompress.search.bit_widths import next_bits
 from autocompress.search.executors.child import run_job
-from autocompress.search.executors.local import Worker, describe_exit
-from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
+from autocompress.search.jobs import Job, Progress, RunSettings
 from autocompress.search.plan_check import prepare
+from autocompress.search.shared_weights import next_exports
 from autocompress.search.supervisor import run_search
 from autocompress.space.parsing import resolve_space
 from autocompress.study import StudyView, read_study
@@ -190,70 +190,6 @@ def test_ctrl_c_measures_the_finalists_and_ends_with_130(tmp_path: Path) -> None
     assert all(row.test_quality is not None for row in rows if row.on_front or row.trial == 0)
 
 
-@pytest.mark.slow
-def test_a_worker_that_is_killed_is_one_failed_trial_with_its_reason(tmp_path: Path) -> None:
-    plan = read_plan(tiny_study(tmp_path))
-    worker = Worker(plan, plan.artifacts.path, threads=1, offline=True)
-    worker.start(Job("teacher", 0))
-    while not isinstance(said := worker.poll(60), Progress) or said.stage != "fine-tuning the teacher":
-        assert said is not None
-    os.kill(worker._process.pid, signal.SIGKILL)
-    done = last_word(worker)
-    assert done.error is not None
-    assert "killed by SIGKILL (out of memory?)" in done.error
-    worker.start(Job("teacher", 0))  # a new child takes over
-    again = last_word(worker)
-    worker.close()
-    assert again.outcome is not None
-    assert again.outcome.state == "complete"
-
-
-def last_word(worker: Worker) -> JobResult:
-    while not isinstance(said := worker.poll(5), JobResult):
-        pass
-    return said
-
-
-def test_an_error_in_a_trial_is_its_reason_and_its_trace_is_in_the_log(tmp_path: Path) -> None:
-    plan = read_plan(tiny_study(tmp_path))
-    root = plan.artifacts.path
-    worker = Worker(plan, root, threads=1, offline=True)
-    worker.start(Job("test", 7, artifacts={"onnxruntime": "0" * 64}))
-    done = last_word(worker)
-    worker.close()
-    assert done.error
-    assert "Traceback" in (root / "logs" / "trial-0007.log").read_text()
-
-
-def test_children_end_with_their_supervisor(tmp_path: Path) -> None:
-    file = tiny_study(tmp_path)
-    code = (
-        "import sys, time; from autocompress.config import read_plan; from autocompress.search.executors.local import Worker;"
-        "from autocompress.search.jobs import Job\n"
-        "if __name__ == '__main__':\n"
-        "    plan = read_plan(sys.argv[1]); w = Worker(plan, plan.artifacts.path, 1, True); w.start(Job('teacher', 0));"
-        " print(w._process.pid, flush=True); time.sleep(60)"
-    )
-    (tmp_path / "supervisor.py").write_text(code)
-    parent = subprocess.Popen([sys.executable, str(tmp_path / "supervisor.py"), str(file)], stdout=subprocess.PIPE)
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    end = time.monotonic() + 30
-    while alive(child) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not alive(child)
-
-
-def alive(process: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{process}/stat").read_text().split()[2]
-    except FileNotFoundError:
-        return False
-
-
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -291,18 +227,12 @@ def test_an_unsupported_family_is_refused_by_name(tmp_path: Path) -> None:
 def test_fewer_bits_of_the_same_weights_come_next() -> None:
     supported = {"weight_bits": (32, 8, 4, 2), "embedding_bits": (32, 8, 4)}
     spec = {"depth": [2], "weight_bits": [8, 4, 2], "embedding_bits": [8, 4]}
-    space = resolve_space(spec, 3, supported, "space")
-    proposed = next_bits(space, Recipe(depth=2, weight_bits=8, embedding_bits=8))
-    assert [(r.weight_bits, r.embedding_bits) for r in proposed] == [(4, 8), (8, 4)]
-    proposed = next_bits(space, Recipe(depth=2, weight_bits=4, embedding_bits=4))
-    assert [(r.weight_bits, r.embedding_bits) for r in proposed] == [(2, 4), (8, 4), (4, 8)]
-    assert next_bits(resolve_space({"depth": [1, 2]}, 3, supported, "space"), Recipe(depth=2)) == []
-
-
-def test_exits_are_told_in_words() -> None:
-    assert describe_exit(-9) == "was killed by SIGKILL (out of memory?)"
-    assert describe_exit(-11) == "was killed by SIGSEGV"
-    assert describe_exit(3) == "ended with exit code 3"
+    space = resolve_space(spec, Anatomy(3), supported, "space")
+    proposed = next_exports(space, Recipe(depth=2, weight_bits=8, embedding_bits=8))
+    assert [(r["weight_bits"], r["embedding_bits"]) for r in proposed] == [(4, 8), (8, 4)]
+    proposed = next_exports(space, Recipe(depth=2, weight_bits=4, embedding_bits=4))
+    assert [(r["weight_bits"], r["embedding_bits"]) for r in proposed] == [(2, 4), (8, 4), (4, 8)]
+    assert next_exports(resolve_space({"depth": [1, 2]}, Anatomy(3), supported, "space"), Recipe(depth=2)) == []
 
 
 def test_a_chatty_stage_does_not_fill_the_pipe() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor, worker_pool
-from autocompress.search.jobs import Job, JobResult, Progress
+from autocompress.search.jobs import Job, JobResult
 from autocompress.search.supervisor import SearchEnd, run_search
 from autocompress.study import StudyView, read_study
-from tests.formula import FormulaWorker, outcome_of, plan_in, space
+from tests.formula import FormulaExecutor, outcome_of, plan_in, space
 
 
 class MessageDisplay(SilentDisplay):
@@ -52,14 +52,11 @@ class FormulaSearch:
 def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FormulaSearch:
     formula = FormulaSearch(tmp_path)
 
-    class RecordingWorker(FormulaWorker):
-        def start(self, job: Job) -> None:
+    class RecordingExecutor(FormulaExecutor):
+        def run(self, job: Job) -> JobResult:
             formula.jobs.append(job.kind)
-            super().start(job)
-
-        def poll(self, seconds: float) -> Progress | JobResult | None:
-            job, result = self.job, super().poll(seconds)
-            if job is None or not isinstance(result, JobResult) or not formula.is_pi_reachable:
+            result = super().run(job)
+            if not formula.is_pi_reachable:
                 return result
             if job.kind == "other_devices" and job.recipe is not None:
                 measured = {name: outcome_of(job.recipe, job.rung).measurement for name in job.devices}
@@ -70,7 +67,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FormulaSearch:
                 )
             return result
 
-    monkeypatch.setattr(worker_pool, "Worker", RecordingWorker)
+    monkeypatch.setattr(worker_pool, "LocalExecutor", RecordingExecutor)
     monkeypatch.setattr(supervisor, "prepare", lambda plan, offline: (space(), "fingerprint of the data", None))
     return formula
 

@@ -10,9 +10,9 @@ import pytest
 
 from autocompress.actions.report.ablation import ablation_stage
 from autocompress.config import Engine, Recovery, read_plan
-from autocompress.core import registry
-from autocompress.core.recipe import NEUTRAL, Recipe
+from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage, upstream
+from autocompress.core.technique import Technique, ordered_techniques
 from autocompress.data import augmentation
 from autocompress.deployment import deploy
 from autocompress.models import candidate, importance
@@ -25,8 +25,8 @@ DOMAINS = {"depth": (1, 2), "attention": ("full",), "head_sparsity": (0.0, 0.5),
 RECIPE = Recipe(depth=2, attention="local", attention_window=4, head_sparsity=0.5, ffn_sparsity=0.5, weight_bits=8)
 
 
-def technique(name: str) -> ModuleType:
-    return registry.load("techniques", name)
+def technique(name: str) -> Technique:
+    return ordered_techniques()[name]
 
 
 def trained(teacher_key: str = "t", **changes: object) -> TrainedStages:
@@ -45,7 +45,7 @@ def ablation() -> str:
     return ablation_stage(RECIPE, "0" * 64, None, None).key
 
 
-UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
+UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType | Technique, str]]]] = {
     "importance": (lambda: trained().importance.key, [(importance, "VERSION")]),
     "targets": (lambda: trained().targets.key, [(distillation, "TARGETS_VERSION"), (augmentation, "VERSION")]),
     "supernet": (
@@ -55,13 +55,13 @@ UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
             (importance, "VERSION"),
             (distillation, "TARGETS_VERSION"),
             (augmentation, "VERSION"),
-            (technique("head_sparsity"), "VERSION"),
-            (technique("depth"), "VERSION"),
+            (technique("head_sparsity"), "version"),
+            (technique("depth"), "version"),
         ],
     ),
     "structure": (
         lambda: structure_stage(trained().importance, RECIPE).key,
-        [(candidate, "VERSION"), (importance, "VERSION"), (technique("attention"), "VERSION")],
+        [(candidate, "VERSION"), (importance, "VERSION"), (technique("attention"), "version")],
     ),
     "recovered": (
         weights,
@@ -73,14 +73,14 @@ UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType, str]]]] = {
             (candidate, "VERSION"),
             (supernet, "VERSION"),
             (stage_keys, "LEAST_SQUARES_VERSION"),
-            (technique("attention_window"), "VERSION"),
-            (technique("ffn_sparsity"), "VERSION"),
+            (technique("attention_window"), "version"),
+            (technique("ffn_sparsity"), "version"),
         ],
     ),
     "outputs": (lambda: outputs_stage("a", "d", "test", {}, 32).key, [(stage_keys, "OUTPUTS_VERSION")]),
     "ablation": (
         ablation,
-        [(deploy, "VERSION"), (importance, "VERSION"), (supernet, "VERSION"), (technique("weight_bits"), "VERSION")],
+        [(deploy, "VERSION"), (importance, "VERSION"), (supernet, "VERSION"), (technique("weight_bits"), "version")],
     ),
 }
 
@@ -142,7 +142,7 @@ def test_weights_depend_on_the_weights_of_the_rung_below() -> None:
 
 
 def test_one_training_serves_every_bit_width_only_with_reuse() -> None:
-    other = Recipe(**{**RECIPE.as_dict(), "weight_bits": 4})  # type: ignore[arg-type]  # its fields
+    other = Recipe(**{**RECIPE, "weight_bits": 4})
     assert trained().weights(RECIPE, 2).key == trained().weights(other, 2).key
     assert trained(reuse=False).weights(RECIPE, 2).key != trained(reuse=False).weights(other, 2).key
 
@@ -153,7 +153,7 @@ def test_a_decision_pinned_to_neutral_changes_no_key_of_the_super_net() -> None:
 
 
 def test_recipe_key_omits_neutral_decisions() -> None:
-    assert Recipe(depth=2).key == Recipe(depth=2, **{k: v for k, v in NEUTRAL.items() if k != "depth"}).key  # type: ignore[arg-type]
+    assert Recipe(depth=2).key == Recipe(**{**Recipe(), "depth": 2}).key
     # sha256 of {"depth": 2, "head_sparsity": 0.5}: a decision that is added later must not change it
     assert Recipe(depth=2, head_sparsity=0.5).key == "a6f992a412a1658c29e2c1de80c22dd9142ec1d14737ea6c98ff0187a1da1201"
 

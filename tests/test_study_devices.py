@@ -24,14 +24,14 @@ from autocompress.interfaces.cli import main
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor as searching
 from autocompress.search import worker_pool as crews
-from autocompress.search.jobs import JobResult, Progress
+from autocompress.search.jobs import Job, JobResult
 from autocompress.search.plan_check import prepare
 from autocompress.search.supervisor import run_search
 from autocompress.storage.stage_cache import INPUTS
 from autocompress.study import Study, StudyView, read_study
 from autocompress.study.trial_details import read_trial_details
 from tests.devices import TOKEN, RunningAgent, start_agent
-from tests.formula import FormulaWorker, open_study, outcome_of, plan_in, quality, space, teacher_outcome
+from tests.formula import FormulaExecutor, open_study, outcome_of, plan_in, quality, space, teacher_outcome
 from tests.tiny import tiny_study
 
 BITS = {"weight_bits": [8, 4], "embedding_bits": [8]}
@@ -277,18 +277,18 @@ def test_a_secondary_device_that_was_unreachable_catches_up(tmp_path: Path) -> N
 
 
 def test_other_trials_continue_while_a_device_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class LosingTwo(FormulaWorker):
+    class LosingTwo(FormulaExecutor):
         ended = 0
 
-        def poll(self, timeout: float) -> Progress | JobResult | None:
-            said = super().poll(timeout)
-            if isinstance(said, JobResult) and said.outcome and said.outcome.sha256 != "0" * 64:
+        def run(self, job: Job) -> JobResult:
+            said = super().run(job)
+            if said.outcome and said.outcome.sha256 != "0" * 64:
                 type(self).ended += 1
                 if type(self).ended in (3, 4):
                     return JobResult(error="the device http://pi:7311 could not be used for 120 s", is_device_lost=True)
             return said
 
-    monkeypatch.setattr(crews, "Worker", LosingTwo)
+    monkeypatch.setattr(crews, "LocalExecutor", LosingTwo)
     plan = plan_in(tmp_path, budget={"trials": 8}, engine={"rungs": False})
     study = Study.open(plan, space())
     with study.lease(), crews.open_worker_pool(plan, SilentDisplay(), offline=True) as pool:
@@ -306,18 +306,18 @@ def retry(row: TrialRow, others: Sequence[TrialRow]) -> int:
 
 
 def test_a_trial_is_retried_after_its_device_was_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Losing(FormulaWorker):
+    class Losing(FormulaExecutor):
         lost = False
 
-        def poll(self, timeout: float) -> Progress | JobResult | None:
-            said = super().poll(timeout)
-            if isinstance(said, JobResult) and said.outcome and type(self).lost:
+        def run(self, job: Job) -> JobResult:
+            said = super().run(job)
+            if said.outcome and type(self).lost:
                 return JobResult(error="the device http://pi:7311 could not be used for 600 s", is_device_lost=True)
             return said
 
     device = {"url": "http://pi:7311", "patience": 0.3}
     plan = plan_in(tmp_path, budget={"trials": 6}, engine={"rungs": False}, device=device)
-    monkeypatch.setattr(crews, "Worker", Losing)
+    monkeypatch.setattr(crews, "LocalExecutor", Losing)
     for lost in (False, True, False):
         Losing.lost = lost
         trials = 3 if not lost else 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,17 @@ import pytest
 from autocompress.core.recipe import Recipe
 from autocompress.interfaces.rendering.progress import PlainDisplay, SilentDisplay
 from autocompress.search import supervisor, worker_pool
+from autocompress.search.executors import Message
 from autocompress.search.jobs import Job, JobResult
 from autocompress.search.study_log import study_log_path, writing_study_log
 from autocompress.search.worker_pool import WorkerPool
-from tests.formula import FormulaWorker, open_study, plan_in, space
+from tests.formula import FormulaExecutor, open_study, plan_in, space
 
 
 def test_study_log_says_why_each_trial_was_tried_and_how_it_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_pool, "Worker", FormulaWorker)
+    monkeypatch.setattr(worker_pool, "LocalExecutor", FormulaExecutor)
     plan, study = plan_in(tmp_path, budget={"trials": 30}), open_study(tmp_path, budget={"trials": 30})
     with (
         writing_study_log(plan),
@@ -58,20 +60,21 @@ def test_study_log_lies_beside_the_artifacts_where_the_database_is_no_file(tmp_p
 def test_an_abandoned_trial_leaves_the_display(tmp_path: Path) -> None:
     lines: list[str] = []
     display = PlainDisplay(lines.append)
-    workers = [FormulaWorker(), FormulaWorker()]
-    pool = WorkerPool(workers, display)  # type: ignore[arg-type]  # stand in for worker processes
-    for index, worker in enumerate(workers):
-        worker.job = Job("trial", index + 1, Recipe(depth=1))
-        display.stage(index, index + 1, "1 layer", "deploying", 0.5)
+    pool = WorkerPool(FormulaExecutor(plan_in(tmp_path, workers=2)), display)
+    for number in (1, 2):
+        pool.start(Job("trial", number, Recipe(depth=1)), "1 layer")
+        display.stage(number - 1, number, "1 layer", "deploying", 0.5)
     pool.abandon_jobs()
-    assert not display.activities and not pool.busy
+    assert not display.activities and not pool.running and pool.free == 2
 
 
 def test_an_interrupted_preparation_leaves_the_display(tmp_path: Path) -> None:
+    class NeverAnswering(FormulaExecutor):
+        def poll(self, seconds: float) -> Mapping[int, Message]:
+            return {}
+
     display = PlainDisplay(lambda line: None)
-    worker = FormulaWorker()
-    worker.poll = lambda seconds: None  # type: ignore[method-assign]  # it never answers
-    pool = WorkerPool([worker], display)  # type: ignore[list-item]  # stands in for a worker process
+    pool = WorkerPool(NeverAnswering(plan_in(tmp_path)), display)
     display.stage(0, 0, "the teacher", "fine-tuning the teacher", 0.1)
     pool.interrupt.is_set = True
     assert pool.run_alone(Job("teacher", 0), "the teacher") is None
@@ -81,7 +84,7 @@ def test_an_interrupted_preparation_leaves_the_display(tmp_path: Path) -> None:
 def test_a_failed_trial_is_a_warning_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(worker_pool, "Worker", FormulaWorker)
+    monkeypatch.setattr(worker_pool, "LocalExecutor", FormulaExecutor)
     changes = {"budget": {"trials": 1}}
     plan, study = plan_in(tmp_path, **changes), open_study(tmp_path, **changes)
     with (

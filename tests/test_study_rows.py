@@ -7,7 +7,7 @@ import json
 import pytest
 from optuna.trial import TrialState
 
-from autocompress.core.recipe import DECISIONS
+from autocompress.core.technique import ordered_techniques
 from autocompress.selection import Reference, on_front, violations
 from tests.formula import ROWS, TEACHER_MB, TEACHER_MS, outcome_of, space
 from tests.toy_study import ToyStudy, searched_on_sqlite
@@ -65,7 +65,7 @@ def test_optuna_study_has_the_same_trials(searched_toy: ToyStudy) -> None:
         else:
             assert trial.user_attrs["reason"] == row.reason
         assert all(isinstance(value, (int, float, str)) for value in trial.user_attrs.values())
-        assert trial.user_attrs["depth"] == row.recipe.depth
+        assert trial.user_attrs["depth"] == row.recipe["depth"]
     assert trials[0].params["depth"] == 6  # the space contains the teacher
 
 
@@ -77,7 +77,7 @@ def test_recipes_match_the_parameters_of_optuna(searched_toy: ToyStudy) -> None:
 
 def test_sql_view_has_a_column_per_decision(searched_toy: ToyStudy) -> None:
     names = searched_toy.column_names("results")
-    assert set(DECISIONS) < set(names)
+    assert set(ordered_techniques()) < set(names)
     assert {"study", "trial", "state", "reason", "quality", "drop", "latency_ms", "size_mb", "test_drop"} < set(names)
     query = 'SELECT trial, depth, ffn_sparsity, attention, "drop", latency_ms FROM results'
     by_trial = {number: values for number, *values in searched_toy.sql(query)}
@@ -85,7 +85,7 @@ def test_sql_view_has_a_column_per_decision(searched_toy: ToyStudy) -> None:
     assert len(by_trial) == len(rows)
     for row in rows:
         recipe = row.recipe
-        assert by_trial[row.trial][:3] == [recipe.depth, recipe.ffn_sparsity, recipe.attention]
+        assert by_trial[row.trial][:3] == [recipe["depth"], recipe["ffn_sparsity"], recipe["attention"]]
         assert by_trial[row.trial][3:] == [row.drop, pytest.approx(row.latency_ms) if row.latency_ms else None]
 
 

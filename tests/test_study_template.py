@@ -19,11 +19,12 @@ from autocompress.actions.fine_tune_settings import (
     MOST_EPOCHS,
     choose_fine_tuning,
 )
-from autocompress.actions.inspect_data import GuessedColumns, guess_columns, split_files
+from autocompress.actions.inspect_data import recognize_task, split_files
 from autocompress.config import read_plan
 from autocompress.core.errors import UsageError
 from autocompress.data.file_formats import SourceReader, column_names
 from autocompress.interfaces.cli import main
+from autocompress.tasks._recognition import GuessedColumns, guess_columns
 from tests.tiny import tiny_data, tiny_rows, tiny_teacher, write_rows
 
 NOTHING = {"text": None, "pair": None, "label": None}
@@ -62,7 +63,7 @@ def test_init_fine_tunes_a_model_without_classifier(tmp_path: Path, monkeypatch:
     tuned = plan.teacher.fine_tune
     assert tuned is not None and (tuned.epochs, tuned.learning_rate) == (17, 3e-4)
     assert "# about 531 steps, for 2 labels.\n" in Path("study.yaml").read_text()
-    assert plan.task.columns.text_pair == "text_pair"
+    assert plan.task.columns["text_pair"] == "text_pair"
     assert (plan.task.data.validation, plan.task.data.test) == (None, None)
 
 
@@ -141,6 +142,40 @@ def test_guess_columns_prefers_options() -> None:
         guess_columns({"one": SENTENCES}, NOTHING)
     with pytest.raises(UsageError, match="no column looks like a text; name it with --text COLUMN"):
         guess_columns({"label": [0, 1] * 20}, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "columns"),
+    [
+        ({"review": SENTENCES, "target": [0, 1] * 20}, "text-classification", {"text": "review", "label": "target"}),
+        (
+            {"sentence1": SENTENCES, "sentence2": SENTENCES, "score": [0.25, 4.0] * 20, "genre": ["a", "b"] * 20},
+            "regression",
+            {"text": "sentence1", "text_pair": "sentence2", "label": "score"},
+        ),
+        ({"text": SENTENCES, "label": [1.0, 0.0] * 20}, "text-classification", {"text": "text", "label": "label"}),
+    ],
+)
+def test_recognize_task_by_its_labels(values: dict[str, Any], task: str, columns: dict[str, str]) -> None:
+    found, recognized = recognize_task(values, NOTHING)
+    assert found.name == task
+    assert {role: name for role, name in recognized.columns.items() if name} == columns
+
+
+def test_init_writes_a_study_of_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_teacher(tmp_path / "model")
+    rows = [{**row, "score": row["label"] * 2.5 + 0.25} for row in tiny_rows(300)]
+    write_rows(tmp_path / "rows.csv", [{"text": row["text"], "score": row["score"]} for row in rows])
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "model", "rows.csv", "--offline"]) == 0
+    printed = capsys.readouterr().err
+    assert "label: score, numbers from 0.25 to 2.75" in printed
+    assert "the model has no regression head, so it is fine-tuned first" in printed
+    plan = read_plan(Path("study.yaml"))
+    assert (plan.task.kind, plan.task.metric, plan.task.columns["label"]) == ("regression", "spearman", "score")
+    assert plan.teacher.fine_tune is not None
 
 
 def test_split_files_by_name(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import torch
 
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
-from autocompress.models.candidate import build_candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
+from autocompress.techniques.building import build_candidate
 from autocompress.training.distillation import compute_targets
 from autocompress.training.supernet import SuperNet, train_supernet
 from tests.models import OBJECTIVE, tiny_batch, tiny_importance, tiny_model

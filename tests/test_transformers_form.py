@@ -121,7 +121,7 @@ def test_transformers_export_gives_the_measured_logits(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    row = next(row for row in view.rows if row.state == "complete" and row.trial and row.recipe.weight_bits == 32)
+    row = next(row for row in view.rows if row.state == "complete" and row.trial and row.recipe["weight_bits"] == 32)
     to = tmp_path / "torch"
     arguments = [
         "export",

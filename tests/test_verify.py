@@ -103,4 +103,4 @@ def test_verify_fails_on_changed_labels(copied: Path, cpu: str | None) -> None:
     record(copied, lambda logits: -logits, cpu)
     verdict = verify_folder(copied)
     assert verdict.labels_changed == 4
-    assert "4 of 4 recorded inputs get another label" in verdict.problems[0]
+    assert "4 of 4 recorded inputs get another prediction" in verdict.problems[0]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autocompress.tasks import Task, load_task
+
 if TYPE_CHECKING:
     from autocompress.core.measurement import Measurement
     from autocompress.core.trial_row import TrialRow
@@ -31,6 +33,11 @@ class CardData:
     def metric(self) -> str:
         """The metric's name, without the path of a user's own module."""
         return base_name(self.view.plan["task"]["metric"])
+
+    @property
+    def task(self) -> Task:
+        """The study's task."""
+        return load_task(self.view.plan["task"]["kind"])
 
     @property
     def has_pairs(self) -> bool:

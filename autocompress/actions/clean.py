@@ -10,6 +10,7 @@ from typing import Any
 
 from autocompress.actions.locate import StudyLocation
 from autocompress.core.errors import AutocompressError
+from autocompress.storage.artifact_store import ArtifactStore
 from autocompress.study import StudyView, read_study, studies
 
 
@@ -41,8 +42,8 @@ def plan_cleaning(located: StudyLocation, cache: bool) -> Cleaning:
     view = located.view()
     if view.running:
         raise AutocompressError(f"study {view.name}: a search is running; wait until it ends, then clean")
-    root = located.store(view).root
-    folders = sorted((root / "stages").glob("*/*")) if cache else _removable_models(located, view, root)
+    store = located.store(view)
+    folders = store.stage_folders() if cache else _removable_models(located, view, store)
     return Cleaning(
         study=view.name,
         what="cache" if cache else "model",
@@ -51,7 +52,7 @@ def plan_cleaning(located: StudyLocation, cache: bool) -> Cleaning:
     )
 
 
-def _removable_models(located: StudyLocation, view: StudyView, root: Path) -> list[Path]:
+def _removable_models(located: StudyLocation, view: StudyView, store: ArtifactStore) -> list[Path]:
     """Return the model folders of this study that no study in the database needs."""
     needed = {
         sha256
@@ -65,8 +66,7 @@ def _removable_models(located: StudyLocation, view: StudyView, root: Path) -> li
         for row in device_view.rows
         if row.sha256 is not None
     }
-    folders = (root / "models" / sha256 for sha256 in sorted(of_study - needed) if sha256)
-    return [folder for folder in folders if folder.is_dir()]
+    return [store.artifact(sha256) for sha256 in sorted(of_study - needed) if store.has_artifact(sha256)]
 
 
 def _device_views(url: str, name: str) -> Iterator[StudyView]:

@@ -21,7 +21,7 @@ from autocompress.core.stage import digest
 from autocompress.core.trial_row import TrialRow
 from autocompress.runtimes import read_runtime_name
 from autocompress.selection import WORST
-from autocompress.storage.artifact_store import Store
+from autocompress.storage.artifact_store import ArtifactStore, Store
 from autocompress.storage.checksums import manifest
 from autocompress.study.trial_details import read_trial_details
 
@@ -70,7 +70,7 @@ def export_trial(
     return write_folder(CardData(view=view, row=row, details=details, form=form), write_model, to, force)
 
 
-def check_trial(row: TrialRow, store: Store) -> None:
+def check_trial(row: TrialRow, store: ArtifactStore) -> None:
     """Check that a trial has a model. Raises UsageError if it never had one, AutocompressError if it was removed."""
     if row.state != "complete" or row.sha256 is None:
         reason = f" ({row.reason})" if row.reason else ""
@@ -80,14 +80,14 @@ def check_trial(row: TrialRow, store: Store) -> None:
             f"trial {row.trial} was not measured on {row.device}, which was unreachable; run the search again to "
             "measure it there"
         )
-    if not store.artifact(row.sha256).is_dir():
+    if not store.has_artifact(row.sha256):
         raise AutocompressError(
-            f"the model of trial {row.trial} is no longer in {store.root}; choose a trial on the front, whose models are "
+            f"the model of trial {row.trial} was removed from the artifacts; choose a trial on the front, whose models are "
             "always kept, or raise artifacts.max_gb and search again under a new study name"
         )
 
 
-def artifact_copier(row: TrialRow, store: Store) -> WriteModel:
+def artifact_copier(row: TrialRow, store: ArtifactStore) -> WriteModel:
     """Return a function that copies the measured artifact of a trial and checks its hash before and after."""
     assert row.sha256 is not None  # seen by check_trial
     source, sha256 = store.artifact(row.sha256), row.sha256
@@ -117,7 +117,7 @@ def weights_writer(
     """
     from transformers.utils import logging
 
-    from autocompress.deployment import deploy, transformers_form
+    from autocompress.deployment import transformers_form
     from autocompress.search import trial_pipeline
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
@@ -125,14 +125,13 @@ def weights_writer(
     def write(folder: Path) -> None:
         assert row.sha256 is not None  # seen by check_trial
         pipeline = trial_pipeline.TrialPipeline(plan, store)
-        candidate, data = pipeline.rebuild(row.recipe, row.rung, report_progress), pipeline.context.data
+        candidate = pipeline.rebuild(row.recipe, row.rung, report_progress)
         report_progress("comparing", 0.0)
         measured = store.artifact(row.sha256)
         with tempfile.TemporaryDirectory() as temporary:
             rebuilt = Path(temporary)
-            deploy.deploy(
-                candidate, data.tokenizer, data.interface, read_runtime_name(measured), rebuilt, data.calibration_inputs
-            )
+            pipeline.write_artifact(candidate, rebuilt, read_runtime_name(measured))
+            data = pipeline.context.data_for(candidate.recipe)
             _check_same_outputs(rebuilt, measured, data.interface.output, row.trial)
         transformers_form.save_candidate(candidate, data.tokenizer, data.interface, folder)
 

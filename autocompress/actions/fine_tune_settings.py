@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from autocompress.config import FineTune
+from autocompress.core.formatting import counted
 
 LEAST_STEPS = 500  # of the optimizer, for any number of labels
 STEPS_PER_LABEL = 6
@@ -41,5 +42,5 @@ def choose_fine_tuning(rows: int, labels: int, width: int) -> FineTuneSettings:
     epochs = min(max(ceil(steps / steps_per_epoch), LEAST_EPOCHS), MOST_EPOCHS)
     rate = RATE * RATE_WIDTH / width * (2 if labels >= MANY_LABELS else 1)
     rate = float(f"{min(max(rate, LOWEST_RATE), HIGHEST_RATE):.1e}")
-    reason = f"about {round(epochs * steps_per_epoch):,} steps, for {labels} labels"
+    reason = f"about {round(epochs * steps_per_epoch):,} steps, for {counted(labels, 'label')}"
     return FineTuneSettings(epochs=epochs, learning_rate=rate, reason=reason)

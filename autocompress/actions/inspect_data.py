@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,10 @@ import numpy as np
 
 from autocompress.config.paths import DATA_SUFFIXES, model_path
 from autocompress.core.errors import UsageError
-from autocompress.data.file_formats import SPLIT_WORDS
+from autocompress.data.file_formats import SPLIT_WORDS, SourceReader, column_names
+from autocompress.tasks import DEFAULT_TASK, TASKS, Recognition, Task
 
-LABELS = ("label", "labels", "target", "class", "category", "intent", "sentiment", "y")
-PAIRS = (("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
-         ("question", "passage"), ("text_a", "text_b"), ("text", "text_pair"))  # fmt: skip
-TEXTS = ("text", "sentence", "content", "review", "question", "query", "utterance", "title")
-MOST_LABELS = 200  # a column with more values is not guessed to be the label
 SAMPLED_TEXTS = 500  # texts that are tokenized
-
-
-@dataclass(frozen=True, kw_only=True)
-class GuessedColumns:
-    """The roles of the columns."""
-
-    text: str
-    pair: str | None
-    label: str
 
 
 def split_files(path: Path) -> dict[str, Path]:
@@ -45,67 +31,53 @@ def split_files(path: Path) -> dict[str, Path]:
     return splits
 
 
-def guess_columns(values: Mapping[str, Sequence[Any]], options: Mapping[str, str | None]) -> GuessedColumns:
-    """Guess the columns of text, second text and label from common names, else from their values.
+def read_values(path: Path) -> Mapping[str, Sequence[object]]:
+    """Return the columns of a file; in lists of labels, names stand for the numbers that the file gives names."""
+    file = next(iter(SourceReader("DATA", (), tuple(column_names(path))).read_local(path)))
+    return {column: _name_lists(values, file.class_names.get(column, ())) for column, values in file.columns.items()}
 
-    `options` maps text, pair and label to the column that the user named, or to null.
+
+def _name_lists(values: Sequence[object], names: Sequence[str]) -> Sequence[object]:
+    if not names or not all(isinstance(row, list) for row in values):
+        return values
+    known = dict(enumerate(names))
+    return [[known.get(label, label) for label in row] for row in values if isinstance(row, list)]
+
+
+def recognize_task(values: Mapping[str, Sequence[object]], named: Mapping[str, str | None]) -> tuple[Task, Recognition]:
+    """Return the task with the largest claim to the data, and the roles of their columns.
+
+    `named` maps text, pair and label to the column that the user named, or to null. UsageError where no task finds its
+    columns.
     """
-    for role, name in options.items():
-        if name is not None and name not in values:
-            raise UsageError(f"--{role}: no column {name!r} (available: {', '.join(values)})")
-    texts = [name for name, column in values.items() if _holds_sentences(column)]
-    label = options.get("label") or _guess_label(values, texts)
-    texts = [name for name in texts if name != label]
-    pair = next((names for names in PAIRS if all(name in texts for name in names)), None)
-    text = options.get("text") or (pair[0] if pair else _guess_text(values, texts))
-    second = options.get("pair") or (pair[1] if pair and pair[0] == text else None)
-    return GuessedColumns(text=text, pair=second, label=label)
-
-
-def _guess_label(values: Mapping[str, Sequence[Any]], texts: Sequence[str]) -> str:
-    for name in LABELS:
-        if name in values:
-            return name
-    categories = [
-        name for name, column in values.items() if name not in texts and len(set(map(str, column))) <= MOST_LABELS
-    ]
-    if not categories:
-        raise UsageError(
-            f"DATA: no column looks like a label; name it with --label COLUMN (available: {', '.join(values)})"
-        )
-    return categories[-1]
-
-
-def _guess_text(values: Mapping[str, Sequence[Any]], texts: Sequence[str]) -> str:
-    for name in TEXTS:
-        if name in texts:
-            return name
-    if not texts:
-        raise UsageError(
-            f"DATA: no column looks like a text; name it with --text COLUMN (available: {', '.join(values)})"
-        )
-    return texts[0]
-
-
-def _holds_sentences(column: Sequence[Any]) -> bool:
-    """Return whether the values are sentences rather than names of labels: strings, most of them different."""
-    strings = [value for value in column if isinstance(value, str)]
-    return len(strings) > 0.9 * len(column) and len(set(strings)) > 0.5 * len(strings)
+    claims, problem = [], None
+    for task in TASKS.entries().values():
+        try:
+            claims.append((task, task.recognize(values, named)))
+        except UsageError as error:
+            problem = error if problem is None or task.name == DEFAULT_TASK else problem
+    if problem is not None and not claims:
+        raise problem
+    return max(claims, key=lambda claim: claim[1].claim)
 
 
 def token_lengths(
-    model: str, values: Mapping[str, Sequence[Any]], columns: GuessedColumns, offline: bool
+    model: str, values: Mapping[str, Sequence[object]], columns: Sequence[str], offline: bool
 ) -> np.ndarray:
-    """Return the lengths in tokens of some rows, by the model's own tokenizer."""
+    """Return the lengths in tokens of some rows, by the model's own tokenizer; `columns` hold one text or two."""
     from transformers import AutoTokenizer
 
     path = model_path(model, Path.cwd(), "MODEL")
     tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=offline)
-    rows = np.random.default_rng(0).permutation(len(values[columns.text]))[:SAMPLED_TEXTS]
-    texts = [str(values[columns.text][row]) for row in rows]
-    pairs = [str(values[columns.pair][row]) for row in rows] if columns.pair else None
-    encoded = tokenizer(texts, pairs, truncation=False, verbose=False)
+    rows = np.random.default_rng(0).permutation(len(values[columns[0]]))[:SAMPLED_TEXTS]
+    texts = [[_join_words(values[name][row]) for row in rows] for name in columns]
+    encoded = tokenizer(*texts, truncation=False, verbose=False)
     return np.array([len(ids) for ids in encoded["input_ids"]])
+
+
+def _join_words(text: object) -> str:
+    """Return a text that may be given as a list of words."""
+    return " ".join(map(str, text)) if isinstance(text, Sequence) and not isinstance(text, str) else str(text)
 
 
 def hidden_width(model: str, offline: bool) -> int:

@@ -9,8 +9,11 @@ from typing import Any
 
 from autocompress.config import spaces
 from autocompress.core import registry
+from autocompress.core.domain import Names
 from autocompress.core.errors import unknown
-from autocompress.core.recipe import DECISIONS, Scalar
+from autocompress.core.recipe import Scalar
+from autocompress.core.technique import TECHNIQUES, ordered_techniques
+from autocompress.runtimes import RUNTIMES
 
 KINDS = ("techniques", "attentions", "tasks", "runtimes", "families", "spaces", "metrics")
 
@@ -49,30 +52,37 @@ def _plain_entry(kind: str, name: str) -> Entry:
 
 def _list_runtimes() -> list[Entry]:
     entries = []
-    for name in registry.names("runtimes"):
-        version = registry.load("runtimes", name).available()
+    for name, runtime in RUNTIMES.entries().items():
+        version = runtime.available()
         here = f"version {version}" if version else "not installed"
-        entries.append(Entry(name=name, summary=registry.summary("runtimes", name), available=bool(version), here=here))
+        entries.append(Entry(name=name, summary=RUNTIMES.summary(name), available=bool(version), here=here))
     return entries
 
 
 def _list_techniques() -> list[Entry]:
     """Return the techniques in the order of application, with the values that each installed runtime supports."""
     supported, entries = _supported_values(), []
-    for name in sorted(registry.names("techniques"), key=DECISIONS.index):
+    for name in ordered_techniques():
         values = [
             f"{', '.join(map(str, decisions[name]))} in {runtime}"
             for runtime, decisions in supported.items()
             if name in decisions
         ]
-        entries.append(Entry(name=name, summary=registry.summary("techniques", name), here="; ".join(values) or None))
+        entries.append(Entry(name=name, summary=TECHNIQUES.summary(name), here="; ".join(values) or None))
     return entries
 
 
 def _list_attentions() -> list[Entry]:
     supported, entries = _supported_values(), []
+    decisions = [
+        name for name, technique in ordered_techniques().items() if technique.domain == Names(kind="attentions")
+    ]
     for name in registry.names("attentions"):
-        runtimes = [runtime for runtime, values in supported.items() if name in values.get("attention", (name,))]
+        runtimes = [
+            runtime
+            for runtime, values in supported.items()
+            if all(name in values.get(decision, (name,)) for decision in decisions)
+        ]
         here = f"runs in {', '.join(runtimes)}" if runtimes else "no installed runtime supports it"
         summary = registry.summary("attentions", name)
         entries.append(Entry(name=name, summary=summary, available=bool(runtimes), here=here))
@@ -81,8 +91,7 @@ def _list_attentions() -> list[Entry]:
 
 def _supported_values() -> Mapping[str, Mapping[str, Sequence[Scalar]]]:
     """Return what each installed runtime supports: `{runtime: {decision: values}}`."""
-    modules = {name: registry.load("runtimes", name) for name in registry.names("runtimes")}
-    return {name: module.supported() for name, module in modules.items() if module.available()}
+    return {name: runtime.supported() for name, runtime in RUNTIMES.entries().items() if runtime.available()}
 
 
 def _list_spaces() -> list[Entry]:

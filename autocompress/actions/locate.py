@@ -20,6 +20,7 @@ class StudyLocation:
     storage: str | None  # the option --storage, as typed
     url: str
     name: str
+    given: StudyPlan | None = None  # the plan, where the caller has it
 
     def view(self, device: str | None = None) -> StudyView:
         """Read the study as it is now, on the device of that name."""
@@ -27,6 +28,8 @@ class StudyLocation:
 
     def plan(self, purpose: str) -> StudyPlan:
         """Read the plan that the study was begun with; `purpose` tells in the error why the study file is needed."""
+        if self.given is not None:
+            return _check_as_begun(self.given, self.view())
         file = study_file(self.typed)
         if not file.is_file():
             raise UsageError(f"{self.typed}: {purpose} needs the study file; name the file instead of the study")
@@ -70,6 +73,17 @@ def locate_storage(study: str | None, storage: str | None) -> tuple[str, str | N
         state = f"./studies has several ({names})" if locations else "no study in ./studies was begun yet"
         raise UsageError(f"{state}; name a study, or a database with --storage")
     return urls[0], locations[0].name if len(locations) == 1 else None
+
+
+def _check_as_begun(plan: StudyPlan, view: StudyView) -> StudyPlan:
+    """Return a given plan, with the values of the packaged space that the study began with; UsageError where it differs."""
+    plan = plan.as_stored(view.plan)
+    changed = [key for key in plan.difference(view.plan) if not (plan.devices and key.startswith("device."))]
+    if changed:
+        raise UsageError(
+            f"{plan.place(changed[0])}: study {view.name!r} was begun with another value; pass the plan that it was begun with"
+        )
+    return plan
 
 
 def _is_begun(located: StudyLocation) -> bool:

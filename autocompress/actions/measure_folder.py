@@ -95,7 +95,7 @@ def measure_folder(
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
-    for name in (*load_runtime_of(folder).MODEL_FILES, "config.json"):
+    for name in (*load_runtime_of(folder).model_files, "config.json"):
         if not (folder / name).is_file():
             raise UsageError(
                 f"{folder}: no file {name}; name a folder that `autocompress export` wrote with --form onnx"

@@ -100,7 +100,7 @@ class _SecondRun:
         teacher = self._outcome(Job("teacher", 0), "the teacher")
         assert teacher.measurement is not None
         runtime = self.plan.device.runtime
-        self.pool.apply_settings(RunSettings({runtime: teacher.sha256 or ""}, self.plan.recovery))
+        self.pool.settings = RunSettings({runtime: teacher.sha256 or ""}, self.plan.recovery)
         description = self.row.describe()
         outcome = teacher if self.row.trial == 0 else self._run_candidate(description)
         if outcome.measurement is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from autocompress.actions.fine_tune_settings import FineTuneSettings, choose_fine_tuning
-from autocompress.actions.inspect_data import GuessedColumns, guess_columns, hidden_width, split_files, token_lengths
+from autocompress.actions.inspect_data import hidden_width, read_values, recognize_task, split_files, token_lengths
 from autocompress.config.paths import data_path, model_path
-from autocompress.data.file_formats import SourceReader, column_names
 from autocompress.models.model_config import ModelConfig, read_config
+from autocompress.tasks import LabelSummary, Recognition, Task
 
-RARE = 0.15  # below this fraction of rows for the rarest label, accuracy says little
 LONG_TOKENS = 200  # from this median length on, cheaper attentions are worth searching
 TUNED_ROWS = 8000  # most rows that the teacher is fine-tuned on
 MANY_ROWS = 12_000  # from this number on, fine-tuning uses TUNED_ROWS only
@@ -37,9 +35,10 @@ class _Observations:
     model: str
     config: ModelConfig
     files: dict[str, Path]  # by split
-    columns: GuessedColumns
+    task: Task
+    recognized: Recognition
     rows: int  # of train
-    labels: Counter[str]  # rows of each label
+    labels: LabelSummary
     lengths: np.ndarray  # tokens of some texts
 
 
@@ -47,7 +46,6 @@ class _Observations:
 class _Choices:
     """The values of a study file that depend on model and data."""
 
-    metric: str
     max_tokens: int
     space: str
     max_train_rows: int | None
@@ -60,47 +58,40 @@ def make_study_template(
     """Return the study file `to` for a model (a folder or hub name) and data (a file, or a folder with one per split).
 
     `options` names the columns (text, pair, label) that are not to be guessed. Raises UsageError where the model's family
-    is not supported, or no column of the data can be the text or the label.
+    is not supported, or no task finds its columns in the data.
     """
     folder = Path.cwd()
     config = read_config(model_path(model, folder, "MODEL"), "MODEL", offline)
     files = split_files(Path(data_path(data, folder, "DATA")))
-    names = column_names(files["train"])
-    values = next(iter(SourceReader("DATA", (), tuple(names)).read_local(files["train"]))).columns
-    columns = guess_columns(values, options)
+    values = read_values(files["train"])
+    task, recognized = recognize_task(values, options)
     observed = _Observations(
         model=model,
         config=config,
         files=files,
-        columns=columns,
-        rows=len(values[columns.text]),
-        labels=Counter(map(str, values[columns.label])),
-        lengths=token_lengths(model, values, columns, offline),
+        task=task,
+        recognized=recognized,
+        rows=len(values[recognized.texts[0]]),
+        labels=task.describe_labels(values, recognized),
+        lengths=token_lengths(model, values, recognized.texts, offline),
     )
     choices = _choose(observed, offline)
     return StudyTemplate(text=_format_study(observed, choices, to), reasons=tuple(_reasons(observed, choices)))
 
 
 def _choose(observed: _Observations, offline: bool) -> _Choices:
-    metric = "matthews_correlation" if _rarest(observed) < RARE / max(1, len(observed.labels) - 1) else "accuracy"
     max_tokens = min(-(-max(_longest(observed), 8) // 8) * 8, observed.config.positions)
     fine_tune = max_train_rows = None
-    if not observed.config.classifies:
+    if not observed.task.has_head(observed.config.architectures, observed.config.outputs):
         max_train_rows = TUNED_ROWS if observed.rows > MANY_ROWS else None
         width = hidden_width(observed.model, offline)
-        fine_tune = choose_fine_tuning(max_train_rows or observed.rows, len(observed.labels), width)
+        fine_tune = choose_fine_tuning(max_train_rows or observed.rows, observed.labels.labels, width)
     return _Choices(
-        metric=metric,
         max_tokens=max_tokens,
         space="long_text" if np.median(observed.lengths) >= LONG_TOKENS else "encoder",
         max_train_rows=max_train_rows,
         fine_tune=fine_tune,
     )
-
-
-def _rarest(observed: _Observations) -> float:
-    """Return the rarest label's fraction of the rows."""
-    return min(observed.labels.values()) / sum(observed.labels.values())
 
 
 def _longest(observed: _Observations) -> int:
@@ -109,15 +100,14 @@ def _longest(observed: _Observations) -> int:
 
 
 def _reasons(observed: _Observations, choices: _Choices) -> list[str]:
-    columns = observed.columns
-    texts = f"{columns.text} and {columns.pair}" if columns.pair else columns.text
+    texts = " and ".join(observed.recognized.texts)
     return [
-        f"{observed.rows:,} training rows; text: {texts}; label: {columns.label}, with {len(observed.labels)} values",
+        f"{observed.rows:,} training rows; text: {texts}; {observed.labels.description}",
         f"texts have {int(np.median(observed.lengths))} tokens (median); 98 % have at most {_longest(observed)}",
-        f"the rarest label has {100 * _rarest(observed):.2g} % of the rows, so the metric is {choices.metric}",
-        "the model has a classifier, so it is used as it is"
+        observed.labels.reason,
+        f"the model has a {observed.task.head}, so it is used as it is"
         if choices.fine_tune is None
-        else "the model has no classifier, so it is fine-tuned first",
+        else f"the model has no {observed.task.head}, so it is fine-tuned first",
     ]
 
 
@@ -143,7 +133,8 @@ def _teacher_lines(observed: _Observations, choices: _Choices, to: Path) -> list
     if choices.fine_tune is not None:
         rate = f"{choices.fine_tune.learning_rate:.1e}".replace("e-0", "e-")
         lines += [
-            "  # The model has no classifier yet. Few rows per label and many labels need more steps and a higher rate:",
+            f"  # The model has no {observed.task.head} yet. Few rows per label and many labels need more steps and a higher "
+            "rate:",
             f"  # {choices.fine_tune.reason}.",
             f"  fine_tune: {{epochs: {choices.fine_tune.epochs}, learning_rate: {rate}}}",
         ]
@@ -151,7 +142,7 @@ def _teacher_lines(observed: _Observations, choices: _Choices, to: Path) -> list
 
 
 def _task_lines(observed: _Observations, choices: _Choices, to: Path) -> list[str]:
-    lines = ["task:", "  kind: text-classification", "  data:"]
+    lines = ["task:", f"  kind: {observed.task.name}", "  data:"]
     lines += [f"    {split}: {_relative_path(file, to)}" for split, file in observed.files.items()]
     missing = " and ".join(split for split in ("validation", "test") if split not in observed.files)
     if missing:
@@ -161,11 +152,11 @@ def _task_lines(observed: _Observations, choices: _Choices, to: Path) -> list[st
             f"    max_train_rows: {choices.max_train_rows}   # to fine-tune the teacher; more rows take longer",
             f"    unlabelled: {_relative_path(observed.files['train'], to)}   # the candidates learn from all its texts",
         ]
-    columns = {"text": observed.columns.text, "text_pair": observed.columns.pair, "label": observed.columns.label}
+    columns = observed.recognized.columns
     return [
         *lines,
         f"  columns: {{{', '.join(f'{role}: {_quote(name)}' for role, name in columns.items())}}}",
-        f"  metric: {choices.metric}   # or accuracy, f1, matthews_correlation",
+        f"  metric: {observed.labels.metric}   # or {', '.join(observed.labels.other_metrics)}",
         f"  max_tokens: {choices.max_tokens}   # longer texts are cut; the model reads at most {observed.config.positions}",
     ]
 

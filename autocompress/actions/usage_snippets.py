@@ -3,106 +3,66 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from autocompress.actions.card_data import CardData
-from autocompress.runtimes import read_runtime_name
+from autocompress.runtimes import RUNTIMES, read_runtime_name
+from autocompress.tasks import Task
 
-
-@dataclass(frozen=True)
-class RuntimeSnippet:
-    """The lines of a usage example that depend on the runtime; `{threads}` and `{inputs}` are filled in."""
-
-    imports: str
-    opening: str  # opens the model
-    call: str  # gives its logits
-
-
-SNIPPETS = {  # by runtime
-    "onnxruntime": RuntimeSnippet(
-        imports="import onnxruntime",
-        opening="options = onnxruntime.SessionOptions()\n"
-        "options.intra_op_num_threads = {threads}\n"
-        'session = onnxruntime.InferenceSession("model.onnx", options)',
-        call="session.run(None, {inputs})[0]",
-    ),
-    "onnxruntime_cuda": RuntimeSnippet(
-        imports="import onnxruntime",
-        opening="options = onnxruntime.SessionOptions()\n"
-        "options.intra_op_num_threads = {threads}\n"
-        'providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]\n'
-        'session = onnxruntime.InferenceSession("model.onnx", options, providers=providers)',
-        call="session.run(None, {inputs})[0]",
-    ),
-    "openvino": RuntimeSnippet(
-        imports="import openvino",
-        opening='options = {{"INFERENCE_NUM_THREADS": {threads}}}\n'
-        'model = openvino.Core().compile_model("model.onnx", "CPU", options)',
-        call="model({inputs})[0]",
-    ),
-    "openvino_static": RuntimeSnippet(
-        imports="import functools\nimport openvino",
-        opening='core, options = openvino.Core(), {{"INFERENCE_NUM_THREADS": {threads}}}\n\n'
-        "@functools.cache  # compiles once per text length; pad the texts to a few lengths\n"
-        "def compiled(tokens):\n"
-        '    model = core.read_model("model.onnx")\n'
-        "    model.reshape({{name: [1, tokens] for name in model.inputs}})\n"
-        '    return core.compile_model(model, "CPU", options)\n',
-        call="compiled(len(encoded.ids))({inputs})[0]",
-    ),
-    "torch": RuntimeSnippet(
-        imports="import torch",
-        opening='torch.set_num_threads({threads})\nmodel = torch._inductor.aoti_load_package("model.pt2")',
-        call="model(*(torch.from_numpy(value) for value in {inputs}.values())).numpy()",
-    ),
-    "torch_cuda": RuntimeSnippet(
-        imports="import torch",
-        opening='model = torch._inductor.aoti_load_package("model.pt2")',
-        call="model(*(torch.from_numpy(value).cuda() for value in {inputs}.values())).cpu().numpy()",
-    ),
-}
 RUNTIME_USAGE = """```python
-import json
-
-import numpy as np
+{task_imports}import numpy as np
 {imports}
 from tokenizers import Tokenizer
 
 {opening}
 tokenizer = Tokenizer.from_file("tokenizer.json")
-encoded = tokenizer.encode({texts})
+{words}encoded = tokenizer.encode({texts})
 inputs = {{"input_ids": [encoded.ids], "attention_mask": [encoded.attention_mask]{types}}}
-logits = {call}
-print(json.load(open("config.json"))["id2label"][str(logits[0].argmax())])
+{output} = {call}
+{show}
 ```"""
 TRANSFORMERS_USAGE = """```python
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import {auto_model}, AutoTokenizer
 
-model = AutoModelForSequenceClassification.from_pretrained(".", trust_remote_code=True)  # or autocompress.load_model(".")
-inputs = AutoTokenizer.from_pretrained(".")({texts}, truncation=True, return_tensors="pt")
-print(model.config.id2label[int(model(**inputs).logits.argmax())])
+model = {auto_model}.from_pretrained(".", trust_remote_code=True)  # or autocompress.load_model(".")
+{words}inputs = AutoTokenizer.from_pretrained(".")({texts}, truncation=True, return_tensors="pt")
+{show}
 ```"""
 
 
 def format_usage(data: CardData, folder: Path) -> str:
     """Return the usage section of a model card; `folder` holds the model already."""
-    texts = '"The first text.", "The second text."' if data.has_pairs else '"A text to classify."'
+    task = data.task
+    texts = '"The first text.", "The second text."' if data.has_pairs else f'"{task.usage.text}"'
     if data.form != "onnx":
+        code = TRANSFORMERS_USAGE.format(
+            auto_model=task.auto_model,
+            words=_words_line(task),
+            texts="words, is_split_into_words=True" if task.reads_words else texts,
+            show=task.usage.show_in_transformers,
+        )
         needs = "Needs torch and transformers, which runs the code of this folder (`modeling_autocompress.py`):"
-        return f"{needs}\n\n{TRANSFORMERS_USAGE.format(texts=texts)}"
+        return f"{needs}\n\n{code}"
     runtime = read_runtime_name(folder)
-    package = "onnxruntime-gpu" if runtime == "onnxruntime_cuda" else runtime.partition("_")[0]
-    code = _runtime_usage(runtime, texts, data.measurement.conditions["threads"], folder)
-    return f"Needs {package}, numpy and tokenizers; run it in this folder:\n\n{code}"
+    code = _runtime_usage(runtime, task, texts, data.measurement.conditions["threads"], folder)
+    return f"Needs {RUNTIMES.load(runtime).package}, numpy and tokenizers; run it in this folder:\n\n{code}"
 
 
-def _runtime_usage(runtime: str, texts: str, threads: int, folder: Path) -> str:
+def _words_line(task: Task) -> str:
+    """Return the line that makes a list of words, where a task reads such lists."""
+    return f'words = "{task.usage.text}".split()\n' if task.reads_words else ""
+
+
+def _runtime_usage(runtime: str, task: Task, texts: str, threads: int, folder: Path) -> str:
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     types = ', "token_type_ids": [encoded.type_ids]' if "token_type_ids" in settings["model_input_names"] else ""
-    snippet = SNIPPETS[runtime]
+    snippet = RUNTIMES.load(runtime).snippet
     return RUNTIME_USAGE.format(
-        texts=texts,
+        task_imports="".join(f"{line}\n" for line in task.usage.imports) + ("\n" if task.usage.imports else ""),
+        output=task.output,
+        show=task.usage.show,
+        words=_words_line(task),
+        texts="words, is_pretokenized=True" if task.reads_words else texts,
         types=types,
         imports=snippet.imports,
         opening=snippet.opening.format(threads=threads),

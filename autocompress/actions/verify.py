@@ -50,14 +50,14 @@ def verify_folder(folder: Path) -> Verification:
     """Compare every file with its hash, then the recorded outputs with the model's outputs on this machine.
 
     A changed, missing or extra file fails. Outputs must agree within 1e-4 on the machine that recorded them. With another
-    CPU or runtime version a difference is reported, and fails only if a label changes.
+    CPU or runtime version a difference is reported, and fails only if a prediction changes.
     Raises UsageError if there is no such folder.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     problems = check_files(folder)
     files = len(manifest(folder)) - (folder / SUMS_FILE).is_file()
-    if problems or not all((folder / name).is_file() for name in load_runtime_of(folder).MODEL_FILES):
+    if problems or not all((folder / name).is_file() for name in load_runtime_of(folder).model_files):
         return Verification(folder=folder.name, problems=tuple(problems), files=files)
     return _verify_outputs(folder, files)
 
@@ -117,7 +117,7 @@ def _verify_outputs(folder: Path, files: int) -> Verification:
         raise UsageError(
             f"{folder}: the model runs in {read_runtime_name(folder)}, which is not installed; install it with pip"
         )
-    session, task = runtime.open_session(folder, threads=1), read_task(folder)
+    session, task = runtime.open_session(folder, 1), read_task(folder)
     differences, changed, rows = [0.0], 0, 0
     with np.load(folder / "check.npz") as check:
         for name in sorted(entry for entry in check.files if entry.startswith("input_ids_")):
@@ -150,9 +150,11 @@ def _check_outputs(largest: float, changed: int, rows: int, same_machine: bool) 
     if not np.isfinite(largest):
         return ["the model's outputs are not finite on this machine"]
     if changed:
-        return [f"{changed} of {rows} recorded inputs get another label here (logits differ by up to {largest:.2g})"]
+        return [
+            f"{changed} of {rows} recorded inputs get another prediction here (outputs differ by up to {largest:.2g})"
+        ]
     if same_machine and largest > TOLERANCE:
-        return [f"logits differ by {largest:.2g}; on the machine that recorded them at most {TOLERANCE:g} is allowed"]
+        return [f"outputs differ by {largest:.2g}; on the machine that recorded them at most {TOLERANCE:g} is allowed"]
     return []
 
 

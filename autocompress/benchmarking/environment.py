@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-from autocompress.core import registry
+from autocompress.runtimes import RUNTIMES
 
 PACKAGES = ("autocompress", "torch", "transformers", "tokenizers", "datasets", "numpy")
 KERNEL_FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")
@@ -32,9 +32,9 @@ def collect_conditions(
 
 def machine(runtime: str) -> dict[str, object]:
     """Return the facts of this machine that a model's outputs depend on: another machine may round differently."""
-    module = registry.load("runtimes", runtime)
-    facts: dict[str, object] = {"runtime_version": module.available(), "cpu": cpu_name(), "cpu_flags": cpu_flags()}
-    gpu = module.accelerator() if hasattr(module, "accelerator") else None
+    used = RUNTIMES.load(runtime)
+    facts: dict[str, object] = {"runtime_version": used.available(), "cpu": cpu_name(), "cpu_flags": cpu_flags()}
+    gpu = used.accelerator()
     return facts | ({"gpu": gpu} if gpu else {})
 
 

@@ -8,30 +8,31 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
+
+from autocompress.runtimes import RUNTIMES, Runtime
 
 log = logging.getLogger(__name__)
 
 
-def size_mb(runtime: ModuleType, folder: Path) -> float:
+def size_mb(runtime: Runtime, folder: Path) -> float:
     """Return the size of the files that the runtime loads (models and their external data), in MB of 10⁶ bytes."""
-    files = [path for name in runtime.MODEL_FILES for path in folder.glob(f"{name}*")]
+    files = [path for name in runtime.model_files for path in folder.glob(f"{name}*")]
     return sum(path.stat().st_size for path in files) / 1e6
 
 
 def measure_fresh_process(
-    runtime: ModuleType, folder: Path, feed: Mapping[str, np.ndarray], threads: int
+    runtime: str, folder: Path, feed: Mapping[str, np.ndarray], threads: int
 ) -> tuple[float, float] | tuple[None, None]:
     """Return the peak memory (MB of 10⁶ bytes) that opening and running an artifact adds to a fresh process, and the
-    milliseconds from opening it to its first logits.
+    milliseconds from opening it to its first logits. `runtime` is the name of the artifact's runtime.
 
     The file is in the system's cache and the runtime is loaded before the clock starts. Null where the process fails; the
     log then has its stderr.
     """
     shape = map(str, feed["input_ids"].shape)
-    command = [sys.executable, "-m", __name__, runtime.__name__, str(folder), *shape, str(threads)]
+    command = [sys.executable, "-m", __name__, runtime, str(folder), *shape, str(threads)]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     if process.returncode != 0:
         log.warning(
@@ -46,15 +47,13 @@ def measure_fresh_process(
 
 def _main(runtime: str, folder: str, batch: str, tokens: str, threads: str) -> None:
     """Open and run an artifact; print the MB by which that raises this process's peak memory, and its milliseconds."""
-    from importlib import import_module
-
-    module = import_module(runtime)
-    module.load()  # the runtime's own code is not the model's memory
+    used = RUNTIMES.load(runtime)
+    used.load_package()  # the runtime's own code is not the model's memory
 
     ids = np.ones((int(batch), int(tokens)), np.int64)
     feed = {"input_ids": ids, "attention_mask": ids, "token_type_ids": np.zeros_like(ids)}
     before, start = _peak_bytes(), time.perf_counter()
-    session = module.open_session(Path(folder), int(threads))
+    session = used.open_session(Path(folder), int(threads))
     session.run(feed)
     milliseconds = 1e3 * (time.perf_counter() - start)
     for _ in range(2):

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from autocompress.config.sections import ArtifactSettings, Device
+from autocompress.config.space_files import INITIAL
 from autocompress.config.study_file import StudyFile
 
 # Keys that must not change when a study is resumed.
@@ -58,10 +59,14 @@ class StudyPlan(StudyFile):
         return f"{self.source.file_name}: {key_path}"
 
     def as_stored(self, stored: Mapping[str, Any] | None) -> StudyPlan:
-        """Return the plan to resume a study with; a packaged space keeps the values it had when the study began."""
+        """Return the plan to resume a study with; a packaged space keeps the values it had when the study began.
+
+        Its initial recipes are those of today.
+        """
         if not self.source.has_packaged_space or stored is None or not isinstance(stored.get("space"), dict):
             return self
-        return self.model_copy(update={"space": stored["space"]})
+        initial = {INITIAL: self.space[INITIAL]} if INITIAL in self.space else {}
+        return self.model_copy(update={"space": {**stored["space"], **initial}})
 
     def identity(self) -> dict[str, Any]:
         """Return the keys that must not change when a study is resumed, as plain JSON types.
@@ -71,6 +76,7 @@ class StudyPlan(StudyFile):
         fingerprints of data and teacher, too.
         """
         values = self.model_dump(mode="json", include=set(IDENTITY))
+        values["space"].pop(INITIAL, None)  # tried first, and no limit of what may be tried
         for device in (values["device"], *values["devices"].values()):
             for key in CONNECTION_KEYS:
                 del device[key]

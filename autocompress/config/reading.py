@@ -10,7 +10,7 @@ from autocompress.config.messages import validate
 from autocompress.config.paths import expand_variables
 from autocompress.config.plan import PlanSource, StudyPlan
 from autocompress.config.resolution import path_keys, resolve
-from autocompress.config.space_files import is_packaged, read_space
+from autocompress.config.space_files import DEFAULT_SPACE, is_packaged, read_space
 from autocompress.config.storage_url import storage_url
 from autocompress.config.study_file import StudyFile
 from autocompress.config.yaml_documents import parse, read_mapping, value_at
@@ -108,7 +108,7 @@ def _section_at(document: dict[str, Any], key_path: str, file: Path, place: str)
     for key in filter(None, key_path.split(".")):
         value = section.get(key)
         if section is document and key == "space" and isinstance(value, (str, type(None))):
-            value = read_space(value or "encoder", file.absolute().parent, place)
+            value = read_space(value or DEFAULT_SPACE, file.absolute().parent, place)
         if not isinstance(value, (dict, type(None))):
             raise UsageError(f"{place}: {key} is {value!r}, which has no keys; set {key} itself")
         section[key] = value or {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from autocompress.config.paths import (
 )
 from autocompress.config.plan import ArtifactFolder, PlanSource, StudyPlan
 from autocompress.config.sections import Data, Device, HubData, Source
-from autocompress.config.space_files import read_space
+from autocompress.config.space_files import INITIAL, read_space
 from autocompress.config.storage_url import default_storage, storage_url
 from autocompress.config.study_file import StudyFile
 from autocompress.core import registry
 from autocompress.core.errors import UsageError
-from autocompress.core.recipe import DECISIONS
 from autocompress.core.task_columns import TaskDeclaration, load_declaration, task_names
+from autocompress.core.technique import ordered_techniques
 
 SOURCES = ("train", "validation", "test", "unlabelled")  # fields of Data
 
@@ -145,12 +146,32 @@ def _resolve_metric(name: str, folder: Path, place: str, trust_remote_code: bool
 
 
 def _resolve_space(space: str | dict[str, Any], folder: Path, place: Place) -> dict[str, Any]:
-    decisions = space if isinstance(space, dict) else read_space(space, folder, place("space"))
-    for name in decisions:
-        if name not in DECISIONS:
-            key = place(f"space.{name}") if isinstance(space, dict) else f"{place('space')} ({space})"
-            raise UsageError(f"{key}: unknown decision {name!r}{available(name, DECISIONS)}")
-    return decisions
+    """Return the mapping of a space, whose decisions are known; UsageError, which names the place, for any other."""
+    mapping = space if isinstance(space, dict) else read_space(space, folder, place("space"))
+
+    def place_of(key: str) -> str:
+        return place(f"space.{key}") if isinstance(space, dict) else f"{place('space')} ({space})"
+
+    _check_decisions([name for name in mapping if name != INITIAL], place_of)
+    initial = mapping.get(INITIAL) or []
+    if not isinstance(initial, list) or not all(isinstance(values, dict) for values in initial):
+        raise UsageError(
+            f"{place_of(INITIAL)}: a list of mappings from decisions to values is needed, but got {initial!r}"
+        )
+    for number, values in enumerate(initial):
+        _check_decisions(values, partial(_place_of_initial, place_of, number))
+    return mapping
+
+
+def _place_of_initial(place_of: Place, number: int, name: str) -> str:
+    return place_of(f"{INITIAL}.{number}.{name}")
+
+
+def _check_decisions(names: Iterable[str], place_of: Place) -> None:
+    known = list(ordered_techniques())
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{place_of(name)}: unknown decision {name!r}{available(name, known)}")
 
 
 def _resolve_storage(storage: str | None, study: str, folder: Path, place: str) -> str:

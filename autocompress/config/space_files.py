@@ -10,6 +10,9 @@ from autocompress.config.paths import expand_variables, local_path
 from autocompress.config.yaml_documents import read_mapping
 from autocompress.core.errors import UsageError
 
+DEFAULT_SPACE = "encoder"
+INITIAL = "initial"  # the key of a space that holds no decision: recipes to try first
+
 
 def spaces() -> dict[str, Path]:
     """Return the packaged search spaces as `{name: file}`.

@@ -16,12 +16,13 @@ from typing import Any, Generic, TypeVar
 from autocompress.core.errors import unknown
 
 PACKAGE = Path(__file__).parents[1]
-FOLDERS = {  # kind -> its folder in the package; entries may lie in subfolders
-    "techniques": "techniques",
+FOLDERS = {  # kind -> the folders in the package whose files are its entries; files that begin with _ are none
+    "techniques": "techniques/*",
     "attentions": "models/attentions",
     "tasks": "tasks",
     "runtimes": "runtimes",
     "families": "models/families",
+    "blocks": "models/blocks",
     "metrics": "metrics",
 }
 KINDS = tuple(FOLDERS)
@@ -97,4 +98,4 @@ def _files(kind: str) -> dict[str, Path]:
     """Return `{name: file}` of the entries of a kind."""
     if kind not in FOLDERS:
         raise unknown("registry", kind, KINDS)
-    return {path.stem: path for path in (PACKAGE / FOLDERS[kind]).rglob("*.py") if not path.stem.startswith("_")}
+    return {path.stem: path for path in PACKAGE.glob(f"{FOLDERS[kind]}/*.py") if not path.stem.startswith("_")}

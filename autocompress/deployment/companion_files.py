@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from autocompress.core.recipe import Recipe
+from autocompress.models.attentions import read_attention_name
 from autocompress.models.candidate import Candidate
-from autocompress.models.forward import read_attention_name
 from autocompress.tasks import DEFAULT_TASK, ModelInterface
+
+RECIPE_FILE = "recipe.json"
 
 
 def write_companion_files(
@@ -18,6 +21,12 @@ def write_companion_files(
     _write_config(candidate, folder)
     _write_tokenizer(tokenizer, interface.has_pairs, folder)
     _write_recipe(candidate, interface.task, runtime, folder)
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Return the recipe of an artifact; decisions of other versions are left out."""
+    facts = json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8"))
+    return Recipe.from_stored(facts["recipe"])
 
 
 def _write_config(candidate: Candidate, folder: Path) -> None:
@@ -64,4 +73,4 @@ def _write_recipe(candidate: Candidate, task: str, runtime: str | None, folder: 
         facts["task"] = task
     if runtime:
         facts["runtime"] = runtime
-    (folder / "recipe.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (folder / RECIPE_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

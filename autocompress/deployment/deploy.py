@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import onnx
 
-from autocompress.core import registry
-from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe
+from autocompress.core.recipe import Recipe
 from autocompress.deployment.companion_files import write_companion_files
 from autocompress.deployment.model_export import export_graph, export_program
 from autocompress.formats.onnx_simplification import simplify_graph
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, TargetFormat
 from autocompress.models.candidate import Candidate
+from autocompress.runtimes import RUNTIMES, Runtime
 from autocompress.tasks import ModelInterface
+from autocompress.techniques.stages import ExportContext, ExportTechnique, active_of
 
 Rows = Callable[[], Iterable[Mapping[str, np.ndarray]]]
 
@@ -38,44 +38,36 @@ def deploy(
 
     `rows` returns inputs of some training rows; it is called only where the runtime needs the ranges of activations.
     """
-    module = registry.load("runtimes", runtime)
+    used = RUNTIMES.load(runtime)
     reads_types = interface.has_pairs and "token_type_ids" in tokenizer.model_input_names
     inputs = replace(interface, has_pairs=reads_types)
-    if module.TARGET_FORMAT.program:
+    if used.target_format.program:
         program = export_program(candidate, inputs)
-        _apply_decisions(candidate.recipe, lambda technique, value: technique.apply_program(program, value))
-        program.compile(folder / "model.pt2", module.TARGET_FORMAT.program)
+        for technique, value in active_of(candidate.recipe, ExportTechnique):
+            technique.apply_program(program, value)
+        program.compile(folder / "model.pt2", used.target_format.program)
     else:
         graph = export_graph(candidate, inputs)
-        simplify_graph(graph)
-        quantize_graph(graph, candidate.recipe, module.TARGET_FORMAT, rows)
+        if candidate.family.is_known:
+            simplify_graph(graph)  # made for the graphs of `Forward`
+        apply_exports(graph, candidate.recipe, used.target_format, rows)
         onnx.save(graph, folder / "model.onnx")
     write_companion_files(candidate, tokenizer, interface, folder, runtime)
-    _write_check(candidate, module, interface.output, folder)
+    _write_check(candidate, used, interface.output, folder)
 
 
-def quantize_graph(
+def apply_exports(
     graph: onnx.ModelProto, recipe: Recipe, target_format: TargetFormat = ONNXRUNTIME_FORMAT, rows: Rows = lambda: ()
 ) -> None:
-    """Apply the decisions of `AFTER_RECOVERY` to a graph in place."""
-    if target_format.static and recipe.weight_bits == 8:
-        ranges = registry.load("techniques", "weight_bits").measure_activation_ranges(graph, rows())
-        target_format = replace(target_format, ranges=ranges)
-    _apply_decisions(recipe, lambda technique, value: technique.apply(graph, value, target_format))
+    """Apply the decisions of a recipe about export to a graph in place."""
+    for technique, value in active_of(recipe, ExportTechnique):
+        technique.apply(graph, value, ExportContext(target_format, rows))
 
 
-def _apply_decisions(recipe: Recipe, apply: Callable[[ModuleType, Any], None]) -> None:
-    """Apply the decisions of `AFTER_RECOVERY` in the order of the fields of `Recipe`; neutral ones change nothing."""
-    for decision in AFTER_RECOVERY:
-        value = recipe.as_dict()[decision]
-        if value != NEUTRAL[decision]:
-            apply(registry.load("techniques", decision), value)
-
-
-def _write_check(candidate: Candidate, runtime: Any, output: str, folder: Path) -> None:
+def _write_check(candidate: Candidate, runtime: Runtime, output: str, folder: Path) -> None:
     """Record seeded random token ids and their outputs on this machine, for `verify` to compare with; never a user's rows."""
     rng = np.random.default_rng(0)
-    session = runtime.open_session(folder, threads=1)
+    session = runtime.open_session(folder, 1)
     arrays: dict[str, np.ndarray] = {}
     for index, shape in enumerate(CHECK_SHAPES):
         ids = rng.integers(0, candidate.model.config.vocab_size, shape)

@@ -18,7 +18,6 @@ class TargetFormat:
 
     contrib: bool = True  # onnxruntime's own (contrib) operators; else standard ONNX operators
     static: bool = False  # activations are quantized by ranges measured beforehand; else by the ranges of each call
-    ranges: Ranges | None = None  # of the activations that matrices multiply, where they are static
     program: str | None = None  # a PyTorch program for this device, cpu or cuda; null: an ONNX graph
 
 

@@ -31,7 +31,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import NullPool
 
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.storage.artifact_store import Store
+from autocompress.storage.artifact_store import ArtifactStore, Store
 from autocompress.study.connections import connect_read_only, parse_url, sqlite_path
 from autocompress.study.study_view import artifact_folders, studies
 
@@ -151,8 +151,8 @@ def _add_script(
 class Models:
     """The files of models under the ids that the dashboard asks for: SHA256-NUMBER, both hexadecimal."""
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self._stores = [Store(folder) for folder in folders]
+    def __init__(self, stores: Sequence[ArtifactStore]) -> None:
+        self._stores = stores
 
     def listed(self, sha256: str) -> dict[str, Any]:
         """Return the dashboard's descriptions of a model's files, as attributes of its trial; none for a removed model."""
@@ -199,7 +199,7 @@ class DashboardView(RDBStorage):
         if path is not None and read_only:
             kwargs["creator"] = lambda: connect_read_only(path)
         super().__init__(url, engine_kwargs=kwargs, skip_table_creation=True)
-        self.models = Models(artifact_folders(url))
+        self.models = Models([Store(folder) for folder in artifact_folders(url)])
         if path is not None and not read_only:
             event.listen(self.engine, "connect", _enable_cascades)
 

@@ -8,24 +8,30 @@ therefore imports only torch and transformers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
-ROWS = ("query", "key", "value")  # a head is rows of these matrices and columns of "output"
+HEAD_ROWS = ("query", "key", "value")  # a head is rows of these matrices and columns of "output"
+NEURON_ROWS = ("ffn_in", "ffn_gate")  # a neuron is a row of these and a column of "ffn_out"
 
 
 class Compressed:
     """A mixin for a class of transformers: `class Small(Compressed, BertForSequenceClassification)`.
 
-    `config.autocompress`: `heads` and `neurons`, one number per layer; `head_size`; `modules`, the names of the list of
-    layers (`layers`) and, within a layer, of the linear modules `query`, `key`, `value`, `output`, `ffn_in` and `ffn_out`.
+    `config.autocompress`: `heads` and `neurons`, one number per layer that runs; `head_size`; `modules`, the names of the list
+    of layers (`layers`) and, within a layer, of the linear modules `query`, `key`, `value`, `output`, `ffn_in`, `ffn_out` and,
+    where neurons have a gate, `ffn_gate`. One module may have several of these parts. No `modules`: the shapes are the class's.
     """
 
     # name, attend, mask; None: transformers' own attention
     attention: tuple[str, Callable[..., Any], Callable[..., Any]] | None = None
+    adapt: Callable[[Any, Mapping[str, Any]], None] | None = (
+        None  # changes the model by other facts of config.autocompress
+    )
 
     def __init__(self, config: Any, *inputs: Any, **kwargs: Any) -> None:
         if self.attention is not None:
@@ -35,15 +41,25 @@ class Compressed:
             config._attn_implementation = name
         super().__init__(config, *inputs, **kwargs)  # type: ignore[call-arg]  # of transformers' class, next in the method order
         shapes = config.autocompress
-        names = shapes["modules"]
-        layers: Any = self.get_submodule(names["layers"])  # type: ignore[attr-defined]  # of transformers' class, next in the method order
-        for layer, heads, neurons in zip(layers, shapes["heads"], shapes["neurons"], strict=True):
-            width = heads * shapes["head_size"]
-            for part in ROWS:
-                _replace_linear(layer, names[part], outputs=width)
-            _replace_linear(layer, names["output"], inputs=width)
-            _replace_linear(layer, names["ffn_in"], outputs=neurons)
-            _replace_linear(layer, names["ffn_out"], inputs=neurons)
+        if names := shapes["modules"]:
+            # a list of one shared layer is shorter than the numbers, which are then all equal
+            layers: Any = self.get_submodule(names["layers"])  # type: ignore[attr-defined]  # of transformers' class, next in the method order
+            for layer, heads, neurons in zip(layers, shapes["heads"], shapes["neurons"], strict=False):
+                _reshape_layer(layer, names, heads * shapes["head_size"], neurons)
+        if self.adapt is not None:
+            self.adapt(shapes)
+
+
+def _reshape_layer(layer: nn.Module, names: Mapping[str, str], width: int, neurons: int) -> None:
+    """Give a layer's linear modules their shapes: `width` is that of all heads."""
+    outputs: Counter[str] = Counter()
+    for role, size in (*((role, width) for role in HEAD_ROWS), *((role, neurons) for role in NEURON_ROWS)):
+        if role in names:
+            outputs[names[role]] += size
+    for name, size in outputs.items():
+        _replace_linear(layer, name, outputs=size)
+    _replace_linear(layer, names["output"], inputs=width)
+    _replace_linear(layer, names["ffn_out"], inputs=neurons)
 
 
 def _replace_linear(layer: nn.Module, name: str, inputs: int | None = None, outputs: int | None = None) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from autocompress.models.model_types import Config, Model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,29 +23,29 @@ class Head:
     (batch, sequence, outputs).
     """
 
-    apply: Callable[[Any, Tensor, Tensor], Tensor]
+    apply: Callable[[Model, Tensor, Tensor], Tensor]
     first_only: bool  # only position 0 is read: the last layer computes no other
 
 
-def classify_tokens(model: Any, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+def classify_tokens(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return logits (batch, sequence, labels) by the classifier that most families share."""
     logits: Tensor = model.classifier(model.dropout(hidden))
     return logits
 
 
-def pool_mean(model: Any, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+def pool_mean(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return the mean of the tokens' states (batch, hidden), of length 1 where the config asks for it."""
     weights = attention_mask.to(hidden.dtype).unsqueeze(2)
     pooled = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
     return _scale(pooled, model.config)
 
 
-def pool_first(model: Any, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+def pool_first(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return the state of position 0 (batch, hidden), of length 1 where the config asks for it."""
     return _scale(hidden[:, 0], model.config)
 
 
-def _scale(pooled: Tensor, config: Any) -> Tensor:
+def _scale(pooled: Tensor, config: Config) -> Tensor:
     if not getattr(config, POOLING_KEY)["normalize"]:
         return pooled
     return pooled / pooled.square().sum(1, keepdim=True).sqrt().clamp(min=1e-12)

@@ -25,6 +25,11 @@ class Importance:
     neurons: np.ndarray  # (layers, neurons)
     removal: tuple[int, ...]  # layer indices in the order of removal: the least important layer first
 
+    @property
+    def is_shared(self) -> bool:
+        """Return whether the layers share their weights: then one gate acts on all of them, and their rows are equal."""
+        return len(self.heads) > 1 and all(bool((table == table[0]).all()) for table in (self.heads, self.neurons))
+
 
 def measure_importance(
     forward: Forward, batches: Sequence[dict[str, torch.Tensor]], objective: Objective
@@ -33,6 +38,8 @@ def measure_importance(
 
     `batches` hold input_ids, attention_mask, labels (and token_type_ids) of at least a few hundred rows in all.
     """
+    if not forward.parts:  # nothing of the model can be removed
+        return Importance(np.zeros((0, 0)), np.zeros((0, 0)), ())
     heads, neurons = _measure_fisher(forward, batches, objective)
     return Importance(heads, neurons, order_layer_removal(forward, batches, objective))
 
@@ -43,7 +50,7 @@ def _measure_fisher(
     """Return the Fisher information of the heads (layers, heads) and of the neurons (layers, neurons).
 
     It is the mean squared gradient of the loss with respect to a gate on each head and neuron (Kwon et al. 2022, eq. 8):
-    to second order, the increase of the loss when the gate closes.
+    to second order, the increase of the loss when the gate closes. A gate of shared layers acts on all of their uses.
     """
     sums: list[torch.Tensor] = []
     rows = 0
@@ -52,8 +59,9 @@ def _measure_fisher(
         sums = [a + b for a, b in zip(sums, squares, strict=True)] if sums else squares
         rows += len(batch["input_ids"])
     means = [total.numpy() / rows for total in sums]
-    layers = len(forward.parts)
-    return np.stack(means[:layers]), np.stack(means[layers:])
+    half = len(means) // 2
+    uses = len(forward.parts) // half  # of each gate
+    return np.stack(means[:half] * uses), np.stack(means[half:] * uses)
 
 
 def _sum_squared_gradients(
@@ -61,14 +69,14 @@ def _sum_squared_gradients(
 ) -> list[torch.Tensor]:
     """Sum the squared gradients of each gate over a batch: (heads,) of each layer, then (neurons,) of each layer."""
     size = len(batch["input_ids"])
-    gates = Gates(
-        [torch.ones(size, parts.heads, requires_grad=True) for parts in forward.parts],
-        [torch.ones(size, parts.neurons, requires_grad=True) for parts in forward.parts],
-    )
+    distinct = forward.family.distinct(forward.parts)
+    heads = [torch.ones(size, parts.heads, requires_grad=True) for parts in distinct]
+    neurons = [torch.ones(size, parts.neurons, requires_grad=True) for parts in distinct]
+    uses = len(forward.parts) // len(distinct)
     with autocast():
-        logits = forward.run_batch(batch, gates=gates).logits
+        logits = forward.run_batch(batch, gates=Gates(heads * uses, neurons * uses)).logits
     loss = objective.importance_loss(unit_outputs(logits, batch["attention_mask"]), batch)
-    gradients = torch.autograd.grad(loss, gates.heads + gates.neurons)
+    gradients = torch.autograd.grad(loss, heads + neurons)
     return [gradient.double().square().sum(0) for gradient in gradients]
 
 
@@ -79,9 +87,12 @@ def order_layer_removal(
     """Order the layers for removal: each step removes the layer whose removal changes the predictions least.
 
     The change is the divergence (see `Objective.divergence`) of the outputs without the layers removed before from the full
-    model's. The search is greedy and the sets are nested, so that a shallower candidate is a part of a deeper one.
+    model's. The search is greedy and the sets are nested, so that a shallower candidate is a part of a deeper one. Shared
+    layers are all equal, so that only their number counts.
     """
     layers = len(forward.parts)
+    if forward.family.shares_layers:
+        return tuple(range(layers))
     full = [_predict(forward, batch, frozenset()) for batch in batches]
 
     def measure_change(skip: frozenset[int]) -> float:

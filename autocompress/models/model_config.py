@@ -22,7 +22,7 @@ class ModelConfig:
     positions: int  # the longest input, in tokens
     id2label: dict[int, str] | None  # null where the model only has transformers' LABEL_0, LABEL_1, …
     outputs: int = 2  # of its classifier; transformers means 2 where a config is silent
-    classifies: bool = True  # whether it was saved with a classifier
+    architectures: tuple[str, ...] = ()  # the classes of transformers that it was saved as
 
 
 def read_config(model: str, key_path: str, offline: bool) -> ModelConfig:
@@ -32,16 +32,16 @@ def read_config(model: str, key_path: str, offline: bool) -> ModelConfig:
     """
     values = _read_folder(Path(model), key_path) if Path(model).is_dir() else _read_hub(model, key_path, offline)
     model_type = str(values.get("model_type"))
-    family = load_family(model_type, key_path)
+    family = load_family(model_type)
     layers = values.get("num_hidden_layers", values.get("n_layers"))
     names = {int(index): str(name) for index, name in (values.get("id2label") or {}).items()}
     meaningful = any(name != f"LABEL_{index}" for index, name in names.items())
     positions = int(values.get("max_position_embeddings", 512))
     if family.positions_follow_padding:
         positions -= int(values.get("pad_token_id") or 0) + 1
-    classifies = any("SequenceClassification" in name for name in values.get("architectures") or ())
+    architectures = tuple(map(str, values.get("architectures") or ()))
     return ModelConfig(
-        model_type, int(layers or 0), positions, names if meaningful else None, len(names) or 2, classifies
+        model_type, int(layers or 0), positions, names if meaningful else None, len(names) or 2, architectures
     )
 
 

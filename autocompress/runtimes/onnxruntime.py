@@ -7,15 +7,15 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from autocompress.core.measurement import Operator
-from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT
+from autocompress.runtimes import Runtime, RuntimeSnippet, SupportedValues
 from autocompress.runtimes._operators import OperatorKind, count_operators
-from autocompress.runtimes._probing import RunModel, probe_graphs
+from autocompress.runtimes._probing import RunModel, probe_runtime
 
 PROVIDERS = ("CPUExecutionProvider",)
 AUDIT_PASSES = 5
@@ -32,11 +32,9 @@ def available() -> str | None:
     return next((versions[name] for name in PACKAGES if name in versions), None)
 
 
-def load() -> Any:
+def load_package() -> None:
     """Import the package."""
-    import onnxruntime
-
-    return onnxruntime
+    import onnxruntime  # noqa: F401  # for its effect
 
 
 class OnnxSession:
@@ -45,7 +43,8 @@ class OnnxSession:
     def __init__(
         self, model: str | bytes, threads: int, providers: Sequence[str] = PROVIDERS, profile: str | None = None
     ) -> None:
-        onnxruntime = load()
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -90,7 +89,15 @@ def profile_operators(
     )
 
 
-def _read_kind(arguments: Mapping[str, Any], intended_provider: str) -> OperatorKind:
+class _CallArguments(TypedDict):
+    """The arguments of a call's event in a profile, as far as they are read."""
+
+    op_name: str
+    provider: str
+    input_type_shape: list[dict[str, list[int]]]  # type -> shape, of each input
+
+
+def _read_kind(arguments: _CallArguments, intended_provider: str) -> OperatorKind:
     """Return the kind of a call, from the arguments of its event."""
     types = {name for entry in arguments["input_type_shape"] for name in entry}
     numbers = types & {"int8", "uint8"} or types & {"float16", "float"} or types
@@ -98,10 +105,29 @@ def _read_kind(arguments: Mapping[str, Any], intended_provider: str) -> Operator
     return OperatorKind(arguments["op_name"], " ".join(sorted(numbers)), provider, provider != intended_provider)
 
 
-def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
+def supported(run: RunModel | None = None) -> SupportedValues:
     """Return the values of each decision that run a small graph, on this machine or on the device of `run`."""
-    return probe_graphs(run or _run_locally, TARGET_FORMAT)
+    return probe_runtime(run or _run_locally, TARGET_FORMAT)
 
 
 def _run_locally(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
     return OnnxSession(model, 1).run(feeds)
+
+
+RUNTIME = Runtime(
+    package="onnxruntime",
+    target_format=TARGET_FORMAT,
+    model_files=MODEL_FILES,
+    available=available,
+    probe=supported,
+    open_session=open_session,
+    audit=audit,
+    load_package=load_package,
+    snippet=RuntimeSnippet(
+        imports="import onnxruntime",
+        opening="options = onnxruntime.SessionOptions()\n"
+        "options.intra_op_num_threads = {threads}\n"
+        'session = onnxruntime.InferenceSession("model.onnx", options)',
+        call="session.run(None, {inputs})[0]",
+    ),
+)

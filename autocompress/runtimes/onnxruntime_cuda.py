@@ -14,18 +14,14 @@ import numpy as np
 
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Operator
-from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import ONNXRUNTIME_FORMAT
-from autocompress.runtimes import onnxruntime
-from autocompress.runtimes._probing import RunModel, probe_graphs
+from autocompress.runtimes import Runtime, RuntimeSnippet, SupportedValues, onnxruntime
+from autocompress.runtimes._probing import RunModel, probe_runtime
 
 PACKAGE = "onnxruntime-gpu"
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 DEVICES = ("/dev/nvidia0", "/dev/dxg")  # on Linux, and on Linux inside Windows
 GPUS = Path("/proc/driver/nvidia/gpus")
-MODEL_FILES = onnxruntime.MODEL_FILES
-TARGET_FORMAT = ONNXRUNTIME_FORMAT
-load = onnxruntime.load
 
 
 def available() -> str | None:
@@ -59,9 +55,9 @@ def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Op
     return onnxruntime.profile_operators(folder, feed, threads, PROVIDERS)
 
 
-def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
+def supported(run: RunModel | None = None) -> SupportedValues:
     """Return the values of each decision that run a small graph, on this machine or on the device of `run`."""
-    return probe_graphs(run or _run_locally, TARGET_FORMAT)
+    return probe_runtime(run or _run_locally, ONNXRUNTIME_FORMAT)
 
 
 def _run_locally(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -76,3 +72,24 @@ def _open_on_gpu(model: str | bytes, threads: int) -> onnxruntime.OnnxSession:
             "cuDNN versions that its release notes name, or use `runtime: onnxruntime`"
         )
     return session
+
+
+RUNTIME = Runtime(
+    package=PACKAGE,
+    target_format=ONNXRUNTIME_FORMAT,
+    model_files=onnxruntime.MODEL_FILES,
+    available=available,
+    probe=supported,
+    open_session=open_session,
+    audit=audit,
+    load_package=onnxruntime.load_package,
+    accelerator=accelerator,
+    snippet=RuntimeSnippet(
+        imports="import onnxruntime",
+        opening="options = onnxruntime.SessionOptions()\n"
+        "options.intra_op_num_threads = {threads}\n"
+        'providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]\n'
+        'session = onnxruntime.InferenceSession("model.onnx", options, providers=providers)',
+        call="session.run(None, {inputs})[0]",
+    ),
+)

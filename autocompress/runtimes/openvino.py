@@ -14,15 +14,18 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autocompress.core.measurement import Operator
-from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import TargetFormat
+from autocompress.runtimes import Runtime, RuntimeSnippet, SupportedValues
 from autocompress.runtimes._operators import OperatorKind, count_operators
-from autocompress.runtimes._probing import RunModel, probe_graphs
+from autocompress.runtimes._probing import RunModel, probe_runtime
+
+if TYPE_CHECKING:
+    import openvino
 
 AUDIT_PASSES = 3  # the last one counts
 MODEL_FILES = ("model.onnx",)
@@ -34,12 +37,10 @@ def available() -> str | None:
     return metadata.version("openvino") if util.find_spec("openvino") else None
 
 
-def load() -> Any:
+def load_package() -> None:
     """Import the package without its telemetry package, which would report every import."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: the import fails, and openvino uses a stub
-    import openvino
-
-    return openvino
+    import openvino  # noqa: F401  # for its effect
 
 
 class OpenvinoSession:
@@ -57,7 +58,7 @@ class OpenvinoSession:
         """Return logits (batch, labels)."""
         return np.asarray(self._compiled({name: feeds[name] for name in self.inputs})[0])
 
-    def read_counters(self) -> list[Any]:
+    def read_counters(self) -> list[openvino.ProfilingInfo]:
         """Return the counters of the last run of a session that was opened with a profile."""
         return list(self._compiled._infer_request.profiling_info)  # of the request that a plain call creates and keeps
 
@@ -80,15 +81,15 @@ def audit_session(session: OpenvinoSession, feed: Mapping[str, np.ndarray]) -> l
     return count_operators(((_read_kind(call), call.real_time.total_seconds()) for call in calls), 1)
 
 
-def _read_kind(counter: Any) -> OperatorKind:
+def _read_kind(counter: openvino.ProfilingInfo) -> OperatorKind:
     """Return the kind of a call, from its counter; a reference kernel is a fallback."""
     kernel, _, precision = counter.exec_type.rpartition("_")
     return OperatorKind(counter.node_type, precision.lower(), kernel, kernel.startswith("ref"))
 
 
-def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
+def supported(run: RunModel | None = None) -> SupportedValues:
     """Return the values of each decision that run a small graph, on this machine or on the device of `run`."""
-    return probe_graphs(run or _run_locally, TARGET_FORMAT)
+    return probe_runtime(run or _run_locally, TARGET_FORMAT)
 
 
 def _run_locally(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -98,6 +99,27 @@ def _run_locally(model: bytes, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 @cache
-def _open_core() -> Any:
+def _open_core() -> openvino.Core:
     """Return the core of this process; OpenVINO's documentation asks for a single one."""
-    return load().Core()
+    load_package()
+    import openvino
+
+    return openvino.Core()
+
+
+RUNTIME = Runtime(
+    package="openvino",
+    target_format=TARGET_FORMAT,
+    model_files=MODEL_FILES,
+    available=available,
+    probe=supported,
+    open_session=open_session,
+    audit=audit,
+    load_package=load_package,
+    snippet=RuntimeSnippet(
+        imports="import openvino",
+        opening='options = {{"INFERENCE_NUM_THREADS": {threads}}}\n'
+        'model = openvino.Core().compile_model("model.onnx", "CPU", options)',
+        call="model({inputs})[0]",
+    ),
+)

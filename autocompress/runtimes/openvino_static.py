@@ -7,17 +7,16 @@ The first text of each length waits some tenths of a second until the model is c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from autocompress.core.measurement import Operator
-from autocompress.runtimes import openvino
+from autocompress.runtimes import RuntimeSnippet, openvino
 
 MOST_COMPILED = 12  # shapes that stay compiled; up to 512 tokens there are 12 lengths
-MODEL_FILES, TARGET_FORMAT = openvino.MODEL_FILES, openvino.TARGET_FORMAT
-available, load, supported = openvino.available, openvino.load, openvino.supported
 
 
 class StaticSession:
@@ -68,3 +67,20 @@ def padded_length(length: int) -> int:
     """Return the smallest of 8, 16, 24, 32, 48, 64, 96, … that is at least `length`."""
     step = max(8, 1 << max(0, (length - 1).bit_length() - 2))
     return -(-length // step) * step
+
+
+RUNTIME = replace(
+    openvino.RUNTIME,
+    open_session=open_session,
+    audit=audit,
+    snippet=RuntimeSnippet(
+        imports="import functools\nimport openvino",
+        opening='core, options = openvino.Core(), {{"INFERENCE_NUM_THREADS": {threads}}}\n\n'
+        "@functools.cache  # compiles once per text length; pad the texts to a few lengths\n"
+        "def compiled(tokens):\n"
+        '    model = core.read_model("model.onnx")\n'
+        "    model.reshape({{name: [1, tokens] for name in model.inputs}})\n"
+        '    return core.compile_model(model, "CPU", options)\n',
+        call="compiled(len(encoded.ids))({inputs})[0]",
+    ),
+)

@@ -13,15 +13,17 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from autocompress.core.measurement import Operator
-from autocompress.core.recipe import Scalar
+from autocompress.core.recipe import Recipe
 from autocompress.formats.target_format import TargetFormat
+from autocompress.runtimes import Runtime, RuntimeSnippet, SupportedValues
 from autocompress.runtimes._operators import OperatorKind, count_operators
-from autocompress.runtimes._probing import RunModel, probe_programs
+from autocompress.runtimes._probing import RunModel, probe_runtime
+from autocompress.techniques.stages import ExportTechnique, active_of
 
 AUDIT_PASSES = 5
 MODEL_FILES = ("model.pt2",)
@@ -35,26 +37,28 @@ def available() -> str | None:
     return metadata.version("torch") if util.find_spec("torch") else None
 
 
-def load() -> Any:
+def load_package() -> None:
     """Import the package; its profiler must not print to the terminal when it starts and ends."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")
-    import torch
-
-    return torch
+    import torch  # noqa: F401  # for its effect
 
 
 class TorchSession:
     """A package of AOTInductor, opened in the documented way."""
 
     def __init__(self, model: Path, threads: int, device: str = "cpu") -> None:
-        self._torch, self._threads, self._device = load(), threads, device
-        self._run = self._torch._inductor.aoti_load_package(str(model))
+        load_package()
+        import torch
+
+        self._threads, self._device = threads, device
+        self._run = torch._inductor.aoti_load_package(str(model))
         arguments = json.loads(self._run.loader.get_call_spec()[0])[1]["children_spec"][0]
         self._inputs = INPUTS[: len(arguments["children_spec"])]
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return logits (batch, labels)."""
-        torch = self._torch
+        import torch
+
         before = torch.get_num_threads()  # of the process, which may also train
         if before != self._threads:
             torch.set_num_threads(self._threads)
@@ -79,7 +83,9 @@ def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Op
 
 def profile_kernels(session: TorchSession, folder: Path, feed: Mapping[str, np.ndarray], device: str) -> list[Operator]:
     """Return the kernels of a forward pass. The profile lists no types: the name and the recipe give those of a product."""
-    torch = load()
+    load_package()
+    import torch
+
     session.run(feed)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         for _ in range(AUDIT_PASSES):
@@ -87,21 +93,33 @@ def profile_kernels(session: TorchSession, folder: Path, feed: Mapping[str, np.n
     with tempfile.TemporaryDirectory() as trace_folder:
         profile.export_chrome_trace(f"{trace_folder}/trace.json")
         events = json.loads(Path(trace_folder, "trace.json").read_text(encoding="utf-8"))["traceEvents"]
-    bits = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"]["weight_bits"]
+    recipe = Recipe.from_stored(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"])
+    types = [technique.product_type(value) for technique, value in active_of(recipe, ExportTechnique)]
+    product_type = next(filter(None, types), None)
     kernels = [event for event in events if event.get("cat") == "cpu_op" and _is_kernel(event["name"])]
-    calls = ((_read_kind(event["name"], bits, device), event["dur"] / 1e6) for event in _select_outermost(kernels))
+    calls = (
+        (_read_kind(event["name"], product_type, device), event["dur"] / 1e6) for event in _select_outermost(kernels)
+    )
     return count_operators(calls, AUDIT_PASSES)
 
 
-def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
+def supported(run: RunModel | None = None) -> SupportedValues:
     """Return the values of each decision that run a small program on this machine."""
     assert run is None, "open_backend refuses this runtime for agents"
-    return probe_programs()
+    return probe_runtime(None, TARGET_FORMAT)
 
 
-def _select_outermost(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+class _TraceEvent(TypedDict):
+    """An event of a trace, as far as it is read."""
+
+    name: str
+    ts: float  # start, in µs
+    dur: float  # duration, in µs
+
+
+def _select_outermost(events: Sequence[_TraceEvent]) -> list[_TraceEvent]:
     """Return the events of operators that no other operator called."""
-    outermost: list[dict[str, Any]] = []
+    outermost: list[_TraceEvent] = []
     end = float("-inf")
     for event in sorted(events, key=lambda event: (event["ts"], -event["dur"])):
         if event["ts"] >= end:
@@ -115,10 +133,28 @@ def _is_kernel(name: str) -> bool:
     return name.startswith(KERNELS)
 
 
-def _read_kind(kernel: str, bits: int, device: str) -> OperatorKind:
-    """Return the kind of a call, from the kernel's name and the recipe's weight_bits."""
+def _read_kind(kernel: str, product_type: str | None, device: str) -> OperatorKind:
+    """Return the kind of a call, from the kernel's name and the type of products that the recipe gives."""
     name = re.sub("|".join(KERNELS), "", kernel)
     if "_int_mm" in kernel:
         return OperatorKind(name, "int8", device, False)
     is_product = "mm" in kernel or "linear" in kernel
-    return OperatorKind(name, "bfloat16 or float" if is_product and bits == 16 else "float", device, False)
+    precision = f"{product_type} or float" if is_product and product_type else "float"
+    return OperatorKind(name, precision, device, False)
+
+
+RUNTIME = Runtime(
+    package="torch",
+    target_format=TARGET_FORMAT,
+    model_files=MODEL_FILES,
+    available=available,
+    probe=supported,
+    open_session=open_session,
+    audit=audit,
+    load_package=load_package,
+    snippet=RuntimeSnippet(
+        imports="import torch",
+        opening='torch.set_num_threads({threads})\nmodel = torch._inductor.aoti_load_package("model.pt2")',
+        call="model(*(torch.from_numpy(value) for value in {inputs}.values())).numpy()",
+    ),
+)

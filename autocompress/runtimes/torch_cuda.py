@@ -6,20 +6,14 @@ The time of a call includes its copies to and from the GPU, which a user waits f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from autocompress.core.measurement import Operator
-from autocompress.core.recipe import Scalar
 from autocompress.formats.target_format import TargetFormat
-from autocompress.runtimes import onnxruntime_cuda, torch
-from autocompress.runtimes._probing import RunModel
-
-MODEL_FILES = torch.MODEL_FILES
-TARGET_FORMAT = TargetFormat(program="cuda")
-load = torch.load
-accelerator = onnxruntime_cuda.accelerator
+from autocompress.runtimes import RuntimeSnippet, onnxruntime_cuda, torch
 
 
 def available() -> str | None:
@@ -37,6 +31,16 @@ def audit(folder: Path, feed: Mapping[str, np.ndarray], threads: int) -> list[Op
     return torch.profile_kernels(open_session(folder, threads), folder, feed, "cuda")
 
 
-def supported(run: RunModel | None = None) -> dict[str, tuple[Scalar, ...]]:
-    """Return the values of each decision that run on this machine."""
-    return torch.supported(run)
+RUNTIME = replace(
+    torch.RUNTIME,
+    target_format=TargetFormat(program="cuda"),
+    available=available,
+    open_session=open_session,
+    audit=audit,
+    accelerator=onnxruntime_cuda.accelerator,
+    snippet=RuntimeSnippet(
+        imports="import torch",
+        opening='model = torch._inductor.aoti_load_package("model.pt2")',
+        call="model(*(torch.from_numpy(value).cuda() for value in {inputs}.values())).cpu().numpy()",
+    ),
+)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from autocompress.config import Engine, Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
 from autocompress.data import augmentation
-from autocompress.search.stage_keys import TrainedStages, importance_stage, outputs_stage
+from autocompress.search.stage_keys import TrainedStages, importance_stage, keyed_when_neutral, outputs_stage
 from autocompress.storage.artifact_store import Store
 from autocompress.storage.stage_cache import INPUTS
 from autocompress.training import distillation
@@ -71,7 +70,7 @@ def _recovered(inputs: Inputs, seed: int, conditions: Conditions) -> Stage | Non
     engine = {**inputs["engine"], "supernet": net is not None, "reuse": bits is None}
     recipe = Recipe.from_dict(inputs["structure"])
     if bits is not None:
-        recipe = replace(recipe, weight_bits=bits[0], embedding_bits=bits[1])
+        recipe = recipe.replace(**dict(zip(keyed_when_neutral(), bits, strict=True)))
     trained = _trained(inputs, inputs["recovery"], engine, net["structures"] if net else {})
     return trained.weights(recipe, inputs["rung"])
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
-from autocompress.models.candidate import Candidate, build_candidate
+from autocompress.core.recipe import Recipe
+from autocompress.core.technique import active_techniques
+from autocompress.models.candidate import Candidate
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_context import StudyContext
 from autocompress.search.weights import load_weights, save_weights
@@ -19,7 +21,7 @@ Report = Callable[[float], None]  # fraction done
 
 
 class CandidateTraining:
-    """Trains the structures of one study. One training serves every bit-width, and each rung continues from the one below."""
+    """Trains the candidates of one study. One training serves all that share it, and each rung continues from the one below."""
 
     def __init__(self, context: StudyContext) -> None:
         self._context = context
@@ -27,10 +29,10 @@ class CandidateTraining:
     def bring_to_rung(self, candidate: Candidate, rung: int, timer: StageTimer) -> bool:
         """Load a candidate's weights at a rung from the cache, or train them; return whether it was trained now.
 
-        A candidate with the teacher's whole structure keeps the teacher's weights.
+        A candidate that shares the teacher's weights is not trained.
         """
         context, was_trained = self._context, False
-        if candidate.recipe.is_whole(context.teacher.layer_count):
+        if candidate.recipe.shares_weights(context.teacher.recipe):
             return False
 
         def train(folder: Path) -> None:
@@ -71,7 +73,7 @@ class CandidateTraining:
             if is_first:
                 self._start(candidate, targets, lambda done: report(share * done), timer)
             if targets is not None and epochs > 0:
-                rows = context.distillation_set
+                rows = context.distillation_set_for(candidate.recipe)
                 distillation.distil(
                     candidate,
                     targets,
@@ -91,15 +93,15 @@ class CandidateTraining:
     ) -> None:
         """Set the weights that distillation starts from: cut from the super-net, or the teacher's fitted by least squares.
 
-        Where no layer is removed, or attention is not full, both are tried and those nearer to the teacher are taken. With
-        fewer layers the super-net's were always nearer.
+        Where no layer is removed, or the super-net does not know the structure, both are tried and those nearer to the teacher
+        are taken. With fewer layers the super-net's were always nearer.
         """
         context, engine = self._context, self._context.plan.engine
         cut = None
         if engine.supernet and targets is not None:
-            cut = build_candidate(context.supernet(timer), candidate.recipe, context.importance(timer))
+            cut = context.build(context.supernet(timer), candidate.recipe, timer)
         has_every_layer = len(candidate.kept_layers) == context.teacher.layer_count
-        is_fitted = engine.refit and (cut is None or has_every_layer or candidate.recipe.attention != "full")
+        is_fitted = engine.refit and (cut is None or has_every_layer or not is_subnet(candidate.recipe))
         if is_fitted and not self._fit(candidate, cut, targets, progress):
             return
         if cut is not None:
@@ -109,7 +111,7 @@ class CandidateTraining:
         self, candidate: Candidate, cut: Candidate | None, targets: distillation.Targets | None, progress: Report
     ) -> bool:
         """Fit a candidate by least squares; return whether the one that was cut from the super-net is nearer to the teacher."""
-        rows = self._context.distillation_set
+        rows = self._context.distillation_set_for(candidate.recipe)
         numbers = rows.fitting_batches()
         batches = [rows.batch(part) for part in numbers]
         least_squares.fit_least_squares(candidate, self._context.teacher.forward, batches, progress)
@@ -121,3 +123,9 @@ class CandidateTraining:
             for model in (candidate, cut)
         )
         return shared < fitted
+
+
+def is_subnet(recipe: Recipe) -> bool:
+    """Whether the super-net was trained in the structure of a recipe."""
+    active = active_techniques(recipe).items()
+    return all(technique.subnet_values((recipe[name],)) for name, technique in active if technique.stage == "structure")

@@ -13,8 +13,9 @@ from autocompress.benchmarking.backends import Backend, drift_on, open_backend
 from autocompress.core.errors import DeviceLost
 from autocompress.core.measurement import Measurement, Quality, Timing
 from autocompress.data.ragged import Ragged, load_outputs, save_outputs
+from autocompress.deployment.companion_files import read_recipe
 from autocompress.runtimes import load_runtime_of
-from autocompress.search.stage_keys import outputs_stage
+from autocompress.search.stage_keys import data_stages, outputs_stage
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_context import StudyContext
 from autocompress.storage import device_lock
@@ -169,13 +170,10 @@ class StudyDevices:
 
     def _time_on(self, device: StudyDevice, folder: Path, budget: TimingBudget) -> Timing:
         """Time an artifact beside the teacher's, in an interval widened by the drift of the teacher's latency."""
-        settings, context = device.backend.device, self.context
+        settings, data = device.backend.device, self.context.data_for(read_recipe(folder))
+        lengths = data.lengths("validation")
         feeds = benchmarking.latency_feeds(
-            len(context.data.tokenizer),
-            settings.batch,
-            settings.tokens,
-            context.data.lengths("validation"),
-            context.plan.seed,
+            len(data.tokenizer), settings.batch, settings.tokens, lengths, self.context.plan.seed
         )
         reference = self.references[device.runtime]
         timing = device.backend.time(
@@ -201,15 +199,17 @@ class StudyDevices:
             "threads": settings.threads, "batch": settings.batch, "cpu": device.backend.cpu(),
             "runtime": settings.runtime, "runtime_version": device.backend.runtime_version(),
         }  # fmt: skip
-        stage = outputs_stage(sha256, context.data.splits.fingerprint, split, where, context.plan.task.max_tokens)
+        recipe = read_recipe(self.store.artifact(sha256))
+        data, fingerprint = context.data_for(recipe), context.data.splits.fingerprint
+        stage = outputs_stage(sha256, fingerprint, split, where, context.plan.task.max_tokens, data_stages(recipe))
 
         def build(folder: Path) -> None:
-            lengths = context.data.lengths(split)
+            lengths = data.lengths(split)
             outputs = benchmarking.outputs_of(
                 lambda feeds: device.backend.run(self.store.artifact(sha256), feeds, progress),
-                lambda rows: context.data.arrays(split, rows),
+                lambda rows: data.arrays(split, rows),
                 lengths,
-                context.data.task.unit_counts(lengths),
+                data.task.unit_counts(lengths),
                 settings.batch,
             )
             save_outputs(outputs, folder)

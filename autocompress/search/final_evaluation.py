@@ -95,7 +95,7 @@ def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, o
     study = Study.open(plan, None)
     with open_worker_pool(plan, display, offline) as pool:
         rows = read_study(plan.storage, plan.study).rows
-        pool.apply_settings(RunSettings(study.artifacts_of(0), study.fitted_recovery()))
+        pool.settings = RunSettings(study.artifacts_of(0), study.fitted_recovery())
         test_trials(study, pool, [row for row in rows if row.trial in {0, *trials} and row.test_quality is None])
 
 

@@ -20,7 +20,7 @@ class KnownTrials:
     constraints: Mapping[str, float | None]
     reference: Reference | None
     rows: dict[int, TrialRow] = field(default_factory=dict)
-    reuse: bool = True  # whether one training serves all bit-widths of a structure
+    reuse: bool = True  # whether one training serves all recipes with the same weights
     seconds: list[float] = field(default_factory=lambda: [0.0] * (LAST_RUNG + 1))  # of the trainings of each rung
     untrained: int = 0  # trials that ended at rung 0
     _trained: set[tuple[str, int]] = field(default_factory=set)  # key of trained weights, rung
@@ -52,8 +52,8 @@ class KnownTrials:
 
     def _has_new_weights(self, row: TrialRow, rung: int) -> bool:
         """Whether the row's weights were new at that rung. Other bits of known weights take seconds, and count for no rung."""
-        weights = row.recipe.structure() if self.reuse else row.recipe
-        if row.recipe.is_whole(self.rows[0].recipe.depth or 0) or (weights.key, rung) in self._trained:
+        weights = row.recipe.trained() if self.reuse else row.recipe
+        if row.recipe.shares_weights(self.rows[0].recipe) or (weights.key, rung) in self._trained:
             return False
         self._trained.add((weights.key, rung))
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from autocompress import metrics
 from autocompress.benchmarking.backends import open_backend
 from autocompress.config import StudyPlan, check_storage
+from autocompress.core.domain import Anatomy
 from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.space.parsing import resolve_space
@@ -31,7 +32,7 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
             lost = error
             continue
         runner = device.runtime + (f" on {key_path.partition('.')[2]}" if plan.devices else "")
-        space = resolve_space(plan.space, config.layers, supported, plan.place("space"), runner)
+        space = resolve_space(plan.space, Anatomy(config.layers), supported, plan.place("space"), runner)
     if plan.task.max_tokens > config.positions:
         raise UsageError(
             f"{plan.place('task.max_tokens')}: got {plan.task.max_tokens}, but the model reads at most {config.positions}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autocompress.config import StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
-from autocompress.core.recipe import AFTER_RECOVERY, Recipe
+from autocompress.core.recipe import Recipe
 from autocompress.search.budget import BudgetMeter
 from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.search.worker_pool import WorkerPool
@@ -44,7 +44,7 @@ class Preparation:
             self.study.record_teacher(result.outcome)
             self.pool.display.finished(0, Recipe(), result.outcome, "teacher, fp32")
             log.info("trial 0: measured the teacher in %.0f s", result.outcome.seconds)
-        self.pool.apply_settings(RunSettings(self.study.artifacts_of(0), self.study.fitted_recovery()))
+        self.pool.settings = RunSettings(self.study.artifacts_of(0), self.study.fitted_recovery())
         return None
 
     def _fit_amounts(self) -> str | None:
@@ -52,8 +52,8 @@ class Preparation:
         plan, time_budget = self.plan, self.plan.budget.time
         if time_budget is None or self.study.fitted_recovery() is not None or self.meter.reason_to_end(0) is not None:
             return None
-        if all(name in AFTER_RECOVERY for name in self.space.free):
-            return None  # nothing is trained
+        if not self.space.needs_training:
+            return None
         if self.meter.spent.trials:  # begun before amounts were fitted: its trials were trained as the file says
             return None
         result = self.pool.run_alone(Job("calibration", 0), "calibration")
@@ -64,7 +64,7 @@ class Preparation:
         seconds_left = max(0.0, time_budget - self.meter.seconds)
         recovery = fit_training_time(plan.recovery, plan.given_recovery, seconds_left, plan.workers, result.rates)
         self.study.record_recovery(recovery)
-        self.pool.apply_settings(RunSettings(self.pool.workers[0].settings.references, recovery))
+        self.pool.settings = replace(self.pool.settings, recovery=recovery)
         is_trained = recovery.supernet_epochs == result.rates.trained.get("supernet_epochs")
         amounts = (
             f"fitted to the time left: super-net {recovery.supernet_epochs:.1f} epochs"

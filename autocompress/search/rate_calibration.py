@@ -43,7 +43,7 @@ class RateCalibration:
 
         def train(epochs: float) -> None:
             supernet.train_supernet(
-                net, space.smallest(), space.draw_structure, self._no_targets(), self._data.batch, self._lengths,
+                net, space.smallest_subnet(), space.draw_subnet, self._no_targets(), self._data.batch, self._lengths,
                 self._recovery, epochs=epochs, seed=self._seed, objective=self._data.objective,
             )  # fmt: skip
 

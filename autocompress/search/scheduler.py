@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autocompress.config import LAST_RUNG, StudyPlan
-from autocompress.core.recipe import AFTER_RECOVERY, Recipe, Scalar
+from autocompress.core.recipe import Recipe, Scalar
+from autocompress.core.technique import ordered_techniques
 from autocompress.search.budget import BudgetMeter
 from autocompress.search.known_trials import KnownTrials
 from autocompress.space.space import Space
@@ -48,23 +49,23 @@ class Scheduler:
 
     def first_rung(self, recipe: Recipe) -> int:
         """Return the first rung of a new recipe: 0, or the last one where rungs are off or nothing is removed."""
-        return 0 if self.plan.engine.rungs and not recipe.is_whole(self.space.layers) else LAST_RUNG
+        return 0 if self.plan.engine.rungs and not recipe.shares_weights(self.space.teacher) else LAST_RUNG
 
     @property
     def pinned(self) -> Mapping[str, Scalar]:
-        """Values that all new recipes have: with rungs the usual bits; the other bits are tried after full training.
+        """Values that all new recipes have: with rungs those that need no training; their others are tried after full training.
 
-        Nothing is pinned once proposals repeat, because few structures are left.
+        Nothing is pinned once proposals repeat, because few other recipes are left.
         """
         engine = self.plan.engine
-        structures = set(self.space.free) - set(AFTER_RECOVERY)
-        usual = engine.rungs and engine.reuse and structures and self.duplicates < FEW_DUPLICATES
-        return self.space.usual_bits() if usual else {}
+        is_trained = any(ordered_techniques()[name].is_trained for name in self.space.free)
+        is_pinned = engine.rungs and engine.reuse and is_trained and self.duplicates < FEW_DUPLICATES
+        return self.space.first_values() if is_pinned else {}
 
     def choose(self, known: KnownTrials, running: Sequence[RunningTrial]) -> PromotionRequest | str | None:
         """Return the candidate to train further, null to try a new one, or a text: the reason why neither is possible.
 
-        A structure that is being trained is not chosen: its weights will serve its siblings.
+        Weights that are being trained are not chosen: they will serve all recipes that share them.
         """
         if not self.plan.engine.rungs:
             return self._reason_of_exhaustion()
@@ -85,10 +86,10 @@ class Scheduler:
 
     def _promotion_to(self, rung: int, known: KnownTrials, running: Sequence[RunningTrial]) -> PromotionRequest | None:
         """Return the best candidate that can be trained as far as a rung in the time left, or null."""
-        in_training = {trial.recipe.structure() for trial in running if trial.rung >= rung}
+        in_training = {trial.recipe.trained() for trial in running if trial.rung >= rung}
         for promotion in known.promotions(rung - 1):
             row = promotion.row
-            if row.recipe.structure() not in in_training and self.meter.fits(rung, row.latency_ms):
+            if row.recipe.trained() not in in_training and self.meter.fits(rung, row.latency_ms):
                 return PromotionRequest(row.recipe, rung, row.trial, promotion.gain, promotion.rank)
         return None
 

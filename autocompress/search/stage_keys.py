@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autocompress.config import Engine, Recovery, StudyPlan
-from autocompress.core import registry
-from autocompress.core.recipe import AFTER_RECOVERY, NEUTRAL, Recipe, Scalar
+from autocompress.core.recipe import Recipe, Scalar
 from autocompress.core.stage import Stage, upstream
+from autocompress.core.technique import active_techniques, ordered_techniques
 from autocompress.data import augmentation
 from autocompress.models import candidate, importance
 from autocompress.training import distillation, fine_tuning, supernet
@@ -57,7 +57,7 @@ class TrainedStages:
     def supernet(self) -> Stage:
         """The weights of the super-net."""
         settings = self.recovery.model_dump(include=set(SUPERNET_SETTINGS))
-        values = [technique_stage(name, list(choices)) for name, choices in free_structures(self.domains).items()]
+        values = [technique_stage(name, list(choices)) for name, choices in subnet_choices(self.domains).items()]
         return Stage(
             "supernet",
             supernet.VERSION,
@@ -68,7 +68,7 @@ class TrainedStages:
     def weights(self, recipe: Recipe, rung: int) -> Stage:
         """Return the stage of a candidate's weights at a rung."""
         first = rung == 0 or not self.engine.rungs
-        bits = None if self.engine.reuse else [recipe.weight_bits, recipe.embedding_bits]
+        bits = None if self.engine.reuse else [recipe[name] for name in keyed_when_neutral()]
         settings = {
             "recovery": self.recovery.model_dump(), "engine": {"rungs": self.engine.rungs}, "seed": self.seed,
             "rung": rung, "bits": bits,
@@ -77,7 +77,9 @@ class TrainedStages:
         fitted = Stage("least_squares", LEAST_SQUARES_VERSION, {"seed": self.seed}) if self.engine.refit else None
         lower = None if first else self.weights(recipe, rung - 1)
         net = self.supernet if self.engine.supernet else None
-        return Stage("recovered", distillation.VERSION, settings, upstream(structure, self.targets, net, fitted, lower))
+        decisions = decision_stages(recipe if not self.engine.reuse else recipe.trained(), structural=False)
+        stages = upstream(structure, self.targets, net, fitted, lower, *decisions)
+        return Stage("recovered", distillation.VERSION, settings, stages)
 
     def with_amounts(self, amounts: Amounts) -> TrainedStages:
         """Return the same stages with a super-net that was trained for other amounts."""
@@ -109,29 +111,60 @@ def targets_stage(teacher_key: str, copies: int, seed: int) -> Stage:
 
 def structure_stage(ranking: Stage, recipe: Recipe) -> Stage:
     """Return the stage of a recipe's structure: the layers, heads and neurons that it keeps, and their attention."""
-    decisions = [
-        technique_stage(name, value)
-        for name, value in recipe.as_dict().items()
-        if name not in AFTER_RECOVERY and value != NEUTRAL[name]
+    return Stage("structure", candidate.VERSION, made_from=upstream(ranking, *decision_stages(recipe, structural=True)))
+
+
+def decision_stages(recipe: Recipe, *, structural: bool) -> list[Stage]:
+    """Return the stages of the active decisions of a recipe: those about structure, or all others.
+
+    The others leave out decisions of which another setting holds the value (`keyed_when_neutral`), unless an active decision
+    about training reads them.
+    """
+    active = active_techniques(recipe)
+    read = {name for technique in active.values() if technique.stage == "training" for name in technique.reads}
+    return [
+        technique_stage(name, recipe[name])
+        for name, technique in active.items()
+        if (technique.stage == "structure") is structural and (not technique.is_keyed_when_neutral or name in read)
     ]
-    return Stage("structure", candidate.VERSION, made_from=upstream(ranking, *decisions))
+
+
+def data_stages(recipe: Recipe) -> list[Stage]:
+    """Return the stages of the active decisions about data, which change the inputs of a candidate."""
+    active = active_techniques(recipe)
+    return [technique_stage(name, recipe[name]) for name, technique in active.items() if technique.stage == "data"]
+
+
+def keyed_when_neutral() -> list[str]:
+    """Return the decisions whose values stand in the keys of weights that serve one recipe only, also where neutral."""
+    return [name for name, technique in ordered_techniques().items() if technique.is_keyed_when_neutral]
 
 
 def technique_stage(name: str, value: object) -> Stage:
     """Return the stage of one decision: its value (or values), and the version of the technique that applies it."""
-    return Stage(name, registry.load("techniques", name).VERSION, {"value": value})
+    return Stage(name, ordered_techniques()[name].version, {"value": value})
 
 
-def outputs_stage(artifact: str, data: str, split: str, device: Mapping[str, object], max_tokens: int) -> Stage:
-    """Return the stage of an artifact's outputs on a split. `device`: threads, batch, cpu, runtime and runtime_version."""
+def outputs_stage(
+    artifact: str,
+    data: str,
+    split: str,
+    device: Mapping[str, object],
+    max_tokens: int,
+    decisions: Sequence[Stage] = (),
+) -> Stage:
+    """Return the stage of an artifact's outputs on a split.
+
+    `device`: threads, batch, cpu, runtime and runtime_version. `decisions`: those about data that the artifact was made with.
+    """
     settings = {"artifact": artifact, "data": data, "split": split, "max_tokens": max_tokens, **device}
-    return Stage("outputs", OUTPUTS_VERSION, settings)
+    return Stage("outputs", OUTPUTS_VERSION, settings, upstream(*decisions))
 
 
-def free_structures(domains: Domains) -> dict[str, Sequence[Scalar]]:
-    """Return the domains of structural decisions without those pinned to neutral, so that a new decision changes no key."""
+def subnet_choices(domains: Domains) -> dict[str, Sequence[Scalar]]:
+    """Return the choices of structural decisions without those pinned to neutral, so that a new decision changes no key."""
     return {
-        name: choices
-        for name, choices in domains.items()
-        if name not in AFTER_RECOVERY and list(choices) != [NEUTRAL[name]]
+        name: domains[name]
+        for name, technique in ordered_techniques().items()
+        if technique.stage == "structure" and name in domains and list(domains[name]) != [technique.neutral(None)]
     }

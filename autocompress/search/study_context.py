@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from autocompress.config import Recovery, StudyPlan
+from autocompress.core.recipe import Recipe
 from autocompress.data.ragged import load_outputs, save_outputs
 from autocompress.models import importance
+from autocompress.models.candidate import Candidate
 from autocompress.models.importance import Importance
+from autocompress.search.edited_data import EditedData
 from autocompress.search.rate_calibration import RateCalibration
-from autocompress.search.stage_keys import Amounts, TrainedStages, importance_stage, targets_stage
+from autocompress.search.stage_keys import Amounts, TrainedStages, importance_stage, structure_stage, targets_stage
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_data import DistillationSet, StudyData
 from autocompress.search.teacher_provider import TeacherProvider
@@ -25,6 +28,9 @@ from autocompress.space.parsing import resolve_space
 from autocompress.space.space import Space
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
+from autocompress.techniques.building import build_candidate, resolve_structure
+from autocompress.techniques.stages import DataTechnique, active_of
+from autocompress.techniques.structure import Structure, load_structure, save_structure
 from autocompress.training import distillation, supernet
 from autocompress.training.loop import ordered_batches
 
@@ -36,7 +42,8 @@ class StudyContext:
         self.plan, self.store = plan, store
         self.data = StudyData(plan, offline)
         self.teacher = TeacherProvider(plan, self.data, store, offline)
-        self._distillation_sets: dict[int, DistillationSet] = {}  # by copies of each row
+        self._distillation_sets: dict[StudyData, tuple[int, DistillationSet]] = {}  # with the copies of each row
+        self._edited: dict[Recipe, EditedData] = {}  # by the decisions about data
         self._supernet: Any = None
 
     def apply_recovery(self, recovery: Recovery) -> None:
@@ -46,15 +53,32 @@ class StudyContext:
     @cached_property
     def space(self) -> Space:
         """The space. Whether the runtime supports its values was checked before any work."""
-        return resolve_space(self.plan.space, self.teacher.layer_count, {}, self.plan.place("space"))
+        return resolve_space(self.plan.space, self.teacher.anatomy, {}, self.plan.place("space"))
 
     @property
     def distillation_set(self) -> DistillationSet:
-        """The rows that candidates learn from."""
+        """The rows that candidates learn from, as the teacher's tokenizer cuts them."""
+        return self._distillation_set(self.data)
+
+    def distillation_set_for(self, recipe: Recipe) -> DistillationSet:
+        """Return the rows that the candidate of a recipe learns from: the same texts, cut by its own tokenizer."""
+        return self._distillation_set(self.data_for(recipe))
+
+    def data_for(self, recipe: Recipe) -> StudyData:
+        """Return the splits as a candidate reads them: with its own tokenizer, where a decision edits the teacher's."""
+        edits = active_of(recipe, DataTechnique)
+        if not edits:
+            return self.data
+        key = Recipe(**{technique.name: value for technique, value in edits})
+        if key not in self._edited:
+            self._edited[key] = EditedData(self.plan, self.data, edits)
+        return self._edited[key]
+
+    def _distillation_set(self, data: StudyData) -> DistillationSet:
         copies = self.plan.recovery.copies
-        if copies not in self._distillation_sets:
-            self._distillation_sets = {copies: DistillationSet(self.data, copies)}
-        return self._distillation_sets[copies]
+        if data not in self._distillation_sets or self._distillation_sets[data][0] != copies:
+            self._distillation_sets[data] = copies, DistillationSet(data, copies)
+        return self._distillation_sets[data][1]
 
     @property
     def stages(self) -> TrainedStages:
@@ -82,6 +106,19 @@ class StudyContext:
         with device_lock.share(self.store.root):
             measured = importance.measure_importance(self.teacher.forward, batches, self.data.objective)
         importance.save_importance(measured, folder / "importance.npz")
+
+    # ---- structure ---------------------------------------------------------------------------------------------
+
+    def structure(self, recipe: Recipe, timer: StageTimer) -> Structure:
+        """Return the layers, heads and neurons that a recipe keeps."""
+        ranking = self.importance(timer)
+        stage = structure_stage(importance_stage(self.teacher.stage.key, self.plan.seed), recipe)
+        folder = self.store.stage(stage, lambda new: save_structure(resolve_structure(recipe, ranking), new))
+        return load_structure(folder)
+
+    def build(self, model: Any, recipe: Recipe, timer: StageTimer) -> Candidate:
+        """Build the candidate of a recipe with the weights of the teacher, or of the super-net."""
+        return build_candidate(model, recipe, self.importance(timer), self.structure(recipe, timer))
 
     # ---- targets -----------------------------------------------------------------------------------------------
 
@@ -126,8 +163,8 @@ class StudyContext:
         with device_lock.share_with_pauses(self.store.root) as pause:
             supernet.train_supernet(
                 net,
-                self.space.smallest(),
-                self.space.draw_structure,
+                self.space.smallest_subnet(),
+                self.space.draw_subnet,
                 targets,
                 rows.batch,
                 rows.lengths,

@@ -44,7 +44,7 @@ class StudyData:
     @cached_property
     def tokens(self) -> dict[str, Tokens]:
         """Split -> its rows as token ids. After the first call the tokenizer truncates texts to `max_tokens`."""
-        return {split: self._tokenize(self.splits.split(split)) for split in SPLITS}
+        return {split: self.tokenize(self.splits.split(split)) for split in SPLITS}
 
     @cached_property
     def objective(self) -> Objective:
@@ -88,7 +88,7 @@ class StudyData:
 
     def augmented(self, copies: int) -> Tokens:
         """Return the training rows and, without labels, the unlabelled texts and `copies` augmented copies of each row."""
-        train, more_texts = self.tokens["train"], self._tokenize(self.splits.unlabelled)
+        train, more_texts = self.tokens["train"], self.tokenize(self.splits.unlabelled)
         ids, types = (*train.input_ids, *more_texts.input_ids), None
         if train.token_type_ids is not None:
             types = (*train.token_type_ids, *(more_texts.token_type_ids or ()))
@@ -103,7 +103,8 @@ class StudyData:
             Ragged.join((train.labels, missing)),
         )
 
-    def _tokenize(self, rows: Rows) -> Tokens:
+    def tokenize(self, rows: Rows) -> Tokens:
+        """Return the token ids of rows of text."""
         return self.task.tokenize(rows, self.tokenizer, self._plan.task.max_tokens)
 
 

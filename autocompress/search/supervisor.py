@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import wait
 from random import Random
 
 from autocompress.benchmarking.backends import SHORT_PATIENCE
@@ -15,22 +14,21 @@ from autocompress.core.errors import AutocompressError
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome, describe
 from autocompress.search.admission import admission_limits
-from autocompress.search.bit_widths import next_bits
 from autocompress.search.budget import BudgetMeter
 from autocompress.search.display import Display
-from autocompress.search.executors.local import Worker
 from autocompress.search.final_evaluation import FinalEvaluation
-from autocompress.search.jobs import Job, JobResult, Progress
+from autocompress.search.jobs import Job, JobResult
 from autocompress.search.known_trials import KnownTrials
 from autocompress.search.plan_check import check_same_data, prepare
 from autocompress.search.preparation import INTERRUPTED, Preparation
 from autocompress.search.scheduler import PromotionRequest, RunningTrial, Scheduler
+from autocompress.search.shared_weights import next_exports
 from autocompress.search.study_log import writing_study_log
-from autocompress.search.worker_pool import POLL_SECONDS, WorkerPool, catching_signals, open_worker_pool
+from autocompress.search.worker_pool import FinishedJob, WorkerPool, catching_signals, open_worker_pool
 from autocompress.selection.early_stopping import LEAST_GROWTH, HypervolumeHistory
 from autocompress.selection.latency_model import LatencyTable
 from autocompress.space.space import Space
-from autocompress.storage.artifact_store import Store
+from autocompress.storage.artifact_store import ArtifactStore, Store
 from autocompress.study import AskedTrial, Study, read_study
 from autocompress.study.study_view import stored_plan
 
@@ -108,15 +106,12 @@ class Supervisor:
         """Start and watch trials until the budget is met; return the reason why that ended."""
         while not self.pool.interrupt.is_set:
             end = None
-            for worker in self.pool.idle:
-                end = self._reason_to_end() or self._start(worker)
-            busy = self.pool.busy
-            if end is not None and not busy:
+            for _ in range(self.pool.free):
+                end = self._reason_to_end() or self._start_trial()
+            if end is not None and not self.pool.running:
                 return end
-            if busy:
-                wait([worker.pipe for worker in busy if worker.pipe is not None], POLL_SECONDS)
-            for worker in busy:
-                self._watch(worker)
+            for finished in self.pool.poll():
+                self._handle(finished)
             self._tick()
         return INTERRUPTED
 
@@ -130,8 +125,8 @@ class Supervisor:
 
     # ---- starting trials ---------------------------------------------------------------------------------------
 
-    def _start(self, worker: Worker) -> str | None:
-        """Send a worker a trial, or record a duplicate; return a reason to end where no trial is left to run."""
+    def _start_trial(self) -> str | None:
+        """Start a trial, or record a duplicate; return a reason to end where no trial is left to run."""
         promotion, take_retries = None, self.lost_since is None  # while the device is unreachable, others go first
         if not (take_retries and self.study.has_waiting(interrupted=True)):
             choice = self.scheduler.choose(self.known, self._running_trials())
@@ -151,7 +146,8 @@ class Supervisor:
             self.scheduler.duplicates += 1
             return None
         self.scheduler.duplicates = 0
-        worker.start(Job("trial", asked.number, asked.recipe, asked.rung, admission_limits(self.plan, self.known)))
+        job = Job("trial", asked.number, asked.recipe, asked.rung, admission_limits(self.plan, self.known))
+        self.pool.start(job, _label(job))
         return None
 
     def _is_duplicate(self, asked: AskedTrial) -> bool:
@@ -168,26 +164,15 @@ class Supervisor:
         return False
 
     def _running_trials(self) -> list[RunningTrial]:
-        now = time.monotonic()
-        busy = [(worker.job, now - worker.started) for worker in self.pool.workers if worker.job]
-        return [RunningTrial(job.recipe, job.rung, seconds) for job, seconds in busy if job.recipe is not None]
+        running = [(job.job, job.seconds) for job in self.pool.running.values()]
+        return [RunningTrial(job.recipe, job.rung, seconds) for job, seconds in running if job.recipe is not None]
 
     # ---- recording results -------------------------------------------------------------------------------------
 
-    def _watch(self, worker: Worker) -> None:
-        """Handle a worker's next message, if there is one."""
-        job, message = worker.job, worker.poll(0)
-        if job is None or message is None:
-            return
-        if isinstance(message, Progress):
-            index, label = self.pool.workers.index(worker), _label(job)
-            self.pool.display.stage(index, job.trial, label, message.stage, message.fraction)
-            return
-        seconds = time.monotonic() - worker.started
-        if message.is_device_lost:
-            self._requeue(job, message, seconds)
-        else:
-            self._finish(job, message, seconds)
+    def _handle(self, finished: FinishedJob) -> None:
+        """Record a job's result, or requeue its trial."""
+        handle = self._requeue if finished.result.is_device_lost else self._finish
+        handle(finished.job, finished.result, finished.seconds)
 
     def _finish(self, job: Job, result: JobResult, seconds: float) -> None:
         """Record the outcome of a trial, and then handle its waiting duplicates."""
@@ -222,18 +207,18 @@ class Supervisor:
         self.pool.display.message(f"trial {job.trial} is requeued: {result.error}")
 
     def _follow_up(self, job: Job, recipe: Recipe, outcome: Outcome) -> None:
-        """Show the front; enqueue a fully trained trial on it in other bit-widths, which need no training."""
+        """Show the front; enqueue recipes that share the weights of a fully trained trial on it, and need no training."""
         front = self.known.front
         self.pool.display.front(front, self.known.teacher)
         was_trained = outcome.stages.get("recovery", 0) > TRAINED_SHARE * outcome.seconds
         if job.rung == 0 or was_trained:
             self.meter.add_duration(job.rung, self.known.rows[job.trial].latency_ms or 1.0, outcome.seconds)
         if self.plan.engine.reuse and job.rung == LAST_RUNG and any(row.trial == job.trial for row in front):
-            is_whole = recipe.is_whole(self.space.layers)  # large and slow: such recipes wait their turn
-            still_grows = self.history.last_growth() >= LEAST_GROWTH  # else further bits bring nothing
+            is_whole = recipe.shares_weights(self.space.teacher)  # large and slow: such recipes wait their turn
+            still_grows = self.history.last_growth() >= LEAST_GROWTH  # else further ones bring nothing
             if was_trained or is_whole or still_grows:
-                proposed = self.study.enqueue(next_bits(self.space, recipe), rung=None if is_whole else job.rung)
-                log.info("trial %d: is on the front; enqueued %d other bit-widths of its weights", job.trial, proposed)
+                proposed = self.study.enqueue(next_exports(self.space, recipe), rung=None if is_whole else job.rung)
+                log.info("trial %d: is on the front; enqueued %d other recipes with its weights", job.trial, proposed)
         if time.monotonic() - self.last_shrink > SHRINK_SECONDS:
             self._shrink_store()
             self.last_shrink = time.monotonic()
@@ -249,13 +234,14 @@ class Supervisor:
         for device in self.plan.others:
             kept |= {row.trial for row in read_study(self.plan.storage, self.plan.study, device).front}
         hashes = [sha256 for trial in kept for sha256 in self.study.artifacts_of(trial).values()]
-        Store(artifacts.path).shrink(artifacts.max_gb * 1e9, hashes)
+        store: ArtifactStore = Store(artifacts.path)
+        store.shrink(artifacts.max_gb * 1e9, hashes)
 
     # ---- budget ------------------------------------------------------------------------------------------------
 
     def _reason_to_end(self) -> str | None:
         """Return why no further trial may start, or null."""
-        is_met = self.meter.reason_to_end(len(self.pool.busy))
+        is_met = self.meter.reason_to_end(len(self.pool.running))
         if is_met is not None or not self.plan.engine.stop_early or self.plan.budget.time is None:
             return is_met
         return self.history.stalled(self.known.largest_promised_gain)

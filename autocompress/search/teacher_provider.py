@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config import FineTune, StudyPlan
+from autocompress.core.domain import Anatomy
+from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
 from autocompress.models.families import Family, load_family
-from autocompress.models.forward import Forward
+from autocompress.models.forward import Forward, open_forward
 from autocompress.models.teacher import load_teacher, model_fingerprint, save_teacher
 from autocompress.search.stage_keys import teacher_stage
 from autocompress.search.stage_timer import StageTimer
@@ -56,12 +58,22 @@ class TeacherProvider:
     @property
     def layer_count(self) -> int:
         """Number of layers."""
-        return len(self.family.layers(self.model))
+        return self.family.depth(self.model)
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """The sizes of the model."""
+        return Anatomy(self.layer_count)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the unchanged model."""
+        return Recipe.of_teacher(self.anatomy)
 
     @property
     def forward(self) -> Forward:
         """The forward pass of the model."""
-        return Forward(self.model, self.family)
+        return open_forward(self.model, self.family)
 
     def _fine_tuned(self, settings: FineTune, timer: StageTimer) -> Path:
         """Return the folder of the fine-tuned model."""

@@ -15,10 +15,10 @@ from autocompress.benchmarking.backends import SHORT_PATIENCE
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
 from autocompress.core.measurement import Measurement, Quality
-from autocompress.core.recipe import AFTER_RECOVERY, Recipe
+from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome
 from autocompress.deployment.deploy import deploy
-from autocompress.models.candidate import Candidate, build_candidate
+from autocompress.models.candidate import Candidate
 from autocompress.runtimes import load_runtime_of
 from autocompress.search.adoption import adopt_stages
 from autocompress.search.candidate_training import CandidateTraining
@@ -59,8 +59,8 @@ class TrialPipeline:
         with timer.stage("reading the data"):
             context.data.tokens  # noqa: B018  # read and tokenized here, so that its errors come first
         model = context.teacher.load(timer)
-        layers = context.teacher.layer_count
-        candidate = Candidate(Recipe(depth=layers), model, context.teacher.family, tuple(range(layers)))
+        layers = tuple(range(context.teacher.layer_count))
+        candidate = Candidate(context.teacher.recipe, model, context.teacher.family, layers)
         self.devices.references = self._deploy(candidate, timer)
         outcome = self._measure(candidate, self.devices.references, timer, start, require_all=True)
         origin = {"data": context.data.splits.fingerprint, "versions": benchmarking.versions()}
@@ -79,9 +79,7 @@ class TrialPipeline:
         """Return the seconds of a training step of a medium-sized candidate in this worker, the number of rows, and the amounts
         of the cached super-net."""
         timer, context = StageTimer(report_progress), self.context
-        teacher, importance = context.teacher.load(timer), context.importance(timer)
-        recipe = Recipe(depth=-(-2 * context.teacher.layer_count // 3), head_sparsity=0.5, ffn_sparsity=0.5)
-        candidate = build_candidate(teacher, recipe, importance)
+        candidate = context.build(context.teacher.load(timer), context.space.medium_recipe(), timer)
         with timer.stage("calibrating"), device_lock.share(self.store.root):
             step = context.rates().candidate_step_seconds(candidate)
         splits = context.data.splits
@@ -93,8 +91,8 @@ class TrialPipeline:
         timer, context = StageTimer(report_progress), self.context
         context.teacher.load(timer)
         context.importance(timer)
-        if all(name in AFTER_RECOVERY for name in self.plan.space):
-            return  # bits alone: nothing is trained
+        if not context.space.needs_training:
+            return
         if self.plan.recovery.epochs > 0:
             context.targets(timer)
         if self.plan.engine.supernet:
@@ -106,28 +104,32 @@ class TrialPipeline:
         """Build a candidate, train it up to its rung and measure it; stop it where it exceeds a limit."""
         self.devices.set_patience(SHORT_PATIENCE)
         start, timer, context = time.perf_counter(), StageTimer(report_progress), self.context
-        teacher, importance = context.teacher.load(timer), context.importance(timer)
+        teacher, structure = context.teacher.load(timer), context.structure(recipe, timer)
         with timer.stage("building"):
-            candidate = build_candidate(teacher, recipe, importance)
+            candidate = context.build(teacher, recipe, timer)
         try:
             if limits is not None:
                 check_predicted_latency(candidate, limits)
             if limits is not None and limits.measure_untrained:
                 self._check_limits(candidate, limits, timer)
         except TrialStopped as stop:
-            seconds, facts = time.perf_counter() - start, describe_structure(candidate)
+            seconds, facts = (
+                time.perf_counter() - start,
+                {**describe_structure(candidate), "structure": structure.as_json()},
+            )
             return Outcome(state="stopped", reason=str(stop), seconds=seconds, stages=timer.seconds, facts=facts)
         was_trained = self.training.bring_to_rung(candidate, rung, timer)
         artifacts = self._deploy(candidate, timer)
-        # other bits of known weights come by the dozen: a quick measurement must do
-        thorough = rung == LAST_RUNG and (was_trained or recipe.is_whole(context.teacher.layer_count))
-        return self._measure(candidate, artifacts, timer, start, thorough)
+        # other recipes with known weights come by the dozen: a quick measurement must do
+        thorough = rung == LAST_RUNG and (was_trained or recipe.shares_weights(context.teacher.recipe))
+        outcome = self._measure(candidate, artifacts, timer, start, thorough)
+        return replace(outcome, facts={**outcome.facts, "structure": structure.as_json()})
 
     def rebuild(self, recipe: Recipe, rung: int | None, report_progress: ReportProgress) -> Candidate:
         """Return the candidate of a finished trial with its trained weights; train again where the cache dropped them."""
         timer, context = StageTimer(report_progress), self.context
         context.data.tokens  # noqa: B018  # as in a trial: from now on the tokenizer cuts texts at max_tokens
-        candidate = build_candidate(context.teacher.load(timer), recipe, context.importance(timer))
+        candidate = context.build(context.teacher.load(timer), recipe, timer)
         self.training.bring_to_rung(candidate, LAST_RUNG if rung is None else rung, timer)
         return candidate
 
@@ -149,7 +151,8 @@ class TrialPipeline:
 
     def write_artifact(self, candidate: Candidate, folder: Path, runtime: str) -> None:
         """Fill a folder with the artifact of a candidate for a runtime."""
-        data = self.context.data
+        data = self.context.data_for(candidate.recipe)
+        data.tokens  # noqa: B018  # from then on its tokenizer cuts texts at max_tokens
         deploy(candidate, data.tokenizer, data.interface, runtime, folder, data.calibration_inputs)
 
     def _check_limits(self, candidate: Candidate, limits: AdmissionLimits, timer: StageTimer) -> None:

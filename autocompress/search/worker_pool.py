@@ -1,8 +1,10 @@
-"""The workers of one search, and the signals that end it."""
+"""The running jobs of one search, and the signals that end it."""
 
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,8 +12,8 @@ from types import FrameType
 
 from autocompress.config import StudyPlan
 from autocompress.search.display import Display
-from autocompress.search.executors.child import count_cores
-from autocompress.search.executors.local import Worker
+from autocompress.search.executors import Executor
+from autocompress.search.executors.local import LocalExecutor
 from autocompress.search.jobs import Job, JobResult, Progress, RunSettings
 
 POLL_SECONDS = 0.5
@@ -29,70 +31,95 @@ class InterruptFlag:
         self.is_set = True
 
 
+@dataclass(frozen=True)
+class RunningJob:
+    """A job that an executor runs."""
+
+    job: Job
+    label: str  # describes it in the display
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds since it was started."""
+        return time.monotonic() - self.started
+
+
+@dataclass(frozen=True)
+class FinishedJob:
+    """A job that has a result."""
+
+    job: Job
+    result: JobResult
+    seconds: float
+
+
 @dataclass
 class WorkerPool:
-    """The workers of a search, each with its share of the cores."""
+    """The executor of a search, and the jobs that it runs; their progress is shown."""
 
-    workers: list[Worker]
+    executor: Executor
     display: Display
     interrupt: InterruptFlag = field(default_factory=InterruptFlag)
     tick: Callable[[], None] = lambda: None  # called while `run_alone` waits
+    settings: RunSettings = field(default_factory=RunSettings)  # of the jobs that are started from now on
+    running: dict[int, RunningJob] = field(default_factory=dict)  # by slot
 
     @property
-    def idle(self) -> list[Worker]:
-        """Workers without a job."""
-        return [worker for worker in self.workers if worker.job is None]
+    def free(self) -> int:
+        """The number of jobs that can be started now."""
+        return self.executor.capacity - len(self.running)
 
-    @property
-    def busy(self) -> list[Worker]:
-        """Workers with a job."""
-        return [worker for worker in self.workers if worker.job is not None]
+    def start(self, job: Job, label: str) -> None:
+        """Start a job; `label` describes it in the display."""
+        self.running[self.executor.submit(job, self.settings)] = RunningJob(job, label)
 
-    def apply_settings(self, settings: RunSettings) -> None:
-        """Send these settings with every job from now on."""
-        for worker in self.workers:
-            worker.settings = settings
+    def poll(self) -> list[FinishedJob]:
+        """Return the jobs that ended, and show the progress of the others; wait for a message for up to `POLL_SECONDS`."""
+        finished = []
+        for slot, message in self.executor.poll(POLL_SECONDS).items() if self.running else ():
+            running = self.running[slot]
+            if isinstance(message, Progress):
+                self.display.stage(slot, running.job.trial, running.label, message.stage, message.fraction)
+            else:
+                del self.running[slot]
+                finished.append(FinishedJob(running.job, message, running.seconds))
+        return finished
 
     def run_alone(self, job: Job, label: str, interruptible: bool = True) -> JobResult | None:
-        """Run one job to its end on the first worker; return null when interrupted. `label` describes it in the display."""
-        worker = self.workers[0]
-        worker.start(job)
+        """Run one job to its end, while no other one runs; return null when interrupted."""
+        self.start(job, label)
         while not (interruptible and self.interrupt.is_set):
-            message = worker.poll(POLL_SECONDS)
-            if isinstance(message, Progress):
-                self.display.stage(0, job.trial, label, message.stage, message.fraction)
-            elif message is not None:
-                return message
+            for finished in self.poll():
+                return finished.result
             self.tick()
-        self._abandon(worker)
+        self.abandon_jobs()
         return None
 
     def abandon_jobs(self) -> None:
         """End every running job: its trial is tried again when the study continues."""
-        for worker in self.busy:
-            self._abandon(worker)
-
-    def _abandon(self, worker: Worker) -> None:
-        worker.close()
-        self.display.abandoned(self.workers.index(worker))
+        for slot in list(self.running):
+            self.executor.cancel(slot)
+            self.display.abandoned(slot)
+            del self.running[slot]
 
 
 @contextmanager
 def open_worker_pool(plan: StudyPlan, display: Display, offline: bool) -> Iterator[WorkerPool]:
     """Open the workers of a plan; always end them on exit."""
-    threads = max(1, count_cores() // plan.workers)
-    root = plan.artifacts.path
-    pool = WorkerPool([Worker(plan, root, threads, offline) for _ in range(plan.workers)], display)
+    executor = LocalExecutor(plan, offline)
     try:
-        yield pool
+        yield WorkerPool(executor, display)
     finally:
-        for worker in pool.workers:
-            worker.close()
+        executor.close()
 
 
 @contextmanager
 def catching_signals(interrupt: InterruptFlag) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM set the flag instead of ending the program."""
+    """Let Ctrl-C and SIGTERM set the flag instead of ending the program; only the main thread can handle signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -1,8 +1,9 @@
 """A linear model of the latency of candidates that were not built, fitted to those that were measured on this device.
 
 The latency of a forward pass is a constant plus the costs of every layer's attention and feed-forward, which are linear in
-heads and neurons. The last layer computes one position only, so it has coefficients of its own; so has every kind of
-attention and width of weights. Tokens, batch and threads are settings of the study, and the same for all candidates.
+heads and neurons. The last layer computes one position only, so it has coefficients of its own; so has every combination of
+decisions with kernels of their own (attention, width of weights). Tokens, batch and threads are settings of the study, and the
+same for all candidates.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.core.recipe import Recipe
+from autocompress.core.scalar import Scalar
+from autocompress.core.technique import ordered_techniques
 from autocompress.core.trial_row import TrialRow
 
 FEWEST = 16  # different shapes; with fewer there is no table
@@ -22,7 +25,7 @@ COVERED = 0.95  # fraction of the shapes that lie within the stated error
 TERMS = 6  # coefficients of each kind
 
 Floats = NDArray[np.float64]
-Kind = tuple[str, int]  # attention, bits of the weights
+Kind = tuple[Scalar, ...]  # values of the decisions with kernels of their own, e.g. attention and bits of the weights
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class Shape:
     heads: tuple[int, ...]  # of each kept layer
     neurons: tuple[int, ...]
     kind: Kind
-    embedding_bits: int
+    sizes: tuple[Scalar, ...]  # values of the decisions whose cost grows with 1 ÷ value, e.g. bits of the embeddings
 
     @classmethod
     def of(cls, recipe: Recipe, heads: Sequence[int], neurons: Sequence[int]) -> Shape:
         """Return the shape of a built recipe."""
-        return cls(tuple(heads), tuple(neurons), (recipe.attention, recipe.weight_bits), recipe.embedding_bits)
+        roles = {name: technique.latency_role for name, technique in ordered_techniques().items()}
+        kind, sizes = (tuple(recipe[name] for name in roles if roles[name] == role) for role in ("kernel", "size"))
+        return cls(tuple(heads), tuple(neurons), kind, sizes)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class LatencyTable:
                 measured.setdefault(Shape.of(row.recipe, row.heads, row.neurons), []).append(row.latency_ms)
         if len(measured) < FEWEST:
             return None
-        kinds = tuple(sorted({shape.kind for shape in measured}))
+        kinds = tuple(sorted({shape.kind for shape in measured}, key=str))
         latencies = np.array([np.mean(values) for values in measured.values()])
         features = np.array([_features(shape, kinds) for shape in measured]) / latencies[:, None]
         common = features.shape[1] - len(kinds) * TERMS
@@ -73,7 +78,7 @@ class LatencyTable:
         return cls(kinds, weights, float(np.quantile(errors, COVERED)), len(measured))
 
     def predict(self, shape: Shape) -> float | None:
-        """Predict milliseconds; null for an attention or a width of weights that was never measured."""
+        """Predict milliseconds; null for kernels that were never measured."""
         if shape.kind not in self.kinds:
             return None
         return max(0.0, float(_features(shape, self.kinds) @ self.weights))
@@ -84,10 +89,11 @@ class LatencyTable:
 
 
 def _features(shape: Shape, kinds: Sequence[Kind]) -> Floats:
-    """Return (1 + TERMS · (1 + kinds),): embedding, common terms, and the terms of each kind."""
+    """Return (sizes + TERMS · (1 + kinds),): 1 ÷ each size, common terms, and the terms of each kind."""
     terms = np.array(
         [1, len(shape.heads) - 1, sum(shape.heads[:-1]), sum(shape.neurons[:-1]), shape.heads[-1], shape.neurons[-1]]
     )
     terms = terms / [1, 1, 10, 1000, 10, 1000]  # to numbers around 1, so that the ridge treats them alike
     of_kinds = [terms if kind == shape.kind else np.zeros(TERMS) for kind in kinds]
-    return np.concatenate([[1.0 / shape.embedding_bits], terms, *of_kinds])
+    inverse = [1.0 / size if isinstance(size, (int, float)) and size else 0.0 for size in shape.sizes]
+    return np.concatenate([inverse, terms, *of_kinds])

@@ -1,44 +1,35 @@
-"""The recipes that a search tries first, independent of teacher and space."""
+"""The recipes that a search tries first: `initial:` of the space file, or that of the packaged space `encoder`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import log2
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from autocompress.core.recipe import Scalar
+from autocompress.config.space_files import DEFAULT_SPACE, INITIAL, spaces
+from autocompress.config.yaml_documents import read_mapping
+from autocompress.core.domain import Anatomy
+from autocompress.core.scalar import Scalar
+from autocompress.core.technique import ordered_techniques
 
-
-def nearest_value(name: str, choices: tuple[Scalar, ...], value: Scalar) -> Scalar:
-    """Return the choice of a decision that is nearest to a value.
-
-    Distances of bit-widths are in powers of two. Between two equally near choices, the one that removes less wins. A value
-    that is no number gives itself if it is a choice, else the largest number, else the first choice.
-    """
-    numbers = [choice for choice in choices if isinstance(choice, (int, float))]
-    if not numbers or not isinstance(value, (int, float)):
-        return value if value in choices else max(numbers, default=choices[0])
-    least_removed_first = sorted(numbers, reverse=not name.endswith("_sparsity"))
-    if name.endswith("_bits"):
-        return min(least_removed_first, key=lambda number: abs(log2(number) - log2(value)))
-    return min(least_removed_first, key=lambda number: abs(number - value))
+InitialValues = Mapping[str, Scalar]  # values near which a recipe is wanted; absent decisions are neutral
 
 
-def _recipe(depth: float, heads: float, neurons: float, bits: int, embedding_bits: int) -> dict[str, Scalar]:
-    sparsities = {"head_sparsity": heads, "ffn_sparsity": neurons}
-    return {"depth": depth, "attention": "full", **sparsities, "weight_bits": bits, "embedding_bits": embedding_bits}
+def parse_initial(spec: Mapping[str, Any], anatomy: Anatomy, place: str) -> tuple[InitialValues, ...]:
+    """Return the initial values of a space; UsageError, which names the place, for a value outside its domain."""
+    written: Sequence[Mapping[str, Any]] | None = spec.get(INITIAL)
+    if written is None:
+        place, written = f"space {DEFAULT_SPACE}", _read_default()
+    return tuple(
+        {
+            name: ordered_techniques()[name].domain.parse_initial(
+                name, item, anatomy, f"{place}.{INITIAL}.{number}.{name}"
+            )
+            for name, item in values.items()
+        }
+        for number, values in enumerate(written)
+    )
 
 
-# Depth is a fraction of the teacher's layers. The first recipe, the teacher in 8 bits, gives a valid front within seconds.
-# Then come recipes that cost little to train and promise most, with the corner of the space among them. Deep and thin ones
-# keep most of the quality (6 of 6 layers with half the heads and a quarter of the neurons, in int8, is 8 times as fast as
-# the fp32 teacher and lost nothing on film reviews), but their least-squares refit takes several times as long.
-INITIAL_RECIPES: tuple[Mapping[str, Scalar], ...] = (
-    _recipe(1, 0, 0, 8, 8),
-    _recipe(1 / 2, 2 / 3, 3 / 4, 8, 4),
-    _recipe(1 / 3, 2 / 3, 3 / 4, 8, 4),
-    _recipe(0, 1, 1, 8, 1),
-    _recipe(2 / 3, 1 / 2, 3 / 4, 8, 4),
-    _recipe(1, 1 / 2, 3 / 4, 8, 4),
-    _recipe(1, 2 / 3, 7 / 8, 8, 4),
-    _recipe(1, 0, 0, 8, 4),
-)
+def _read_default() -> Sequence[Mapping[str, Any]]:
+    path = spaces().get(DEFAULT_SPACE)
+    return [] if path is None else read_mapping(path, "search space").get(INITIAL, [])

@@ -1,28 +1,30 @@
 """The search space: the values that each decision may take, and the recipes made of them.
 
-A domain is a short tuple of values, so a space is finite: its recipes can be counted, compared and enqueued. All free
+The choices of a decision are a short tuple, so a space is finite: its recipes can be counted, compared and enqueued. All free
 decisions are always suggested, since samplers model flat spaces best; `canonical` then sets decisions that do not apply to
 null, so that equal candidates are equal recipes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise, product
 from math import prod
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from autocompress.core.recipe import AFTER_RECOVERY, Recipe, Scalar
-from autocompress.space.initial_recipes import INITIAL_RECIPES, nearest_value
+from autocompress.core.domain import Anatomy
+from autocompress.core.recipe import Recipe
+from autocompress.core.scalar import Scalar
+from autocompress.core.technique import Technique, ordered_techniques, read_values, without_inapplicable
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-SPARSITIES = HEADS, NEURONS = ("head_sparsity", "ffn_sparsity")
-WINDOWED_ATTENTION = "local"  # the attention to which `attention_window` applies
+    from autocompress.space.initial_recipes import InitialValues
 
 
 class Trial(Protocol):
@@ -37,13 +39,27 @@ class Trial(Protocol):
 class Space:
     """The values that each decision may take, in the order of application. A decision with one value is fixed."""
 
-    layers: int  # of the teacher
+    anatomy: Anatomy  # of the teacher
     choices: Mapping[str, tuple[Scalar, ...]]
+    initial: tuple[InitialValues, ...] = ()  # values near which the first recipes are wanted
 
     @property
     def free(self) -> tuple[str, ...]:
         """The decisions that are searched: those with several values."""
         return tuple(name for name, values in self.choices.items() if len(values) > 1)
+
+    @cached_property
+    def teacher(self) -> Recipe:
+        """The recipe of the unchanged teacher."""
+        return Recipe.of_teacher(self.anatomy)
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether the space has a candidate whose weights are not the teacher's."""
+        return any(
+            technique.is_trained and any(value not in (None, self.teacher[name]) for value in self.choices[name])
+            for name, technique in ordered_techniques().items()
+        )
 
     def suggest(self, trial: Trial) -> Recipe:
         """Ask an Optuna trial for every free decision, under its own name, and return the recipe."""
@@ -52,85 +68,90 @@ class Space:
     def canonical(self, values: Mapping[str, Scalar]) -> Recipe:
         """Return the recipe of some values.
 
-        Absent decisions get their first value, rounding errors are removed, depth becomes a number, and decisions that do
-        not apply become null.
+        Absent decisions get their first value, rounding errors are removed, a null that stands for the teacher's own value
+        becomes that value, and decisions that do not apply become null.
         """
         full = {name: _snap_to_choice(values.get(name, choices[0]), choices) for name, choices in self.choices.items()}
-        full["depth"] = self.layers if full["depth"] is None else full["depth"]
-        if full["attention"] != WINDOWED_ATTENTION:
-            full["attention_window"] = None
-        return Recipe.from_dict(full)
+        full = {name: self.teacher[name] if value is None else value for name, value in full.items()}
+        return Recipe.from_dict(without_inapplicable(full))
 
     def contains(self, recipe: Recipe) -> bool:
         """Return whether the recipe is canonical and all its values belong to this space."""
-        values = recipe.as_dict()
-        inactive = "attention_window" if recipe.attention != WINDOWED_ATTENTION else ""
-        has_valid_values = all(name == inactive or values[name] in choices for name, choices in self.choices.items())
-        return has_valid_values and self.canonical(values) == recipe
+        return self.canonical(recipe) == recipe and all(
+            recipe[name] in choices or not technique.applies(read_values(technique, recipe))
+            for (name, choices), technique in zip(self.choices.items(), ordered_techniques().values(), strict=True)
+        )
 
     def params(self, recipe: Recipe) -> dict[str, Scalar]:
         """Return the free decisions of a recipe for `study.enqueue_trial`; null ones get their first value."""
         if not self.contains(recipe):
             raise ValueError(f"the recipe is not in this space: {recipe}")
-        values = recipe.as_dict()
-        return {name: self.choices[name][0] if values[name] is None else values[name] for name in self.free}
+        return {name: self.choices[name][0] if recipe[name] is None else recipe[name] for name in self.free}
 
     def size(self) -> int:
         """Return the number of different recipes."""
-        windows = len(self.choices["attention_window"])
-        attentions = sum(windows if attention == WINDOWED_ATTENTION else 1 for attention in self.choices["attention"])
-        return attentions * prod(len(self.choices[name]) for name in self.choices if not name.startswith("attention"))
+        techniques = ordered_techniques()
+        conditional = [name for name, entry in techniques.items() if _is_conditional(entry)]
+        linked = {name for entry in map(techniques.__getitem__, conditional) for name in (entry.name, *entry.reads)}
+        combinations = product(*(self.choices[name] for name in linked))
+        recipes = {self.canonical(dict(zip(linked, values, strict=True))) for values in combinations}
+        return len(recipes) * prod(len(values) for name, values in self.choices.items() if name not in linked)
 
     def siblings(self, recipe: Recipe) -> list[Recipe]:
-        """Return the other recipes of this space that differ in bit-widths only: one training serves them all."""
-        values = recipe.as_dict()
-        bits = product(*(self.choices[name] for name in AFTER_RECOVERY))
-        recipes = [Recipe.from_dict({**values, **dict(zip(AFTER_RECOVERY, pair, strict=True))}) for pair in bits]
-        return [sibling for sibling in recipes if sibling != recipe]
+        """Return the other recipes of this space that one training serves together with this one."""
+        techniques = ordered_techniques()
+        untrained = [name for name in self.free if not techniques[name].is_trained]
+        combinations = product(*(self.choices[name] for name in untrained))
+        recipes = [self.canonical({**recipe, **dict(zip(untrained, values, strict=True))}) for values in combinations]
+        return [other for other in dict.fromkeys(recipes) if other != recipe and other.shares_weights(recipe)]
 
-    def usual_bits(self) -> dict[str, Scalar]:
-        """Return the bit-widths, of the free ones, in which a structure is tried first.
-
-        Weights: 8 bits, the fastest, or the nearest choice. Embeddings: the fewest bits, which hardly cost time.
-        """
-        preferred = {"weight_bits": 8, "embedding_bits": 1}
+    def first_values(self) -> dict[str, Scalar]:
+        """Return the values, of the free decisions without training, in which all other decisions are tried first."""
+        techniques = ordered_techniques()
         return {
-            name: nearest_value(name, self.choices[name], preferred[name])
-            for name in AFTER_RECOVERY
-            if name in self.free
+            name: techniques[name].domain.nearest(self.choices[name], techniques[name].first_value(self.anatomy))
+            for name in self.free
+            if not techniques[name].is_trained
         }
 
     def initial_recipes(self) -> list[Recipe]:
-        """Return at most 8 different recipes to try first: for each known good one, the nearest in this space."""
-        return list(dict.fromkeys(self._nearest_recipe(values) for values in INITIAL_RECIPES))
+        """Return different recipes to try first: for each of `initial`, the nearest in this space."""
+        return list(dict.fromkeys(self._nearest_recipe(values) for values in self.initial))
 
     def draw(self, rng: Random) -> Recipe:
         """Draw a recipe; all values of a decision are equally likely."""
         return self.canonical({name: rng.choice(choices) for name, choices in self.choices.items()})
 
-    def draw_structure(self, rng: Generator) -> Recipe:
-        """Draw a depth, and sparsities from the upper half of their values; attention and bits are neutral."""
-        depth = int(rng.choice([int(value or self.layers) for value in self.choices["depth"]]))
-        heads, neurons = (float(rng.choice(self._upper_half(name))) for name in SPARSITIES)
-        return Recipe(depth=depth, head_sparsity=heads, ffn_sparsity=neurons)
+    def draw_subnet(self, rng: Generator) -> Recipe:
+        """Draw a recipe that the super-net is trained in; decisions that it does not know are neutral."""
+        return Recipe(**{name: values[int(rng.choice(len(values)))] for name, values in self._subnet_values()})
 
-    def smallest(self) -> Recipe:
-        """Return the recipe with the least depth and the largest sparsities; attention and bits are neutral."""
-        depth = min(int(value or self.layers) for value in self.choices["depth"])
-        return Recipe(depth=depth, head_sparsity=max(self._numbers(HEADS)), ffn_sparsity=max(self._numbers(NEURONS)))
+    def smallest_subnet(self) -> Recipe:
+        """Return the smallest of the recipes that the super-net is trained in."""
+        techniques = ordered_techniques()
+        return Recipe(**{name: techniques[name].domain.smallest(values) for name, values in self._subnet_values()})
 
-    def _numbers(self, name: str) -> list[float]:
-        return [float(value or 0) for value in self.choices[name]]
+    def medium_recipe(self) -> Recipe:
+        """Return a middling recipe, with which the cost of a training step is measured."""
+        return Recipe(**{name: entry.medium_value(self.anatomy) for name, entry in ordered_techniques().items()})
 
-    def _upper_half(self, name: str) -> list[float]:
-        numbers = sorted(self._numbers(name))
-        return numbers[len(numbers) // 2 :]
+    def _subnet_values(self) -> Iterable[tuple[str, tuple[Scalar, ...]]]:
+        for name, technique in ordered_techniques().items():
+            if values := technique.subnet_values(self.choices[name]):
+                yield name, values
 
-    def _nearest_recipe(self, initial: Mapping[str, Scalar]) -> Recipe:
-        values = {**initial, "depth": float(initial["depth"] or 0) * self.layers}
+    def _nearest_recipe(self, initial: InitialValues) -> Recipe:
+        techniques = ordered_techniques()
         return self.canonical(
-            {name: nearest_value(name, choices, values.get(name)) for name, choices in self.choices.items()}
+            {
+                name: techniques[name].domain.nearest(choices, initial.get(name, self.teacher[name]))
+                for name, choices in self.choices.items()
+            }
         )
+
+
+def _is_conditional(technique: Technique) -> bool:
+    return type(technique).applies is not Technique.applies
 
 
 def _suggest_value(trial: Trial, name: str, values: tuple[Scalar, ...]) -> Scalar:

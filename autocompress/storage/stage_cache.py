@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from autocompress.core.json_types import Json
 from autocompress.core.stage import Stage
 from autocompress.storage.atomic_folder import link_tree, move_into_place, open_temporary_folder
 
@@ -65,7 +65,7 @@ class StageCache:
                 return file.parent
         return None
 
-    def inputs_by_key(self, kind: str) -> dict[str, Any]:
+    def inputs_by_key(self, kind: str) -> dict[str, Json]:
         """Return the inputs of all results of one kind by their keys, the siblings' results included."""
         roots = (*self._sibling_roots, self.root)
         files = [file for root in roots for file in root.glob(f"stages/{kind}/*/{INPUTS}")]

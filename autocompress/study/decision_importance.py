@@ -7,7 +7,6 @@ from math import log2
 
 import numpy as np
 
-from autocompress.core.recipe import DECISIONS
 from autocompress.core.trial_row import TrialRow
 
 FEWEST_TRIALS = 8
@@ -28,8 +27,8 @@ def explained_variance(rows: Sequence[TrialRow], objectives: Sequence[str]) -> d
         values = np.array([_scaled(row, objective) for row in complete])
         total = float(values.var())
         shares = {}
-        for decision in DECISIONS:
-            settings = [str(row.recipe.as_dict()[decision]) for row in complete]
+        for decision in complete[0].recipe:
+            settings = [str(row.recipe[decision]) for row in complete]
             if len(set(settings)) > 1 and total > 0:
                 groups = [values[[setting == value for setting in settings]] for value in set(settings)]
                 between = sum(len(group) * (group.mean() - values.mean()) ** 2 for group in groups) / len(values)

@@ -150,7 +150,7 @@ def plot_drops(rows: Sequence[TrialRow]) -> Figure | None:
 def _drop_boxes(rows: Sequence[TrialRow], decision: str, visible: bool) -> Figure:
     return {
         "type": "box", "boxpoints": "all", "jitter": 0.5, "pointpos": 0, "showlegend": False, "visible": visible,
-        "x": [_value_text(row.recipe.as_dict()[decision]) for row in rows],
+        "x": [_value_text(row.recipe[decision]) for row in rows],
         "y": [100 * (row.drop or 0.0) for row in rows],
         "text": [f"trial {row.trial}: {row.describe()}" for row in rows],
         "marker": {"color": BLUE, "size": 4, "opacity": 0.5}, "line": {"color": BLUE}, "fillcolor": "rgba(0,114,178,0.12)",
@@ -160,7 +160,7 @@ def _drop_boxes(rows: Sequence[TrialRow], decision: str, visible: bool) -> Figur
 
 def _decision_axis(rows: Sequence[TrialRow], decision: str) -> Figure:
     """Return the title and the sorted values of a decision, as settings of the horizontal axis."""
-    values = [row.recipe.as_dict()[decision] for row in rows]
+    values = [row.recipe[decision] for row in rows]
     order = sorted({value for value in values if value is not None}, key=lambda value: (str(type(value)), value))
     names = [_value_text(value) for value in [*order, *([None] if None in values else [])]]
     return {"xaxis.title.text": decision.replace("_", " "), "xaxis.categoryarray": names}

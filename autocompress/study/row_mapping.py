@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from autocompress.core.measurement import Interval, Latency, Measurement, Quality
-from autocompress.core.recipe import DECISIONS, Recipe
+from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome, TrialRow
 from autocompress.study.tables import CandidateRow, MeasurementColumns, TeacherRow
 
@@ -50,7 +50,7 @@ def teacher_of(outcome: Outcome) -> TeacherRecord:
 
 def recipe_of(values: Mapping[str, Any]) -> Recipe:
     """Return a stored recipe; a decision that is newer than the row is neutral, a removed one is left out."""
-    return Recipe.from_dict({name: value for name, value in values.items() if name in DECISIONS})
+    return Recipe.from_stored(values)
 
 
 def trial_row(

@@ -1,16 +1,16 @@
 """The SQL view `results`: one readable row per trial, for people and other programs; our own queries use the tables.
 
-Its columns follow the fields of `Recipe`, so that a new decision needs no migration.
+It has a column for each technique, so that a new decision needs no migration.
 """
 
 from __future__ import annotations
 
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, select, text
 from sqlalchemy.orm import aliased
 
-from autocompress.core.recipe import DECISIONS, Recipe
+from autocompress.core.technique import Technique, ordered_techniques
 from autocompress.study.tables import ArtifactRow, CandidateRow, MeasurementRow, StudyRow, TeacherRow, optuna_studies
 
 VIEW = "results"
@@ -35,7 +35,7 @@ def results_query() -> Select[Any]:
         CandidateRow.state,
         CandidateRow.reason,
         CandidateRow.rung,
-        *(_decision_column(name).label(name) for name in DECISIONS),
+        *(_decision_column(technique).label(name) for name, technique in ordered_techniques().items()),
         search.quality,
         search.drop,
         search.drop_low,
@@ -72,10 +72,10 @@ def results_query() -> Select[Any]:
     )
 
 
-def _decision_column(name: str) -> Any:
+def _decision_column(technique: Technique) -> Any:
     """Extract a decision from the JSON, as a number or a text."""
-    value = CandidateRow.recipe[name]
-    kinds = get_args(hint := get_type_hints(Recipe)[name]) or (hint,)
-    if int in kinds:
+    value = CandidateRow.recipe[technique.name]
+    value_type = technique.domain.value_type
+    if value_type is int:
         return value.as_integer()
-    return value.as_float() if float in kinds else value.as_string()
+    return value.as_float() if value_type is float else value.as_string()

@@ -1,7 +1,7 @@
 """Our tables, beside Optuna's in the same database. Ours have the prefix `ac_`; Optuna's have none.
 
 Recipes, facts and conditions are JSON, so that a new decision needs no migration: the view `results` is created anew from
-the fields of `Recipe` whenever a study is opened. Every foreign key cascades, so that a deleted study leaves no rows behind,
+the techniques whenever a study is opened. Every foreign key cascades, so that a deleted study leaves no rows behind,
 which a later study could inherit (SQLite reuses the numbers of deleted rows). Times are seconds since 1970.
 """
 

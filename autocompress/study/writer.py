@@ -98,9 +98,9 @@ class Study:
         ValueError where the outcome is not complete.
         """
         space = self._require_space()
-        record, recipe = teacher_of(outcome), Recipe(depth=space.layers)
-        begin_teacher(self._connection, space, recipe)
-        self.tell(0, recipe, outcome)
+        record = teacher_of(outcome)
+        begin_teacher(self._connection, space, space.teacher)
+        self.tell(0, space.teacher, outcome)
         self.enqueue(self._initial_recipes(space))
         return record
 

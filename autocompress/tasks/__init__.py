@@ -10,121 +10,45 @@ compares has one entry per row, and rows are what intervals resample.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autocompress.core.errors import UsageError, unknown
 from autocompress.core.registry import Registry
 from autocompress.core.task_columns import TaskDeclaration, task_names
+from autocompress.tasks._objective import Objective, random_projection, unit_outputs
+from autocompress.tasks._records import ModelInterface, Rows, SplitOutputs, TaskData, Tokens
+from autocompress.tasks._views import LabelSummary, Recognition, ResultTable, UsageCode
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor, nn
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
-    from autocompress.config import Recovery, StudyPlan
+    from autocompress.config import StudyPlan
     from autocompress.data.ragged import Ragged
 
+__all__ = [
+    "DEFAULT_TASK",
+    "SPLITS",
+    "TASKS",
+    "LabelSummary",
+    "ModelInterface",
+    "Objective",
+    "Recognition",
+    "ResultTable",
+    "Rows",
+    "SplitOutputs",
+    "Task",
+    "TaskData",
+    "Tokens",
+    "UsageCode",
+    "load_task",
+    "random_projection",
+    "unit_outputs",
+    "untrained_head",
+]
 DEFAULT_TASK = "text-classification"  # of artifacts whose recipe.json names no task
 SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """One split as text."""
-
-    texts: tuple[str, ...]
-    pairs: tuple[str, ...] | None  # the second texts, if rows are pairs
-    labels: Ragged
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def contents(self) -> Iterator[tuple[object, ...]]:
-        """Yield all that a row holds, as plain JSON types."""
-        yield from zip(self.texts, self.pairs or (None,) * len(self), self.labels.values.tolist(), strict=True)
-
-    def take(self, indices: np.ndarray) -> Rows:
-        """Return some of the rows, in the order of `indices` (rows,)."""
-        pairs = None if self.pairs is None else tuple(self.pairs[index] for index in indices)
-        return Rows(tuple(self.texts[index] for index in indices), pairs, self.labels.take(indices))
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """The three splits and the unlabelled texts, checked; `fingerprint` is the sha256 of all of them."""
-
-    train: Rows
-    validation: Rows
-    test: Rows
-    unlabelled: Rows  # texts that the teacher labels; their labels are the task's `missing_label`
-    label_names: tuple[str, ...]  # in the order of the model's outputs; empty where labels have no names
-    fingerprint: str
-
-    def split(self, name: str) -> Rows:
-        """Return a split by name."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """One split as unpadded token ids with special tokens."""
-
-    input_ids: tuple[np.ndarray, ...]  # each (tokens,) int64
-    token_type_ids: tuple[np.ndarray, ...] | None  # each (tokens,) int64; null unless rows are pairs
-    labels: Ragged
-
-    def __len__(self) -> int:
-        return len(self.input_ids)
-
-    @property
-    def lengths(self) -> list[int]:
-        """The number of tokens of each row."""
-        return [len(ids) for ids in self.input_ids]
-
-
-@dataclass(frozen=True)
-class ModelInterface:
-    """The inputs and the output of a model that is exported, and the class of transformers that loads it."""
-
-    task: str
-    auto_model: str
-    has_pairs: bool  # whether texts come in pairs, which token types tell apart
-    output: str  # name of the output
-    axes: tuple[str, ...]  # of the output; `batch` and `sequence` have any size
-
-
-class Objective(ABC):
-    """What a model is trained for: losses of outputs (units, width), as `unit_outputs` returns them.
-
-    A batch holds input_ids, attention_mask and `labels` (units,) (and token_type_ids).
-    """
-
-    @abstractmethod
-    def loss(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the mean loss on the labels, for fine-tuning; NotImplementedError where there are no labels."""
-
-    @abstractmethod
-    def importance_loss(self, outputs: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return a sum over rows; its squared gradients rank heads and neurons.
-
-        Tasks without labels use `random_projection`.
-        """
-
-    @abstractmethod
-    def distillation_loss(
-        self, outputs: Tensor, targets: Tensor, batch: Mapping[str, Tensor], settings: Recovery
-    ) -> Tensor:
-        """Return the mean loss against the teacher's outputs `targets` (units, width), and on the labels that are there."""
-
-    @abstractmethod
-    def divergence(self, outputs: Tensor, reference: Tensor, temperature: float = 1.0) -> Tensor:
-        """Return how far outputs are from those of a reference, summed over units; 0 where they are equal."""
-
-    def finish_fine_tuning(self, model: nn.Module) -> None:
-        """Change a model in place after its fine-tuning, where the loss had other units than the data."""
-        return  # most losses have none
 
 
 class Task(TaskDeclaration, ABC):
@@ -133,6 +57,8 @@ class Task(TaskDeclaration, ABC):
     auto_model: ClassVar[str]  # the class of transformers that loads a model with its head
     predicts: ClassVar[str]  # what `predict` returns; a metric `reads` the same: labels, numbers, …
     missing_label: ClassVar[float]  # the label of a unit without one
+    head: ClassVar[str]  # the name of the model's head, in sentences
+    usage: ClassVar[UsageCode]
     output: ClassVar[str] = "logits"
     axes: ClassVar[tuple[str, ...]] = ("batch", "labels")
     reads_words: ClassVar[bool] = False  # whether texts are lists of words, as if a space stood before each
@@ -249,6 +175,31 @@ class Task(TaskDeclaration, ABC):
     def count_changes(self, outputs: np.ndarray, recorded: np.ndarray) -> int:
         """Return how many rows (batch, …) of outputs give another prediction than those that were recorded."""
 
+    # ---- for people ----------------------------------------------------------------------------------------------
+
+    def has_head(self, architectures: Sequence[str], outputs: int) -> bool:
+        """Return whether a model does the task already, by the classes and the number of outputs that its config names."""
+        return any(name.endswith(self.auto_model.removeprefix("AutoModel") or "Model") for name in architectures)
+
+    @abstractmethod
+    def recognize(self, values: Mapping[str, Sequence[object]], named: Mapping[str, str | None]) -> Recognition:
+        """Return how well columns suit the task, and their roles; UsageError where a role has no column.
+
+        `values` are the columns of train; `named` maps text, pair and label to the column that the user named, or to null.
+        """
+
+    @abstractmethod
+    def describe_labels(self, values: Mapping[str, Sequence[object]], recognized: Recognition) -> LabelSummary:
+        """Describe the labels of train, whose columns are `values`, and choose a metric."""
+
+    def result_table(self, outputs: SplitOutputs) -> ResultTable | None:
+        """Return the results of a report, e.g. by label; null where the task has no such table."""
+        return None
+
+    @abstractmethod
+    def example_table(self, outputs: SplitOutputs, most: int) -> ResultTable:
+        """Return up to `most` rows, with their texts, that the model predicts otherwise than the teacher."""
+
 
 TASKS = Registry("tasks", "TASK", Task)
 
@@ -258,22 +209,6 @@ def load_task(name: str, place: str = "") -> Task:
     if name not in task_names():
         raise unknown("task", name, task_names(), place)
     return TASKS.load(name.replace("-", "_"))
-
-
-def unit_outputs(outputs: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return outputs (batch, width) unchanged, and those of tokens (batch, sequence, width) without padding, as units."""
-    return outputs if outputs.ndim == 2 else outputs[attention_mask.bool()]
-
-
-def random_projection(outputs: Tensor, seed: int = 0) -> Tensor:
-    """Return the sum of the outputs (units, width), each times a random number.
-
-    The expected square of its gradient is the mean squared gradient of all outputs: an importance that needs no labels.
-    """
-    import torch
-
-    noise = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(seed))
-    return (outputs.float() * noise).sum()
 
 
 def untrained_head(source: str, kind: str) -> UsageError:

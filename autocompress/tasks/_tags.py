@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,11 @@ class TypeCounts:
         """The harmonic mean of precision and recall."""
         return 2 * self.right / max(1, self.predicted + self.actual)
 
+    @property
+    def scores(self) -> tuple[float, float, float]:
+        """Precision, recall and F1."""
+        return self.precision, self.recall, self.f1
+
 
 def predict_tags(outputs: Ragged, tokens: Tokens) -> np.ndarray:
     """Return the tags of every word, an array (rows,) of tuples, from logits (tokens, labels)."""
@@ -67,7 +72,7 @@ def _name_tags(ids: np.ndarray, counts: np.ndarray, names: Sequence[str]) -> np.
 
 def count_types(predicted: np.ndarray, references: np.ndarray, names: Sequence[str]) -> dict[str, TypeCounts]:
     """Return the counts of each type of entity, sorted by name; of each tag where the names mark no entities."""
-    find = find_entities if has_scheme(names) else _single_tags
+    find = find_marks(names)
     right, found, actual = Counter[str](), Counter[str](), Counter[str]()
     for row, truth in zip(predicted, references, strict=True):
         guesses, facts = find(row), find(truth)
@@ -75,6 +80,11 @@ def count_types(predicted: np.ndarray, references: np.ndarray, names: Sequence[s
         found.update(entity.type for entity in guesses)
         actual.update(entity.type for entity in facts)
     return {name: TypeCounts(right[name], found[name], actual[name]) for name in sorted(found | actual)}
+
+
+def find_marks(names: Sequence[str]) -> Callable[[Sequence[str]], list[Entity]]:
+    """Return the function that finds what the tags of a row mark: entities, or single tags where the names mark none."""
+    return find_entities if has_scheme(names) else _single_tags
 
 
 def _single_tags(tags: Sequence[str]) -> list[Entity]:

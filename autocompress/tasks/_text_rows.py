@@ -81,6 +81,11 @@ def complete_splits(
     return TaskData(train, validation, test, unlabelled, label_names, _fingerprint(header, parts))
 
 
+def show_text(rows: Rows, row: int) -> str:
+    """Return the text of a row for a page; both texts of a pair."""
+    return rows.texts[row] if rows.pairs is None else f"{rows.texts[row]} ¦ {rows.pairs[row]}"
+
+
 def _rows(table: Table, texts: Sequence[str], labels: np.ndarray) -> Rows:
     pairs = tuple(table.columns[texts[1]]) if len(texts) > 1 else None
     return Rows(tuple(table.columns[texts[0]]), pairs, Ragged.one_each(labels))

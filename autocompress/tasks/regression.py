@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autocompress.core.errors import UsageError
 from autocompress.core.task_columns import Column
-from autocompress.tasks import Objective, Task, TaskData, Tokens, untrained_head
+from autocompress.tasks import (
+    LabelSummary,
+    Objective,
+    Recognition,
+    ResultTable,
+    SplitOutputs,
+    Task,
+    TaskData,
+    Tokens,
+    UsageCode,
+    untrained_head,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +45,12 @@ class Regression(Task):
     auto_model = "AutoModelForSequenceClassification"
     predicts = "numbers"
     missing_label = float("nan")
+    head = "regression head"
+    usage = UsageCode(
+        text="A text to rate.",
+        show="print(float(logits[0, 0]))",
+        show_in_transformers="print(float(model(**inputs).logits[0, 0]))",
+    )
 
     def read(self, plan: StudyPlan, id2label: Mapping[int, str] | None = None) -> TaskData:
         import numpy as np
@@ -90,6 +107,40 @@ class Regression(Task):
     def count_changes(self, outputs: np.ndarray, recorded: np.ndarray) -> int:
         """Count the rows that differ by more than 5 % of the largest recorded number."""
         return int((abs(outputs - recorded) > ROUNDING * abs(recorded).max()).any(axis=-1).sum())
+
+    def has_head(self, architectures: Sequence[str], outputs: int) -> bool:
+        """Return whether a model has a head with one output."""
+        return super().has_head(architectures, outputs) and outputs == 1
+
+    def recognize(self, values: Mapping[str, Sequence[object]], named: Mapping[str, str | None]) -> Recognition:
+        """Claim data with a column of numbers that are not all whole."""
+        from autocompress.tasks._recognition import check_options, find_texts, guess_numbers, guess_texts
+
+        check_options(values, named)
+        columns = guess_texts(values, named, find_texts(values), guess_numbers(values, named))
+        return columns.recognition(claim=0.9)
+
+    def describe_labels(self, values: Mapping[str, Sequence[object]], recognized: Recognition) -> LabelSummary:
+        """Choose the Spearman correlation."""
+        column = str(recognized.columns["label"])
+        numbers = [float(str(value)) for value in values[column]]
+        return LabelSummary(
+            description=f"label: {column}, numbers from {min(numbers):g} to {max(numbers):g}",
+            labels=1,
+            metric="spearman",
+            reason="labels are numbers, so the metric is spearman: how well the rows are ordered",
+            other_metrics=("pearson", "spearman"),
+        )
+
+    def result_table(self, outputs: SplitOutputs) -> ResultTable | None:
+        from autocompress.tasks._number_results import number_table
+
+        return number_table(outputs)
+
+    def example_table(self, outputs: SplitOutputs, most: int) -> ResultTable:
+        from autocompress.tasks._number_results import worse_rows_table
+
+        return worse_rows_table(outputs, most)
 
 
 TASK = Regression()

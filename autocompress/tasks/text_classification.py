@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autocompress.core.errors import UsageError
 from autocompress.core.task_columns import Column
-from autocompress.tasks import Objective, Task, TaskData, Tokens, untrained_head
+from autocompress.tasks import (
+    LabelSummary,
+    Objective,
+    Recognition,
+    ResultTable,
+    SplitOutputs,
+    Task,
+    TaskData,
+    Tokens,
+    UsageCode,
+    untrained_head,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +29,7 @@ if TYPE_CHECKING:
     from autocompress.data.ragged import Ragged
 
 TIE = 1e-6  # labels whose logits differ by less are tied, and rounding decides between them
+RARE = 0.15  # below this fraction of rows for the rarest label, accuracy says little
 
 
 class TextClassification(Task):
@@ -32,6 +45,13 @@ class TextClassification(Task):
     auto_model = "AutoModelForSequenceClassification"
     predicts = "labels"
     missing_label = -100  # what torch's cross_entropy ignores
+    head = "classifier"
+    usage = UsageCode(
+        text="A text to classify.",
+        show='print(json.load(open("config.json"))["id2label"][str(logits[0].argmax())])',
+        show_in_transformers="print(model.config.id2label[int(model(**inputs).logits.argmax())])",
+        imports=("import json",),
+    )
 
     def read(self, plan: StudyPlan, id2label: Mapping[int, str] | None = None) -> TaskData:
         import numpy as np
@@ -102,6 +122,41 @@ class TextClassification(Task):
         best = recorded.max(axis=-1)
         chosen = np.take_along_axis(recorded, outputs.argmax(-1)[:, None], axis=-1)[:, 0]
         return int(np.sum(best - chosen > TIE))
+
+    def has_head(self, architectures: Sequence[str], outputs: int) -> bool:
+        """Return whether a model has a classifier of more than one label."""
+        return super().has_head(architectures, outputs) and outputs > 1
+
+    def recognize(self, values: Mapping[str, Sequence[object]], named: Mapping[str, str | None]) -> Recognition:
+        """Claim data with a column of few different labels, unless they are numbers with a fraction."""
+        from autocompress.tasks._recognition import guess_columns, holds_numbers
+
+        columns = guess_columns(values, named)
+        return columns.recognition(claim=0.1 if holds_numbers(values[columns.label]) else 0.5)
+
+    def describe_labels(self, values: Mapping[str, Sequence[object]], recognized: Recognition) -> LabelSummary:
+        """Choose accuracy, or the Matthews correlation where a label is rare."""
+        column = str(recognized.columns["label"])
+        counts = Counter(map(str, values[column]))
+        rarest = min(counts.values()) / counts.total()
+        metric = "matthews_correlation" if rarest < RARE / max(1, len(counts) - 1) else "accuracy"
+        return LabelSummary(
+            description=f"label: {column}, with {len(counts)} values",
+            labels=len(counts),
+            metric=metric,
+            reason=f"the rarest label has {100 * rarest:.2g} % of the rows, so the metric is {metric}",
+            other_metrics=("accuracy", "f1", "matthews_correlation"),
+        )
+
+    def result_table(self, outputs: SplitOutputs) -> ResultTable | None:
+        from autocompress.tasks._label_results import label_table
+
+        return label_table(outputs)
+
+    def example_table(self, outputs: SplitOutputs, most: int) -> ResultTable:
+        from autocompress.tasks._label_results import disagreement_table
+
+        return disagreement_table(outputs, most)
 
 
 TASK = TextClassification()

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autocompress.core.errors import UsageError
 from autocompress.core.task_columns import Column
-from autocompress.tasks import Objective, Rows, Task, TaskData, Tokens, untrained_head
+from autocompress.tasks import (
+    LabelSummary,
+    Objective,
+    Recognition,
+    ResultTable,
+    Rows,
+    SplitOutputs,
+    Task,
+    TaskData,
+    Tokens,
+    UsageCode,
+    untrained_head,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +28,14 @@ if TYPE_CHECKING:
     from autocompress.config import StudyPlan
     from autocompress.data.ragged import Ragged
 
+SHOW = """names = json.load(open("config.json"))["id2label"]
+for index, word in enumerate(words):
+    if index in encoded.word_ids:  # else the word was cut off
+        print(word, names[str(logits[0, encoded.word_ids.index(index)].argmax())])"""
+SHOW_IN_TRANSFORMERS = """labels, word_ids = model(**inputs).logits[0].argmax(-1).tolist(), inputs.word_ids()
+for index, word in enumerate(words):
+    if index in word_ids:  # else the word was cut off
+        print(word, model.config.id2label[labels[word_ids.index(index)]])"""
 TIE = 1e-6  # labels whose logits differ by less are tied, and rounding decides between them
 
 
@@ -38,6 +58,13 @@ class TokenClassification(Task):
     missing_label = -100  # what torch's cross_entropy ignores
     axes: ClassVar[tuple[str, ...]] = ("batch", "sequence", "labels")
     reads_words = True
+    head = "token classifier"
+    usage = UsageCode(
+        text="Ada Lovelace lived in London .",
+        show=SHOW,
+        show_in_transformers=SHOW_IN_TRANSFORMERS,
+        imports=("import json",),
+    )
 
     def read(self, plan: StudyPlan, id2label: Mapping[int, str] | None = None) -> TaskData:
         from autocompress.tasks._words import read_word_rows
@@ -105,6 +132,28 @@ class TokenClassification(Task):
         best = recorded.max(axis=-1)
         chosen = np.take_along_axis(recorded, outputs.argmax(-1)[..., None], axis=-1)[..., 0]
         return int((best - chosen > TIE).any(axis=-1).sum())
+
+    def recognize(self, values: Mapping[str, Sequence[object]], named: Mapping[str, str | None]) -> Recognition:
+        """Claim data with a column of lists of words, and one of as many tags."""
+        from autocompress.tasks._tag_recognition import recognize_tags
+
+        return recognize_tags(values, named)
+
+    def describe_labels(self, values: Mapping[str, Sequence[object]], recognized: Recognition) -> LabelSummary:
+        """Choose the F1 of entities, or accuracy where tags mark none."""
+        from autocompress.tasks._tag_recognition import describe_tags
+
+        return describe_tags(values, recognized)
+
+    def result_table(self, outputs: SplitOutputs) -> ResultTable | None:
+        from autocompress.tasks._tag_results import type_table
+
+        return type_table(outputs)
+
+    def example_table(self, outputs: SplitOutputs, most: int) -> ResultTable:
+        from autocompress.tasks._tag_results import tag_disagreement_table
+
+        return tag_disagreement_table(outputs, most)
 
 
 TASK = TokenClassification()

@@ -1,8 +1,5 @@
-"""One file per compression decision; the file's name is the field of `Recipe`.
+"""The compression decisions: one file each, in folders by kind. The files directly in this folder support them.
 
-Every file has a `VERSION`. Raise it when the code builds another model from the same recipe.
-
-A structural decision has `apply(candidate, value, importance)`, which runs before training. A decision of
-`recipe.AFTER_RECOVERY` runs on the trained candidate: `apply(graph, value, target_format)` on its exported ONNX graph or
-`apply_program(program, value)` on its PyTorch program.
+`stages.py` declares the hooks of each stage, `building.py` builds a candidate from a recipe, and `probing.py` finds the values
+that a runtime can run. An entry's file imports neither torch nor numpy at its top; its name is the name of the decision.
 """

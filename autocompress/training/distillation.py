@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor
 
 from autocompress.config import Recovery
+from autocompress.core.technique import read_values
 from autocompress.data.ragged import Ragged
 from autocompress.models.candidate import Candidate
 from autocompress.models.forward import Forward, Output
 from autocompress.models.precision import autocast
 from autocompress.tasks import Objective, unit_outputs
+from autocompress.techniques.stages import AddedLoss, TrainingStep, TrainingTechnique, active_of
 from autocompress.training.loop import Progress, make_backward_step, minimize_loss, ordered_batches
 
 VERSION = 2  # of the stage `recovered`; raise it, too, when the training loop gives other weights
@@ -86,14 +89,51 @@ def distil(
 
     Loss = the task's distillation loss + hidden_weight · the mean squared error of the pooled hidden states of the kept
     layers, relative to the teacher's variance (Hinton et al. 2015; Jiao et al. 2020). A kept layer replaces itself and the
-    removed layers after it: it learns the states that the next kept layer reads in the teacher.
+    removed layers after it: it learns the states that the next kept layer reads in the teacher. Active decisions of the
+    recipe about training run around the training and may add terms.
 
     The word embeddings stay the teacher's: they are most of a small candidate, nothing was removed from them, and training
     them would take half the time of a step.
     """
-    model = candidate.model.train()
-    word_embeddings = candidate.family.embeddings(model).word.weight.requires_grad_(False)
-    forward = Forward(model, candidate.family)
+    with ExitStack() as stack:
+        added_losses = _enter_trainings(candidate, stack)
+        model = candidate.model.train()
+        word_embeddings = candidate.family.embeddings(model).word.weight.requires_grad_(False)
+        compute_loss = _make_loss(candidate, targets, batch_of, settings, objective, added_losses)
+        loss = minimize_loss(
+            model.parameters(),
+            make_backward_step(compute_loss),
+            lengths,
+            epochs=epochs * epoch_rows / len(lengths),
+            batch=settings.batch,
+            learning_rate=settings.learning_rate,
+            seed=seed,
+            progress=progress,
+        )
+        word_embeddings.requires_grad_(True)
+    candidate.model.eval()
+    return loss
+
+
+def _enter_trainings(candidate: Candidate, stack: ExitStack) -> list[AddedLoss]:
+    """Enter the contexts of the recipe's decisions about training; return the terms that they add to the loss."""
+    added = []
+    for technique, value in active_of(candidate.recipe, TrainingTechnique):
+        read = read_values(technique, candidate.recipe)
+        added.append(stack.enter_context(technique.train(candidate, value, read)))
+    return [term for term in added if term is not None]
+
+
+def _make_loss(
+    candidate: Candidate,
+    targets: Targets,
+    batch_of: Batch,
+    settings: Recovery,
+    objective: Objective,
+    added_losses: Sequence[AddedLoss],
+) -> Callable[[np.ndarray], Tensor]:
+    """Return the loss of a batch, given its row indices."""
+    forward = Forward(candidate.model, candidate.family)
     target_layers = match_layers(candidate.kept_layers, targets.hidden.shape[1])
     scale = targets.hidden[:1024].astype(np.float32).var(axis=(0, 2, 3))[target_layers]  # (kept layers,)
     weights = settings.hidden_weight / torch.from_numpy(np.maximum(scale, 1e-6))
@@ -102,23 +142,15 @@ def distil(
         batch = batch_of(rows)
         output = forward.run_batch(batch)
         hidden = torch.from_numpy(targets.hidden[rows][:, target_layers])
-        outputs, target = unit_outputs(output.logits, batch["attention_mask"]), targets.outputs.take(rows).values
-        outputs_loss = objective.distillation_loss(outputs, torch.from_numpy(target), batch, settings)
-        return outputs_loss + _hidden_loss(output, batch["attention_mask"], hidden, weights)
+        outputs = unit_outputs(output.logits, batch["attention_mask"])
+        target = torch.from_numpy(targets.outputs.take(rows).values)
+        outputs_loss = objective.distillation_loss(outputs, target, batch, settings)
+        loss = outputs_loss + _hidden_loss(output, batch["attention_mask"], hidden, weights)
+        for added_loss in added_losses:
+            loss = loss + added_loss(TrainingStep(batch, output, target, hidden))
+        return loss
 
-    loss = minimize_loss(
-        model.parameters(),
-        make_backward_step(compute_loss),
-        lengths,
-        epochs=epochs * epoch_rows / len(lengths),
-        batch=settings.batch,
-        learning_rate=settings.learning_rate,
-        seed=seed,
-        progress=progress,
-    )
-    word_embeddings.requires_grad_(True)
-    model.eval()
-    return loss
+    return compute_loss
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 
 from autocompress.config import FineTune
 from autocompress.models.families import Family
-from autocompress.models.forward import Forward
+from autocompress.models.forward import open_forward
 from autocompress.tasks import Objective, unit_outputs
 from autocompress.training.loop import Progress, make_backward_step, minimize_loss
 
@@ -30,8 +30,9 @@ def fine_tune(
 ) -> None:
     """Train the model in place on the labels, with its own dropout."""
     torch.manual_seed(seed)
-    rate = getattr(model.config, "hidden_dropout_prob", getattr(model.config, "dropout", 0.1))
-    forward = Forward(model.train(), family, dropout=rate)
+    rate = getattr(model.config, "hidden_dropout_prob", getattr(model.config, "dropout", None))
+    rate = getattr(model.config, "mlp_dropout", 0.1) if rate is None else rate
+    forward = open_forward(model.train(), family, dropout=rate)
 
     def compute_loss(rows: np.ndarray) -> torch.Tensor:
         batch = batch_of(rows)

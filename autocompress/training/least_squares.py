@@ -8,15 +8,15 @@ one factor per head and neuron in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from autocompress.models.candidate import Candidate
-from autocompress.models.families import Affine
 from autocompress.models.forward import Forward
+from autocompress.models.layer_parts import Affine
 from autocompress.models.precision import autocast
 from autocompress.training.distillation import match_layers
 from autocompress.training.loop import Progress
@@ -58,9 +58,10 @@ class _Regression:
         self.y = self.y + y.sum(0).double()
 
     def solve(self, linear: Affine) -> None:
-        """Write the solution to `linear`, whose weights are W₀."""
+        """Write the solution to `linear`, whose weights are W₀; without a bias in `linear`, b is 0."""
         assert isinstance(self.x, Tensor) and isinstance(self.y, Tensor), "no rows"
-        mean_x, mean_y = self.x / self.rows, self.y / self.rows
+        has_bias = linear.bias is not None
+        mean_x, mean_y = (sums / self.rows if has_bias else torch.zeros_like(sums) for sums in (self.x, self.y))
         square = self.xx - self.rows * torch.outer(mean_x, mean_x)
         ridge = RIDGE * square.diagonal().mean().clamp_min(1e-12)
         initial = linear.weight.double()
@@ -68,7 +69,27 @@ class _Regression:
         right = self.xy - self.rows * torch.outer(mean_x, mean_y) + ridge * initial.T
         weight = torch.linalg.solve(left, right).T
         linear.weight.copy_(weight)
-        linear.bias.copy_(mean_y - weight @ mean_x)
+        if linear.bias is not None:
+            linear.bias.copy_(mean_y - weight @ mean_x)
+
+
+@dataclass
+class _Fits:
+    """The regressions of one run through the layers: each is solved at once, or all uses of a shared layer together."""
+
+    fitted: tuple[str, ...]  # the parts that are fitted: output, ffn_out
+    is_shared: bool
+    regressions: dict[str, _Regression] = field(default_factory=dict)
+
+    def fit(self, part: str, linear: Affine, rows: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Add rows of inputs and targets of a part, and solve it unless it is shared."""
+        if part not in self.fitted:
+            return
+        regression = self.regressions.setdefault(part, _Regression()) if self.is_shared else _Regression()
+        for x, y in rows:
+            regression.add(x, y)
+        if not self.is_shared:
+            regression.solve(linear)
 
 
 @torch.no_grad()
@@ -82,11 +103,32 @@ def fit_least_squares(
 
     Their inputs are the candidate's own hidden states, so that each fit also corrects the errors of those before it. The
     target after attention is the teacher's sum in the same layer. The target after the feed-forward is the sum of the last
-    teacher layer before the next kept one (see `match_layers`), whose norm the layer takes over. In the last layer only
-    position 0 counts where the head reads no other. `batches` hold input_ids and attention_mask (and token_type_ids) of some
+    teacher layer before the next kept one (see `match_layers`), whose norm the layer takes over. A shared layer is fitted to
+    the targets of all of its uses. In the last layer only position 0 counts where the head reads no other. `batches` hold input_ids and attention_mask (and token_type_ids) of some
     thousand rows in all.
     """
     student = Forward(candidate.model, candidate.family)
+    if not candidate.family.shares_layers:
+        _run_layers(candidate, teacher, student, batches, _Fits(("output", "ffn_out"), False), progress)
+        return
+    for number, part in enumerate(
+        ("output", "ffn_out")
+    ):  # fitting the first changes the inputs of the second, in all uses
+        fits = _Fits((part,), True)
+        _run_layers(candidate, teacher, student, batches, fits, lambda done, n=number: progress((n + done) / 2))
+        parts = student.parts[0]
+        fits.regressions[part].solve(parts.output if part == "output" else parts.ffn_out)
+
+
+def _run_layers(
+    candidate: Candidate,
+    teacher: Forward,
+    student: Forward,
+    batches: Sequence[Mapping[str, Tensor]],
+    fits: _Fits,
+    progress: Progress,
+) -> None:
+    """Run all layers of both models on all batches, side by side, and fit the candidate's."""
     batch_states = [_embed(teacher, student, batch) for batch in batches]
     target_layers = match_layers(candidate.kept_layers, len(teacher.parts))
     begin = 0
@@ -94,9 +136,9 @@ def fit_least_squares(
         first_only = student.head.first_only and index == len(student.parts) - 1
         for states in batch_states:
             _run_teacher(teacher, states, range(begin, target + 1), kept)
-        _fit_attention(student, index, batch_states, first_only)
-        student.parts[index].ffn_norm.load_state_dict(teacher.parts[target].ffn_norm.state_dict())
-        _fit_feed_forward(student, index, batch_states, first_only)
+        _fit_attention(student, index, batch_states, first_only, fits)
+        student.block.take_over(student.parts[index], teacher.parts[target])
+        _fit_feed_forward(student, index, batch_states, first_only, fits)
         begin = target + 1
         progress((index + 1) / len(student.parts))
 
@@ -112,46 +154,51 @@ def _embed(teacher: Forward, student: Forward, batch: Mapping[str, Tensor]) -> _
 
 def _run_teacher(teacher: Forward, states: _BatchStates, layers: range, kept: int) -> None:
     """Run some layers of the teacher; record its sum after attention of the layer `kept`, and after the last layer."""
+    block = teacher.block
     for layer in layers:
         parts = teacher.parts[layer]
         with autocast():
-            attention_sum = states.teacher + parts.output(teacher.attend(layer, states.teacher, states.teacher_mask))
-            inner = parts.attention_norm(attention_sum)
-            ffn_sum = inner + parts.ffn_out(parts.activation(parts.ffn_in(inner)))
-            states.teacher = parts.ffn_norm(ffn_sum)
+            context = teacher.attend(layer, block.attention_input(parts, states.teacher), states.teacher_mask)
+            attention_sum = states.teacher + parts.output(context)
+            attended = block.after_attention(parts, attention_sum)
+            ffn_sum = attended + parts.ffn_out(block.inner(parts, attended))
+            states.teacher = block.after_ffn(parts, ffn_sum)
         if layer == kept:
             states.attention_sum = attention_sum
         states.ffn_sum = ffn_sum
 
 
-def _fit_attention(student: Forward, index: int, batch_states: Sequence[_BatchStates], first_only: bool) -> None:
+def _fit_attention(
+    student: Forward, index: int, batch_states: Sequence[_BatchStates], first_only: bool, fits: _Fits
+) -> None:
     """Fit the output matrix of attention, and run attention on the candidate's states."""
-    parts, regression = student.parts[index], _Regression()
+    parts, block, rows, contexts = student.parts[index], student.block, [], []
     queries = slice(0, 1) if first_only else slice(None)
-    contexts = []
     for states in batch_states:
         with autocast():
-            context = student.attend(index, states.candidate, states.candidate_mask, first_only)
+            read = block.attention_input(parts, states.candidate)
+            context = student.attend(index, read, states.candidate_mask, first_only)
         states.candidate, states.tokens = states.candidate[:, queries], states.tokens[:, queries]
         residual = states.attention_sum[:, queries] - states.candidate
-        regression.add(context[states.tokens], residual[states.tokens])
+        rows.append((context[states.tokens], residual[states.tokens]))
         contexts.append(context)
-    regression.solve(parts.output)
+    fits.fit("output", parts.output, rows)
     for states, context in zip(batch_states, contexts, strict=True):
-        states.candidate = parts.attention_norm(states.candidate + parts.output(context.float()))
+        states.candidate = block.after_attention(parts, states.candidate + parts.output(context.float()))
 
 
-def _fit_feed_forward(student: Forward, index: int, batch_states: Sequence[_BatchStates], first_only: bool) -> None:
+def _fit_feed_forward(
+    student: Forward, index: int, batch_states: Sequence[_BatchStates], first_only: bool, fits: _Fits
+) -> None:
     """Fit the output matrix of the feed-forward, and run the feed-forward on the candidate's states."""
-    parts, regression = student.parts[index], _Regression()
+    parts, block, rows, activations = student.parts[index], student.block, [], []
     queries = slice(0, 1) if first_only else slice(None)
-    activations = []
     for states in batch_states:
         with autocast():
-            inner = parts.activation(parts.ffn_in(states.candidate))
+            inner = block.inner(parts, states.candidate)
         residual = states.ffn_sum[:, queries] - states.candidate
-        regression.add(inner[states.tokens], residual[states.tokens])
+        rows.append((inner[states.tokens], residual[states.tokens]))
         activations.append(inner)
-    regression.solve(parts.ffn_out)
+    fits.fit("ffn_out", parts.ffn_out, rows)
     for states, inner in zip(batch_states, activations, strict=True):
-        states.candidate = parts.ffn_norm(states.candidate + parts.ffn_out(inner.float()))
+        states.candidate = block.after_ffn(parts, states.candidate + parts.ffn_out(inner.float()))

@@ -11,52 +11,27 @@ import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
-from autocompress.models.candidate import build_candidate
-from autocompress.models.families import Affine, Family, LayerParts
+from autocompress.models.blocks import BLOCKS
+from autocompress.models.families import Family
 from autocompress.models.forward import Forward
 from autocompress.models.importance import Importance
 from autocompress.models.precision import autocast
-from autocompress.models.slicing import keep_heads, keep_neurons
 from autocompress.tasks import Objective, unit_outputs
+from autocompress.techniques.building import build_candidate
 from autocompress.training.distillation import Batch, Targets
 from autocompress.training.loop import Progress, minimize_loss
 
 VERSION = 2
 RANDOM_SUBNETS = 2  # per step, besides the smallest sub-net
-
-
-@dataclass(frozen=True)
-class LinearSlice:
-    """The first rows and columns of a linear module, whose weights it shares."""
-
-    whole: Affine
-    rows: int | None = None  # None: all
-    columns: int | None = None
-
-    @property
-    def weight(self) -> Tensor:
-        return self.whole.weight[: self.rows, : self.columns]
-
-    @property
-    def bias(self) -> Tensor:
-        return self.whole.bias[: self.rows]
-
-    @property
-    def out_features(self) -> int:
-        return self.whole.out_features if self.rows is None else self.rows
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -77,7 +52,7 @@ class SuperNet:
         self._shapes: dict[Recipe, _Shape] = {}
         self._orders = [
             (np.argsort(-heads, kind="stable"), np.argsort(-neurons, kind="stable"))
-            for heads, neurons in zip(importance.heads, importance.neurons, strict=True)
+            for heads, neurons in zip(*map(family.distinct, (importance.heads, importance.neurons)), strict=True)
         ]
         self._reorder(self.model, self._orders)
 
@@ -86,7 +61,8 @@ class SuperNet:
         forward = Forward(self.model, self.family)
         shape = self._find_shape(recipe)
         kept = [forward.parts[layer] for layer in shape.kept_layers]
-        forward.parts = [_slice_layer(*sizes) for sizes in zip(kept, shape.heads, shape.neurons, strict=True)]
+        sizes = zip(kept, shape.heads, shape.neurons, strict=True)
+        forward.parts = [forward.block.view_first(parts, heads, neurons) for parts, heads, neurons in sizes]
         return forward
 
     def restore_teacher_order(self) -> Any:
@@ -103,23 +79,10 @@ class SuperNet:
         return self._shapes[recipe]
 
     def _reorder(self, model: Any, orders: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        for layer, (heads, neurons) in zip(self.family.layers(model), orders, strict=True):
-            keep_heads(self.family, layer, heads)
-            keep_neurons(self.family, layer, neurons)
-
-
-def _slice_layer(parts: LayerParts, heads: int, neurons: int) -> LayerParts:
-    """Return a view of the first heads and neurons of a layer."""
-    width = heads * parts.head_size
-    return replace(
-        parts,
-        query=LinearSlice(parts.query, width),
-        key=LinearSlice(parts.key, width),
-        value=LinearSlice(parts.value, width),
-        output=LinearSlice(parts.output, None, width),
-        ffn_in=LinearSlice(parts.ffn_in, neurons),
-        ffn_out=LinearSlice(parts.ffn_out, None, neurons),
-    )
+        block, layers = BLOCKS.load(self.family.block), self.family.distinct(self.family.parts(model))
+        for parts, (heads, neurons) in zip(layers, orders, strict=True):
+            block.keep_heads(parts, heads)
+            block.keep_neurons(parts, neurons)
 
 
 def train_supernet(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from autocompress.actions.locate import StudyLocation
-from autocompress.core import registry
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Measurement
-from autocompress.core.recipe import NEUTRAL, Recipe
+from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
+from autocompress.core.technique import active_techniques, ordered_techniques, without_inapplicable
 from autocompress.search.display import Display
 from autocompress.search.jobs import Job, RunSettings
 from autocompress.search.worker_pool import WorkerPool, catching_signals, open_worker_pool
@@ -45,8 +45,8 @@ def ablate(
     view = located.view()
     row, plan, store = view.row(trial), located.plan("report"), located.store(view)
     teacher = read_trial_details(located.url, located.name, 0).outcome
-    layers = len(teacher.facts["kept_layers"])
-    if not active_decisions(row.recipe, layers):
+    neutral = view.row(0).recipe
+    if not active_decisions(row.recipe, neutral):
         return ()
     further_device = device if device in plan.others else None
     stage = ablation_stage(row.recipe, teacher.sha256, view.recovery, further_device)
@@ -57,9 +57,9 @@ def ablate(
             catching_signals(pool.interrupt),
         ):
             recovery = None if view.recovery is None else type(plan.recovery).model_validate(view.recovery)
-            pool.apply_settings(RunSettings(read_artifacts(located.url, located.name, 0), recovery))
+            pool.settings = RunSettings(read_artifacts(located.url, located.name, 0), recovery)
             measurer = _CandidateMeasurer(pool, trial, further_device)
-            effects = [asdict(effect) for effect in _measure_effects(measurer, row.recipe, layers)]
+            effects = [asdict(effect) for effect in _measure_effects(measurer, row.recipe, neutral)]
         (folder / "shares.json").write_text(json.dumps(effects), encoding="utf-8")
 
     folder = Store(store.root).stage(stage, build)
@@ -79,31 +79,26 @@ def ablation_stage(
     from autocompress.training import distillation, supernet
     from autocompress.training.least_squares import VERSION as LEAST_SQUARES_VERSION
 
-    decisions = {name: value for name, value in recipe.as_dict().items() if value != NEUTRAL[name]}
+    active = active_techniques(recipe)
+    decisions = {name: recipe[name] for name in active}
     versions = {
         "importance": importance.VERSION, "structure": candidate.VERSION, "supernet": supernet.VERSION,
         "least_squares": LEAST_SQUARES_VERSION, "recovered": distillation.VERSION, "artifact": deploy.VERSION,
-        **{name: registry.load("techniques", name).VERSION for name in decisions},
+        **{name: technique.version for name, technique in active.items()},
     }  # fmt: skip
     settings = {"recipe": decisions, "recovery": recovery, "device": device, "versions": versions}
     return Stage("ablation", VERSION, settings, {"teacher": teacher or ""})
 
 
-def active_decisions(recipe: Recipe, layers: int) -> list[str]:
-    """Return the decisions that are not neutral; `attention_window` counts as a part of `attention`."""
-    neutral = {**NEUTRAL, "depth": layers}
-    return [
-        name
-        for name, value in recipe.as_dict().items()
-        if value not in (None, neutral[name]) and name != "attention_window"
-    ]
+def active_decisions(recipe: Recipe, neutral: Recipe) -> list[str]:
+    """Return the decisions that differ from the teacher's recipe, without those that are a part of another."""
+    parts = {name for name, technique in ordered_techniques().items() if technique.is_part_of_read}
+    return [name for name, value in recipe.items() if value not in (None, neutral[name]) and name not in parts]
 
 
-def without_decision(recipe: Recipe, decision: str, layers: int) -> Recipe:
-    """Return the recipe with one decision neutral, and with it the decisions that depend on it."""
-    neutral: Any = layers if decision == "depth" else NEUTRAL[decision]
-    changes = {decision: neutral, **({"attention_window": None} if decision == "attention" else {})}
-    return replace(recipe, **changes)
+def without_decision(recipe: Recipe, decision: str, neutral: Recipe) -> Recipe:
+    """Return the recipe with one decision as in the teacher's recipe; what then does not apply is null."""
+    return Recipe.from_dict(without_inapplicable({**recipe, decision: neutral[decision]}))
 
 
 @dataclass(frozen=True)
@@ -128,14 +123,14 @@ class _CandidateMeasurer:
         return measurement
 
 
-def _measure_effects(measurer: _CandidateMeasurer, recipe: Recipe, layers: int) -> Iterator[DecisionEffect]:
+def _measure_effects(measurer: _CandidateMeasurer, recipe: Recipe, neutral: Recipe) -> Iterator[DecisionEffect]:
     whole = measurer.measure(recipe)
-    for decision in active_decisions(recipe, layers):
-        reduced = measurer.measure(without_decision(recipe, decision, layers))
+    for decision in active_decisions(recipe, neutral):
+        reduced = measurer.measure(without_decision(recipe, decision, neutral))
         assert whole.quality is not None and reduced.quality is not None  # complete trials have a quality
         yield DecisionEffect(
             decision=decision,
-            value=str(recipe.as_dict()[decision]),
+            value=str(recipe[decision]),
             faster=whole.latency.speedup / reduced.latency.speedup,
             smaller=reduced.size_mb / whole.size_mb,
             drop=whole.quality.drop - reduced.quality.drop,

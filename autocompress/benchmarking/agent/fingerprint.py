@@ -10,13 +10,12 @@ from typing import Any
 import psutil
 
 from autocompress import __version__, benchmarking
-from autocompress.core import registry
-from autocompress.runtimes import portable_runtimes
+from autocompress.runtimes import RUNTIMES, portable_runtimes
 
 
 def fingerprint() -> dict[str, Any]:
     """Return the properties of this device: CPU, memory, runtimes; no host name and no user name."""
-    runtimes = {name: registry.load("runtimes", name).available() for name in portable_runtimes()}
+    runtimes = {name: RUNTIMES.load(name).available() for name in portable_runtimes()}
     return {
         "agent": __version__,
         "architecture": platform.machine(),

@@ -9,8 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from autocompress import benchmarking
-from autocompress.core import registry
-from autocompress.runtimes import DEFAULT_RUNTIME, portable_runtimes
+from autocompress.runtimes import DEFAULT_RUNTIME, RUNTIMES, portable_runtimes
 
 MAX_REQUEST_ROWS, MAX_ROW_TOKENS, MAX_THREADS = 200_000, 4_096, 256
 
@@ -35,7 +34,7 @@ class RunRequest(BaseModel):
     @field_validator("runtime")
     @classmethod
     def _check_installed(cls, value: str) -> str:
-        if value not in portable_runtimes() or registry.load("runtimes", value).available() is None:
+        if value not in portable_runtimes() or RUNTIMES.load(value).available() is None:
             raise ValueError(f"the runtime {value[:40]!r} is not installed on this device")
         return value
 

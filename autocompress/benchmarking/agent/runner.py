@@ -13,16 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from autocompress import benchmarking
 from autocompress.benchmarking.agent.run_request import RunRequest
 from autocompress.benchmarking.inputs import unit_outputs
-from autocompress.core import registry
 from autocompress.core.measurement import Timing
 from autocompress.core.parent_watchdog import exit_with_parent
+from autocompress.runtimes import RUNTIMES, Runtime
 
 PROGRESS_BATCHES = 20
 
@@ -36,7 +35,7 @@ def main() -> None:
     header = sys.stdin.buffer.readline()
     folders = [Path(folder) for folder in json.loads(sys.stdin.buffer.readline())]
     run = RunRequest.model_validate_json(header)
-    runtime = registry.load("runtimes", run.runtime)
+    runtime = RUNTIMES.load(run.runtime)
     feeds = list(run.make_feeds(sys.stdin.buffer.read()))
     if run.kind == "logits":
         outputs = _compute_outputs(runtime, folders[0], feeds, run.threads)
@@ -46,7 +45,7 @@ def main() -> None:
 
 
 def _compute_outputs(
-    runtime: ModuleType, folder: Path, feeds: Sequence[Mapping[str, np.ndarray]], threads: int
+    runtime: Runtime, folder: Path, feeds: Sequence[Mapping[str, np.ndarray]], threads: int
 ) -> np.ndarray:
     """Return the outputs (units, width), float32; print the progress to stderr."""
     session, outputs = runtime.open_session(folder, threads), []
@@ -58,7 +57,7 @@ def _compute_outputs(
 
 
 def _measure_timing(
-    runtime: ModuleType, folders: Sequence[Path], feeds: Sequence[Mapping[str, np.ndarray]], run: RunRequest
+    runtime: Runtime, folders: Sequence[Path], feeds: Sequence[Mapping[str, np.ndarray]], run: RunRequest
 ) -> Timing:
     """Time the first model beside the last one (itself, where it is the only one)."""
     openers = [partial(runtime.open_session, folder, run.threads) for folder in folders]
@@ -66,7 +65,7 @@ def _measure_timing(
         latency = benchmarking.measure_latency(openers[0], openers[-1], feeds, run.effort)
     memory_mb = start_ms = None
     if run.fresh:
-        memory_mb, start_ms = benchmarking.measure_fresh_process(runtime, folders[0], feeds[0], run.threads)
+        memory_mb, start_ms = benchmarking.measure_fresh_process(run.runtime, folders[0], feeds[0], run.threads)
     tokens = run.lengths[0] if len(set(run.lengths)) == 1 else "data"
     conditions = benchmarking.collect_conditions(run.runtime, run.threads, run.batch, tokens, 0, latency.noise)
     conditions["pinned_to_cores"] = cores

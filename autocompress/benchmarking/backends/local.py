@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -15,10 +13,10 @@ from autocompress.benchmarking import Feeds, TimingBudget
 from autocompress.benchmarking.backends.protocol import Progress, hold_cores
 from autocompress.benchmarking.inputs import unit_outputs
 from autocompress.config import Device
-from autocompress.core import registry
 from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Timing
 from autocompress.core.recipe import Scalar
+from autocompress.runtimes import RUNTIMES, Session
 
 PROGRESS_BATCHES = 50
 
@@ -28,15 +26,14 @@ class LocalBackend:
 
     def __init__(self, device: Device, location: str, root: Path | None, seed: int) -> None:
         self.device, self.root, self.seed, self.patience = device, root, seed, device.patience
-        self.runtime: ModuleType = registry.load("runtimes", device.runtime, f"{location}.runtime")
+        self.runtime = RUNTIMES.load(device.runtime, f"{location}.runtime")
         if self.runtime.available() is None:
             raise UsageError(f"{location}: {device.runtime} is not installed; pip install it")
-        self._cached_session: tuple[Path | None, Any] = (None, None)  # the last reference
+        self._cached_session: tuple[Path, Session] | None = None  # the last reference
         self._noise_patience = benchmarking.AdaptivePatience()
 
     def supported(self) -> Mapping[str, Sequence[Scalar]]:
-        values: Mapping[str, Sequence[Scalar]] = self.runtime.supported()
-        return values
+        return self.runtime.supported()
 
     def cpu(self) -> str:
         return benchmarking.cpu_name()
@@ -72,16 +69,16 @@ class LocalBackend:
         return np.concatenate(outputs)
 
     def _measure_fresh_process(self, artifact: Path, feeds: Feeds) -> tuple[float | None, float | None]:
-        return benchmarking.measure_fresh_process(self.runtime, artifact, feeds[0], self.device.threads)
+        return benchmarking.measure_fresh_process(self.device.runtime, artifact, feeds[0], self.device.threads)
 
-    def _open_session(self, artifact: Path) -> Any:
+    def _open_session(self, artifact: Path) -> Session:
         return self.runtime.open_session(artifact, self.device.threads)
 
-    def _opener(self, artifact: Path, cached: bool = False) -> Callable[[], Any]:
+    def _opener(self, artifact: Path, cached: bool = False) -> Callable[[], Session]:
         """Return a function that opens an artifact; `cached`: it reuses the session while the artifact is the same."""
 
-        def open_cached() -> Any:
-            if self._cached_session[0] != artifact:
+        def open_cached() -> Session:
+            if self._cached_session is None or self._cached_session[0] != artifact:
                 self._cached_session = artifact, self._open_session(artifact)
             return self._cached_session[1]
 

@@ -16,10 +16,10 @@ from autocompress import benchmarking
 from autocompress.benchmarking import Feeds, TimingBudget
 from autocompress.benchmarking.backends.protocol import Notify, Progress, hold_cores
 from autocompress.config import Device
-from autocompress.core import registry
 from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Timing
 from autocompress.core.recipe import Scalar
+from autocompress.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from autocompress.benchmarking.agent.client import RemoteDevice
@@ -53,9 +53,7 @@ class RemoteBackend:
 
     def supported(self) -> Mapping[str, Sequence[Scalar]]:
         self.fingerprint  # noqa: B018  # raises where the device lacks the runtime
-        runtime = registry.load("runtimes", self.device.runtime)
-        values: Mapping[str, Sequence[Scalar]] = runtime.supported(self._run_probe)
-        return values
+        return RUNTIMES.load(self.device.runtime).supported(self._run_probe)
 
     def cpu(self) -> str:
         return str(self.fingerprint["cpu"])

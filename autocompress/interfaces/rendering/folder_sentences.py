@@ -22,7 +22,7 @@ def verification_sentence(verification: Verification) -> str:
         return hashes
     recorded = "on this machine" if verification.same_machine else "with another machine or runtime version"
     return (
-        f"{hashes}; {verification.inputs} inputs that were recorded {recorded} get the same labels, and their logits "
+        f"{hashes}; {verification.inputs} inputs that were recorded {recorded} get the same predictions, and their outputs "
         f"differ by at most {verification.largest_difference:.2g}"
     )
 

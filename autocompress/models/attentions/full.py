@@ -7,21 +7,17 @@ always uses plain operators: the exporter would multiply both query and key of t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ._attention import Attention
+from ._masking import MASKED, add_position_bias, mask_outside_band
 from ._scaling import scale_query
 
-NEEDS_WINDOW = False
-DYNAMIC_LENGTH = True
-PLAIN_TOKENS = 256  # the longest text for which a CPU is faster without the fused kernel
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
-# Added to the score of a masked key, as in BERT's own code: exp(-10,000) is 0 in every float type. Unlike the minimum of
-# the type, it stays finite when cast to bfloat16 or float16, so that no row becomes NaN.
-MASKED = -1e4
+PLAIN_TOKENS = 256  # the longest text for which a CPU is faster without the fused kernel
 
 
 def attend(
@@ -33,14 +29,24 @@ def attend(
     *,
     scaling: float | None = None,
     dropout: float = 0.0,
-    **kwargs: Any,
+    position_bias: Tensor | None = None,
+    sliding_window: int | None = None,
+    **kwargs: object,
 ) -> tuple[Tensor, None]:
     """Compute softmax(query · keyᵀ · scaling + mask) · value (Vaswani et al. 2017).
 
-    `attention_mask` is additive, `(batch, 1, 1, keys)`, as `mask` returns it; None masks no key.
+    `attention_mask` is additive, `(batch, 1, 1, keys)`, as `mask` returns it; None masks no key. The band of a sliding
+    window and the bias of relative positions are added to it.
     """
+    import torch
+    from torch.nn import functional as F
+
+    if sliding_window is not None:
+        attention_mask = mask_outside_band(attention_mask, query, key, sliding_window - 1)
+    if position_bias is not None:
+        attention_mask = add_position_bias(attention_mask, query, key, position_bias)
     short = query.device.type == "cpu" and key.shape[2] <= PLAIN_TOKENS
-    if torch.onnx.is_in_onnx_export() or short:
+    if torch.onnx.is_in_onnx_export() or short or position_bias is not None:
         output = _attend_plainly(scale_query(query, scaling), key, value, attention_mask, dropout)
     else:
         output = F.scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scaling)
@@ -53,16 +59,20 @@ def mask(
     kv_length: int,
     *,
     attention_mask: Tensor | None = None,
-    dtype: torch.dtype = torch.float32,
-    **kwargs: Any,
+    dtype: torch.dtype | None = None,
+    **kwargs: object,
 ) -> Tensor | None:
     """Convert the keep-mask `(batch, keys)` to an additive mask `(batch, 1, 1, keys)`: 0 for tokens, MASKED for padding."""
+    import torch
+
     if attention_mask is None:
         return None
-    return ((attention_mask.to(dtype) - 1.0) * -MASKED).unsqueeze(1).unsqueeze(1)
+    return ((attention_mask.to(dtype or torch.float32) - 1.0) * -MASKED).unsqueeze(1).unsqueeze(1)
 
 
 def _attend_plainly(query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, dropout: float) -> Tensor:
+    from torch.nn import functional as F
+
     scores = query @ key.transpose(2, 3)  # (batch, heads, queries, keys)
     if attention_mask is not None:
         scores = scores + attention_mask
@@ -70,3 +80,6 @@ def _attend_plainly(query: Tensor, key: Tensor, value: Tensor, attention_mask: T
     if weights.dtype != value.dtype:
         weights = weights.to(value.dtype)  # a float32 mask has widened bfloat16 scores
     return (F.dropout(weights, dropout) if dropout else weights) @ value
+
+
+ATTENTION = Attention(attend, mask)

@@ -12,23 +12,20 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ._attention import Attention
+from ._masking import MASKED, look_up_bias
 from ._scaling import scale_query
-from .full import MASKED, mask
 from .full import attend as attend_to_all
+from .full import mask
 
-NEEDS_WINDOW = True
-DYNAMIC_LENGTH = False  # a traced PyTorch program would serve one chunk, or several, but not both
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 # With fewer queries per chunk, the many small products cost more than the scores they save (onnxruntime, 1 thread).
 SMALLEST_CHUNK = 16
-
-__all__ = ["attend", "mask"]  # the mask is that of full attention
 
 
 @dataclass(frozen=True)
@@ -49,21 +46,33 @@ def attend(
     *,
     scaling: float | None = None,
     dropout: float = 0.0,
-    **kwargs: Any,
+    position_bias: Tensor | None = None,
+    sliding_window: int | None = None,
+    **kwargs: object,
 ) -> tuple[Tensor, None]:
     """Compute softmax attention over |i - j| <= attention_window // 2, over j = 0, and over every j for i = 0.
 
     `attention_mask` is additive, `(batch, 1, 1, keys)`, as in `full`. A single query is position 0; a traced graph
     keeps that choice, so trace with more than one token. Raises ValueError if the config has no window of at least 2.
     """
+    import torch
+
+    if sliding_window is not None:
+        return attend_to_all(
+            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, sliding_window=sliding_window
+        )
     query = scale_query(query, scaling)
-    first, _ = attend_to_all(module, query[:, :, :1], key, value, attention_mask, scaling=1.0, dropout=dropout)
+    first, _ = attend_to_all(
+        module, query[:, :, :1], key, value, attention_mask, scaling=1.0, dropout=dropout, position_bias=position_bias
+    )
     half = _half_window(module)
     if _is_single(query):
         return first, None
     length = key.shape[2] if attention_mask is None else attention_mask.shape[3]
     chunks = _split_into_chunks(length, half, max(2 * half, SMALLEST_CHUNK), key.device)
     chunk_mask = _mask_chunks(attention_mask, chunks)
+    if position_bias is not None:
+        chunk_mask = chunk_mask + look_up_bias(position_bias, chunks.keys.unsqueeze(1) - chunks.queries.unsqueeze(2))
     rest = _attend_in_chunks(query, key, value, chunks, chunk_mask, dropout=dropout)
     rest = rest.flatten(2, 3)[:, :, 1:length].transpose(1, 2)  # (batch, queries - 1, heads, head_dim)
     return torch.cat([first, rest], dim=1), None
@@ -87,6 +96,9 @@ def _is_single(query: Tensor) -> bool:
 
 def _split_into_chunks(length: int, half: int, chunk: int, device: torch.device) -> Chunks:
     """Compute all positions from one range: onnxruntime merges equal scalars of two layers, but not equal vectors."""
+    import torch
+    from torch.nn import functional as F
+
     queries = torch.arange((length + chunk - 1) // chunk * chunk, device=device).reshape(-1, chunk)
     keys = torch.cat([queries - half, queries[:, chunk - 2 * half :] + half], dim=1)  # (chunks, chunk + 2 * half)
     missing = (keys <= 0) | (keys >= length)  # position 0 has a column of its own and must not be counted twice
@@ -100,6 +112,8 @@ def _split_into_chunks(length: int, half: int, chunk: int, device: torch.device)
 
 def _mask_chunks(attention_mask: Tensor | None, chunks: Chunks) -> Tensor:
     """Return the additive mask of band and padding, `(batch or 1, 1, chunks, chunk, keys of a chunk)`."""
+    import torch
+
     if attention_mask is None:
         return torch.where(chunks.masked, MASKED, 0.0).unsqueeze(0).unsqueeze(0)
     padding = attention_mask.squeeze(2)[:, :, chunks.keys].unsqueeze(3)  # (batch, 1, chunks, 1, keys of a chunk)
@@ -110,7 +124,14 @@ def _attend_in_chunks(
     query: Tensor, key: Tensor, value: Tensor, chunks: Chunks, chunk_mask: Tensor, *, dropout: float
 ) -> Tensor:
     """Compute attention within the keys of each chunk: `(batch, heads, chunks, chunk, head_dim)`."""
+    from torch.nn import functional as F
+
     scores = query[:, :, chunks.queries] @ key[:, :, chunks.keys].transpose(3, 4)
     weights = (scores + chunk_mask.to(scores.dtype)).softmax(dim=-1)
     weights = F.dropout(weights, dropout) if dropout else weights
     return weights @ value[:, :, chunks.keys]
+
+
+ATTENTION = Attention(
+    attend, mask, needs_window=True, dynamic_length=False
+)  # a program would serve one chunk, or several

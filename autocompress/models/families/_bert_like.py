@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from autocompress.models.families import EmbeddingParts, LayerParts
+from autocompress.models.families import EmbeddingParts
+from autocompress.models.layer_parts import LayerParts
+from autocompress.models.model_types import Model
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def layers(model: Any) -> nn.ModuleList:
+def layers(model: Model) -> nn.ModuleList:
     """Return the encoder layers, first to last."""
     return cast("nn.ModuleList", model.base_model.encoder.layer)
 
 
-def parts(layer: Any) -> LayerParts:
+def read_layer(model: Model, layer: Model) -> LayerParts:
     """Return the modules of one layer."""
     attention = layer.attention
     return LayerParts(
@@ -32,7 +34,7 @@ def parts(layer: Any) -> LayerParts:
     )
 
 
-def embeddings(model: Any, first_position: int = 0) -> EmbeddingParts:
+def embeddings(model: Model, first_position: int = 0) -> EmbeddingParts:
     """Return the embedding modules, with a projection where the model has one."""
     tables = model.base_model.embeddings
     return EmbeddingParts(
@@ -45,6 +47,6 @@ def embeddings(model: Any, first_position: int = 0) -> EmbeddingParts:
     )
 
 
-def classify(model: Any, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+def classify(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return logits (batch, labels) by a classifier that reads position 0 itself."""
     return cast("Tensor", model.classifier(hidden))

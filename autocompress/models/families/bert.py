@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from autocompress.models.families import Family, _bert_like
 from autocompress.models.heads import TOKENS, Head
+from autocompress.models.model_types import Model
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _classify(model: Any, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+def _classify(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return logits (batch, labels) of the pooled position 0."""
     return cast("Tensor", model.classifier(model.dropout(model.bert.pooler(hidden))))
 
 
 FAMILY = Family(
     model_types=("bert",),
+    block="post_norm",
     layers=_bert_like.layers,
-    parts=_bert_like.parts,
+    read_layer=_bert_like.read_layer,
     embeddings=_bert_like.embeddings,
     heads={"ForSequenceClassification": Head(_classify, first_only=True), "ForTokenClassification": TOKENS},
 )

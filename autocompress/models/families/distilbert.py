@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from autocompress.models.families import EmbeddingParts, Family, LayerParts
+from autocompress.models.families import EmbeddingParts, Family
 from autocompress.models.heads import TOKENS, Head
+from autocompress.models.layer_parts import LayerParts
+from autocompress.models.model_types import Model
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def _layers(model: Any) -> nn.ModuleList:
+def _layers(model: Model) -> nn.ModuleList:
     """Return the encoder layers, first to last."""
     return cast("nn.ModuleList", model.base_model.transformer.layer)
 
 
-def _parts(layer: Any) -> LayerParts:
+def _read_layer(model: Model, layer: Model) -> LayerParts:
     """Return the modules of one layer."""
     return LayerParts(
         query=layer.attention.q_lin,
@@ -32,7 +34,7 @@ def _parts(layer: Any) -> LayerParts:
     )
 
 
-def _embeddings(model: Any) -> EmbeddingParts:
+def _embeddings(model: Model) -> EmbeddingParts:
     """Return the embedding modules."""
     tables = model.base_model.embeddings
     return EmbeddingParts(
@@ -45,7 +47,7 @@ def _embeddings(model: Any) -> EmbeddingParts:
     )
 
 
-def _classify(model: Any, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+def _classify(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return logits (batch, labels) of position 0."""
     first = model.pre_classifier(hidden[:, 0]).relu()
     return cast("Tensor", model.classifier(model.dropout(first)))
@@ -53,8 +55,9 @@ def _classify(model: Any, hidden: Tensor, attention_mask: Tensor) -> Tensor:
 
 FAMILY = Family(
     model_types=("distilbert",),
+    block="post_norm",
     layers=_layers,
-    parts=_parts,
+    read_layer=_read_layer,
     embeddings=_embeddings,
     heads={"ForSequenceClassification": Head(_classify, first_only=True), "ForTokenClassification": TOKENS},
 )

@@ -7,8 +7,9 @@ from autocompress.models.heads import TOKENS, Head
 
 FAMILY = Family(
     model_types=("electra",),
+    block="post_norm",
     layers=_bert_like.layers,
-    parts=_bert_like.parts,
+    read_layer=_bert_like.read_layer,
     embeddings=_bert_like.embeddings,
     heads={"ForSequenceClassification": Head(_bert_like.classify, first_only=True), "ForTokenClassification": TOKENS},
 )

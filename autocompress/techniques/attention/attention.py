@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from autocompress.models import attentions
-from autocompress.models.candidate import Candidate
-from autocompress.models.importance import Importance
+from typing import TYPE_CHECKING
 
-VERSION = 1
+from autocompress.core.domain import Anatomy, Names
+from autocompress.core.scalar import Scalar, as_name
+from autocompress.techniques.stages import RuntimeDependent, StructureTechnique
+
+if TYPE_CHECKING:
+    from autocompress.models.candidate import Candidate
+    from autocompress.techniques.probing import RuntimeProbe
+    from autocompress.techniques.structure import Structure
 
 
-def apply(candidate: Candidate, value: str, importance: Importance) -> None:
-    """Make every layer use the attention variant `value`, a file in autocompress/models/attentions."""
-    attentions.register_attentions()
-    candidate.model.set_attn_implementation(attentions.implementation_name(value))
+class AttentionChoice(StructureTechnique, RuntimeDependent):
+    """The attention variant of every layer, a file in autocompress/models/attentions."""
+
+    name, order = "attention", 2
+    domain = Names(kind="attentions")
+    latency_role = "kernel"
+
+    def neutral(self, anatomy: Anatomy | None) -> Scalar:
+        return "full"
+
+    def describe(self, value: Scalar) -> str:
+        return "" if value == "full" else f"{value} attention"
+
+    def supported(self, probe: RuntimeProbe) -> tuple[Scalar, ...]:
+        from autocompress.models.attentions import ATTENTIONS
+
+        is_traced_once = probe.target_format.program is not None
+        entries = ATTENTIONS.entries().items()
+        return tuple(name for name, entry in entries if entry.dynamic_length or not is_traced_once)
+
+    def build(self, candidate: Candidate, value: Scalar, structure: Structure) -> None:
+        from autocompress.models import attentions
+
+        attentions.set_attention(candidate.model, as_name(value))
+
+
+TECHNIQUE = AttentionChoice()

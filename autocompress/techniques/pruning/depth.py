@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from autocompress.models.candidate import Candidate
-from autocompress.models.importance import Importance
+from autocompress.core.domain import Anatomy, WholeNumbers
+from autocompress.core.scalar import Scalar, as_int
+from autocompress.techniques.stages import StructureTechnique
 
-VERSION = 1
-
-
-def apply(candidate: Candidate, value: int, importance: Importance) -> None:
-    """Keep the `value` layers that come last in the measured order of removal; their sequence stays the same."""
-    layers = candidate.family.layers(candidate.model)
-    kept = sorted(importance.removal[len(layers) - value :])
-    kept_modules = [layers[index] for index in kept]
-    del layers[:]
-    layers.extend(kept_modules)
-    for index, layer in enumerate(layers):
-        _set_layer_index(layer, index)
-    config = candidate.model.config
-    setattr(config, config.attribute_map.get("num_hidden_layers", "num_hidden_layers"), value)
-    candidate.kept_layers = tuple(candidate.kept_layers[index] for index in kept)
+if TYPE_CHECKING:
+    from autocompress.models.importance import Importance
+    from autocompress.techniques.structure import Structure
 
 
-def _set_layer_index(layer: nn.Module, index: int) -> None:
-    for module in layer.modules():
-        if hasattr(module, "layer_idx"):
-            setattr(module, "layer_idx", index)  # noqa: B010  # nn.Module declares only tensors and modules as attributes
+class Depth(StructureTechnique):
+    """The number of layers kept: those that come last in the measured order of removal; their sequence stays the same."""
+
+    name, order = "depth", 1
+    domain = WholeNumbers(limit="layers")
+
+    def neutral(self, anatomy: Anatomy | None) -> Scalar:
+        return None if anatomy is None else anatomy.layers
+
+    def describe(self, value: Scalar) -> str:
+        return "all layers" if value is None else f"{value} layer{'' if value == 1 else 's'}"
+
+    def medium_value(self, anatomy: Anatomy) -> Scalar:
+        return -(-2 * anatomy.layers // 3)
+
+    def subnet_values(self, choices: Sequence[Scalar]) -> tuple[Scalar, ...]:
+        return tuple(choices)
+
+    def resolve(self, value: Scalar, importance: Importance, structure: Structure) -> Structure:
+        layers = len(importance.removal)
+        kept = sorted(importance.removal[layers - as_int(value) :])
+        heads, neurons = (tuple(counts[index] for index in kept) for counts in (structure.heads, structure.neurons))
+        return replace(structure, kept_layers=tuple(kept), heads=heads, neurons=neurons)
+
+
+TECHNIQUE = Depth()

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from autocompress.models.candidate import Candidate
-from autocompress.models.importance import Importance
-from autocompress.models.slicing import keep_neurons
-from autocompress.techniques.pruning._ranking import select_best
+from autocompress.core.domain import Anatomy, Fractions
+from autocompress.core.scalar import Scalar, as_float
+from autocompress.techniques.stages import StructureTechnique
 
-VERSION = 1
+if TYPE_CHECKING:
+    from autocompress.models.importance import Importance
+    from autocompress.techniques.structure import Structure
+
 GROUP = 16  # int8 kernels process 16 columns at a time: a layer of 371 neurons is no faster than one of 384
 
 
-def apply(candidate: Candidate, value: float, importance: Importance) -> None:
-    """Remove the fraction `value` of the kept layers' neurons in groups of 16; each layer keeps at least one group."""
-    scores = importance.neurons[list(candidate.kept_layers)]  # (layers, neurons)
-    group = GROUP if scores.shape[1] % GROUP == 0 else 1
-    layers = candidate.family.layers(candidate.model)
-    for layer, kept in zip(layers, select_best(scores, 1 - value, group), strict=True):
-        keep_neurons(candidate.family, layer, np.flatnonzero(kept))
+class FfnSparsity(StructureTechnique):
+    """The fraction of the kept layers' neurons that is removed, in groups of 16; each layer keeps at least one group."""
+
+    name, order = "ffn_sparsity", 5
+    domain = Fractions()
+
+    def neutral(self, anatomy: Anatomy | None) -> Scalar:
+        return 0.0
+
+    def describe(self, value: Scalar) -> str:
+        return f"−{value:.0%} neurons" if value else ""
+
+    def medium_value(self, anatomy: Anatomy) -> Scalar:
+        return 0.5
+
+    def subnet_values(self, choices: Sequence[Scalar]) -> tuple[Scalar, ...]:
+        numbers = sorted(map(as_float, choices))
+        return tuple(numbers[len(numbers) // 2 :])
+
+    def resolve(self, value: Scalar, importance: Importance, structure: Structure) -> Structure:
+        from autocompress.techniques.structure import count_best
+
+        scores = importance.neurons[list(structure.kept_layers)]  # (layers, neurons)
+        group = GROUP if scores.shape[1] % GROUP == 0 else 1
+        return replace(
+            structure, neurons=tuple(map(int, count_best(scores, 1 - as_float(value), group, importance.is_shared)))
+        )
+
+
+TECHNIQUE = FfnSparsity()

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from autocompress.models.candidate import Candidate
-from autocompress.models.importance import Importance
-from autocompress.models.slicing import keep_heads
-from autocompress.techniques.pruning._ranking import select_best
+from autocompress.core.domain import Anatomy, Fractions
+from autocompress.core.scalar import Scalar, as_float
+from autocompress.techniques.stages import StructureTechnique
 
-VERSION = 1
+if TYPE_CHECKING:
+    from autocompress.models.importance import Importance
+    from autocompress.techniques.structure import Structure
 
 
-def apply(candidate: Candidate, value: float, importance: Importance) -> None:
-    """Remove the fraction `value` of the kept layers' heads; each layer keeps at least one."""
-    scores = importance.heads[list(candidate.kept_layers)]  # (layers, heads)
-    layers = candidate.family.layers(candidate.model)
-    for layer, kept in zip(layers, select_best(scores, 1 - value), strict=True):
-        keep_heads(candidate.family, layer, np.flatnonzero(kept))
+class HeadSparsity(StructureTechnique):
+    """The fraction of the kept layers' heads that is removed; each layer keeps at least one."""
+
+    name, order = "head_sparsity", 4
+    domain = Fractions()
+
+    def neutral(self, anatomy: Anatomy | None) -> Scalar:
+        return 0.0
+
+    def describe(self, value: Scalar) -> str:
+        return f"−{value:.0%} heads" if value else ""
+
+    def medium_value(self, anatomy: Anatomy) -> Scalar:
+        return 0.5
+
+    def subnet_values(self, choices: Sequence[Scalar]) -> tuple[Scalar, ...]:
+        numbers = sorted(map(as_float, choices))
+        return tuple(numbers[len(numbers) // 2 :])
+
+    def resolve(self, value: Scalar, importance: Importance, structure: Structure) -> Structure:
+        from autocompress.techniques.structure import count_best
+
+        scores = importance.heads[list(structure.kept_layers)]  # (layers, heads)
+        return replace(
+            structure, heads=tuple(map(int, count_best(scores, 1 - as_float(value), shared=importance.is_shared)))
+        )
+
+
+TECHNIQUE = HeadSparsity()

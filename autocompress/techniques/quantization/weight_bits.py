@@ -2,104 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import onnx
-from onnx import helper
-
+from autocompress.core.domain import Anatomy, BitWidths
 from autocompress.core.errors import UsageError
-from autocompress.formats.onnx_graph import Node, OnnxGraph
-from autocompress.formats.target_format import ONNXRUNTIME_FORMAT, Ranges, TargetFormat, UnsupportedPrecision
-from autocompress.techniques.quantization import _onnx_matrix_quantizers as onnx_matrices
+from autocompress.core.scalar import Scalar, as_int
+from autocompress.techniques.stages import ExportContext, ExportTechnique
 
 if TYPE_CHECKING:
-    from autocompress.formats.torch_export import Replacement, TorchProgram
+    import onnx
 
-VERSION = 1
-VALUES = (32, 16, 8, 4, 2)
-# A classifier of a few labels is not quantized: the gain is small, and the rounding changes the logits directly.
-FEWEST_COLUMNS = 16
+    from autocompress.formats.torch_export import TorchProgram
 
 
-def apply(graph: onnx.ModelProto, value: int, target_format: TargetFormat = ONNXRUNTIME_FORMAT) -> None:
-    """Quantize every weight matrix of the graph in place. Embedding tables belong to `embedding_bits`."""
-    _check_value(value)
-    if value < 8 and not target_format.contrib:
-        raise UnsupportedPrecision(f"weight_bits: {value}: standard operators have at least 8 bits up to opset 20")
-    view = OnnxGraph(graph)
-    constants = view.read_constants()
-    ranges = target_format.ranges
-    quantizers = {
-        16: onnx_matrices.store_16_bits,
-        8: onnx_matrices.quantize_8_bits if ranges is None else onnx_matrices.StaticQuantizer(ranges),
-        4: onnx_matrices.quantize_4_bits,
-        2: onnx_matrices.quantize_2_bits,
-    }
+class WeightBits(ExportTechnique):
+    """The bits of every weight matrix."""
 
-    def change(node: Node) -> list[Node] | None:
-        weight = _find_weight(node, constants)
-        return None if weight is None else quantizers[value](view, node, weight)
+    name, order = "weight_bits", 1
+    domain = BitWidths((32, 16, 8, 4, 2))
+    latency_role = "kernel"
+    is_keyed_when_neutral = True
 
-    view.rewrite(change)
+    def neutral(self, anatomy: Anatomy | None) -> Scalar:
+        return 32
 
+    def describe(self, value: Scalar) -> str:
+        return "fp32" if value == 32 else f"{value}-bit"
 
-def apply_program(program: TorchProgram, value: int) -> None:
-    """Quantize every weight matrix of a PyTorch program in place.
+    def first_value(self, anatomy: Anatomy) -> Scalar:
+        return 8  # the fastest
 
-    16 bits are bfloat16 products, 8 bits are int8 products with activations quantized by row.
-    """
-    _check_value(value)
-    if value not in (16, 8):
-        raise UnsupportedPrecision(f"weight_bits: {value}: PyTorch has no products below 8 bits for every device")
-    from autocompress.techniques.quantization import _torch_matrix_quantizers as torch_matrices
+    def apply(self, graph: onnx.ModelProto, value: Scalar, context: ExportContext) -> None:
+        """Quantize every weight matrix; where activations have fixed ranges, measure those of the fp32 graph first."""
+        from autocompress.techniques.quantization import _matrices
 
-    quantize = torch_matrices.use_bfloat16_product if value == 16 else torch_matrices.use_int8_product
+        self._check(value)
+        is_static = context.target_format.static and value == 8
+        ranges = _matrices.measure_activation_ranges(graph, context.rows()) if is_static else None
+        _matrices.quantize_matrices(graph, as_int(value), context.target_format.contrib, ranges)
 
-    def change(node: Any) -> Replacement | None:
-        weight = program.read_weight(node)
-        if weight is None or weight.shape[1] < FEWEST_COLUMNS:
-            return None
-        bias = program.read_constant(node.args[2]) if len(node.args) > 2 else None
-        return quantize(node.args[0], weight, bias)
+    def apply_program(self, program: TorchProgram, value: Scalar) -> None:
+        from autocompress.techniques.quantization import _matrices
 
-    program.rewrite(change)
+        self._check(value)
+        _matrices.quantize_program_matrices(program, as_int(value))
+
+    def product_type(self, value: Scalar) -> str | None:
+        return "bfloat16" if value == 16 else None
+
+    def _check(self, value: Scalar) -> None:
+        if value not in self.domain.values or not self.is_active(value):
+            raise UsageError(f"weight_bits: {value} is not one of {self.domain.describe()}")
 
 
-def measure_activation_ranges(graph: onnx.ModelProto, rows: Iterable[Mapping[str, np.ndarray]]) -> Ranges:
-    """Return the largest magnitude, over some rows of inputs, of each tensor that a matrix of this fp32 graph multiplies.
-
-    onnxruntime computes the tensors. ValueError where there are no rows.
-    """
-    import onnxruntime
-
-    watched = onnx.ModelProto.FromString(graph.SerializeToString())
-    view = OnnxGraph(watched)
-    constants = view.read_constants()
-    names = sorted({node.input[0] for node in view.nodes if _find_weight(node, constants) is not None})
-    watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-    inputs = [entry.name for entry in session.get_inputs()]
-    activations = [session.run(names, {name: row[name] for name in inputs}) for row in rows]
-    if not activations:
-        raise ValueError("rows: static ranges of activations need at least one row of inputs, but there are none")
-    return {
-        name: max(float(np.abs(x).max()) for x in tensors)
-        for name, tensors in zip(names, zip(*activations, strict=True), strict=True)
-    }
-
-
-def _check_value(value: int) -> None:
-    if value not in VALUES[1:]:
-        raise UsageError(f"weight_bits: {value} is not one of {', '.join(map(str, VALUES))}")
-
-
-def _find_weight(node: Node, constants: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """Return the constant (rows, columns) matrix of a MatMul or Gemm that is worth quantizing; None for any other node."""
-    if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in constants:
-        return None
-    weight = constants[node.input[1]]
-    if node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute):
-        weight = weight.T
-    return weight if weight.ndim == 2 and weight.shape[1] >= FEWEST_COLUMNS else None
+TECHNIQUE = WeightBits()
