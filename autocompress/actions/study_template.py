@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from autocompress.actions.fine_tune_settings import FineTuneSettings, choose_fine_tuning
-from autocompress.actions.inspect_data import hidden_width, recognize_task, split_files, token_lengths
+from autocompress.actions.inspect_data import hidden_width, read_values, recognize_task, split_files, token_lengths
 from autocompress.config.paths import data_path, model_path
 from autocompress.core.task_columns import task_names
-from autocompress.data.file_formats import SourceReader, column_names
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.tasks import LabelSummary, Recognition, Task
 
@@ -66,8 +65,7 @@ def make_study_template(
     source = model_path(model, folder, "MODEL")
     config = read_config(source, "MODEL", offline)
     files = split_files(Path(data_path(data, folder, "DATA")))
-    names = column_names(files["train"])
-    values = next(iter(SourceReader("DATA", (), tuple(names)).read_local(files["train"]))).columns
+    values = read_values(files["train"])
     task, recognized = recognize_task(values, options, source=source, architectures=config.architectures, kind=kind)
     observed = _Observations(
         model=model,

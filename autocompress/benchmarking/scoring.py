@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -130,6 +131,8 @@ def _draw_weights(rng: np.random.Generator, rows: int) -> np.ndarray:
 
 def _hash(predictions: np.ndarray) -> str:
     """Return the sha256 of predictions, independent of the machine."""
+    if predictions.dtype == object:  # a list of each row
+        return hashlib.sha256(json.dumps(predictions.tolist()).encode()).hexdigest()
     kind = "<i8" if np.issubdtype(predictions.dtype, np.integer) else "<f8"
     return hashlib.sha256(predictions.astype(kind).tobytes()).hexdigest()
 

@@ -33,7 +33,7 @@ class StudyData:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The teacher's tokenizer."""
-        return load_tokenizer(self._plan.teacher.model, self._offline)
+        return load_tokenizer(self._plan.teacher.model, self._offline, self.task.reads_words)
 
     @cached_property
     def splits(self) -> TaskData:

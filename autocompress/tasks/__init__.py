@@ -61,6 +61,7 @@ class Task(TaskDeclaration, ABC):
     output: ClassVar[str] = "logits"
     axes: ClassVar[tuple[str, ...]] = ("batch", "labels")
     model_files: ClassVar[tuple[str, ...]] = ()  # patterns of files of a model's folder that only this task reads
+    reads_words: ClassVar[bool] = False  # whether texts are lists of words, as if a space stood before each
 
     # ---- rows ----------------------------------------------------------------------------------------------------
 

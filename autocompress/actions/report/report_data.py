@@ -115,7 +115,8 @@ def _test_tokens(plan: StudyPlan, task: Task, data: TaskData) -> Tokens:
         return Tokens((), None, data.test.labels)
     from autocompress.models.teacher import load_tokenizer
 
-    return task.tokenize(data.test, load_tokenizer(plan.teacher.model, offline=True), plan.task.max_tokens)
+    tokenizer = load_tokenizer(plan.teacher.model, offline=True, reads_words=task.reads_words)
+    return task.tokenize(data.test, tokenizer, plan.task.max_tokens)
 
 
 def _stored_outputs(store: Store, sha256: str | None, details: TrialDetails) -> Ragged | None:
