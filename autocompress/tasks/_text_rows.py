@@ -16,7 +16,7 @@ from autocompress.data.ragged import Ragged
 from autocompress.data.splits import SMALLEST_CUT
 from autocompress.tasks import SPLITS, Rows, Task, TaskData
 
-Strata = Callable[[np.ndarray], np.ndarray]  # labels (rows,) -> the stratum of each row, from 0
+Strata = Callable[[np.ndarray], np.ndarray]  # labels (rows, …) -> the stratum of each row, from 0
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class SplitLabels:
     """The labels of every split that has a file."""
 
     names: tuple[str, ...]  # empty where labels have no names
-    by_split: Mapping[str, np.ndarray]  # each (rows,)
-    missing: np.ndarray  # (): the label of an unlabelled text
+    by_split: Mapping[str, np.ndarray]  # each (rows, …)
+    missing: np.ndarray  # (…): the label of an unlabelled text
     rows_per_label: bool = False  # whether a sample of train must hold each label
 
 
@@ -78,7 +78,7 @@ def _read_unlabelled(plan: StudyPlan, texts: Sequence[str], splits: Sequence[Row
     if data.unlabelled is None:
         return splits[0].take(np.arange(0))
     table = read_rows(data.unlabelled, plan.place("task.data.unlabelled"), texts, None, data.where)
-    rows = _rows(table, texts, np.full(len(table), missing))
+    rows = _rows(table, texts, np.full((len(table), *missing.shape), missing))
     split_keys = {key for split in splits for key in _keys(split)}
     first_rows = {key: row for row, key in reversed(list(enumerate(_keys(rows)))) if key not in split_keys}
     kept = np.sort(np.fromiter(first_rows.values(), np.int64, len(first_rows)))
