@@ -116,9 +116,9 @@ def test_a_trial_is_done_again_with_the_same_result(study: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("task.metric=f1", "task.metric: f1 compares labels, but token-classification predicts tags; available: accuracy, entity_f1"),
+        ("task.metric=f1", "task.metric: f1 compares labels, but token-classification predicts tags; available: accuracy"),
         ("task.data.train=rows/short.jsonl", "short.jsonl, row 1: tokens has 2 words, but tags has 1 tags"),
-        ("task.data.train=rows/pos.jsonl", "entity_f1 needs tags such as B-PER, I-PER and O (IOB2, IOBES or BILOU), but they are"),
+        ("task.data.train=rows/pos.jsonl", "entity_f1 needs tags such as B-PER, I-PER and O (IOB2, IOBES or BILOU)"),
         ("task.data.train=rows/text.csv", "text.csv, row 1: tokens must be a list of words"),
     ],
 )  # fmt: skip

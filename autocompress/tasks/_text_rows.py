@@ -24,8 +24,8 @@ class SplitLabels:
     """The labels of every split that has a file."""
 
     names: tuple[str, ...]  # empty where labels have no names
-    by_split: Mapping[str, np.ndarray]  # each (rows,)
-    missing: np.ndarray  # (): the label of an unlabelled text
+    by_split: Mapping[str, np.ndarray]  # each (rows, …)
+    missing: np.ndarray  # (…): the label of an unlabelled text
     rows_per_label: bool = False  # whether a sample of train must hold each label
 
 
@@ -55,7 +55,7 @@ def read_text_rows(
 
     def read_unlabelled(source: Source, place: str) -> Rows:
         table = read_rows(source, place, texts, None, plan.task.data.where)
-        return _rows(table, texts, np.full(len(table), labels.missing))
+        return _rows(table, texts, np.full((len(table), *labels.missing.shape), labels.missing))
 
     header = labels.names if header is None else header
     return complete_splits(plan, splits, strata, read_unlabelled, labels.names, header, labels.rows_per_label)
