@@ -16,8 +16,8 @@ from pydantic_core import PydanticUndefined
 
 from autocompress.config import HubData, StudyFile
 from autocompress.config.plan import IDENTITY
-from autocompress.core.technique import STAGES, TECHNIQUES, Technique, ordered_techniques
 from autocompress.core.task_columns import load_declaration, task_names
+from autocompress.core.technique import STAGES, TECHNIQUES, Technique, ordered_techniques
 from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.cli import app
 
