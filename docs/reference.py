@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from autocompress.config import HubData, StudyFile
 from autocompress.config.plan import IDENTITY
+from autocompress.core.task_columns import load_declaration, task_names
 from autocompress.core.technique import STAGES, TECHNIQUES, Technique, ordered_techniques
 from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.cli import app
@@ -143,8 +144,19 @@ def render_study_file() -> str:
             for path, kind, default, meaning in rows
         ]
         parts.append("\n".join(lines))
-    parts.append("`devices.NAME` takes the keys of `device`.")
+    parts += ["`devices.NAME` takes the keys of `device`.", "## Columns of each task", _render_columns()]
     return "\n\n".join(parts) + "\n"
+
+
+def _render_columns() -> str:
+    """Render the keys that `task.columns` may have, by task, and the usual metric."""
+    lines = ["| task | key of `task.columns` | holds | default |", "|---|---|---|---|"]
+    for name in task_names():
+        for role, column in load_declaration(name).columns.items():
+            default = f"`{column.default}`" if column.default else "required" if column.is_required else ""
+            lines.append(f"| `{name}` | `{role}` | {column.holds} | {default} |")
+    usual = ", ".join(f"`{load_declaration(name).default_metric}` for {name}" for name in task_names())
+    return "\n".join(lines) + f"\n\nThe usual metrics: {usual}."
 
 
 def _sections(annotation: Any) -> list[type[BaseModel]]:
@@ -198,9 +210,9 @@ def render_decisions() -> str:
         cells = [technique.stage, technique.domain.describe(), _neutral(technique), TECHNIQUES.summary(name)]
         lines.append(f"| `{name}` | {' | '.join(map(_cell, cells))} |")
     head = (
-        "# Decisions in a space\n\nA space maps each decision to a list, a range `{low, high, step}` or one value; what it leaves "
-        f"out is neutral. Decisions are applied stage by stage: {', '.join(STAGES)}. `initial:` lists recipes to try first; "
-        "the nearest ones in the space are taken, and depths are fractions of the teacher's."
+        "# Decisions in a space\n\nA space maps each decision to a list, a range `{low, high, step}` or one value; what it "
+        f"leaves out is neutral. Decisions are applied stage by stage: {', '.join(STAGES)}. `initial:` lists recipes to try "
+        "first: the nearest ones in the space are taken, and depths are fractions of the teacher's."
     )
     return head + "\n\n" + "\n".join(lines) + "\n"
 

@@ -23,12 +23,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AttentionInterface, AutoModelForSequenceClassification, BertConfig
 
 import autocompress
-from autocompress.core import registry
-from autocompress.models.attentions import implementation_name, register_attentions
+from autocompress.models.attentions import ATTENTIONS, implementation_name, register_attentions
 
 HEADS, HEAD_DIM = 3, 8  # unlike any config: variants read the number of heads from the tensors
-NAMES = registry.names("attentions")
-WINDOWED = [name for name in NAMES if registry.load("attentions", name).NEEDS_WINDOW]
+NAMES = ATTENTIONS.names()
+WINDOWED = [name for name in NAMES if ATTENTIONS.load(name).needs_window]
 each_variant = pytest.mark.parametrize("name", NAMES)
 
 
@@ -166,7 +165,10 @@ def test_register_attentions_fills_both_interfaces_and_is_idempotent() -> None:
 
 
 def test_attentions_package_imports_no_torch() -> None:
-    program = "import sys, autocompress.models.attentions; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    program = (
+        "import sys; from autocompress.models.attentions import ATTENTIONS; ATTENTIONS.entries();"
+        " print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    )
     root = Path(autocompress.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
@@ -268,7 +270,7 @@ def attend(
     dropout: float = 0.0,
 ) -> Tensor:
     """Call a variant as a model does: convert the keep-mask `(batch, keys)` by its `mask`, then `attend`."""
-    variant = registry.load("attentions", name)
+    variant = ATTENTIONS.load(name)
     batch, _, queries, _ = query.shape
     keys = key.shape[2]
     mask = variant.mask(batch_size=batch, q_length=queries, kv_length=keys, attention_mask=keep, dtype=torch.float32)
@@ -278,7 +280,7 @@ def attend(
     )
     assert attention_weights is None
     assert output.shape == (batch, queries, value.shape[1], value.shape[3])
-    return output  # type: ignore[no-any-return]  # the variant is loaded by name
+    return output
 
 
 class Attention(nn.Module):
@@ -289,8 +291,8 @@ class Attention(nn.Module):
         self.name, self.scaling = name, scaling
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        output, _ = registry.load("attentions", self.name).attend(self, query, key, value, mask, scaling=self.scaling)
-        return output  # type: ignore[no-any-return]  # the variant is loaded by name
+        output, _ = ATTENTIONS.load(self.name).attend(self, query, key, value, mask, scaling=self.scaling)
+        return output
 
 
 def count_operators(name: str, folder: Path, scaling: float, masked: bool) -> dict[str, int]:

@@ -14,15 +14,13 @@ from autocompress.models.importance import Importance
 from autocompress.techniques.building import build_candidate
 from autocompress.techniques.structure import best_units, count_best
 from tests.models import tiny_batch, tiny_candidate, tiny_importance, tiny_model
-from tests.tiny import FAMILIES
+from tests.tiny import FAMILIES, WITH_TYPES
 
 
 @pytest.mark.parametrize("pairs", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_forward_returns_the_logits_of_transformers(family: str, pairs: bool) -> None:
-    model, batch = tiny_model(family), tiny_batch(family, pairs=pairs and family != "distilbert")
-    if family == "roberta":
-        batch.pop("token_type_ids", None)  # it has one token type only
+    model, batch = tiny_model(family), tiny_batch(family, pairs=pairs and family in WITH_TYPES)
     with torch.no_grad():
         logits = Forward(model, load_family(model.config.model_type))(**batch).logits
         torch.testing.assert_close(logits, model(**batch).logits, atol=1e-5, rtol=1e-4)

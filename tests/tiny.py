@@ -15,13 +15,22 @@ from typing import Any
 import numpy as np
 import yaml
 
-FAMILIES = ("bert", "roberta", "distilbert", "electra")
+FAMILIES = ("bert", "roberta", "distilbert", "electra", "modernbert", "albert", "mpnet")
+WITH_TYPES = ("bert", "electra", "albert")  # families whose models read several token types
 GOOD = ("good", "fine", "great", "lovely", "superb", "bright", "moving", "witty")
 BAD = ("bad", "dull", "awful", "poor", "stale", "grim", "clumsy", "flat")
 PLAIN = ("the", "a", "film", "story", "plot", "is", "was", "and", "but", "very", "actor", "scene", "it", "music")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 TAG_NAMES = ("O", "B-POS", "I-POS", "B-NEG", "I-NEG")  # of tagged rows
 POSITIONS = 64  # the longest input of a tiny model, in tokens
+
+
+def is_defined(family: str, attention: str = "full", **decisions: Any) -> bool:
+    """Return whether a family may be combined with an attention; the other decisions do not matter."""
+    from autocompress.models.attentions import ATTENTIONS
+    from autocompress.models.families import load_family
+
+    return not set(ATTENTIONS.load(attention).excludes) & set(load_family(family).features)
 
 
 def tiny_teacher(folder: Path, family: str = "bert", *, seed: int = 0, **sizes: Any) -> Path:
@@ -42,7 +51,7 @@ def tiny_teacher(folder: Path, family: str = "bert", *, seed: int = 0, **sizes: 
 
 def tiny_config(family: str, **sizes: Any) -> Any:
     """Return the transformers config of a tiny model."""
-    from transformers import BertConfig, DistilBertConfig, ElectraConfig, RobertaConfig
+    import transformers
 
     layers, hidden, heads, neurons, labels, spread = (
         sizes.get(name, default)
@@ -56,31 +65,46 @@ def tiny_config(family: str, **sizes: Any) -> Any:
         "pad_token_id": tiny_tokenizer(family).pad_token_id,
     }
     if family == "distilbert":
-        return DistilBertConfig(**common, n_layers=layers, dim=hidden, n_heads=heads, hidden_dim=neurons)
+        return transformers.DistilBertConfig(**common, n_layers=layers, dim=hidden, n_heads=heads, hidden_dim=neurons)
     sized = {
         "num_hidden_layers": layers,
         "hidden_size": hidden,
         "num_attention_heads": heads,
         "intermediate_size": neurons,
     }
-    if family == "electra":
-        return ElectraConfig(**common, **sized, embedding_size=hidden // 2)
-    return {"bert": BertConfig, "roberta": RobertaConfig}[family](**common, **sized)
+    further: dict[str, Any] = {
+        "electra": {"embedding_size": hidden // 2},
+        "albert": {"embedding_size": hidden // 2},
+        "modernbert": {"local_attention": 8, "global_attn_every_n_layers": 3},
+    }
+    kinds = {
+        "bert": transformers.BertConfig,
+        "roberta": transformers.RobertaConfig,
+        "electra": transformers.ElectraConfig,
+        "modernbert": transformers.ModernBertConfig,
+        "albert": transformers.AlbertConfig,
+        "mpnet": transformers.MPNetConfig,
+    }
+    return kinds[family](**common, **sized, **further.get(family, {}))
 
 
 @cache
 def tiny_tokenizer(family: str) -> Any:
     """Return the tokenizer of a family: BPE for RoBERTa, WordPiece for the others."""
-    from transformers import BertTokenizer, DistilBertTokenizer, ElectraTokenizer, RobertaTokenizer
+    from transformers import BertTokenizer, DistilBertTokenizer, ElectraTokenizer, MPNetTokenizer, RobertaTokenizer
 
     if family == "roberta":
         return RobertaTokenizer(**_trained_bpe(), model_max_length=POSITIONS)
-    words = [*SPECIAL, *GOOD, *BAD, *PLAIN, *(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter != "a")]
+    special = ("<s>", "<pad>", "</s>", "[UNK]", "<mask>") if family == "mpnet" else SPECIAL
+    words = [*special, *GOOD, *BAD, *PLAIN, *(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter != "a")]
     vocabulary = {
         word: number for number, word in enumerate([*words, *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")])
     }
-    kind = {"bert": BertTokenizer, "distilbert": DistilBertTokenizer, "electra": ElectraTokenizer}[family]
-    return kind(vocab=vocabulary, model_max_length=POSITIONS)
+    kinds = {"distilbert": DistilBertTokenizer, "electra": ElectraTokenizer, "mpnet": MPNetTokenizer}
+    tokenizer = kinds.get(family, BertTokenizer)(vocab=vocabulary, model_max_length=POSITIONS)
+    if family == "modernbert":
+        tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    return tokenizer
 
 
 def _trained_bpe() -> dict[str, Any]:

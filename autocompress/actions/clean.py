@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from autocompress.actions.locate import StudyLocation
 from autocompress.core.errors import AutocompressError
@@ -28,7 +27,7 @@ class Cleaning:
         for folder in self.folders:
             shutil.rmtree(folder)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return plain JSON types."""
         return {"study": self.study, "what": self.what, "folders": len(self.folders), "bytes": self.bytes}
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from autocompress.benchmarking.agent.fingerprint import fingerprint
 from autocompress.benchmarking.noise import Moment
@@ -38,7 +37,7 @@ class Finding:
     good: bool  # nothing needs to be done
     advice: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return plain JSON types."""
         return asdict(self)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from autocompress.actions.card_data import CardData
 from autocompress.actions.measurement_json import measurement_json
@@ -34,7 +33,7 @@ class Exported:
     megabytes: float  # of all files
     set_aside: str | None  # where the former content of the folder is now
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return plain JSON types."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 

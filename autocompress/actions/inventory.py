@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from autocompress.config import spaces
 from autocompress.core import registry
@@ -27,7 +26,7 @@ class Entry:
     available: bool = True  # on this machine
     here: str | None = None  # what this machine supports of it, where machines differ
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return plain JSON types."""
         return asdict(self)
 

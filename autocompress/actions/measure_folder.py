@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from autocompress import benchmarking
 from autocompress.benchmarking.backends import Notify, open_backend
 from autocompress.config import Device
 from autocompress.core.errors import UsageError
+from autocompress.core.json_types import Json
 from autocompress.runtimes import load_runtime_of, read_runtime_name
 
 TIMING = benchmarking.THOROUGH_TIMING
@@ -33,9 +33,9 @@ class FolderMeasurement:
     speedup: float | None = None  # reference ÷ this, in alternating blocks
     speedup_interval: tuple[float, float] | None = None
     compression: float | None = None
-    conditions: dict[str, Any]
+    conditions: Json
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return plain JSON types."""
         values = asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

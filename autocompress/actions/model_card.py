@@ -5,6 +5,7 @@ It holds no path, host name, user name or row of the user's data; the teacher ap
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from autocompress import __version__
 from autocompress.actions.card_data import CardData
 from autocompress.actions.usage_snippets import format_usage
 from autocompress.core.measurement import Measurement, Quality, describe_operators
+from autocompress.models.families import load_family
+from autocompress.models.model_config import describe_unknown_family
 
 FACTS = {  # key of a trial's facts -> its name in a card
     "kept_layers": "Kept layers of the teacher, counted from 0",
@@ -44,7 +47,7 @@ def model_card(data: CardData, folder: Path) -> str:
         "## How it was made",
         _format_origin(data),
         "## Limits",
-        _format_limits(data),
+        _format_limits(data, folder),
         "## Run it",
         format_usage(data, folder),
         "## Check it",
@@ -131,7 +134,7 @@ def _format_origin(data: CardData) -> str:
     """Return how the model was made: its recipe, and the structure that resulted."""
     facts, recipe = data.details.outcome.facts, data.row.recipe.as_dict()
     table = [["decision", "value"], ["---", "---"], *([name, _format_value(value)] for name, value in recipe.items())]
-    structure = [f"{name}: {_format_value(facts[key])}." for key, name in FACTS.items() if key in facts]
+    structure = [f"{name}: {_format_value(facts[key])}." for key, name in FACTS.items() if facts.get(key)]
     if data.row.trial == 0:
         origin = "It is the fp32 teacher that the other models of its study are compared with."
     else:
@@ -142,7 +145,9 @@ def _format_origin(data: CardData) -> str:
     return "\n\n".join([origin, _format_table(table), " ".join(structure)]).rstrip()
 
 
-def _format_limits(data: CardData) -> str:
+def _format_limits(data: CardData, folder: Path) -> str:
+    model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type", "")
+    is_whole = not load_family(model_type).is_known
     tokens = data.view.plan["task"]["max_tokens"]
     tested = (
         "The validation rows were used to choose this model, so rely on the test rows."
@@ -157,6 +162,7 @@ def _format_limits(data: CardData) -> str:
             f"- {tested}",
             "- On other processors and runtimes the speed-up differs and outputs round slightly differently: measure "
             "there.",
+            *([f"- {describe_unknown_family(model_type)}."] if is_whole else []),
         ]
     )
 

@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from autocompress import benchmarking
 from autocompress.actions.locate import StudyLocation
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
+from autocompress.core.json_types import Json
 from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.trial_row import Outcome, TrialRow
 from autocompress.search.display import Display
@@ -40,7 +40,7 @@ class Reproduction:
         """Whether every check agrees."""
         return all(check.agrees for check in self.checks)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return plain JSON types."""
         return {
             "study": self.study, "trial": self.row.trial, "reproduced": self.succeeded, "seconds": self.seconds,
@@ -138,7 +138,7 @@ class _SecondRun:
 def _plan_in(folder: Path, located: StudyLocation, view: StudyView) -> StudyPlan:
     """Return the study's plan on its first device, with its fitted training settings and another artifact folder."""
     plan = located.plan("reproduce")
-    changes: dict[str, Any] = {"artifacts": plan.artifacts.model_copy(update={"path": folder / "study" / "artifacts"})}
+    changes: Json = {"artifacts": plan.artifacts.model_copy(update={"path": folder / "study" / "artifacts"})}
     if view.recovery is not None:
         changes["recovery"] = type(plan.recovery).model_validate(view.recovery)
     return plan.model_copy(update={**changes, "devices": {}})

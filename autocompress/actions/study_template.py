@@ -57,8 +57,8 @@ def make_study_template(
 ) -> StudyTemplate:
     """Return the study file `to` for a model (a folder or hub name) and data (a file, or a folder with one per split).
 
-    `options` names the columns (text, pair, label) that are not to be guessed. Raises UsageError where the model's family
-    is not supported, or no task finds its columns in the data.
+    `options` names the columns (text, pair, label) that are not to be guessed. Raises UsageError where the model is
+    no encoder, or no task finds its columns in the data.
     """
     folder = Path.cwd()
     config = read_config(model_path(model, folder, "MODEL"), "MODEL", offline)
@@ -88,10 +88,16 @@ def _choose(observed: _Observations, offline: bool) -> _Choices:
         fine_tune = choose_fine_tuning(max_train_rows or observed.rows, observed.labels.labels, width)
     return _Choices(
         max_tokens=max_tokens,
-        space="long_text" if np.median(observed.lengths) >= LONG_TOKENS else "encoder",
+        space=_choose_space(observed),
         max_train_rows=max_train_rows,
         fine_tune=fine_tune,
     )
+
+
+def _choose_space(observed: _Observations) -> str:
+    if not observed.config.is_known:
+        return "bits"
+    return "long_text" if np.median(observed.lengths) >= LONG_TOKENS else "encoder"
 
 
 def _longest(observed: _Observations) -> int:
@@ -108,6 +114,7 @@ def _reasons(observed: _Observations, choices: _Choices) -> list[str]:
         f"the model has a {observed.task.head}, so it is used as it is"
         if choices.fine_tune is None
         else f"the model has no {observed.task.head}, so it is fine-tuned first",
+        *([limits] if (limits := observed.config.describe_limits()) else []),
     ]
 
 

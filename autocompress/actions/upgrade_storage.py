@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from autocompress.storage.artifact_store import Store
 from autocompress.study import read_study, studies
@@ -23,7 +22,7 @@ class Upgrade:
     backup: str | None  # path of the copy made first; null if nothing changed, or if a server holds the database
     adopted: int  # cached results that are now stored under their present keys
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return plain JSON types."""
         return asdict(self)
 

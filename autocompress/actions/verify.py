@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from autocompress.core.errors import UsageError
+from autocompress.core.json_types import Json
 from autocompress.core.stage import digest
 from autocompress.runtimes import load_runtime_of, read_runtime_name
 from autocompress.storage.checksums import manifest
@@ -41,7 +41,7 @@ class Verification:
         """Whether there are no problems."""
         return not self.problems
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return plain JSON types."""
         return {"passed": self.passed, **asdict(self), "problems": list(self.problems)}
 
@@ -104,9 +104,9 @@ def _check_artifact(folder: Path) -> list[str]:
     return [f"the model's files are not those that {MEASUREMENT_FILE} describes"]
 
 
-def _read_measurement(folder: Path) -> dict[str, Any]:
+def _read_measurement(folder: Path) -> Json:
     path = folder / MEASUREMENT_FILE
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    values: Json = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return values
 
 

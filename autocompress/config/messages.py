@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args
+from typing import TypeGuard, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -31,7 +31,7 @@ def available(name: object, known: Sequence[str]) -> str:
     return f"; available: {names}"
 
 
-def validate(model: type[Model], values: Mapping[str, Any], place: Place) -> Model:
+def validate(model: type[Model], values: Mapping[str, object], place: Place) -> Model:
     """Return the values as a pydantic model; the first error becomes a UsageError of one sentence."""
     try:
         return model.model_validate(values)
@@ -85,12 +85,12 @@ RULES = {  # prefix of pydantic's error type -> what is needed
 }
 
 
-def _shorten(value: Any) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
-def _keys_at(model: type[BaseModel], keys: Sequence[str]) -> Mapping[str, Any]:
+def _keys_at(model: type[BaseModel], keys: Sequence[str]) -> Mapping[str, object]:
     """Return the fields of the section at a key path."""
     for key in keys:
         field = model.model_fields.get(key)
@@ -101,11 +101,11 @@ def _keys_at(model: type[BaseModel], keys: Sequence[str]) -> Mapping[str, Any]:
     return model.model_fields
 
 
-def _leaves(annotation: Any) -> list[Any]:
+def _leaves(annotation: object) -> list[object]:
     """Return the plain types of a nested union or annotation."""
     arguments = get_args(annotation)
     return [leaf for argument in arguments for leaf in _leaves(argument)] if arguments else [annotation]
 
 
-def _is_model(annotation: Any) -> bool:
+def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)

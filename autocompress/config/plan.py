@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
 from autocompress.config.sections import ArtifactSettings, Device
 from autocompress.config.space_files import INITIAL
 from autocompress.config.study_file import StudyFile
+from autocompress.core.json_types import Json
 
 # Keys that must not change when a study is resumed.
 IDENTITY = ("teacher", "task", "device", "devices", "objectives", "space", "seed")
@@ -39,7 +39,7 @@ class StudyPlan(StudyFile):
     """A study file after resolution, as `read_plan` returns it. Immutable and pickleable."""
 
     study: str = Field(pattern=r"^\w[\w .+-]*$")
-    space: dict[str, Any]
+    space: Json
     storage: str
     artifacts: ArtifactFolder
     source: PlanSource = Field(default=PlanSource(), exclude=True)
@@ -58,17 +58,20 @@ class StudyPlan(StudyFile):
         """Return where a key stands, for messages: `sst2.yaml: task.data.train`."""
         return f"{self.source.file_name}: {key_path}"
 
-    def as_stored(self, stored: Mapping[str, Any] | None) -> StudyPlan:
+    def as_stored(self, stored: Mapping[str, object] | None) -> StudyPlan:
         """Return the plan to resume a study with; a packaged space keeps the values it had when the study began.
 
         Its initial recipes are those of today.
         """
-        if not self.source.has_packaged_space or stored is None or not isinstance(stored.get("space"), dict):
+        if not self.source.has_packaged_space or stored is None:
+            return self
+        space = stored.get("space")
+        if not isinstance(space, dict):
             return self
         initial = {INITIAL: self.space[INITIAL]} if INITIAL in self.space else {}
-        return self.model_copy(update={"space": {**stored["space"], **initial}})
+        return self.model_copy(update={"space": {**space, **initial}})
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Json:
         """Return the keys that must not change when a study is resumed, as plain JSON types.
 
         Paths are as written in the file (`${DATA}/train.parquet`, `./teacher`), so that a study can be resumed after it
@@ -86,22 +89,20 @@ class StudyPlan(StudyFile):
             for key in parents:
                 section = section[key]
             section[last] = text
-        plain: dict[str, Any] = json.loads(json.dumps(values))
+        plain: Json = json.loads(json.dumps(values))
         return plain
 
-    def difference(self, stored: Mapping[str, Any]) -> list[str]:
+    def difference(self, stored: Mapping[str, object]) -> list[str]:
         """Return the key paths of `identity()` and `recovery` whose values are not as `stored`.
 
         `recovery` counts since it changes every result. A key that is absent from `stored` differs if the plan sets it; a
         key of `recovery` does not.
         """
-        identity, stored_recovery = self.identity(), stored.get("recovery", {})
+        identity, stored_recovery = self.identity(), stored.get("recovery")
         changed = _changed_keys(identity, {key: stored.get(key) for key in identity})
         recovery = self.recovery.model_dump(mode="json")
-        changed += [
-            f"recovery.{key}" for key in recovery if key in stored_recovery and recovery[key] != stored_recovery[key]
-        ]
-        return changed
+        known = stored_recovery if isinstance(stored_recovery, Mapping) else {}
+        return changed + [f"recovery.{key}" for key in recovery if key in known and recovery[key] != known[key]]
 
 
 def _changed_keys(current: object, stored: object, key_path: str = "") -> list[str]:

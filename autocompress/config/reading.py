@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from autocompress.config.messages import validate
 from autocompress.config.paths import expand_variables
@@ -15,6 +14,7 @@ from autocompress.config.storage_url import storage_url
 from autocompress.config.study_file import StudyFile
 from autocompress.config.yaml_documents import parse, read_mapping, value_at
 from autocompress.core.errors import UsageError
+from autocompress.core.json_types import Json
 
 BEGUN = "the study was begun with"  # begins the message for a value that the study's database holds
 
@@ -38,7 +38,7 @@ def read_plan(
     return _read_document(path, document, changed, "--set", trust_remote_code, storage)
 
 
-def read_as_begun(path: str | Path, stored: Mapping[str, Any], *, storage: str | None = None) -> StudyPlan:
+def read_as_begun(path: str | Path, stored: Mapping[str, object], *, storage: str | None = None) -> StudyPlan:
     """Return the plan of a study that exists.
 
     The keys that must not change are as `stored`, whatever options the study began with and however the file was edited
@@ -63,7 +63,7 @@ def read_as_begun(path: str | Path, stored: Mapping[str, Any], *, storage: str |
 
 def _read_document(
     path: Path,
-    document: dict[str, Any],
+    document: Json,
     changed: Sequence[str],
     change_source: str,
     trust_remote_code: bool,
@@ -88,7 +88,7 @@ def _read_document(
     return plan.model_copy(update={"storage": storage_url(storage, Path.cwd(), "--storage")})
 
 
-def _apply_override(document: dict[str, Any], text: str, file: Path) -> str:
+def _apply_override(document: Json, text: str, file: Path) -> str:
     """Set one `key.path=value` in the document and return the key path."""
     key_path, sign, value = text.partition("=")
     key_path = key_path.strip()
@@ -99,7 +99,7 @@ def _apply_override(document: dict[str, Any], text: str, file: Path) -> str:
     return key_path
 
 
-def _section_at(document: dict[str, Any], key_path: str, file: Path, place: str) -> dict[str, Any]:
+def _section_at(document: Json, key_path: str, file: Path, place: str) -> Json:
     """Return the mapping at a key path of a document, and create it if it does not exist.
 
     The name of a space is replaced by the space's mapping, so that a single decision of it can be changed.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from autocompress.config.messages import Place, available, validate
 from autocompress.config.paths import (
@@ -22,6 +21,7 @@ from autocompress.config.storage_url import default_storage, storage_url
 from autocompress.config.study_file import StudyFile
 from autocompress.core import registry
 from autocompress.core.errors import UsageError
+from autocompress.core.json_types import Json
 from autocompress.core.task_columns import TaskDeclaration, load_declaration, task_names
 from autocompress.core.technique import ordered_techniques
 
@@ -145,7 +145,7 @@ def _resolve_metric(name: str, folder: Path, place: str, trust_remote_code: bool
     return name
 
 
-def _resolve_space(space: str | dict[str, Any], folder: Path, place: Place) -> dict[str, Any]:
+def _resolve_space(space: str | Json, folder: Path, place: Place) -> Json:
     """Return the mapping of a space, whose decisions are known; UsageError, which names the place, for any other."""
     mapping = space if isinstance(space, dict) else read_space(space, folder, place("space"))
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from autocompress.config.validation import Scalar, Section, check_filter, name_keys, parse_duration, refuse_bool
+from autocompress.core.task_columns import DEFAULT_TASK
 
 LAST_RUNG = 2  # rung 0: sliced and not trained; 1: trained shortly; 2: trained in full
 
@@ -89,7 +90,7 @@ ColumnName = Annotated[str | None, BeforeValidator(refuse_bool)]
 class Task(Section):
     """What the model does, on which rows, and how its quality is measured."""
 
-    kind: str = "text-classification"
+    kind: str = DEFAULT_TASK
     """The task, under the name of transformers' pipeline."""
     data: Data
     """The files or data sets that hold the rows."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from autocompress.config.messages import available
 from autocompress.config.paths import expand_variables, local_path
 from autocompress.config.yaml_documents import read_mapping
 from autocompress.core.errors import UsageError
+from autocompress.core.json_types import Json
 
 DEFAULT_SPACE = "encoder"
 INITIAL = "initial"  # the key of a space that holds no decision: recipes to try first
@@ -25,7 +25,7 @@ def spaces() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}
 
 
-def read_space(name: str, folder: Path, place: str) -> dict[str, Any]:
+def read_space(name: str, folder: Path, place: str) -> Json:
     """Return the mapping of a space, which is a path, or the name of a file.
 
     A name is looked up in `folder` (the study's), then in ./search_spaces, then among the packaged spaces. Study files of
@@ -38,7 +38,7 @@ def read_space(name: str, folder: Path, place: str) -> dict[str, Any]:
     for path in candidates:
         values = read_mapping(path, "search space")
         if "teacher" not in values:
-            expanded: dict[str, Any] = expand_variables(values, f"{path.name}: {{}}".format)
+            expanded: Json = expand_variables(values, f"{path.name}: {{}}".format)
             return expanded
     raise UsageError(f"{place}: unknown space {name!r}{available(name, _space_names())}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +18,7 @@ from autocompress.config.sections import (
     Teacher,
 )
 from autocompress.config.validation import Section
+from autocompress.core.json_types import Json
 
 Objective = Literal["quality", "latency_ms", "size_mb"]
 OBJECTIVES: tuple[Objective, ...] = ("quality", "latency_ms", "size_mb")
@@ -37,7 +38,7 @@ class StudyFile(Section):
     """Where and how models are measured."""
     devices: dict[DeviceName, Device] = Field(default_factory=dict)
     """Several devices by name, instead of `device`; the search runs on the first."""
-    space: str | dict[str, Any] = "encoder"
+    space: str | Json = "encoder"
     """Which decisions are searched: `encoder`, `long_text`, `bits`, `quickstart`, or a mapping of decisions to a
     list, a range `{low, high, step}`, or a single value."""
     objectives: tuple[Objective, ...] = Field(default=OBJECTIVES, min_length=1)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from autocompress.core.errors import UsageError
+from autocompress.core.json_types import Json
 
 
-def read_mapping(path: Path, kind: str) -> dict[str, Any]:
+def read_mapping(path: Path, kind: str) -> Json:
     """Return the mapping in a YAML file; `kind` is the name of such files in messages, e.g. `study file`."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -30,7 +31,7 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     return values
 
 
-def parse(text: str, place: str) -> Any:
+def parse(text: str, place: str) -> object:
     """Return the value of a YAML text; `place` begins the message of an error."""
     try:
         return yaml.load(text, _StrictLoader)
@@ -50,7 +51,7 @@ def value_at(values: Any, key_path: str) -> Any:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
@@ -80,5 +81,5 @@ def _list_yaml_files(folder: Path) -> str:
     return f"; available: {', '.join(names[:12])}" if names else ""
 
 
-def _describe_type(value: Any) -> str:
+def _describe_type(value: object) -> str:
     return "empty" if value is None else f"a {'list' if isinstance(value, list) else 'single value'}"

@@ -139,7 +139,7 @@ class Fractions(Domain):
     larger_removes_more: ClassVar[bool] = True
 
     def parse(self, name: str, item: object, anatomy: Anatomy, place: str) -> Scalar:
-        if not isinstance(item, (int, float)) or not is_number(item) or not 0 <= item < 1:
+        if not is_number(item) or not 0 <= item < 1:
             raise UsageError(f"{place}: `0 <= {name} < 1` must hold (the fraction removed), but got {item!r}")
         return float(item)
 
@@ -179,7 +179,7 @@ class BitWidths(Domain):
 def _parse_fraction(item: object, place: str, what: str) -> float:
     """Return a fraction from 0 to 1, which may be written as `2/3`."""
     try:
-        value = float(Fraction(item)) if isinstance(item, str) else float(item) if is_number(item) else -1.0  # type: ignore[arg-type]
+        value = float(Fraction(item)) if isinstance(item, str) else float(item) if is_number(item) else -1.0
     except (ValueError, ZeroDivisionError):
         value = -1.0
     if not 0 <= value <= 1:

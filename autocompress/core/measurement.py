@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+
+from autocompress.core.json_types import Json
 
 NAMED_OPERATORS = 4  # named in a sentence
 
@@ -44,7 +45,7 @@ class Operator:
     share: float  # fraction of the time of all operators
 
 
-def describe_operators(operators: Sequence[Mapping[str, Any]]) -> str:
+def describe_operators(operators: Sequence[Json]) -> str:
     """Describe operators (as JSON, slowest first): their number, the slowest ones, and the ones that fell back."""
     slowest = ", ".join(
         f"{operator['name']} ({operator['precision']}) {100 * operator['share']:.0f} %"
@@ -63,7 +64,7 @@ class Timing:
     latency: Latency
     memory_mb: float | None = None  # peak of a fresh process; null if not measured
     start_ms: float | None = None  # in a fresh process, from opening the artifact to the first logits
-    conditions: dict[str, Any]
+    conditions: Json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +92,14 @@ class Measurement:
     memory_mb: float | None
     start_ms: float | None = None
     sha256: str | None = None  # of the measured artifact; null if it is the trial's own
-    conditions: dict[str, Any] = field(default_factory=dict)
+    conditions: Json = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Json:
         """Return the measurement as plain JSON types."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Measurement:
+    def from_dict(cls, values: Json) -> Measurement:
         """Return the measurement from the result of `as_dict`."""
         latency = dict(values["latency"])
         latency["speedup_interval"] = Interval(**latency["speedup_interval"])
@@ -114,7 +115,7 @@ class Measurement:
         )
 
 
-def quality_from_dict(values: Mapping[str, Any]) -> Quality:
+def quality_from_dict(values: Json) -> Quality:
     """Return a `Quality` from plain JSON types."""
     intervals = {name: Interval(**values[name]) for name in ("drop_interval", "soft_drop_interval") if values.get(name)}
     return Quality(**{**values, **intervals})

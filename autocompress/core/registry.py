@@ -10,8 +10,7 @@ import ast
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from autocompress.core.errors import unknown
 
@@ -47,11 +46,14 @@ class Registry(Generic[Entry]):
         An unknown name is a UsageError, and `place` begins its message. TypeError where the file exports no object of the
         kind.
         """
-        module = load(self.kind, name, place)
-        entry = getattr(module, self.variable, None)
+        files = _files(self.kind)
+        if name not in files:
+            raise unknown(self.kind.removesuffix("s"), name, sorted(files), place)
+        module = ".".join(("autocompress", *files[name].relative_to(PACKAGE).with_suffix("").parts))
+        entry: object = getattr(import_module(module), self.variable, None)
         if not isinstance(entry, self.entry_type):
             raise TypeError(
-                f"{module.__name__}: `{self.variable}` must be an instance of {self.entry_type.__name__}, but is {entry!r}"
+                f"{module}: `{self.variable}` must be an instance of {self.entry_type.__name__}, but is {entry!r}"
             )
         return entry
 
@@ -69,29 +71,10 @@ def names(kind: str) -> list[str]:
     return sorted(_files(kind))
 
 
-def load(kind: str, name: str, place: str = "") -> ModuleType:
-    """Import and return the module of one entry; an unknown name is a UsageError, and `place` begins its message."""
-    files = _files(kind)
-    if name not in files:
-        raise unknown(kind.removesuffix("s"), name, sorted(files), place)
-    return import_module(".".join(("autocompress", *files[name].relative_to(PACKAGE).with_suffix("").parts)))
-
-
 def summary(kind: str, name: str) -> str:
     """Return the first line of the entry's docstring, read without importing it."""
     tree = ast.parse(_files(kind)[name].read_text(encoding="utf-8"))
     return (ast.get_docstring(tree) or "").partition("\n")[0]
-
-
-def literal(kind: str, name: str, variable: str) -> Any:
-    """Return a constant of an entry, read without importing it; AttributeError if no literal is assigned to it."""
-    path = _files(kind)[name]
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id == variable for target in node.targets
-        ):
-            return ast.literal_eval(node.value)
-    raise AttributeError(f"{path.relative_to(PACKAGE.parent)} does not set {variable}")
 
 
 def _files(kind: str) -> dict[str, Path]:

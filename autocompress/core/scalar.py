@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import TypeGuard
 
 Scalar = int | float | str | None
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a finite number; true and false are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 

@@ -7,10 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """Return the sha256 of the canonical JSON of plain values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -25,7 +24,7 @@ class Stage:
 
     kind: str
     version: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     made_from: Mapping[str, str] = field(default_factory=dict)  # kind of an upstream stage -> its key
 
     def __post_init__(self) -> None:
@@ -35,7 +34,7 @@ class Stage:
             raise ValueError(f"stage {self.kind}: inputs need different names, but got {sorted(ambiguous)} twice")
 
     @property
-    def inputs(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, object]:
         """Everything that the result depends on, as plain values."""
         return {"version": self.version, **self.settings, **self.made_from}
 

@@ -11,6 +11,10 @@ from typing import ClassVar
 
 from autocompress.core.registry import Registry
 
+DEFAULT_TASK = (
+    "text-classification"  # of study files that name no kind, and of artifacts whose recipe.json names no task
+)
+
 
 @dataclass(frozen=True)
 class Column:

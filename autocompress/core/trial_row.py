@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from autocompress.core.formatting import times
+from autocompress.core.json_types import Json
 from autocompress.core.measurement import Measurement
 from autocompress.core.recipe import Recipe
 
@@ -21,7 +21,7 @@ class Outcome:
     sha256: str | None = None  # of the artifact's manifest
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)  # stage -> seconds
-    facts: dict[str, Any] = field(default_factory=dict)  # parameters, heads per layer, neurons per layer, …
+    facts: Json = field(default_factory=dict)  # parameters, heads per layer, neurons per layer, …
 
 
 def describe(recipe: Recipe, rung: int | None) -> str:
@@ -110,7 +110,7 @@ class TrialRow:
         interval = None if self.trial == 0 or self.speedup is None else self.speedup_interval
         return times(self.speedup) + (f" ({interval[0]:.1f}…{interval[1]:.1f})" if interval else "")
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the ROW of the JSON contract."""
         row = {name: getattr(self, name) for name in self.__dataclass_fields__}
         row["recipe"] = self.recipe.as_dict()

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 VERSION = 1
-UNLABELLED = -100  # what torch's cross_entropy ignores
 MASK_RATE = 0.1  # fraction of the words of a masked row
 MASKED, JOINED = 0.25, 0.6  # fractions of the copies; the rest are cut
 

@@ -87,8 +87,8 @@ class FoldedForward(Forward):
     def list_modules(self) -> list[nn.Module]:
         """Return the modules that were made for this pass."""
         known = set(self.model.modules())
-        linears = [linear for parts in self.parts for linear in (parts.ffn_in, parts.ffn_gate)]
-        return list(dict.fromkeys(x for x in linears if isinstance(x, nn.Module) and x not in known))
+        linears: list[object] = [linear for parts in self.parts for linear in (parts.ffn_in, parts.ffn_gate)]
+        return [linear for linear in dict.fromkeys(linears) if isinstance(linear, nn.Module) and linear not in known]
 
     @property
     def _splits_query(self) -> bool:
@@ -102,10 +102,8 @@ class FoldedForward(Forward):
         if tables.position is not None:
             position = tables.position.weight[tables.first_position :]
             self.position = make_constant(position)
-            has_types = tables.token_type is not None
-            self.position_and_type = (
-                make_constant(position + tables.token_type.weight[0]) if has_types else self.position
-            )
+            types = tables.token_type
+            self.position_and_type = self.position if types is None else make_constant(position + types.weight[0])
 
     def _fold_rotation(self, parts: LayerParts, length: int) -> None:
         assert parts.rotary is not None

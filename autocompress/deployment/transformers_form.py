@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 CODE = "modeling_autocompress"
 ROLES = ("query", "key", "value", "output", "ffn_in", "ffn_gate", "ffn_out")
-AUTO_CLASSES = {  # suffix of a transformers class -> the auto class that loads it
-    "ForSequenceClassification": "AutoModelForSequenceClassification",
-    "ForTokenClassification": "AutoModelForTokenClassification",
-    "Model": "AutoModel",
-}
 
 
 def save_candidate(candidate: Candidate, tokenizer: Any, interface: ModelInterface, folder: Path) -> None:

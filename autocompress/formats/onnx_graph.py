@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
@@ -53,10 +53,18 @@ class OnnxGraph:
             self.model.opset_import.append(helper.make_opsetid(domain, version))
 
     def rewrite(self, change: Callable[[Node], list[Node] | None]) -> None:
-        """Replace each node by the nodes that `change` returns, or keep it for None; then remove what nothing reads."""
+        """Replace each node by the nodes that `change` returns, or keep it for None; then remove what nothing reads.
+
+        Nodes that read the same initializer, such as the uses of a shared layer, share the constants that `change` makes of it.
+        """
+        reads, made = self.count_reads(), _MadeConstants(self.proto)
+        initializers = {tensor.name for tensor in self.proto.initializer}
         nodes: list[Node] = []
         for node in self.nodes:
+            before = len(self.proto.initializer)
             replacement = change(node)
+            if replacement is not None and any(name in initializers and reads[name] > 1 for name in node.input):
+                made.share(before, replacement)
             nodes.extend([node] if replacement is None else replacement)
         del self.proto.node[:]
         self.proto.node.extend(nodes)
@@ -73,3 +81,25 @@ class OnnxGraph:
         read = [tensor for tensor in self.proto.initializer if reads[tensor.name]]
         del self.proto.initializer[:]
         self.proto.initializer.extend(read)
+
+
+class _MadeConstants:
+    """The constants that were made of shared initializers: equal ones are stored once."""
+
+    def __init__(self, proto: onnx.GraphProto) -> None:
+        self._proto = proto
+        self._names: dict[tuple[int, tuple[int, ...], bytes], str] = {}  # by type, shape and content
+
+    def share(self, start: int, nodes: Sequence[Node]) -> None:
+        """Let nodes read earlier constants instead of equal ones among the initializers from `start` on."""
+        renamed: dict[str, str] = {}
+        for tensor in self._proto.initializer[start:]:
+            content = tensor.data_type, tuple(tensor.dims), tensor.raw_data
+            renamed[tensor.name] = self._names.setdefault(content, tensor.name)
+        for node in nodes:
+            for index, name in enumerate(node.input):
+                node.input[index] = renamed.get(name, name)
+        unread = [index for index in range(start, len(self._proto.initializer))
+                  if renamed[self._proto.initializer[index].name] != self._proto.initializer[index].name]  # fmt: skip
+        for index in reversed(unread):
+            del self._proto.initializer[index]

@@ -23,6 +23,7 @@ def simplify_graph(model: onnx.ModelProto) -> None:
     replace_residual_adds(model)
     replace_mask_arithmetic(model)
     replace_position_ranges(model)
+    read_shared_matrices(model)
 
 
 def simplify_reshapes(model: onnx.ModelProto) -> None:
@@ -155,6 +156,22 @@ def replace_position_ranges(model: onnx.ModelProto) -> None:
             helper.make_node("Slice", [numbers, zero, f"{base}_length", zero], [f"{base}_places"]),
             helper.make_node("Gather", [node.input[0], f"{base}_places"], list(node.output)),
         ]
+
+    graph.rewrite(change)
+
+
+def read_shared_matrices(model: onnx.ModelProto) -> None:
+    """Let every use of a shared layer read its matrices themselves; the exporter puts an Identity before all but the first."""
+    graph = OnnxGraph(model)
+    initializers, producers = {tensor.name for tensor in model.graph.initializer}, graph.map_producers()
+
+    def change(node: Node) -> list[Node] | None:
+        source = producers.get(node.input[1]) if node.op_type in ("MatMul", "Gemm") else None
+        if source is None or source.op_type != "Identity" or source.input[0] not in initializers:
+            return None
+        direct = onnx.NodeProto.FromString(node.SerializeToString())
+        direct.input[1] = source.input[0]
+        return [direct]
 
     graph.rewrite(change)
 

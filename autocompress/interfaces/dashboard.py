@@ -12,11 +12,12 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, BinaryIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import optuna
 import optuna_dashboard
@@ -28,9 +29,11 @@ from optuna.study import StudyDirection
 from optuna.study._multi_objective import _get_pareto_front_trials_by_trials as feasible_front
 from optuna.trial import FrozenTrial
 from sqlalchemy import event
-from sqlalchemy.pool import NullPool
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from autocompress.core.errors import AutocompressError, UsageError
+from autocompress.core.json_types import Json
 from autocompress.storage.artifact_store import ArtifactStore, Store
 from autocompress.study.connections import connect_read_only, parse_url, sqlite_path
 from autocompress.study.study_view import artifact_folders, studies
@@ -47,7 +50,6 @@ new MutationObserver(() => document.querySelectorAll(".MuiCard-root:not([hidden]
 """
 SHA256 = re.compile("[0-9a-f]{64}")
 _unordered_plots = custom_plots.list_graph_object_ids
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def serve(
@@ -86,11 +88,11 @@ def open_server(url: str, study: str | None, host: str, port: int, read_only: bo
     return server
 
 
-def make_application(storage: DashboardView) -> Application:
+def make_application(storage: DashboardView) -> WSGIApplication:
     """Return the dashboard's WSGI application, with the front computed from feasible trials."""
     dashboard_app.get_pareto_front_trials = front_trials
     custom_plots.list_graph_object_ids = plots_in_order
-    application: Application = optuna_dashboard.wsgi(storage, artifact_store=storage.models)
+    application: WSGIApplication = optuna_dashboard.wsgi(storage, artifact_store=storage.models)
     return application
 
 
@@ -108,16 +110,16 @@ def front_trials(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirect
     return members
 
 
-def plots_in_order(attributes: Mapping[str, Any]) -> list[str]:
+def plots_in_order(attributes: Mapping[str, object]) -> list[str]:
     """Return the names of a study's plots in a fixed order: autocompress's first, then the user's."""
     names = set(_unordered_plots(attributes))
     return [*(name for name in PLOTS if name in names), *sorted(names.difference(PLOTS))]
 
 
-def make_read_only(application: Application) -> Application:
+def make_read_only(application: WSGIApplication) -> WSGIApplication:
     """Refuse every request that could change data, since there is no login, and hide the card for uploads."""
 
-    def refuse_writes(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def refuse_writes(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if environ["REQUEST_METHOD"] not in READING:
             start_response("403 Forbidden", [("Content-Type", "application/json")])
@@ -133,16 +135,23 @@ def make_read_only(application: Application) -> Application:
 
 
 def _add_script(
-    application: Application, environ: dict[str, Any], start_response: Callable[..., Any]
+    application: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Answer with the application's page and a script element in its head."""
-    response: list[Any] = []  # status, headers
+    answers: list[tuple[str, list[tuple[str, str]]]] = []  # status, headers
+
+    def note_answer(status: str, headers: list[tuple[str, str]], error: object = None, /) -> Callable[[bytes], object]:
+        answers.append((status, headers))
+        return lambda body: None  # the dashboard returns its body
+
     uncached = {name: value for name, value in environ.items() if name not in ("HTTP_IF_MODIFIED_SINCE", "HTTP_RANGE")}
-    parts: Any = application(uncached, lambda *arguments: response.extend(arguments))
-    with closing(parts) if hasattr(parts, "close") else nullcontext():
+    parts = application(uncached, note_answer)
+    with ExitStack() as stack:
+        if hasattr(parts, "close"):
+            stack.callback(parts.close)
         body = b"".join(parts)
     body = body.replace(b"</head>", f'<script src="{SCRIPT}"></script></head>'.encode())
-    status, headers = response[:2]
+    status, headers = answers[-1]
     kept = [(name, value) for name, value in headers if name.lower() not in ("content-length", "last-modified", "etag")]
     start_response(status, [*kept, ("Content-Length", str(len(body)))])
     return [body]
@@ -154,7 +163,7 @@ class Models:
     def __init__(self, stores: Sequence[ArtifactStore]) -> None:
         self._stores = stores
 
-    def listed(self, sha256: str) -> dict[str, Any]:
+    def listed(self, sha256: str) -> dict[str, object]:
         """Return the dashboard's descriptions of a model's files, as attributes of its trial; none for a removed model."""
         names = [name for name in FILES if self._file(sha256, name) is not None]
         ids = {f"{sha256}-{FILES.index(name):x}": name for name in names}
@@ -195,7 +204,7 @@ class DashboardView(RDBStorage):
 
     def __init__(self, url: str, read_only: bool = True) -> None:
         path = sqlite_path(parse_url(url))
-        kwargs: dict[str, Any] = {"pool_pre_ping": True} if path is None else {"poolclass": NullPool}
+        kwargs: Json = {"pool_pre_ping": True} if path is None else {"poolclass": NullPool}
         if path is not None and read_only:
             kwargs["creator"] = lambda: connect_read_only(path)
         super().__init__(url, engine_kwargs=kwargs, skip_table_creation=True)
@@ -211,18 +220,18 @@ class DashboardView(RDBStorage):
             trial.system_attrs.update(self._files(trial))
         return trials
 
-    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
+    def get_trial_system_attrs(self, trial_id: int) -> Json:
         """Return the stored attributes and the model's files."""
         return super().get_trial_system_attrs(trial_id) | self._files(self.get_trial(trial_id))
 
-    def _files(self, trial: FrozenTrial) -> dict[str, Any]:
+    def _files(self, trial: FrozenTrial) -> dict[str, object]:
         sha256 = trial.user_attrs.get("sha256")
         return self.models.listed(sha256) if isinstance(sha256, str) and SHA256.fullmatch(sha256) else {}
 
 
-def _enable_cascades(connection: Any, _: Any) -> None:
+def _enable_cascades(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     """Make SQLite delete the autocompress rows of a deleted study, as database servers do."""
-    connection.execute("PRAGMA foreign_keys=ON")
+    connection.cursor().execute("PRAGMA foreign_keys=ON")
 
 
 class DashboardServer(ThreadingMixIn, WSGIServer):
@@ -239,5 +248,5 @@ class DashboardServer(ThreadingMixIn, WSGIServer):
 
 
 class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is inherited
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is inherited
         """Log no requests."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autocompress.actions.card_data import base_name
 from autocompress.core.errors import NothingFits
@@ -42,7 +42,7 @@ class NoTrialFits(NothingFits):
         super().__init__(rendering.nearest_sentence(none, constraints))
         self.nearest, self.loosened = none.nearest, none.loosened
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """Return the JSON document of `pick` where nothing fits."""
         return {
             "trial": None,
@@ -78,7 +78,7 @@ def compare_studies(a: StudyView, b: StudyView) -> FrontComparison:
     return compare_fronts(first, second, min(limits, default=None))
 
 
-def document(view: StudyView, rows: Sequence[TrialRow]) -> dict[str, Any]:
+def document(view: StudyView, rows: Sequence[TrialRow]) -> dict[str, object]:
     """Return the JSON document of `front` and `trials`."""
     return {
         "study": view.name,

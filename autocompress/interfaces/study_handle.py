@@ -48,7 +48,7 @@ class StudyHandle:
         return self.view(device).front
 
     def trials(self, device: str | None = None) -> tuple[TrialRow, ...]:
-        """Return every trial and the teacher (trial 0), with the reason of those that were stopped, failed or not fully trained."""
+        """Return every trial and the teacher (trial 0), with the reason why one was stopped, failed or not fully trained."""
         return tuple(presenters.rows_with_reasons(self.view(device)))
 
     def pick(

@@ -66,7 +66,7 @@ class Terminal:
 
         return rendering.console(stderr=True, no_color=self.no_color)
 
-    def result(self, document: Mapping[str, Any], *parts: RenderableType) -> None:
+    def result(self, document: Mapping[str, object], *parts: RenderableType) -> None:
         """Print the document with --json, else the parts; strings are printed as they are and never wrapped."""
         if self.json:
             print(json.dumps(finite(document), indent=2, ensure_ascii=False), flush=True)
@@ -134,7 +134,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, previous)
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> object:
     """Replace NaN and infinities, which JSON does not have, by null."""
     if isinstance(value, Mapping):
         return {str(key): finite(inner) for key, inner in value.items()}

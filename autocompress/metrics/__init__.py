@@ -43,7 +43,7 @@ class Metric:
     lowest: float = 0.0
     highest: float = 1.0
     higher_is_better: bool = True
-    point: float = 0.01  # what one point of quality is
+    point: float = 0.01  # the difference of scores that counts as one point of quality
     counts: Counts | None = None
     from_counts: FromCounts | None = None
     value_type: str = "int64"  # of a prediction, in the words of `datasets`
@@ -51,6 +51,11 @@ class Metric:
     objection: Callable[[Sequence[str]], str | None] | None = (
         None  # why labels of these names cannot be scored, or null
     )
+
+    @property
+    def quality_factor(self) -> float:
+        """What a score is multiplied by to give a quality: more is better, and 0.01 is one point."""
+        return (1 if self.higher_is_better else -1) * 0.01 / self.point
 
 
 METRICS = Registry("metrics", "METRIC", Metric)

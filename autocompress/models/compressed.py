@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -29,9 +29,8 @@ class Compressed:
 
     # name, attend, mask; None: transformers' own attention
     attention: tuple[str, Callable[..., Any], Callable[..., Any]] | None = None
-    adapt: Callable[[Any, Mapping[str, Any]], None] | None = (
-        None  # changes the model by other facts of config.autocompress
-    )
+    # changes the model by other facts of config.autocompress
+    adapt: ClassVar[Callable[[Any, Mapping[str, Any]], None] | None] = None
 
     def __init__(self, config: Any, *inputs: Any, **kwargs: Any) -> None:
         if self.attention is not None:

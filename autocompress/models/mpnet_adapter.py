@@ -1,7 +1,7 @@
 """What MPNet's class in transformers lacks for sliced layers. An exported folder holds a copy of this file.
 
-The class adds a bias of relative positions for all heads, and knows one attention. `adapt` lets each layer add the columns of the
-heads that it keeps, and call the attention that the config names.
+The class adds a bias of relative positions for all heads, and knows one attention. `adapt` lets each layer add the columns of
+the heads that it keeps, and call the attention that the config names.
 """
 
 from __future__ import annotations

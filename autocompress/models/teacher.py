@@ -10,6 +10,7 @@ import torch
 
 from autocompress.core.errors import UsageError
 from autocompress.models import attentions
+from autocompress.models.families import load_family
 from autocompress.storage.checksums import file_sha256
 from autocompress.tasks import Task, TaskData
 
@@ -41,12 +42,13 @@ def load_teacher(model: str, task: Task, data: TaskData, new_head: bool, seed: i
     import transformers
 
     attentions.register_attentions()
+    is_known = load_family(transformers.AutoConfig.from_pretrained(model, local_files_only=offline).model_type).is_known
     torch.manual_seed(seed)  # a new head starts at random
     options = {**task.head_options(data), "ignore_mismatched_sizes": True} if new_head else {}
     loaded, info = getattr(transformers, task.auto_model).from_pretrained(
         model,
         local_files_only=offline,
-        attn_implementation=attentions.implementation_name("full"),
+        attn_implementation=attentions.implementation_name("full") if is_known else "eager",
         dtype=torch.float32,
         output_loading_info=True,
         **options,

@@ -8,6 +8,7 @@ from autocompress.config import StudyPlan, check_storage
 from autocompress.core.domain import Anatomy
 from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.models.model_config import ModelConfig, read_config
+from autocompress.search.family_check import check_family
 from autocompress.space.parsing import resolve_space
 from autocompress.space.space import Space
 from autocompress.study import Study
@@ -33,6 +34,7 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
             continue
         runner = device.runtime + (f" on {key_path.partition('.')[2]}" if plan.devices else "")
         space = resolve_space(plan.space, Anatomy(config.layers), supported, plan.place("space"), runner)
+    check_family(space, config, plan.place("space"))
     if plan.task.max_tokens > config.positions:
         raise UsageError(
             f"{plan.place('task.max_tokens')}: got {plan.task.max_tokens}, but the model reads at most {config.positions}"
@@ -67,3 +69,8 @@ def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
             f"{plan.place('task.data')}: the rows are not those that study {plan.study!r} was begun with; restore the data,"
             " or give the study another name"
         )
+
+
+def describe_limits(plan: StudyPlan, offline: bool) -> str | None:
+    """Return one sentence about what of the teacher cannot be searched; None where everything can."""
+    return read_config(plan.teacher.model, plan.place("teacher.model"), offline).describe_limits()

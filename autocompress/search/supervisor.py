@@ -19,7 +19,7 @@ from autocompress.search.display import Display
 from autocompress.search.final_evaluation import FinalEvaluation
 from autocompress.search.jobs import Job, JobResult
 from autocompress.search.known_trials import KnownTrials
-from autocompress.search.plan_check import check_same_data, prepare
+from autocompress.search.plan_check import check_same_data, describe_limits, prepare
 from autocompress.search.preparation import INTERRUPTED, Preparation
 from autocompress.search.scheduler import PromotionRequest, RunningTrial, Scheduler
 from autocompress.search.shared_weights import next_exports
@@ -58,6 +58,8 @@ def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> S
         raise lost  # later, an unreachable device can catch up
     check_same_data(plan, study, fingerprint)
     with writing_study_log(plan), study.lease(), open_worker_pool(plan, display, offline) as pool:
+        if limits := describe_limits(plan, offline):
+            display.message(limits)
         end = Supervisor(plan, study, space, pool).run()
         log.info("the search ended: %s (%d trials, %.0f s of the study)", end.reason, end.trials, end.seconds)
         return end

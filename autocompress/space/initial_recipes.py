@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from autocompress.config.space_files import DEFAULT_SPACE, INITIAL, spaces
 from autocompress.config.yaml_documents import read_mapping
@@ -14,11 +13,12 @@ from autocompress.core.technique import ordered_techniques
 InitialValues = Mapping[str, Scalar]  # values near which a recipe is wanted; absent decisions are neutral
 
 
-def parse_initial(spec: Mapping[str, Any], anatomy: Anatomy, place: str) -> tuple[InitialValues, ...]:
+def parse_initial(spec: Mapping[str, object], anatomy: Anatomy, place: str) -> tuple[InitialValues, ...]:
     """Return the initial values of a space; UsageError, which names the place, for a value outside its domain."""
-    written: Sequence[Mapping[str, Any]] | None = spec.get(INITIAL)
-    if written is None:
-        place, written = f"space {DEFAULT_SPACE}", _read_default()
+    if spec.get(INITIAL) is None:
+        place, spec = f"space {DEFAULT_SPACE}", _read_default()
+    written = spec.get(INITIAL)
+    recipes = [values for values in written if isinstance(values, Mapping)] if isinstance(written, list) else []
     return tuple(
         {
             name: ordered_techniques()[name].domain.parse_initial(
@@ -26,10 +26,10 @@ def parse_initial(spec: Mapping[str, Any], anatomy: Anatomy, place: str) -> tupl
             )
             for name, item in values.items()
         }
-        for number, values in enumerate(written)
+        for number, values in enumerate(recipes)
     )
 
 
-def _read_default() -> Sequence[Mapping[str, Any]]:
+def _read_default() -> Mapping[str, object]:
     path = spaces().get(DEFAULT_SPACE)
-    return [] if path is None else read_mapping(path, "search space").get(INITIAL, [])
+    return {} if path is None else read_mapping(path, "search space")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import product
-from typing import Any
 
 from autocompress.config.messages import available
 from autocompress.config.space_files import INITIAL
@@ -23,7 +22,7 @@ MAX_VALUES = 1000  # of one decision; more are a mistake in `step`
 
 
 def resolve_space(
-    spec: Mapping[str, Any],
+    spec: Mapping[str, object],
     anatomy: Anatomy,
     supported: Mapping[str, Sequence[Scalar]],
     place: str,
@@ -52,7 +51,7 @@ def resolve_space(
     return Space(anatomy, choices, parse_initial(spec, anatomy, place))
 
 
-def _parse_choices(technique: Technique, written: Any, anatomy: Anatomy, place: str) -> tuple[Scalar, ...]:
+def _parse_choices(technique: Technique, written: object, anatomy: Anatomy, place: str) -> tuple[Scalar, ...]:
     """Return the values of a list, a range or a single value."""
     if isinstance(written, Mapping):
         return _parse_range(technique, written, anatomy, place)
@@ -66,7 +65,9 @@ def _parse_choices(technique: Technique, written: Any, anatomy: Anatomy, place: 
     return tuple(dict.fromkeys(values))  # `all` may equal a number in the same list
 
 
-def _parse_range(technique: Technique, bounds: Mapping[str, Any], anatomy: Anatomy, place: str) -> tuple[Scalar, ...]:
+def _parse_range(
+    technique: Technique, bounds: Mapping[object, object], anatomy: Anatomy, place: str
+) -> tuple[Scalar, ...]:
     """Return low, low + step, … up to high, which is included if the steps reach it."""
     if not technique.domain.has_ranges or not {"low", "high"} <= bounds.keys() <= {"low", "high", "step"}:
         raise UsageError(

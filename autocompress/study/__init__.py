@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autocompress.study.row_mapping import TeacherRecord
 from autocompress.study.study_view import StudyView, read_study, studies
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["AskedTrial", "BudgetSpent", "Study", "StudyView", "TeacherRecord", "read_study", "studies"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load `Study` and its values at their first use: they load Optuna."""
     if name in ("AskedTrial", "BudgetSpent", "Study"):
         from autocompress.study import writer

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
@@ -21,11 +20,11 @@ from autocompress.study.queue import MOST_RETRIES, QueuedTrial
 from autocompress.study.row_mapping import (
     fail_without_numbers,
     finite,
+    json_object,
     measurement_values,
     outcome_of,
     quality_values,
     teacher_of,
-    to_json_types,
     trial_row,
 )
 from autocompress.study.tables import ArtifactRow, CandidateRow, MeasurementRow, OtherDeviceRow, StudyRow, TeacherRow
@@ -71,7 +70,7 @@ def record_outcome(
     row: CandidateRow | None,
     recipe: Recipe,
     outcome: Outcome,
-    constraints: Mapping[str, Any],
+    constraints: Mapping[str, float | None],
 ) -> None:
     """Record the outcome of a running trial; a finished trial stays as it is. ValueError where it was never asked."""
     if row is None or row.recipe_key != recipe.key:
@@ -83,7 +82,7 @@ def record_outcome(
     outcome = fail_without_numbers(outcome, trial_row(number, recipe, outcome, teacher))
     row.rung = outcome.facts.get(DUPLICATES_RUNG, row.rung)
     row.state, row.reason, row.seconds = outcome.state, outcome.reason, finite(outcome.seconds)
-    row.stages, row.facts = to_json_types(outcome.stages), to_json_types(outcome.facts)
+    row.stages, row.facts = json_object(outcome.stages), json_object(outcome.facts)
     row.constraints = dict(constraints)
     row.twin_of = outcome.facts.get(DUPLICATE_OF)
     row.log = None if row.twin_of is not None else Store(Path()).log(number).as_posix()
@@ -130,7 +129,7 @@ def mark_interrupted(session: Session, ac_id: int, number: int, retry: int | Non
 
 
 def find_duplicate(
-    session: Session, ac_id: int, recipe: Recipe, rung: int, constraints: Mapping[str, Any]
+    session: Session, ac_id: int, recipe: Recipe, rung: int, constraints: Mapping[str, float | None]
 ) -> Outcome | None:
     """Return the outcome of a trial of the same recipe, trained at least as far; null where there is none.
 
@@ -187,7 +186,9 @@ def _add_other_devices(session: Session, row: CandidateRow, measurements: Mappin
         session.add(OtherDeviceRow(candidate_id=row.id, device=device, sha256=measurement.sha256, **values))
 
 
-def _record_teacher(session: Session, study: StudyRow, outcome: Outcome, constraints: Mapping[str, Any]) -> None:
+def _record_teacher(
+    session: Session, study: StudyRow, outcome: Outcome, constraints: Mapping[str, float | None]
+) -> None:
     """Add the teacher's row, and fix the reference point of the hypervolume."""
     teacher = teacher_of(outcome)
     session.add(

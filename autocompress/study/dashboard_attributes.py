@@ -6,22 +6,23 @@ A test reads them back with the dashboard's functions. Writing them here avoids 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import ceil
-from typing import Any, Protocol
+from typing import Protocol
 
+from autocompress.core.json_types import Json
 from autocompress.core.trial_row import TrialRow
 from autocompress.study import plots
 
 CHUNK = 2045  # characters per attribute, the dashboard's limit
-Attributes = Mapping[str, Any]  # of Optuna's study, by key
+Attributes = Json  # of Optuna's study, by key
 
 
 class AttributeStore(Protocol):
     """The methods of Optuna's storage that are used."""
 
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None: ...
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]: ...
+    def set_study_system_attr(self, study_id: int, key: str, value: str | int) -> None: ...
+    def get_study_system_attrs(self, study_id: int) -> Json: ...
 
 
 def save_note(

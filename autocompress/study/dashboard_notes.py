@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from autocompress.core.json_types import Json
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import violations
 from autocompress.study.dashboard_attributes import CHUNK
@@ -24,8 +24,8 @@ class NotedTrial:
     trial_id: int  # Optuna's
     row: TrialRow
     teacher: TrialRow | None
-    conditions: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    conditions: Mapping[str, object] = field(default_factory=dict)
+    facts: Json = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)  # seconds
     other_devices: Mapping[str, TrialRow] = field(default_factory=dict)  # secondary device -> row
 

@@ -7,11 +7,12 @@ first, open our transaction afterwards, and keep it short.
 
 from __future__ import annotations
 
-from typing import Any
+import sqlite3
 
 import optuna
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from autocompress.config import check_storage
 from autocompress.core.errors import UsageError
@@ -52,7 +53,7 @@ def begin_immediate(engine: Engine) -> None:
     """Let every transaction of an SQLite engine take the write lock at once, and every connection cascade deletions."""
 
     @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _: Any) -> None:
+    def _on_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # we emit BEGIN ourselves
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")

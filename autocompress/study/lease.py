@@ -9,13 +9,13 @@ import time
 import uuid
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from autocompress.core.errors import AutocompressError
+from autocompress.core.json_types import Json
 from autocompress.study.connections import error_reason
 from autocompress.study.tables import STALE_SECONDS, StudyRow
 
@@ -91,12 +91,12 @@ class Lease:
             session.execute(held.values(beat=time.time()))
 
 
-def this_process() -> dict[str, Any]:
+def this_process() -> Json:
     """Return what identifies this process: the machine's boot, the process number and its start time."""
     return {"boot": _boot_id(), "pid": os.getpid(), "started": psutil.Process().create_time()}
 
 
-def is_alive(process: dict[str, Any], beat: float, now: float) -> bool:
+def is_alive(process: Json, beat: float, now: float) -> bool:
     """Return whether the holder of a lease is alive: its process on this machine, and its heartbeat."""
     if process.get("boot") == _boot_id() and not _is_running(int(process["pid"]), float(process["started"])):
         return False

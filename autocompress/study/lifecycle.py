@@ -7,7 +7,6 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import optuna
 from sqlalchemy import delete, select
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from autocompress.config import StudyPlan, value_at
 from autocompress.core.errors import UsageError
+from autocompress.core.json_types import Json
 from autocompress.study.connections import parse_url, shown, sqlite_path
 from autocompress.study.database import open_storage
 from autocompress.study.optuna_adapter import DIRECTIONS, rewrite_constraints
@@ -94,7 +94,7 @@ def _open_optuna_study(plan: StudyPlan, storage: optuna.storages.RDBStorage) -> 
     return study
 
 
-def _refuse_changed_plan(plan: StudyPlan, stored: Mapping[str, Any]) -> None:
+def _refuse_changed_plan(plan: StudyPlan, stored: Mapping[str, object]) -> None:
     """Raise UsageError, naming the key, where the plan differs from the stored one in a key that must not change."""
     if changed := plan.difference(stored):
         raise UsageError(
@@ -103,7 +103,7 @@ def _refuse_changed_plan(plan: StudyPlan, stored: Mapping[str, Any]) -> None:
         )
 
 
-def _plan_columns(plan: StudyPlan) -> dict[str, Any]:
+def _plan_columns(plan: StudyPlan) -> Json:
     """Return the columns of ac_studies that come from the plan."""
     return {
         "plan": _portable_plan(plan),
@@ -112,7 +112,7 @@ def _plan_columns(plan: StudyPlan) -> dict[str, Any]:
     }
 
 
-def _portable_plan(plan: StudyPlan) -> dict[str, Any]:
+def _portable_plan(plan: StudyPlan) -> Json:
     """Return the plan as in its file, without the keys of this machine."""
     changeable = plan.model_dump(mode="json", include={"study", "constraints", "budget", "recovery", "workers"})
     return {**changeable, **plan.identity()}

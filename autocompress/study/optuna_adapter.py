@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
@@ -13,6 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.orm import Session
 
+from autocompress.core.json_types import Json
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import violations
 from autocompress.study.tables import CandidateRow, StudyRow, optuna_trial_attributes, optuna_user_attributes
@@ -51,7 +51,7 @@ def finish_trial(
     study.tell(trial.number, values, state=STATES[row.state], skip_if_finished=True)
 
 
-def _set_user_attrs(engine: Engine, trial_id: int, values: Mapping[str, Any]) -> None:
+def _set_user_attrs(engine: Engine, trial_id: int, values: Mapping[str, object]) -> None:
     """Write all attributes in one transaction: Optuna's API takes one for each of some twenty."""
     table = optuna_user_attributes
     rows = [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in values.items()]
@@ -60,9 +60,9 @@ def _set_user_attrs(engine: Engine, trial_id: int, values: Mapping[str, Any]) ->
         connection.execute(insert(table), rows)
 
 
-def flat_attributes(row: TrialRow) -> dict[str, Any]:
+def flat_attributes(row: TrialRow) -> dict[str, object]:
     """Return decisions and measurements as scalars under their JSON names, without nulls."""
-    attributes: dict[str, Any] = {**row.recipe.as_dict(), **{name: getattr(row, name) for name in NUMBERS}}
+    attributes: Json = {**row.recipe.as_dict(), **{name: getattr(row, name) for name in NUMBERS}}
     for name in INTERVALS:
         interval = getattr(row, f"{name}_interval")
         if interval is not None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10, sqrt
-from typing import Any
 
 from autocompress.core.formatting import drop_text, megabytes, ms, times
+from autocompress.core.json_types import Json
+from autocompress.core.recipe import Scalar
 from autocompress.core.trial_row import TrialRow
 from autocompress.study.decision_importance import complete_rows, explained_variance
 
@@ -17,7 +18,7 @@ BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#8a8a8a", "#009E73"
 LARGEST, SMALLEST = 26.0, 7.0  # pixels of a mark
 NAMES = {"quality": "quality", "latency_ms": "latency", "size_mb": "size"}
 AXIS = {"gridcolor": "#e6e6e6", "zeroline": False, "automargin": True}
-LAYOUT: dict[str, Any] = {
+LAYOUT: Json = {
     "font": {"family": "system-ui, sans-serif", "size": 14},
     "paper_bgcolor": "white",
     "plot_bgcolor": "white",
@@ -25,7 +26,7 @@ LAYOUT: dict[str, Any] = {
     "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     "hoverlabel": {"align": "left"},
 }
-Figure = dict[str, Any]
+Figure = Json
 Growth = Sequence[tuple[float, float]]  # seconds of the study, hypervolume
 
 
@@ -166,7 +167,7 @@ def _decision_axis(rows: Sequence[TrialRow], decision: str) -> Figure:
     return {"xaxis.title.text": decision.replace("_", " "), "xaxis.categoryarray": names}
 
 
-def _value_text(value: Any) -> str:
+def _value_text(value: Scalar) -> str:
     """Format a value of a decision as a category: fractions in percent, null as a dash."""
     return "–" if value is None else f"{value:.0%}" if isinstance(value, float) else str(value)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from autocompress.core.json_types import Json
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import Reference
 from autocompress.study.row_mapping import (
@@ -82,7 +82,7 @@ def read_reference(study: StudyRow) -> Reference | None:
     return Reference(drop_points=points, latency_ms=latency, size_mb=size)
 
 
-def read_conditions(session: Session, ac_study_id: int, number: int) -> dict[str, Any]:
+def read_conditions(session: Session, ac_study_id: int, number: int) -> Json:
     """Return the conditions that a trial was measured under; empty where it was not measured."""
     query = (
         select(MeasurementRow.conditions)
@@ -98,7 +98,7 @@ def read_end_times(session: Session, ac_study_id: int) -> dict[int, float]:
     return {number: float(facts.get("ended_at", 0.0)) for number, facts in session.execute(query)}
 
 
-def device_names(plan: Mapping[str, Any]) -> tuple[str, ...]:
+def device_names(plan: Json) -> tuple[str, ...]:
     """Return the names of a stored plan's devices, first the one that drives the search: a database may sort them."""
     devices = plan.get("devices") or {}
     return tuple(sorted(devices, key=lambda name: devices[name] != plan["device"]))
@@ -150,7 +150,8 @@ def _read_measurements(
     if device is not None:
         query = query.where(OtherDeviceRow.device == device)
     by_candidate: dict[int, dict[str, DeviceRow]] = {}
-    for row in cast("list[DeviceRow]", list(session.scalars(query))):
+    rows: Iterable[DeviceRow] = session.scalars(query)
+    for row in rows:
         by_candidate.setdefault(row.candidate_id, {})[row.split] = row
     return by_candidate
 

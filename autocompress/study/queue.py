@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -55,7 +54,7 @@ def next_trial(
     return QueuedTrial(trial=new, number=new.number, trial_id=new._trial_id, retry_of=None)
 
 
-def enqueue(study: optuna.Study, params: Mapping[str, Any], recipe_key: str, rung: int | None) -> FrozenTrial:
+def enqueue(study: optuna.Study, params: Mapping[str, object], recipe_key: str, rung: int | None) -> FrozenTrial:
     """Add a waiting trial with these parameters and return it; `recipe_key` and `rung` identify equal work."""
     attrs = {"fixed_params": dict(params), RECIPE: recipe_key, RUNG: rung}
     waiting = create_trial(state=TrialState.WAITING, system_attrs=attrs)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any
 
+from autocompress.core.json_types import Json
 from autocompress.core.measurement import Interval, Latency, Measurement, Quality
 from autocompress.core.recipe import Recipe
+from autocompress.core.scalar import Scalar
 from autocompress.core.trial_row import Outcome, TrialRow
 from autocompress.study.tables import CandidateRow, MeasurementColumns, TeacherRow
 
@@ -48,7 +49,7 @@ def teacher_of(outcome: Outcome) -> TeacherRecord:
     )
 
 
-def recipe_of(values: Mapping[str, Any]) -> Recipe:
+def recipe_of(values: Mapping[str, Scalar]) -> Recipe:
     """Return a stored recipe; a decision that is newer than the row is neutral, a removed one is left out."""
     return Recipe.from_stored(values)
 
@@ -88,7 +89,7 @@ def fail_without_numbers(outcome: Outcome, row: TrialRow) -> Outcome:
     return replace(outcome, state="failed", reason=f"{' and '.join(missing)} missing or not finite")
 
 
-def measurement_values(measurement: Measurement) -> dict[str, Any]:
+def measurement_values(measurement: Measurement) -> dict[str, object]:
     """Return the columns of a measurement."""
     latency = measurement.latency
     return {
@@ -106,11 +107,11 @@ def measurement_values(measurement: Measurement) -> dict[str, Any]:
         "cold_ms": finite(latency.cold_ms),
         "throughput": finite(latency.throughput),
         "start_ms": finite(measurement.start_ms),
-        "conditions": to_json_types(measurement.conditions),
+        "conditions": json_object(measurement.conditions),
     }
 
 
-def quality_values(quality: Quality) -> dict[str, Any]:
+def quality_values(quality: Quality) -> dict[str, object]:
     """Return the columns of the quality on one split."""
     return {
         "split": quality.split,
@@ -163,10 +164,15 @@ def quality_of(row: MeasurementColumns) -> Quality | None:
     )
 
 
-def to_json_types(value: Any) -> Any:
+def json_object(values: Mapping[str, object]) -> Json:
+    """Return a mapping with all values converted to JSON types."""
+    return {str(key): to_json_types(value) for key, value in values.items()}
+
+
+def to_json_types(value: object) -> object:
     """Convert to JSON types: numpy's numbers and arrays unwrapped, paths as text, NaN and infinities as null."""
     if isinstance(value, Mapping):
-        return {str(key): to_json_types(inner) for key, inner in value.items()}
+        return json_object(value)
     if isinstance(value, (list, tuple, set, frozenset)):
         return [to_json_types(inner) for inner in value]
     if hasattr(value, "tolist"):

@@ -5,9 +5,7 @@ It has a column for each technique, so that a new decision needs no migration.
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import Connection, Select, and_, case, select, text
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, select, text
 from sqlalchemy.orm import aliased
 
 from autocompress.core.technique import Technique, ordered_techniques
@@ -23,7 +21,7 @@ def remake_view(connection: Connection) -> None:
     connection.exec_driver_sql(f"CREATE VIEW {VIEW} AS {statement}")
 
 
-def results_query() -> Select[Any]:
+def results_query() -> Select[*tuple[object, ...]]:
     """Build the query: study, trial, state and reason, every decision, and the measurements under their JSON names."""
     search, test = aliased(MeasurementRow), aliased(MeasurementRow)
     teacher = TeacherRow
@@ -72,10 +70,11 @@ def results_query() -> Select[Any]:
     )
 
 
-def _decision_column(technique: Technique) -> Any:
+def _decision_column(technique: Technique) -> ColumnElement[object]:
     """Extract a decision from the JSON, as a number or a text."""
     value = CandidateRow.recipe[technique.name]
     value_type = technique.domain.value_type
-    if value_type is int:
-        return value.as_integer()
-    return value.as_float() if value_type is float else value.as_string()
+    column: ColumnElement[object] = (
+        value.as_integer() if value_type is int else value.as_float() if value_type is float else value.as_string()
+    )
+    return column

@@ -10,12 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from autocompress.core.errors import UsageError, unknown
+from autocompress.core.json_types import Json
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import WORST, Reference, combine_worst, expected_drop, find_ties, on_front
 from autocompress.study.connections import parse_url, shown, sqlite_path
@@ -45,8 +45,8 @@ class StudyView:
     seconds: float
     reference: Reference | None  # of the hypervolume; null before the teacher is measured
     examples: int | None  # rows of the validation split
-    plan: dict[str, Any]  # as written in the study file, without storage and folders
-    recovery: dict[str, Any] | None  # as fitted to the time budget; null: as in the study file
+    plan: Json  # as written in the study file, without storage and folders
+    recovery: Json | None  # as fitted to the time budget; null: as in the study file
     artifacts: Path | None  # the artifacts' folder, where the database is a file
     running: bool  # a supervisor is alive
     devices: tuple[str, ...] = ()  # their names, where the study has several; the first drives the search
@@ -86,7 +86,7 @@ def studies(url: str) -> list[str]:
         return study_names(session)
 
 
-def stored_plan(url: str, name: str) -> dict[str, Any] | None:
+def stored_plan(url: str, name: str) -> Json | None:
     """Return the plan that a study was begun with; null where the study or its database does not exist or is unreadable."""
     try:
         return read_study(url, name).plan

@@ -7,10 +7,10 @@ which a later study could inherit (SQLite reuses the numbers of deleted rows). T
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import JSON, Column, Double, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from autocompress.core.json_types import Json
 
 STALE_SECONDS = 20.0  # a supervisor without a heartbeat for so long counts as dead
 
@@ -19,7 +19,7 @@ class Base(DeclarativeBase):
     """Our tables."""
 
     metadata = MetaData()
-    type_annotation_map = {dict[str, Any]: JSON, float: Double}  # noqa: RUF012  # as SQLAlchemy declares it
+    type_annotation_map = {Json: JSON, float: Double}  # noqa: RUF012  # as SQLAlchemy declares it
 
 
 # Stubs of Optuna's tables: only the columns that ours refer to, or that we read. Optuna creates and migrates them.
@@ -58,17 +58,17 @@ class StudyRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("studies.study_id", ondelete="CASCADE"), unique=True)
     uid: Mapped[str] = mapped_column(String(32))  # also a user attribute of Optuna's study
-    plan: Mapped[dict[str, Any]]  # as written in the study file, without storage and folders
-    constraints: Mapped[dict[str, Any]]  # those in force
+    plan: Mapped[Json]  # as written in the study file, without storage and folders
+    constraints: Mapped[Json]  # those in force
     artifacts: Mapped[str | None] = mapped_column(Text)  # relative to the database's folder
-    recovery: Mapped[dict[str, Any] | None]  # as fitted to the time budget when the study was begun
+    recovery: Mapped[Json | None]  # as fitted to the time budget when the study was begun
     seconds: Mapped[float] = mapped_column(default=0.0)
     runs: Mapped[int] = mapped_column(default=0)
     reference_drop_points: Mapped[float | None]  # reference point of the hypervolume
     reference_latency_ms: Mapped[float | None]
     reference_size_mb: Mapped[float | None]
     owner: Mapped[str | None] = mapped_column(String(32))  # the supervisor that holds the lease
-    owner_process: Mapped[dict[str, Any] | None]  # boot, pid, started: identify the process
+    owner_process: Mapped[Json | None]  # boot, pid, started: identify the process
     owner_since: Mapped[float | None]
     beat: Mapped[float | None]  # the lease's last heartbeat
 
@@ -102,15 +102,15 @@ class CandidateRow(Base):
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.trial_id", ondelete="CASCADE"), unique=True)
     uid: Mapped[str] = mapped_column(String(32), unique=True)
     number: Mapped[int]
-    recipe: Mapped[dict[str, Any]]
+    recipe: Mapped[Json]
     recipe_key: Mapped[str] = mapped_column(String(64), index=True)
     rung: Mapped[int | None]  # 0: untrained, 1: trained shortly, 2: trained in full; null for the teacher
     state: Mapped[str] = mapped_column(String(16))  # running | complete | stopped | failed
     reason: Mapped[str | None] = mapped_column(Text)
     seconds: Mapped[float | None]
-    stages: Mapped[dict[str, Any]]
-    facts: Mapped[dict[str, Any]]
-    constraints: Mapped[dict[str, Any] | None]  # in force when it ended: a stop is valid only under them
+    stages: Mapped[Json]
+    facts: Mapped[Json]
+    constraints: Mapped[Json | None]  # in force when it ended: a stop is valid only under them
     retry_of: Mapped[int | None]  # number of the interrupted trial that this one repeats
     twin_of: Mapped[int | None]  # number of the trial whose result was reused
     log: Mapped[str | None] = mapped_column(Text)  # relative to the artifacts' folder
@@ -153,7 +153,7 @@ class MeasurementColumns:
     cold_ms: Mapped[float | None]
     throughput: Mapped[float | None]  # texts per second
     start_ms: Mapped[float | None]
-    conditions: Mapped[dict[str, Any] | None]
+    conditions: Mapped[Json | None]
 
 
 class MeasurementRow(MeasurementColumns, Base):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sqlalchemy import func, select
 
 from autocompress.core.errors import UsageError
+from autocompress.core.json_types import Json
 from autocompress.core.measurement import Quality
 from autocompress.core.trial_row import Outcome
 from autocompress.study.queries import (
@@ -74,9 +74,9 @@ def read_artifacts(url: str, name: str, trial: int) -> dict[str, str]:
     return by_runtime
 
 
-def read_conditions_of_artifacts(url: str, name: str) -> dict[str, list[dict[str, Any]]]:
+def read_conditions_of_artifacts(url: str, name: str) -> dict[str, list[Json]]:
     """Return for the sha256 of each artifact of a study the conditions that it was measured under, on all devices."""
-    by_artifact: dict[str, list[dict[str, Any]]] = {}
+    by_artifact: dict[str, list[Json]] = {}
     with reading_session(url) as session:
         study = find_study(session, name)
         for table in (MeasurementRow, OtherDeviceRow):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autocompress.core.errors import UsageError, unknown
 from autocompress.core.registry import Registry
-from autocompress.core.task_columns import TaskDeclaration, task_names
+from autocompress.core.task_columns import DEFAULT_TASK, TaskDeclaration, task_names
 from autocompress.tasks._objective import Objective, random_projection, unit_outputs
 from autocompress.tasks._records import ModelInterface, Rows, SplitOutputs, TaskData, Tokens
 from autocompress.tasks._views import LabelSummary, Recognition, ResultTable, UsageCode
@@ -47,7 +47,6 @@ __all__ = [
     "unit_outputs",
     "untrained_head",
 ]
-DEFAULT_TASK = "text-classification"  # of artifacts whose recipe.json names no task
 SPLITS = ("train", "validation", "test")
 
 

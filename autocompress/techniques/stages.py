@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from autocompress.formats.target_format import TargetFormat
     from autocompress.formats.torch_export import TorchProgram
     from autocompress.models.candidate import Candidate
+    from autocompress.models.families import Family
     from autocompress.models.forward import Output
     from autocompress.models.importance import Importance
     from autocompress.techniques.probing import RuntimeProbe
@@ -45,6 +46,10 @@ class StructureTechnique(Technique):
     """Changes which parts the candidate has, before it is trained."""
 
     stage = "structure"
+
+    def check_family(self, value: Scalar, family: Family, place: str) -> None:
+        """Raise UsageError, which `place` begins, where a value is undefined with the models of a family."""
+        return  # most values are defined with every family
 
     def resolve(self, value: Scalar, importance: Importance, structure: Structure) -> Structure:
         """Return the structure that follows from a value, given what the decisions before this one left.

@@ -30,8 +30,8 @@ def fine_tune(
 ) -> None:
     """Train the model in place on the labels, with its own dropout."""
     torch.manual_seed(seed)
-    rate = getattr(model.config, "hidden_dropout_prob", getattr(model.config, "dropout", None))
-    rate = getattr(model.config, "mlp_dropout", 0.1) if rate is None else rate
+    names = ("hidden_dropout_prob", "dropout", "mlp_dropout")  # of each family's config
+    rate = next((float(getattr(model.config, name)) for name in names if hasattr(model.config, name)), 0.1)
     forward = open_forward(model.train(), family, dropout=rate)
 
     def compute_loss(rows: np.ndarray) -> torch.Tensor:

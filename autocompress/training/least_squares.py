@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -104,20 +105,26 @@ def fit_least_squares(
     Their inputs are the candidate's own hidden states, so that each fit also corrects the errors of those before it. The
     target after attention is the teacher's sum in the same layer. The target after the feed-forward is the sum of the last
     teacher layer before the next kept one (see `match_layers`), whose norm the layer takes over. A shared layer is fitted to
-    the targets of all of its uses. In the last layer only position 0 counts where the head reads no other. `batches` hold input_ids and attention_mask (and token_type_ids) of some
-    thousand rows in all.
+    the targets of all of its uses. In the last layer only position 0 counts where the head reads no other. `batches` hold
+    input_ids and attention_mask (and token_type_ids) of some thousand rows in all.
     """
     student = Forward(candidate.model, candidate.family)
     if not candidate.family.shares_layers:
         _run_layers(candidate, teacher, student, batches, _Fits(("output", "ffn_out"), False), progress)
         return
-    for number, part in enumerate(
-        ("output", "ffn_out")
-    ):  # fitting the first changes the inputs of the second, in all uses
+    for share, part in (
+        (0.0, "output"),
+        (0.5, "ffn_out"),
+    ):  # the first fit changes the inputs of the second, in all uses
         fits = _Fits((part,), True)
-        _run_layers(candidate, teacher, student, batches, fits, lambda done, n=number: progress((n + done) / 2))
+        _run_layers(candidate, teacher, student, batches, fits, partial(_report_half, progress, share))
         parts = student.parts[0]
         fits.regressions[part].solve(parts.output if part == "output" else parts.ffn_out)
+
+
+def _report_half(progress: Progress, begin: float, done: float) -> None:
+    """Report the progress of one of two runs."""
+    progress(begin + done / 2)
 
 
 def _run_layers(

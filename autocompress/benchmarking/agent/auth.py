@@ -6,14 +6,12 @@ import hmac
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
 
 MAX_BODY_BYTES = 16 << 20  # models are sent in pieces
 MAX_ADDRESSES = 10_000
@@ -45,7 +43,7 @@ class TokenBucket:
 class TokenAuth:
     """An ASGI middleware that compares tokens in constant time and slows down addresses that guess."""
 
-    def __init__(self, app: App, token: str) -> None:
+    def __init__(self, app: ASGIApp, token: str) -> None:
         self.app, self._authorization = app, f"Bearer {token}".encode()
         self._calls, self._failures = TokenBucket(200, 50), TokenBucket(10, 0.1)
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypedDict, Unpack
 
 import httpx2
 import numpy as np
@@ -21,6 +21,7 @@ from autocompress.benchmarking import THOROUGH_TIMING, Feeds, TimingBudget
 from autocompress.benchmarking.agent.packing import PackedFeeds, split_into_runs
 from autocompress.benchmarking.agent.run_request import RunRequest
 from autocompress.core.errors import AutocompressError, DeviceLost, UsageError
+from autocompress.core.json_types import Json
 from autocompress.core.measurement import Interval, Latency, Timing
 from autocompress.runtimes import DEFAULT_RUNTIME
 from autocompress.storage.checksums import file_sha256
@@ -35,6 +36,14 @@ Model = Path | bytes
 
 class NotOnDevice(AutocompressError):
     """The device does not have the model or run of a request, or no longer."""
+
+
+class RequestOptions(TypedDict, total=False):
+    """The options of a request."""
+
+    content: bytes
+    headers: dict[str, str]
+    params: dict[str, float]
 
 
 @dataclass
@@ -63,9 +72,9 @@ class RemoteDevice:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> Json:
         """Return the device's description of itself."""
-        answer: dict[str, Any] = self._call("GET", "/v1/device").json()
+        answer: Json = self._call("GET", "/v1/device").json()
         return answer
 
     def send(self, model: Model) -> str:
@@ -146,7 +155,7 @@ class RemoteDevice:
         numbers: bytes,
         models: Sequence[Model],
         progress: Callable[[float], None] = lambda fraction: None,
-    ) -> tuple[dict[str, Any], bytes]:
+    ) -> tuple[Json, bytes]:
         """Return header and body of a run's result. A run that the device has lost, by a restart, is submitted again."""
         body = run.model_dump_json().encode() + b"\n" + numbers
         path = f"/v1/runs/{hashlib.sha256(body + secrets.token_bytes(8)).hexdigest()}"
@@ -159,7 +168,7 @@ class RemoteDevice:
                 for model in models:
                     self.send(model)
 
-    def _wait_for_result(self, path: str, progress: Callable[[float], None]) -> dict[str, Any]:
+    def _wait_for_result(self, path: str, progress: Callable[[float], None]) -> Json:
         while True:
             answer = self._call("GET", path, params={"wait": WAIT_SECONDS}).json()
             if answer["state"] == "done":
@@ -170,7 +179,9 @@ class RemoteDevice:
             if answer["state"] == "waiting":
                 self.notify(f"the device {self.url} is busy; {answer['ahead']} runs come first")
 
-    def _call(self, method: str, path: str, accepted: tuple[int, ...] = (), **options: Any) -> httpx2.Response:
+    def _call(
+        self, method: str, path: str, accepted: tuple[int, ...] = (), **options: Unpack[RequestOptions]
+    ) -> httpx2.Response:
         """Send a request until it succeeds or has one of the `accepted` statuses.
 
         DeviceLost after `patience`; NotOnDevice, UsageError or AutocompressError for an answer that repeating would not

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from autocompress import __version__, benchmarking
+from autocompress.core.json_types import Json
 from autocompress.runtimes import RUNTIMES, portable_runtimes
 
 
-def fingerprint() -> dict[str, Any]:
+def fingerprint() -> Json:
     """Return the properties of this device: CPU, memory, runtimes; no host name and no user name."""
     runtimes = {name: RUNTIMES.load(name).available() for name in portable_runtimes()}
     return {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -13,11 +13,20 @@ from autocompress.benchmarking.inputs import Feeds
 MAX_RUN_NUMBERS, MAX_RUN_ROWS = 1_500_000, 100_000  # of one run: token ids (types not counted), rows
 
 
+class PackedFields(TypedDict):
+    """The fields of a `RunRequest` that describe its inputs."""
+
+    batch: int
+    lengths: tuple[int, ...]
+    types: bool
+    padding: int
+
+
 @dataclass(frozen=True)
 class PackedFeeds:
     """Batches of inputs as a run takes them: the tokens without padding, one row after another."""
 
-    fields: Mapping[str, Any]  # of the `RunRequest`
+    fields: PackedFields
     body: bytes
 
     @classmethod
@@ -30,7 +39,7 @@ class PackedFeeds:
             feed["token_type_ids"][mask] for feed, mask in zip(feeds, masks, strict=True) if "token_type_ids" in feed
         ]
         has_types = any(part.any() for part in types)
-        fields = {
+        fields: PackedFields = {
             "batch": len(masks[0]),
             "lengths": tuple(int(length) for mask in masks for length in mask.sum(axis=1)),
             "types": has_types,

@@ -8,12 +8,12 @@ import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
 
 from autocompress.benchmarking.agent.errors import ModelEvicted, QueueFull, RunFailed
 from autocompress.benchmarking.agent.model_cache import ModelCache
 from autocompress.benchmarking.agent.run_process import RunLimits, RunMessages, execute_run
 from autocompress.benchmarking.agent.run_request import RunRequest
+from autocompress.core.json_types import Json
 
 log = logging.getLogger(__name__)
 MAX_WAITING, MAX_WAITING_BYTES = 256, 64_000_000
@@ -30,7 +30,7 @@ class QueuedRun:
     state: str = "waiting"  # waiting | running | done | failed | evicted: a model was evicted before the run began
     messages: RunMessages = field(default_factory=RunMessages)
     reason: str | None = None
-    header: dict[str, Any] = field(default_factory=dict)
+    header: Json = field(default_factory=dict)
     answer: bytes = b""
     ended: float = 0.0
     event: asyncio.Event = field(default_factory=asyncio.Event)  # set when the run ends

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,6 +17,7 @@ from autocompress.benchmarking import Feeds, TimingBudget
 from autocompress.benchmarking.backends.protocol import Notify, Progress, hold_cores
 from autocompress.config import Device
 from autocompress.core.errors import UsageError
+from autocompress.core.json_types import Json
 from autocompress.core.measurement import Timing
 from autocompress.core.recipe import Scalar
 from autocompress.runtimes import RUNTIMES
@@ -39,7 +40,7 @@ class RemoteBackend:
         self.root = root if shares_cores else None  # on another machine only the agent computes
 
     @cached_property
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> Json:
         """The device's description of itself; UsageError where it lacks the runtime."""
         runtime = self.device.runtime
         with self._connect() as agent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autocompress.core.formatting import counted, drop_text, duration, factor, megabytes, ms, points, times
 from autocompress.core.trial_row import TrialRow
@@ -98,7 +98,7 @@ def explanation_sentences(explanation: Explanation, objectives: Sequence[str]) -
     return lines
 
 
-def explanation_json(explanation: Explanation) -> dict[str, Any]:
+def explanation_json(explanation: Explanation) -> dict[str, object]:
     """Return an explanation as plain JSON types."""
     neighbours = [
         {"trial": near.row.trial, "better_in": list(near.better_in), "times_as_fast": near.faster,
@@ -111,7 +111,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def loosened_json(loosened: Mapping[str, Loosened]) -> dict[str, Any]:
+def loosened_json(loosened: Mapping[str, Loosened]) -> dict[str, object]:
     """Map each constraint to the bound that would be enough, and the trial that it would admit."""
     return {name: {"bound": looser.bound, "trial": looser.row.trial} for name, looser in loosened.items()}
 

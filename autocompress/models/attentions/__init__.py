@@ -14,6 +14,9 @@ A file exports `ATTENTION`, an instance of `Attention`. Rules for every variant,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from autocompress.core.errors import UsageError
 from autocompress.core.registry import Registry
 from autocompress.models.attentions._attention import Attention
 from autocompress.models.model_types import Config, Model
@@ -33,6 +36,15 @@ def register_attentions() -> None:
 def implementation_name(name: str) -> str:
     """Return the name of a variant in transformers: the value of `attn_implementation`."""
     return f"autocompress_{name}"
+
+
+def check_features(name: str, features: Sequence[str], place: str) -> None:
+    """Raise UsageError where a variant is undefined with a feature of a family; `place` begins the message."""
+    for feature in features:
+        if feature in ATTENTIONS.load(name).excludes:
+            raise UsageError(
+                f"{place}: {name} attention is undefined with the {feature} of this family; remove {name!r}"
+            )
 
 
 def set_attention(model: Model, name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from autocompress.core.errors import UsageError
 from autocompress.core.registry import Registry
@@ -77,7 +77,7 @@ class Family:
         """Return the number of layers that run."""
         if self.is_known and not self.shares_layers:
             return len(self.layers(model))
-        return int(getattr(model.config, "num_hidden_layers", 1))
+        return count_layers(model.config.to_dict())
 
     def parts(self, model: Model) -> list[LayerParts]:
         """Return the parts of each layer in the order in which they run; shared layers repeat."""
@@ -123,6 +123,11 @@ class Family:
         return head if isinstance(head, Head) else head(model.config)
 
 
+def count_layers(values: Mapping[str, Any]) -> int:
+    """Return the number of layers that a config.json names; 1 where it names none."""
+    return int(values.get("num_hidden_layers", values.get("n_layers")) or 1)
+
+
 FAMILIES = Registry("families", "FAMILY", Family)
 
 
@@ -139,7 +144,7 @@ def load_family(model_type: str) -> Family:
 
 
 def _unknown_family(model_type: str) -> Family:
-    def refuse(*_: Model) -> LayerParts:
+    def refuse(*_: Model) -> NoReturn:
         raise UsageError(
             f"teacher.model: the family {model_type!r} has no file, so its layers cannot be taken apart; use `space: bits`"
         )
@@ -147,9 +152,9 @@ def _unknown_family(model_type: str) -> Family:
     return Family(
         model_types=(model_type,),
         block="",
-        layers=lambda model: refuse(),  # type: ignore[arg-type, return-value]  # it never returns
+        layers=refuse,
         read_layer=refuse,
-        embeddings=lambda model: refuse(),  # type: ignore[arg-type, return-value]  # it never returns
+        embeddings=refuse,
         heads=MappingProxyType({}),
     )
 

@@ -10,6 +10,7 @@ from autocompress.techniques.stages import RuntimeDependent, StructureTechnique
 
 if TYPE_CHECKING:
     from autocompress.models.candidate import Candidate
+    from autocompress.models.families import Family
     from autocompress.techniques.probing import RuntimeProbe
     from autocompress.techniques.structure import Structure
 
@@ -33,6 +34,11 @@ class AttentionChoice(StructureTechnique, RuntimeDependent):
         is_traced_once = probe.target_format.program is not None
         entries = ATTENTIONS.entries().items()
         return tuple(name for name, entry in entries if entry.dynamic_length or not is_traced_once)
+
+    def check_family(self, value: Scalar, family: Family, place: str) -> None:
+        from autocompress.models.attentions import check_features
+
+        check_features(as_name(value), family.features, place)
 
     def build(self, candidate: Candidate, value: Scalar, structure: Structure) -> None:
         from autocompress.models import attentions

@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+
+from autocompress.core.json_types import Json
 
 revision = "0006"
 down_revision = "0005"
@@ -69,7 +70,7 @@ def _rewrite_candidates(connection: sa.Connection, study_id: int) -> dict[str, s
     return keys
 
 
-def _rewrite_queue(connection: sa.Connection, optuna_id: int, keys: dict[str, str], pinned: Mapping[str, Any]) -> None:
+def _rewrite_queue(connection: sa.Connection, optuna_id: int, keys: dict[str, str], pinned: Json) -> None:
     trial_ids = sa.select(trials.c.trial_id).where(trials.c.study_id == optuna_id)
     rows = connection.execute(
         sa.select(attributes).where(
@@ -91,9 +92,9 @@ def _rewrite_queue(connection: sa.Connection, optuna_id: int, keys: dict[str, st
         connection.execute(attributes.update().where(is_row).values(value_json=json.dumps(keys[old])))
 
 
-def _pinned(space: Mapping[str, Any], layers: int | None) -> dict[str, Any]:
+def _pinned(space: Mapping[str, object], layers: int | None) -> Json:
     """Return the decisions of a stored space that have one value, with neutral values of the others."""
-    pinned = {**NEUTRAL, "depth": layers}
+    pinned: Json = {**NEUTRAL, "depth": layers}
     for name, values in space.items():
         listed = values if isinstance(values, list) else [values]
         if name in NEUTRAL and len(listed) == 1 and not isinstance(values, Mapping):
@@ -101,9 +102,9 @@ def _pinned(space: Mapping[str, Any], layers: int | None) -> dict[str, Any]:
     return pinned
 
 
-def _recipe_of(pinned: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+def _recipe_of(pinned: Json, params: Json) -> Json:
     """Return the recipe of a waiting trial's parameters, in the number types that it was hashed in."""
-    recipe = {name: params.get(name, value) for name, value in pinned.items()}
+    recipe: Json = {name: params.get(name, value) for name, value in pinned.items()}
     if recipe["attention"] != "local":
         recipe["attention_window"] = None
     for name in ("head_sparsity", "ffn_sparsity"):
@@ -111,9 +112,9 @@ def _recipe_of(pinned: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str
     return recipe
 
 
-def _old_key(recipe: Mapping[str, Any]) -> str:
+def _old_key(recipe: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
-def _new_key(recipe: Mapping[str, Any]) -> str:
+def _new_key(recipe: Mapping[str, object]) -> str:
     return _old_key({name: value for name, value in recipe.items() if value != NEUTRAL.get(name)})
