@@ -117,7 +117,8 @@ def test_rows_become_batches_whose_labels_are_units(name: str, sample: Sample) -
     batch = task.pad(tokens, np.array([3, 0]), pad_id=0, multiple=8)
     assert batch["input_ids"].shape == batch["attention_mask"].shape
     assert batch["attention_mask"].sum(1).tolist() == [tokens.lengths[3], tokens.lengths[0]]
-    missing = task.missing_labels([4, 2], tokens.labels.values.dtype)
+    labels = tokens.labels.values
+    missing = task.missing_labels([4, 2], labels.dtype, labels.shape[1:])
     assert missing.counts.tolist() == task.unit_counts([4, 2]).tolist()
     assert Ragged.join((tokens.labels, missing)).values.dtype == tokens.labels.values.dtype
 
