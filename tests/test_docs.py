@@ -150,6 +150,14 @@ def test_readme_blocks_run(tmp_path: Path) -> None:
         workspace.run(block)
 
 
+def test_page_on_adding_a_family_runs() -> None:
+    """Run the page in one process: each block imports what it needs, but torch only once."""
+    blocks = list(read_blocks(DOCS / "pages" / "how-to" / "add-a-family.md"))
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block.text, block.location, "exec"), {})
+
+
 def test_skipped_blocks_name_an_existing_benchmark() -> None:
     blocks = [block for page in PAGES for block in read_blocks(page)]
     assert {block.language for block in blocks} <= {"bash", "python", "yaml", "text"}

@@ -131,8 +131,11 @@ print(json.dumps({"weights": changed, "read": len({stages.weights(recipe, 2).key
     assert seen["outputs"][1] != seen["outputs"][0]
 
 
+@pytest.mark.slow
 def test_every_hook_is_called_for_a_tiny_candidate(extended: ExtendedPackage, tmp_path: Path) -> None:
-    file = tiny_study(tmp_path, teacher={"model": "./teacher"}, engine={"rungs": False, "supernet": False})
+    recovery = {"epochs": 1, "learning_rate": 2e-3, "batch": 16, "copies": 1}
+    engine = {"rungs": False, "supernet": False}
+    file = tiny_study(tmp_path, teacher={"model": "./teacher"}, engine=engine, recovery=recovery)
     seen = json.loads(extended.python(HOOKS, file, json.dumps(ACTIVE)))
     plain, active = seen["plain"], seen["active"]
     assert active["tokens"] < plain["tokens"] and active["rows"] == plain["rows"]
@@ -329,22 +332,23 @@ def test_the_technique_of_the_docs_is_used_as_the_page_says(tmp_path: Path) -> N
     )
     title, text = re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', page, re.DOTALL | re.MULTILINE)[0]
     (tmp_path / title).write_text(text, encoding="utf-8")
-    listed = {entry["name"]: entry for entry in package.json("list", "techniques")["techniques"]}
-    assert listed["accents"]["summary"] == "Strip accents from letters before a text is cut into tokens."
     space = yaml.safe_load(re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)[0])["space"]
     program = """
 import json, sys
 from tokenizers import Tokenizer, models
 from autocompress.core.domain import Anatomy
-from autocompress.core.technique import ordered_techniques
+from autocompress.core.technique import TECHNIQUES, ordered_techniques
 from autocompress.space.parsing import resolve_space
 space = resolve_space(json.loads(sys.argv[1]), Anatomy(6), {}, "space")
 tokenizer = Tokenizer(models.WordLevel({}, "?"))
 ordered_techniques()["accents"].edit_tokenizer(tokenizer, "strip")
-print(json.dumps([space.choices["accents"], tokenizer.normalizer.normalize_str("café"), space.canonical({}).describe()]))
+recipe = space.canonical({"accents": "strip"})
+normalized = tokenizer.normalizer.normalize_str("café")
+print(json.dumps([TECHNIQUES.summary("accents"), space.choices["accents"], normalized, recipe.describe()]))
 """
-    choices, normalized, text = json.loads(package.python(program, json.dumps(space)))
-    assert choices == ["keep", "strip"] and normalized == "cafe" and "accents" not in text
+    summary, choices, normalized, text = json.loads(package.python(program, json.dumps(space)))
+    assert summary == "Strip accents from letters before a text is cut into tokens."
+    assert choices == ["keep", "strip"] and normalized == "cafe" and text.startswith("no accents · 2 layers")
 
 
 def test_support_files_are_no_entries() -> None:

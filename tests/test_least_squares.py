@@ -28,7 +28,8 @@ from tests.tiny import FAMILIES
 def test_fit_least_squares_brings_a_candidate_closer_to_its_teacher(family: str, recipe: Recipe) -> None:
     importance = tiny_importance(tiny_model(family), family)
     # under local attention the first token still reads all others: the states of all tokens are compared
-    model = tiny_model(family, f"AutoModelFor{'Token' if recipe.attention == 'local' else 'Sequence'}Classification")
+    is_local = recipe["attention"] == "local"
+    model = tiny_model(family, f"AutoModelFor{'Token' if is_local else 'Sequence'}Classification")
     teacher = Forward(model, load_family(family))
     candidate = build_candidate(model, recipe, importance)
     batches = [tiny_batch(family, rows=16, length=10, seed=seed) for seed in range(8)]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import evaluate
 import numpy as np
@@ -20,8 +21,8 @@ from autocompress import metrics
 from autocompress.core.errors import UsageError
 
 NAMES = metrics.METRICS.names()
-LABEL_METRICS = [name for name, metric in metrics.METRICS.entries().items() if metric.reads == "labels"]
-NUMBER_METRICS = [name for name, metric in metrics.METRICS.entries().items() if metric.reads == "numbers"]
+LABEL_METRICS = [name for name, metric in metrics.METRICS.entries().items() if "labels" in metric.reads]
+NUMBER_METRICS = [name for name, metric in metrics.METRICS.entries().items() if "numbers" in metric.reads]
 COUNTED = [name for name, metric in metrics.METRICS.entries().items() if metric.counts]
 each_metric = pytest.mark.parametrize("name", NAMES)
 each_label_metric = pytest.mark.parametrize("name", LABEL_METRICS)
@@ -59,7 +60,7 @@ def no_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_correct_predictions_score_one_and_errors_less(name: str) -> None:
     references = np.arange(90) % 3
     scores = [
-        metrics.score(name, np.where(np.arange(90) < wrong, 2 - references, references), references)
+        metrics.score(name, *as_read(name, np.where(np.arange(90) < wrong, 2 - references, references), references))
         for wrong in (0, 20, 50)
     ]
     assert scores[0] == pytest.approx(1.0)
@@ -70,9 +71,10 @@ def test_correct_predictions_score_one_and_errors_less(name: str) -> None:
 @settings(max_examples=30, deadline=None)
 @given(pairs=label_pairs)
 def test_module_and_fast_function_agree(name: str, pairs: list[tuple[int, int]]) -> None:
-    predictions, references = columns(pairs)
+    predictions, references = as_read(name, *columns(pairs))
     assert metrics.load_metric(name).compute(predictions, references) == metrics.score(name, predictions, references)
-    assert metrics.score(name, predictions.tolist(), references.astype(np.int32)) == pytest.approx(
+    others = references if references.dtype == object else references.astype(np.int32)
+    assert metrics.score(name, predictions.tolist(), others) == pytest.approx(
         metrics.score(name, predictions, references)
     )
 
@@ -100,7 +102,8 @@ def test_score_refuses_empty_and_unequal_arrays(name: str, sizes: tuple[int, int
 def test_evaluate_itself_loads_the_file_from_its_path(name: str) -> None:
     file = Path(metrics.__file__).parent / f"{name}.py"
     module = evaluate.load(str(file), keep_in_memory=True)
-    assert module.compute(predictions=[0, 1, 1], references=[0, 1, 1]) == {name: pytest.approx(1.0)}
+    rows = [list(row) if isinstance(row, tuple) else row for row in as_read(name, np.array([0, 1, 1]))[0].tolist()]
+    assert module.compute(predictions=rows, references=rows) == {name: pytest.approx(1.0)}
     assert metrics.METRICS.summary(name) in module.description
 
 
@@ -136,7 +139,7 @@ def test_a_metric_keeps_within_its_range_and_has_both_halves_of_counts(name: str
     assert (metric.counts is None) == (metric.from_counts is None)
     assert metric.point > 0
     for seed in range(20):
-        predictions, references = rng.integers(0, 1 + seed % 4, (2, 30))
+        predictions, references = as_read(name, *rng.integers(0, 1 + seed % 4, (2, 30)))
         assert metric.lowest <= metric.compute(predictions, references) <= metric.highest
 
 
@@ -148,7 +151,7 @@ def test_counts_of_resampled_rows_give_the_score_of_those_rows(
 ) -> None:
     metric = metrics.METRICS.load(name)
     assert metric.counts is not None and metric.from_counts is not None
-    predictions, references = columns(pairs)
+    predictions, references = as_read(name, *columns(pairs))
     rows = np.random.default_rng(seed).integers(0, len(pairs), (3, len(pairs)))
     counts = metric.counts(predictions, references)
     assert len(counts) == len(pairs)
@@ -160,13 +163,13 @@ def test_counts_of_resampled_rows_give_the_score_of_those_rows(
 def test_check_fit_refuses_a_metric_of_another_task() -> None:
     accuracy = metrics.METRICS.load("accuracy")
     message = (
-        "s.yaml: task.metric: accuracy compares labels, but regression predicts numbers; available: pearson, spearman, "
+        "s.yaml: task.metric: accuracy compares labels or tags, but regression predicts numbers; available: pearson, spearman, "
         "or a path"
     )
     with pytest.raises(UsageError, match=message):
         metrics.check_fit(accuracy, "numbers", "regression", "s.yaml: task.metric")
     metrics.check_fit(accuracy, "labels", "text-classification", "x")
-    metrics.check_fit(metrics.Metric(name="own", reads=None, compute=accuracy.compute), "numbers", "regression", "x")
+    metrics.check_fit(metrics.Metric(name="own", reads=(), compute=accuracy.compute), "numbers", "regression", "x")
 
 
 # Single metrics -------------------------------------------------------------------------------------------------------
@@ -227,7 +230,7 @@ def test_correlations_of_equal_numbers_are_zero(name: str) -> None:
 
 def test_unknown_name_lists_available_metrics() -> None:
     with pytest.raises(
-        UsageError, match="'precison'; available: accuracy, f1, matthews_correlation, pearson, spearman"
+        UsageError, match="'precison'; available: accuracy, entity_f1, f1, matthews_correlation, pearson, spearman"
     ):
         metrics.score("precison", [0], [0])
 
@@ -246,7 +249,7 @@ def test_user_file_may_export_a_metric_with_counts(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(source.read_text(encoding="utf-8").replace('name="accuracy"', 'name="mine"'), encoding="utf-8")
     metric = metrics.load_metric(str(file))
-    assert (metric.name, metric.reads, metric.counts is not None) == ("mine", "labels", True)
+    assert (metric.name, metric.reads, metric.counts is not None) == ("mine", ("labels", "tags"), True)
     assert metrics.score(str(file), [0, 1], [0, 0]) == 0.5
 
 
@@ -281,6 +284,13 @@ def columns(pairs: list[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np
     """Return predictions and references, each `(examples,)`."""
     predictions, references = np.array(pairs, dtype=np.int64).T
     return predictions, references
+
+
+def as_read(name: str, *arrays: NDArray[np.int64]) -> list[NDArray[Any]]:
+    """Return labels (rows,) as a metric reads them: as tags, each is one sentence with an entity of that type."""
+    if not metrics.METRICS.load(name).is_sequence:
+        return list(arrays)
+    return [metrics.to_sequences([("O", f"B-{label}", f"I-{label}") for label in array]) for array in arrays]
 
 
 def plain_accuracy(pairs: list[tuple[int, int]]) -> float:

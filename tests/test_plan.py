@@ -238,9 +238,7 @@ def test_a_package_is_found_without_importing_it(study: Path, tmp_path: Path, mo
 
 def test_packaged_spaces_are_found_in_an_installed_package(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
-    for folder in ("config", "core"):
-        shutil.copytree(root / "autocompress" / folder, tmp_path / "autocompress" / folder)
-    shutil.copy(root / "autocompress" / "__init__.py", tmp_path / "autocompress")
+    shutil.copytree(root / "autocompress", tmp_path / "autocompress", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(root / "search_spaces", tmp_path / "autocompress" / "search_spaces")
     code = "from autocompress.config.space_files import spaces; print(*spaces().values())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)

@@ -25,7 +25,7 @@ import sys
 import autocompress
 
 study = autocompress.open_study(sys.argv[1], "tiny")
-assert study.front() and len(study.trials()) == 5
+assert study.front() and study.trials()[0].trial == 0
 assert study.pick(max_drop=0.5).state == "complete"
 plan = autocompress.read_plan(sys.argv[2])
 loaded = {"torch", "transformers", "optuna", "onnxruntime"} & set(sys.modules)

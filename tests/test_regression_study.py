@@ -116,7 +116,7 @@ def test_wrong_input_is_refused_in_one_sentence_before_any_work(
     (tmp_path / "rows" / "words.csv").write_text("text,score\na,0.5\nb,much\n")
     done = run_cli("search", file.name, "--set", change, cwd=tmp_path, code=2)
     assert message.rpartition("/")[2] in done.stderr.replace("\n", " ")
-    assert not (tmp_path / "tiny").exists()
+    assert not list(tmp_path.rglob("study.db")) and not list(tmp_path.rglob("stages"))
 
 
 def test_stsb_is_recognized_and_read(tmp_path: Path) -> None:

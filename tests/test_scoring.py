@@ -10,7 +10,7 @@ import pytest
 from autocompress.benchmarking import scoring
 from autocompress.core.measurement import Quality
 from autocompress.data.ragged import Ragged
-from autocompress.metrics import METRICS, Score
+from autocompress.metrics import METRICS, Metric, Score
 from autocompress.tasks import Tokens
 from autocompress.tasks.regression import TASK as REGRESSION
 from autocompress.tasks.text_classification import TASK
@@ -125,3 +125,19 @@ def test_numbers_have_a_drop_with_an_interval_and_no_soft_drop() -> None:
         assert 0.05 < quality.drop_interval.low < quality.drop < quality.drop_interval.high < 0.5
         assert quality.soft_drop is None and quality.soft_drop_interval is None
         assert 0.8 < quality.disagreement < 1.0
+
+
+def test_a_metric_where_less_is_better_gives_a_quality_where_more_is() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.normal(3, 1.5, 200).astype(np.float32)
+    reference = (labels + rng.normal(0, 0.5, 200))[:, None].astype(np.float32)
+    worse = (labels + rng.normal(0, 1.0, 200))[:, None].astype(np.float32)
+    error = Metric(
+        name="error", reads="numbers", compute=lambda a, b: float(abs(a - b).mean()), higher_is_better=False, point=0.1
+    )
+    quality = scoring.score(
+        "test", REGRESSION, Ragged.one_each(worse), Ragged.one_each(reference), tokens_of(labels), error, seed=0
+    )
+    assert quality.quality == pytest.approx(-0.1 * abs(worse[:, 0] - labels).mean())  # a point is 0.1: 0.01 of quality
+    assert quality.quality + quality.drop == pytest.approx(-0.1 * abs(reference[:, 0] - labels).mean())
+    assert 0 < quality.drop_interval.low < quality.drop < quality.drop_interval.high

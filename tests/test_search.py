@@ -216,11 +216,11 @@ def test_inputs_longer_than_the_model_reads_are_refused(tmp_path: Path) -> None:
         prepare(plan, offline=True)
 
 
-def test_an_unsupported_family_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_decoder_is_refused_by_name(tmp_path: Path) -> None:
     file = tiny_study(tmp_path)
     config = tmp_path / "teacher" / "config.json"
     config.write_text(config.read_text().replace('"bert"', '"gpt2"'))
-    with pytest.raises(UsageError, match="family 'gpt2' is not supported; available: bert, distilbert, electra"):
+    with pytest.raises(UsageError, match=r"teacher\.model: 'gpt2' is a decoder; name an encoder"):
         prepare(read_plan(file), offline=True)
 
 

@@ -271,11 +271,11 @@ def test_each_mistake_is_one_sentence_with_its_place(spec: dict[str, Any], messa
 
 
 def test_initial_recipes_of_a_space_are_tried_instead_of_the_packaged_ones() -> None:
-    spec = {"depth": {"low": 1, "high": "all"}, "head_sparsity": [0, 0.25, 0.5], "weight_bits": [8, 4]}
-    space = resolved({**spec, "initial": [{"depth": "1/3", "head_sparsity": 0.3, "weight_bits": 5}, {}]})
-    # 5 bits are nearer to 4 than to 8 in powers of two; what is absent is neutral, or nearest to it
+    spec = {"depth": {"low": 1, "high": "all"}, "head_sparsity": [0, 0.25, 0.5], "weight_bits": [8, 2]}
+    space = resolved({**spec, "initial": [{"depth": "1/3", "head_sparsity": 0.3, "weight_bits": 4}, {}]})
+    # 4 bits are as near to 8 as to 2 in powers of two, and 8 remove less; what is absent is neutral, or nearest to it
     assert space.initial_recipes() == [
-        Recipe(depth=2, head_sparsity=0.25, weight_bits=4),
+        Recipe(depth=2, head_sparsity=0.25, weight_bits=8),
         Recipe(depth=6, weight_bits=8),
     ]
     assert resolved({**spec, "initial": []}).initial_recipes() == []

@@ -21,7 +21,16 @@ GOOD = ("good", "fine", "great", "lovely", "superb", "bright", "moving", "witty"
 BAD = ("bad", "dull", "awful", "poor", "stale", "grim", "clumsy", "flat")
 PLAIN = ("the", "a", "film", "story", "plot", "is", "was", "and", "but", "very", "actor", "scene", "it", "music")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+TAG_NAMES = ("O", "B-POS", "I-POS", "B-NEG", "I-NEG")  # of tagged rows
 POSITIONS = 64  # the longest input of a tiny model, in tokens
+
+
+def is_defined(family: str, attention: str = "full", **decisions: Any) -> bool:
+    """Return whether a family may be combined with an attention; the other decisions do not matter."""
+    from autocompress.models.attentions import ATTENTIONS
+    from autocompress.models.families import load_family
+
+    return not set(ATTENTIONS.load(attention).excludes) & set(load_family(family).features)
 
 
 def tiny_teacher(folder: Path, family: str = "bert", *, seed: int = 0, **sizes: Any) -> Path:
@@ -126,6 +135,26 @@ def tiny_rows(count: int, seed: int = 0, *, labels: int = 2, pairs: bool = False
         half = len(words) // 2 if pairs else len(words)
         row: dict[str, Any] = {"text": " ".join(words[:half])}
         rows.append({**row, **({"text_pair": " ".join(words[half:])} if pairs else {}), "label": label})
+    return rows
+
+
+def tiny_tagged_rows(count: int, seed: int = 0, names: bool = True) -> list[dict[str, Any]]:
+    """Return rows `{tokens, tags}` of 4 to 12 words. One to three good words in a row are an entity POS, bad ones are NEG.
+
+    The tags are IOB2 by name, or their numbers in `TAG_NAMES`.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        tokens: list[str] = []
+        tags: list[str] = []
+        for _ in range(int(rng.integers(1, 3))):
+            plain = [str(word) for word in rng.choice(PLAIN, int(rng.integers(2, 4)))]
+            kind, words = (("POS", GOOD), ("NEG", BAD))[int(rng.integers(2))]
+            entity = [str(word) for word in rng.choice(words, int(rng.integers(1, 4)))]
+            tokens += plain + entity
+            tags += ["O"] * len(plain) + [f"B-{kind}", *[f"I-{kind}"] * (len(entity) - 1)]
+        rows.append({"tokens": tokens, "tags": tags if names else [TAG_NAMES.index(tag) for tag in tags]})
     return rows
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from autocompress.config.paths import DATA_SUFFIXES, model_path
 from autocompress.core.errors import UsageError
-from autocompress.data.file_formats import SPLIT_WORDS
+from autocompress.data.file_formats import SPLIT_WORDS, SourceReader, column_names
 from autocompress.tasks import DEFAULT_TASK, TASKS, Recognition, Task, load_task
 
 SAMPLED_TEXTS = 500  # texts that are tokenized
@@ -29,6 +29,19 @@ def split_files(path: Path) -> dict[str, Path]:
             f"DATA: {path}: no file whose name begins with train (available: {names}); name the training file itself"
         )
     return splits
+
+
+def read_values(path: Path) -> Mapping[str, Sequence[object]]:
+    """Return the columns of a file; in lists of labels, names stand for the numbers that the file gives names."""
+    file = next(iter(SourceReader("DATA", (), tuple(column_names(path))).read_local(path)))
+    return {column: _name_lists(values, file.class_names.get(column, ())) for column, values in file.columns.items()}
+
+
+def _name_lists(values: Sequence[object], names: Sequence[str]) -> Sequence[object]:
+    if not names or not all(isinstance(row, list) for row in values):
+        return values
+    known = dict(enumerate(names))
+    return [[known.get(label, label) for label in row] for row in values if isinstance(row, list)]
 
 
 def recognize_task(

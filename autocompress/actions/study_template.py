@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from autocompress.actions.fine_tune_settings import FineTuneSettings, choose_fine_tuning
-from autocompress.actions.inspect_data import hidden_width, recognize_task, split_files, token_lengths
+from autocompress.actions.inspect_data import hidden_width, read_values, recognize_task, split_files, token_lengths
 from autocompress.config.paths import data_path, model_path
 from autocompress.core.task_columns import task_names
-from autocompress.data.file_formats import SourceReader, column_names
+from autocompress.metrics import METRICS
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.tasks import LabelSummary, Recognition, Task
 
@@ -66,8 +66,7 @@ def make_study_template(
     source = model_path(model, folder, "MODEL")
     config = read_config(source, "MODEL", offline)
     files = split_files(Path(data_path(data, folder, "DATA")))
-    names = column_names(files["train"])
-    values = next(iter(SourceReader("DATA", (), tuple(names)).read_local(files["train"]))).columns
+    values = read_values(files["train"])
     task, recognized = recognize_task(values, options, source=source, architectures=config.architectures, kind=kind)
     observed = _Observations(
         model=model,
@@ -170,9 +169,15 @@ def _task_lines(observed: _Observations, choices: _Choices, to: Path) -> list[st
     return [
         *lines,
         f"  columns: {{{', '.join(f'{role}: {_quote(name)}' for role, name in columns.items())}}}",
-        f"  metric: {observed.labels.metric}   # or {', '.join(observed.labels.other_metrics)}",
+        f"  metric: {observed.labels.metric}   # or {', '.join(_fitting_metrics(observed))}",
         f"  max_tokens: {choices.max_tokens}   # longer texts are cut; the model reads at most {observed.config.positions}",
     ]
+
+
+def _fitting_metrics(observed: _Observations) -> list[str]:
+    """Return the metrics that compare what the task predicts, those that it names first."""
+    others = [name for name, metric in METRICS.entries().items() if metric.reads == observed.task.predicts]
+    return list(dict.fromkeys((*observed.labels.other_metrics, *others)))
 
 
 def _relative_path(path: str | Path, to: Path) -> str:

@@ -19,7 +19,7 @@ tokenizer = Tokenizer.from_file("tokenizer.json")
 {run}
 {show}
 ```"""
-ONE_TEXT = """encoded = tokenizer.encode({texts})
+ONE_TEXT = """{words}encoded = tokenizer.encode({texts})
 inputs = {inputs}
 {output} = {call}"""
 TWO_TEXTS = """
@@ -35,7 +35,7 @@ TRANSFORMERS_USAGE = """```python
 from transformers import {auto_model}, AutoTokenizer
 
 model = {auto_model}.from_pretrained(".", trust_remote_code=True)  # or autocompress.load_model(".")
-inputs = AutoTokenizer.from_pretrained(".")({texts}, truncation=True, return_tensors="pt")
+{words}inputs = AutoTokenizer.from_pretrained(".")({texts}, truncation=True, return_tensors="pt")
 {show}
 ```"""
 
@@ -47,12 +47,22 @@ def format_usage(data: CardData, folder: Path) -> str:
     if task.usage.second_text and data.form != "onnx":
         texts = f'["{task.usage.text}", "{task.usage.second_text}"], padding=True'
     if data.form != "onnx":
-        code = TRANSFORMERS_USAGE.format(auto_model=task.auto_model, texts=texts, show=task.usage.show_in_transformers)
+        code = TRANSFORMERS_USAGE.format(
+            auto_model=task.auto_model,
+            words=_words_line(task),
+            texts="words, is_split_into_words=True" if task.reads_words else texts,
+            show=task.usage.show_in_transformers,
+        )
         needs = "Needs torch and transformers, which runs the code of this folder (`modeling_autocompress.py`):"
         return f"{needs}\n\n{code}"
     runtime = read_runtime_name(folder)
     code = _runtime_usage(runtime, task, texts, data.measurement.conditions["threads"], folder)
     return f"Needs {RUNTIMES.load(runtime).package}, numpy and tokenizers; run it in this folder:\n\n{code}"
+
+
+def _words_line(task: Task) -> str:
+    """Return the line that makes a list of words, where a task reads such lists."""
+    return f'words = "{task.usage.text}".split()\n' if task.reads_words else ""
 
 
 def _runtime_usage(runtime: str, task: Task, texts: str, threads: int, folder: Path) -> str:
@@ -61,7 +71,8 @@ def _runtime_usage(runtime: str, task: Task, texts: str, threads: int, folder: P
     snippet = RUNTIMES.load(runtime).snippet
     run = (TWO_TEXTS if task.usage.second_text else ONE_TEXT).format(
         output=task.output,
-        texts=texts,
+        texts="words, is_pretokenized=True" if task.reads_words else texts,
+        words=_words_line(task),
         first=task.usage.text,
         second=task.usage.second_text,
         inputs=f'{{"input_ids": [encoded.ids], "attention_mask": [encoded.attention_mask]{types}}}',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -37,12 +38,13 @@ def score(
     """
     predicted, expected = task.predict(outputs, tokens), task.predict(reference, tokens)
     truth = task.references(tokens, reference if teacher is None else teacher)
-    quality = metric.compute(predicted, truth)
+    factor = metric.quality_factor
+    quality = factor * metric.compute(predicted, truth)
     soft, soft_interval = soft_drop(task, outputs, reference, tokens, metric, seed)
     return Quality(
         split=split,
         quality=quality,
-        drop=_sign(metric) * (metric.compute(expected, truth) - quality),
+        drop=factor * metric.compute(expected, truth) - quality,
         drop_interval=_percentile_interval(_resampled_drops(predicted, expected, truth, metric, seed)),
         soft_drop=soft,
         soft_drop_interval=soft_interval,
@@ -71,8 +73,8 @@ def soft_drop(
         picks[index] = rng.integers(0, DRAWS, DRAWS_A_RESAMPLE)
     candidate, expected = (_score_draws(predictions, truth, metric, weights, picks) for predictions in drawn)
     whole = [metric.compute(b, truth) - metric.compute(a, truth) for a, b in zip(*drawn, strict=True)]
-    resampled = _sign(metric) * (expected - candidate).mean(1)
-    return _sign(metric) * float(np.mean(whole)), _percentile_interval(resampled)
+    resampled = metric.quality_factor * (expected - candidate).mean(1)
+    return metric.quality_factor * float(np.mean(whole)), _percentile_interval(resampled)
 
 
 def _resampled_drops(
@@ -84,7 +86,7 @@ def _resampled_drops(
     drops = []
     for weights in _weights_in_chunks(rng, len(truth)):
         candidate, reference = (scorer.score(weights) for scorer in scorers)
-        drops.append(_sign(metric) * (reference - candidate))
+        drops.append(metric.quality_factor * (reference - candidate))
     return np.concatenate(drops)
 
 
@@ -127,13 +129,10 @@ def _draw_weights(rng: np.random.Generator, rows: int) -> np.ndarray:
     return np.bincount(rng.integers(0, rows, rows), minlength=rows)
 
 
-def _sign(metric: Metric) -> int:
-    """Return 1 where a smaller score is a drop, else -1."""
-    return 1 if metric.higher_is_better else -1
-
-
 def _hash(predictions: np.ndarray) -> str:
     """Return the sha256 of predictions, independent of the machine."""
+    if predictions.dtype == object:  # a list of each row
+        return hashlib.sha256(json.dumps(predictions.tolist()).encode()).hexdigest()
     kind = "<i8" if np.issubdtype(predictions.dtype, np.integer) else "<f8"
     return hashlib.sha256(predictions.astype(kind).tobytes()).hexdigest()
 

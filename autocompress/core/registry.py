@@ -10,7 +10,6 @@ import ast
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Generic, TypeVar
 
 from autocompress.core.errors import unknown
@@ -47,11 +46,14 @@ class Registry(Generic[Entry]):
         An unknown name is a UsageError, and `place` begins its message. TypeError where the file exports no object of the
         kind.
         """
-        module = load(self.kind, name, place)
-        entry = getattr(module, self.variable, None)
+        files = _files(self.kind)
+        if name not in files:
+            raise unknown(self.kind.removesuffix("s"), name, sorted(files), place)
+        module = ".".join(("autocompress", *files[name].relative_to(PACKAGE).with_suffix("").parts))
+        entry: object = getattr(import_module(module), self.variable, None)
         if not isinstance(entry, self.entry_type):
             raise TypeError(
-                f"{module.__name__}: `{self.variable}` must be an instance of {self.entry_type.__name__}, but is {entry!r}"
+                f"{module}: `{self.variable}` must be an instance of {self.entry_type.__name__}, but is {entry!r}"
             )
         return entry
 
@@ -67,14 +69,6 @@ class Registry(Generic[Entry]):
 def names(kind: str) -> list[str]:
     """Return the names of the entries of one kind, sorted. `kind` is one of KINDS."""
     return sorted(_files(kind))
-
-
-def load(kind: str, name: str, place: str = "") -> ModuleType:
-    """Import and return the module of one entry; an unknown name is a UsageError, and `place` begins its message."""
-    files = _files(kind)
-    if name not in files:
-        raise unknown(kind.removesuffix("s"), name, sorted(files), place)
-    return import_module(".".join(("autocompress", *files[name].relative_to(PACKAGE).with_suffix("").parts)))
 
 
 def summary(kind: str, name: str) -> str:

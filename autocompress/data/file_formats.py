@@ -107,12 +107,9 @@ class SourceReader:
             table = file.read(columns=list(self.needed))
         metadata = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
         features = metadata.get("info", {}).get("features", {})
-        names = {
-            column: tuple(feature["names"])
-            for column, feature in features.items()
-            if column in self.needed and isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-        }
-        return SourceFile(path.name, {column: table[column].to_pylist() for column in self.needed}, names)
+        names = {column: _declared_names(features[column]) for column in self.needed if column in features}
+        declared = {column: values for column, values in names.items() if values}
+        return SourceFile(path.name, {column: table[column].to_pylist() for column in self.needed}, declared)
 
     def _read_csv(self, path: Path) -> SourceFile:
         import pyarrow as pa
@@ -155,7 +152,10 @@ class SourceReader:
     def _read_dataset(self, loaded: Any, name: str) -> SourceFile:
         self._check_columns(loaded.column_names, name)
         loaded = loaded.select_columns(list(self.needed))
-        names = {column: getattr(feature, "names", None) for column, feature in loaded.features.items()}
+        names = {
+            column: getattr(getattr(feature, "feature", feature), "names", None)  # of a label, or of a list of labels
+            for column, feature in loaded.features.items()
+        }
         return SourceFile(
             name,
             {column: list(loaded[column]) for column in self.needed},
@@ -185,6 +185,17 @@ def column_names(path: Path) -> list[str]:
     except (OSError, ValueError, NotImplementedError, IndexError, TypeError) as error:  # the last two: no rows
         reason = " ".join(str(error).split())
         raise UsageError(f"DATA: {path} cannot be read as {path.suffix[1:]}: {reason[:300]}") from None
+
+
+def _declared_names(feature: object) -> tuple[str, ...]:
+    """Return the label names in the Hugging Face metadata of a column of labels, or of lists of labels; else nothing."""
+    if isinstance(feature, list):  # as old versions of `datasets` write a list
+        return _declared_names(feature[0]) if len(feature) == 1 else ()
+    if not isinstance(feature, dict):
+        return ()
+    if feature.get("_type") == "ClassLabel":
+        return tuple(map(str, feature["names"]))
+    return _declared_names(feature.get("feature"))
 
 
 def _parse_json_line(number: int, line: str) -> Any:

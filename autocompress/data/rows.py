@@ -17,7 +17,7 @@ from autocompress.data.file_formats import SourceFile, SourceReader
 
 @dataclass(frozen=True)
 class Table:
-    """Some columns of one split, without nulls. `class_names` are the label names that the file declares."""
+    """Some columns of one split. `class_names` are the label names that the file declares."""
 
     place: str  # begins messages: the key in the study file
     columns: Mapping[str, list[Any]]
@@ -47,16 +47,26 @@ def read_rows(
     `place` (e.g. `sst2.yaml: task.data.train`) begins the messages. UsageError if the source is missing or unreadable, lacks
     a column, holds a null, or if no row passes. With `nulls_are_empty`, a null text is an empty text.
     """
-    columns = tuple(texts) if label is None else (*texts, label)
+    table = read_table(source, place, tuple(texts) if label is None else (*texts, label), texts, where)
+    if nulls_are_empty:
+        texts_of_rows = {name: ["" if _is_null(text) else text for text in table.columns[name]] for name in texts}
+        table = replace(table, columns={**table.columns, **texts_of_rows})
+    _check_values(table, texts, label)
+    return table
+
+
+def read_table(
+    source: Source, place: str, columns: Sequence[str], texts: Sequence[str], where: Mapping[str, Scalar]
+) -> Table:
+    """Return some columns of the rows that pass the filter `where`, with values of any type, null too.
+
+    `texts` are the columns that are never parsed as numbers. Raises the errors of `read_rows` that concern no value.
+    """
     reader = SourceReader(place, tuple(texts), tuple(dict.fromkeys((*columns, *where))))
     files = list(reader.read_hub(source) if isinstance(source, HubData) else reader.read_local(Path(source)))
     table = _join_files(files, place, columns, where)
     if not len(table):
         raise UsageError(f"{place}: {_explain_empty(files, where)}")
-    if nulls_are_empty:
-        texts_of_rows = {name: ["" if _is_null(text) else text for text in table.columns[name]] for name in texts}
-        table = replace(table, columns={**table.columns, **texts_of_rows})
-    _check_values(table, texts, label)
     return table
 
 

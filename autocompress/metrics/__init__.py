@@ -8,7 +8,7 @@ module: the file itself imports neither `evaluate` nor torch.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Score = Callable[[np.ndarray, np.ndarray], float]  # predictions and references, both (rows, …)
 Counts = Callable[[np.ndarray, np.ndarray], np.ndarray]  # the same -> (rows, k)
+Columns = np.ndarray | list[list[object]]  # (rows, …), or the values of each row
 FromCounts = Callable[[np.ndarray], np.ndarray]  # sums of counts (…, k) -> scores (…,)
 
 
@@ -37,16 +38,24 @@ class Metric:
     """
 
     name: str
-    reads: str | None  # the kind of predictions, as a task's `predicts`: labels, numbers, …; null: unknown
+    reads: tuple[str, ...]  # kinds of predictions, as tasks' `predicts`: labels, numbers, …; empty: any
     compute: Score  # ValueError where arrays cannot be scored
     lowest: float = 0.0
     highest: float = 1.0
     higher_is_better: bool = True
-    point: float = 0.01  # what one point of quality is
+    point: float = 0.01  # the difference of scores that counts as one point of quality
     counts: Counts | None = None
     from_counts: FromCounts | None = None
     value_type: str = "int64"  # of a prediction, in the words of `datasets`
-    is_sequence: bool = False  # whether the prediction of a row is a list of values
+    is_sequence: bool = False  # whether the prediction of a row is a list of values: arrays (rows,) of tuples
+    objection: Callable[[Sequence[str]], str | None] | None = (
+        None  # why labels of these names cannot be scored, or null
+    )
+
+    @property
+    def quality_factor(self) -> float:
+        """What a score is multiplied by to give a quality: more is better, and 0.01 is one point."""
+        return (1 if self.higher_is_better else -1) * 0.01 / self.point
 
 
 METRICS = Registry("metrics", "METRIC", Metric)
@@ -55,7 +64,7 @@ METRICS = Registry("metrics", "METRIC", Metric)
 class _Computes(Protocol):
     """An `evaluate` module, of which one method is used."""
 
-    def compute(self, *, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]: ...
+    def compute(self, *, predictions: Columns, references: Columns) -> dict[str, float]: ...
 
 
 def load_metric(name: str, trust_remote_code: bool = False) -> Metric:
@@ -75,8 +84,8 @@ def load_metric(name: str, trust_remote_code: bool = False) -> Metric:
         return own
     compute = getattr(source, "compute", None) if _find_file(name) else None
     if callable(compute):
-        return Metric(name=name, reads=None, compute=compute)
-    return Metric(name=name, reads=None, compute=lambda *arrays: _score_by(module, name, *arrays))
+        return Metric(name=name, reads=(), compute=compute)
+    return Metric(name=name, reads=(), compute=lambda *arrays: _score_by(module, name, *arrays))
 
 
 def score(name: str, predictions: ArrayLike, references: ArrayLike, trust_remote_code: bool = False) -> float:
@@ -89,13 +98,19 @@ def score(name: str, predictions: ArrayLike, references: ArrayLike, trust_remote
 
 def check_fit(metric: Metric, predicts: str, task: str, place: str) -> None:
     """Raise UsageError where a metric does not read what a task predicts; a user's metric may read anything."""
-    if metric.reads in (None, predicts):
+    if not metric.reads or predicts in metric.reads:
         return
-    fitting = [name for name, other in METRICS.entries().items() if other.reads == predicts]
+    fitting = [name for name, other in METRICS.entries().items() if predicts in other.reads]
     raise UsageError(
-        f"{place}: {metric.name} compares {metric.reads}, but {task} predicts {predicts}; available: "
+        f"{place}: {metric.name} compares {' or '.join(metric.reads)}, but {task} predicts {predicts}; available: "
         f"{', '.join(fitting) or 'none'}, or a path: FILE.py, or a folder NAME with NAME.py"
     )
+
+
+def check_label_names(metric: Metric, names: Sequence[str], place: str) -> None:
+    """Raise UsageError where a metric cannot score labels of these names."""
+    if metric.objection is not None and (reason := metric.objection(names)) is not None:
+        raise UsageError(f"{place}: {reason}")
 
 
 def is_copy(module: str) -> bool:
@@ -119,13 +134,22 @@ def evaluate_module(metric: Metric, module: str) -> type[evaluate.Metric]:
             citation="",
             inputs_description="predictions and references, one of each row",
             features=datasets.Features({"predictions": feature, "references": feature}),
-            format="numpy",
+            format=None if metric.is_sequence else "numpy",
         )
 
-    def compute(self: object, predictions: ArrayLike, references: ArrayLike, **options: object) -> dict[str, float]:
-        return {metric.name: metric.compute(np.asarray(predictions), np.asarray(references), **options)}
+    def compute(self: object, predictions: Columns, references: Columns, **options: object) -> dict[str, float]:
+        arrays = [to_sequences(rows) if metric.is_sequence else np.asarray(rows) for rows in (predictions, references)]
+        return {metric.name: metric.compute(*arrays, **options)}
 
     return type("Module", (evaluate.Metric,), {"__module__": module, "_info": info, "_compute": compute})
+
+
+def to_sequences(rows: Iterable[Iterable[object]]) -> np.ndarray:
+    """Return rows of any lengths as an array (rows,) of tuples."""
+    tuples = [tuple(row) for row in rows]
+    array = np.empty(len(tuples), object)
+    array[:] = tuples
+    return array
 
 
 def check_sizes(predictions: np.ndarray, references: np.ndarray) -> None:
@@ -138,10 +162,18 @@ def check_sizes(predictions: np.ndarray, references: np.ndarray) -> None:
 
 def _score_by(module: _Computes, name: str, predictions: ArrayLike, references: ArrayLike) -> float:
     try:
-        results = module.compute(predictions=np.asarray(predictions), references=np.asarray(references))
+        results = module.compute(predictions=_read_column(predictions), references=_read_column(references))
     except ValueError as error:
         raise UsageError(f"metric {name!r}: {error}") from error
     return float(next(iter(results.values())))
+
+
+def _read_column(values: ArrayLike) -> Columns:
+    """Return the values of rows as an array, or as lists where rows hold several."""
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return values
+    rows = list(values) if isinstance(values, np.ndarray | list) else []
+    return [list(row) for row in rows] if rows and isinstance(rows[0], list | tuple) else np.asarray(values)
 
 
 @cache

@@ -44,6 +44,6 @@ def _average(hits: np.ndarray, occurrences: np.ndarray, average: str) -> float:
     return float(scores[occurrences > 0].mean())
 
 
-METRIC = Metric(name="f1", reads="labels", compute=compute, counts=count, from_counts=from_counts)
+METRIC = Metric(name="f1", reads=("labels",), compute=compute, counts=count, from_counts=from_counts)
 if is_copy(__name__):
     Module = evaluate_module(METRIC, __name__)

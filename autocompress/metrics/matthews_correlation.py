@@ -39,7 +39,7 @@ def from_counts(sums: np.ndarray) -> np.ndarray:
 
 
 METRIC = Metric(
-    name="matthews_correlation", reads="labels", compute=compute, lowest=-1.0, counts=count, from_counts=from_counts
+    name="matthews_correlation", reads=("labels",), compute=compute, lowest=-1.0, counts=count, from_counts=from_counts
 )
 if is_copy(__name__):
     Module = evaluate_module(METRIC, __name__)

@@ -40,7 +40,7 @@ def _center(numbers: np.ndarray) -> np.ndarray:
 
 METRIC = Metric(
     name="pearson",
-    reads="numbers",
+    reads=("numbers",),
     compute=compute,
     lowest=-1.0,
     counts=count,

@@ -26,6 +26,6 @@ def rank(numbers: np.ndarray) -> np.ndarray:
     return np.asarray((last - (counts - 1) / 2)[groups])
 
 
-METRIC = Metric(name="spearman", reads="numbers", compute=compute, lowest=-1.0, value_type="float64")
+METRIC = Metric(name="spearman", reads=("numbers",), compute=compute, lowest=-1.0, value_type="float64")
 if is_copy(__name__):
     Module = evaluate_module(METRIC, __name__)

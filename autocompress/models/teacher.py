@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 UNUSED = "pooler."  # weights of a base model that no output here needs
 
 
-def load_tokenizer(model: str, offline: bool = False) -> PreTrainedTokenizerFast:
-    """Load the model's fast tokenizer; UsageError where it has none."""
+def load_tokenizer(model: str, offline: bool = False, reads_words: bool = False) -> PreTrainedTokenizerFast:
+    """Load the model's fast tokenizer; UsageError where it has none.
+
+    With `reads_words` it is for lists of words: a tokenizer whose tokens hold the space before a word adds one to each.
+    """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=offline)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UsageError(f"teacher.model: {model!r} has no fast tokenizer; save it with a tokenizer.json")
+    if reads_words and '"add_prefix_space":false' in tokenizer.backend_tokenizer.to_str():
+        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=offline, add_prefix_space=True)
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)  # as above
     return tokenizer
 
 

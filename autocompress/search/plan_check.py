@@ -9,13 +9,13 @@ from autocompress.benchmarking.backends import open_backend
 from autocompress.config import StudyPlan, check_storage
 from autocompress.core.domain import Anatomy
 from autocompress.core.errors import DeviceLost, UsageError
-from autocompress.models.model_config import read_config
+from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.search.family_check import check_family
 from autocompress.space.parsing import resolve_space
 from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.study.trial_details import read_trial_details
-from autocompress.tasks import load_task
+from autocompress.tasks import TaskData, load_task
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +45,23 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
             " tokens; lower it"
         )
     check_storage(plan.storage)
-    task = load_task(plan.task.kind, plan.place("task.kind"))
+    return space, _check_task(plan, config, offline).fingerprint, lost
+
+
+def _check_task(plan: StudyPlan, config: ModelConfig, offline: bool) -> TaskData:
+    """Return the rows; UsageError where task, metric, model and rows do not fit together."""
+    task, place = load_task(plan.task.kind, plan.place("task.kind")), plan.place("task.metric")
+    metric: metrics.Metric | None = None
     if plan.task.metric in metrics.METRICS.names():  # a user's own metric is loaded later: it may need torch
         metric = metrics.load_metric(plan.task.metric)
-        metrics.check_fit(metric, task.predicts, task.name, plan.place("task.metric"))
+        metrics.check_fit(metric, task.predicts, task.name, place)
     task.check_teacher(plan, config.outputs, offline)
     data = task.read(plan, config.id2label)
+    if metric is not None:
+        metrics.check_label_names(metric, data.label_names, place)
     for note in data.notes:
         log.warning(note)
-    return space, data.fingerprint, lost
+    return data
 
 
 def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:

@@ -33,7 +33,7 @@ class StudyData:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The teacher's tokenizer."""
-        return load_tokenizer(self._plan.teacher.model, self._offline)
+        return load_tokenizer(self._plan.teacher.model, self._offline, self.task.reads_words)
 
     @cached_property
     def splits(self) -> TaskData:
@@ -78,7 +78,7 @@ class StudyData:
         return self.task.pad(tokens, rows, self.tokenizer.pad_token_id or 0, multiple)
 
     def training_batch(self, tokens: Tokens, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return inputs and labels of some tokenized rows as tensors; labels are (units,)."""
+        """Return inputs and labels of some tokenized rows as tensors; labels are (units, …)."""
         arrays = self.pad(tokens, rows, multiple=8) | {"labels": tokens.labels.take(rows).values}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
@@ -96,7 +96,8 @@ class StudyData:
         count = copies * len(train)
         copied_ids, copied_types = augment(ids, types, count, specials, self._plan.seed)
         unlabelled = [len(row) for row in (*more_texts.input_ids, *copied_ids)]
-        missing = self.task.missing_labels(unlabelled, train.labels.values.dtype)
+        labels = train.labels.values
+        missing = self.task.missing_labels(unlabelled, labels.dtype, labels.shape[1:])
         return Tokens(
             (*ids, *copied_ids),
             None if types is None or copied_types is None else (*types, *copied_types),

@@ -61,6 +61,7 @@ class Task(TaskDeclaration, ABC):
     output: ClassVar[str] = "logits"
     axes: ClassVar[tuple[str, ...]] = ("batch", "labels")
     model_files: ClassVar[tuple[str, ...]] = ()  # patterns of files of a model's folder that only this task reads
+    reads_words: ClassVar[bool] = False  # whether texts are lists of words, as if a space stood before each
 
     # ---- rows ----------------------------------------------------------------------------------------------------
 
@@ -100,14 +101,14 @@ class Task(TaskDeclaration, ABC):
 
         return np.asarray(lengths, np.int64) if self.has_token_outputs else np.ones(len(lengths), np.int64)
 
-    def missing_labels(self, lengths: Sequence[int], dtype: np.dtype[Any]) -> Ragged:
-        """Return the labels of rows that have none, given their numbers of tokens."""
+    def missing_labels(self, lengths: Sequence[int], dtype: np.dtype[Any], shape: tuple[int, ...] = ()) -> Ragged:
+        """Return the labels of rows that have none, given their numbers of tokens; `shape` is that of one unit's label."""
         import numpy as np
 
         from autocompress.data.ragged import Ragged
 
         counts = self.unit_counts(lengths)
-        return Ragged(np.full(int(counts.sum()), self.missing_label, dtype), counts)
+        return Ragged(np.full((int(counts.sum()), *shape), self.missing_label, dtype), counts)
 
     def has_pairs(self, columns: Mapping[str, str | None]) -> bool:
         """Whether the rows of a study, given its `task.columns`, are pairs of texts that the model reads at once."""

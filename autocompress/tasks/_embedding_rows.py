@@ -165,8 +165,8 @@ def _text_keys(splits: Iterable[Rows]) -> list[Hashable]:
     return [key for rows in splits for key in row_keys(_flat(rows))]
 
 
-def _strata(labels: np.ndarray) -> np.ndarray:
+def _strata(labels: Ragged) -> np.ndarray:
     """Return the stratum (rows,) of each row: bins of the labels, or one for all where there are none."""
-    if np.isnan(labels).any():
+    if np.isnan(labels.values).any():
         return np.zeros(len(labels), np.int64)
-    return quantile_bins(labels, BINS)
+    return quantile_bins(labels.values, BINS)

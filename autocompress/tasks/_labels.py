@@ -28,13 +28,18 @@ class Labels:
 
 
 def label_ids(
-    tables: Mapping[str, Table], column: str, id2label: Mapping[int, str] | None, head_is_new: bool = False
+    tables: Mapping[str, Table],
+    column: str,
+    id2label: Mapping[int, str] | None,
+    head_is_new: bool = False,
+    is_trained_only: bool = True,
 ) -> Labels:
     """Return the label ids of all splits (train among them); UsageError if data and model disagree.
 
     `id2label` is the model's, or null. If it has names (not LABEL_0 …), labels are matched by name; otherwise their order is
     the one that the file declares, or the sorted order. With `head_is_new` (the teacher will be fine-tuned), a model with
-    other labels is no error: the labels of the data are used.
+    other labels is no error: the labels of the data are used. Every label must occur in train, unless a model or file that
+    names it suffices (`is_trained_only` is false).
     """
     raw_labels = {split: _read_labels(table, column) for split, table in tables.items()}
     declared_names = tables["train"].class_names.get(column)
@@ -45,8 +50,10 @@ def label_ids(
             numbering = numbering.of_model(id2label)
         elif not head_is_new:
             raise UsageError(f"{tables['train'].place}: {problem}")
-    train_ids = {label_id for label in set(raw_labels["train"]) if (label_id := numbering.id_of(label)) is not None}
-    ids = {split: _number_labels(raw_labels[split], numbering, train_ids, table) for split, table in tables.items()}
+    known_ids = set(range(len(numbering.names)))
+    if is_trained_only:
+        known_ids = {label_id for label in set(raw_labels["train"]) if (label_id := numbering.id_of(label)) is not None}
+    ids = {split: _number_labels(raw_labels[split], numbering, known_ids, table) for split, table in tables.items()}
     return Labels(numbering.names, ids)
 
 
@@ -156,13 +163,13 @@ def _read_label(value: Any, names: tuple[str, ...] | None, table: Table, row: in
     return names[number]
 
 
-def _number_labels(labels: Sequence[RawLabel], numbering: _Numbering, train_ids: set[int], table: Table) -> np.ndarray:
+def _number_labels(labels: Sequence[RawLabel], numbering: _Numbering, known_ids: set[int], table: Table) -> np.ndarray:
     id_of = {label: numbering.id_of(label) for label in set(labels)}
     ids = np.empty(len(labels), np.int64)
     for row, label in enumerate(labels):
         label_id = id_of[label]
-        if label_id is None or label_id not in train_ids:
-            names = ", ".join(numbering.names[index] for index in sorted(train_ids)[:20])
+        if label_id is None or label_id not in known_ids:
+            names = ", ".join(numbering.names[index] for index in sorted(known_ids)[:20])
             raise UsageError(f"{table.row_place(row)}: train has no row with label {label!r}; available: {names}")
         ids[row] = label_id
     return ids

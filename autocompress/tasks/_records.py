@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def contents(self) -> Iterator[tuple[object, ...]]:
+        """Yield all that a row holds, as plain JSON types."""
+        yield from zip(self.texts, self.pairs or (None,) * len(self), self.labels.values.tolist(), strict=True)
 
     def take(self, indices: np.ndarray) -> Rows:
         """Return some of the rows, in the order of `indices` (rows,)."""

@@ -1,4 +1,4 @@
-"""The rows of tasks that read a text or a pair of texts: files, absent splits, samples, unlabelled texts."""
+"""The rows of tasks that read texts: files, absent splits, samples, unlabelled texts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autocompress.config import StudyPlan
+from autocompress.config import Source, StudyPlan
 from autocompress.core.errors import UsageError
 from autocompress.data import Table, cut_rows, cut_size, read_rows, sample_rows
 from autocompress.data.ragged import Ragged
 from autocompress.data.splits import SMALLEST_CUT
 from autocompress.tasks import SPLITS, Rows, Task, TaskData
 
-Strata = Callable[[np.ndarray], np.ndarray]  # labels (rows,) -> the stratum of each row, from 0
+Strata = Callable[[Ragged], np.ndarray]  # labels -> the stratum (rows,) of each row, from 0
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class SplitLabels:
     """The labels of every split that has a file."""
 
     names: tuple[str, ...]  # empty where labels have no names
-    by_split: Mapping[str, np.ndarray]  # each (rows,)
-    missing: np.ndarray  # (): the label of an unlabelled text
+    by_split: Mapping[str, np.ndarray]  # each (rows, …)
+    missing: np.ndarray  # (…): the label of an unlabelled text
     rows_per_label: bool = False  # whether a sample of train must hold each label
 
 
@@ -52,14 +52,33 @@ def read_text_rows(
     }
     labels = read_labels(tables, label)
     splits = {split: _rows(table, texts, labels.by_split[split]) for split, table in tables.items()}
+
+    def read_unlabelled(source: Source, place: str) -> Rows:
+        table = read_rows(source, place, texts, None, plan.task.data.where)
+        return _rows(table, texts, np.full((len(table), *labels.missing.shape), labels.missing))
+
+    header = labels.names if header is None else header
+    return complete_splits(plan, splits, strata, read_unlabelled, labels.names, header, labels.rows_per_label)
+
+
+def complete_splits(
+    plan: StudyPlan,
+    splits: dict[str, Rows],
+    strata: Strata,
+    read_unlabelled: Callable[[Source, str], Rows],  # takes the place of its messages
+    label_names: tuple[str, ...],
+    header: object,
+    rows_per_label: bool = False,
+) -> TaskData:
+    """Cut the splits that are absent from train, sample all of them, and add the unlabelled texts.
+
+    `header` (JSON) begins what the fingerprint covers. With `rows_per_label`, a sample of train must hold every stratum.
+    """
     cut_absent_splits(splits, plan, strata)
-    train, validation, test = (
-        sample_split(splits[split], split, plan, strata, labels.rows_per_label) for split in SPLITS
-    )
-    unlabelled = _read_unlabelled(plan, texts, (train, validation, test), labels.missing)
+    train, validation, test = (sample_split(splits[split], split, plan, strata, rows_per_label) for split in SPLITS)
+    unlabelled = _select_unlabelled(plan, (train, validation, test), read_unlabelled)
     parts = (train, validation, test) + ((unlabelled,) if len(unlabelled) else ())
-    fingerprint = fingerprint_of(labels.names if header is None else header, parts)
-    return TaskData(train, validation, test, unlabelled, labels.names, fingerprint)
+    return TaskData(train, validation, test, unlabelled, label_names, fingerprint_of(header, parts))
 
 
 def show_text(rows: Rows, row: int) -> str:
@@ -72,13 +91,12 @@ def _rows(table: Table, texts: Sequence[str], labels: np.ndarray) -> Rows:
     return Rows(tuple(table.columns[texts[0]]), pairs, Ragged.one_each(labels))
 
 
-def _read_unlabelled(plan: StudyPlan, texts: Sequence[str], splits: Sequence[Rows], missing: np.ndarray) -> Rows:
+def _select_unlabelled(plan: StudyPlan, splits: Sequence[Rows], read: Callable[[Source, str], Rows]) -> Rows:
     """Read the unlabelled texts without duplicates and without texts of a split, so that no split leaks into training."""
     data = plan.task.data
     if data.unlabelled is None:
         return splits[0].take(np.arange(0))
-    table = read_rows(data.unlabelled, plan.place("task.data.unlabelled"), texts, None, data.where)
-    rows = _rows(table, texts, np.full(len(table), missing))
+    rows = read(data.unlabelled, plan.place("task.data.unlabelled"))
     split_keys = {key for split in splits for key in row_keys(split)}
     first_rows = {key: row for row, key in reversed(list(enumerate(row_keys(rows)))) if key not in split_keys}
     kept = np.sort(np.fromiter(first_rows.values(), np.int64, len(first_rows)))
@@ -98,7 +116,7 @@ def cut_absent_splits(splits: dict[str, Rows], plan: StudyPlan, strata: Strata) 
                 f"(at least {5 * SMALLEST_CUT} are needed); set task.data.{split}"
             )
         train = splits["train"]
-        mask = cut_rows(row_keys(train), strata(train.labels.values), rows, plan.seed, f"cut {split}")
+        mask = cut_rows(row_keys(train), strata(train.labels), rows, plan.seed, f"cut {split}")
         splits[split], splits["train"] = train.take(np.flatnonzero(mask)), train.take(np.flatnonzero(~mask))
 
 
@@ -114,7 +132,7 @@ def sample_split(rows: Rows, split: str, plan: StudyPlan, strata: Strata, rows_p
     limit = getattr(plan.task.data, key)
     if limit is None:
         return rows
-    groups = strata(rows.labels.values)
+    groups = strata(rows.labels)
     labels = len(np.unique(groups))
     if split == "train" and rows_per_label and limit < labels:
         raise UsageError(
@@ -127,8 +145,7 @@ def fingerprint_of(header: object, splits: Sequence[Rows]) -> str:
     """Return the sha256 of the rows of several splits, after a header (JSON)."""
     digest = hashlib.sha256(json.dumps(header).encode())
     for rows in splits:
-        pairs = rows.pairs or (None,) * len(rows)
         digest.update(f"\n{len(rows)} rows\n".encode())
-        for row in zip(rows.texts, pairs, rows.labels.values.tolist(), strict=True):
+        for row in rows.contents():
             digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()

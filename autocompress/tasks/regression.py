@@ -68,7 +68,9 @@ class Regression(Task):
                 )
             return SplitLabels((), numbers, np.array(self.missing_label, np.float32))
 
-        return read_text_rows(plan, self, read_labels, lambda labels: quantile_bins(labels, BINS), {"task": self.name})
+        return read_text_rows(
+            plan, self, read_labels, lambda labels: quantile_bins(labels.values, BINS), {"task": self.name}
+        )
 
     def check_teacher(self, plan: StudyPlan, outputs: int, offline: bool = False) -> None:
         if plan.teacher.fine_tune is None and outputs != 1:

@@ -64,7 +64,7 @@ class TextClassification(Task):
             labels = label_ids(tables, column, id2label, head_is_new=plan.teacher.fine_tune is not None)
             return SplitLabels(labels.names, labels.ids, np.array(self.missing_label, np.int64), rows_per_label=True)
 
-        return read_text_rows(plan, self, read_labels, lambda labels: labels, header=None)
+        return read_text_rows(plan, self, read_labels, lambda labels: labels.values, header=None)
 
     def head_options(self, data: TaskData) -> dict[str, Any]:
         names = data.label_names

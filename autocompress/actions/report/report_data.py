@@ -93,6 +93,8 @@ class _ReportRows:
         inputs = self.task.count_inputs(self.data.test)
         if teacher is None or model is None or {len(teacher), len(model)} != {inputs}:
             return None
+        if self.task.has_token_outputs and teacher.counts.tolist() != self.tokens.labels.counts.tolist():
+            return None
         return SplitOutputs(self.data.test, self.tokens, self.data.label_names, teacher, model)
 
 
@@ -113,7 +115,8 @@ def _test_tokens(plan: StudyPlan, task: Task, data: TaskData) -> Tokens:
         return Tokens((), None, data.test.labels)
     from autocompress.models.teacher import load_tokenizer
 
-    return task.tokenize(data.test, load_tokenizer(plan.teacher.model, offline=True), plan.task.max_tokens)
+    tokenizer = load_tokenizer(plan.teacher.model, offline=True, reads_words=task.reads_words)
+    return task.tokenize(data.test, tokenizer, plan.task.max_tokens)
 
 
 def _stored_outputs(store: Store, sha256: str | None, details: TrialDetails) -> Ragged | None:

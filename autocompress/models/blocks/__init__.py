@@ -7,7 +7,6 @@ subclasses `Block` and exports an instance as `BLOCK`. Neither this file nor a f
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -29,26 +28,26 @@ class LayerGates:
     neurons: Tensor
 
 
-class Block(ABC):
-    """One layer form. Hidden states are (batch, sequence, hidden)."""
+class Block:
+    """One layer form; this one has no norms. Hidden states are (batch, sequence, hidden)."""
 
-    @abstractmethod
     def attention_input(self, parts: LayerParts, hidden: Tensor) -> Tensor:
         """Return what query, key and value read of the layer's input."""
+        return hidden
 
-    @abstractmethod
     def after_attention(self, parts: LayerParts, total: Tensor) -> Tensor:
         """Return the states after attention from the sum of the layer's input and the attention's output."""
+        return total
 
-    @abstractmethod
     def inner(self, parts: LayerParts, hidden: Tensor) -> Tensor:
         """Return the activated neurons (batch, sequence, neurons) of the states after attention."""
+        activated = parts.activation(parts.ffn_in(hidden))
+        return activated if parts.ffn_gate is None else activated * parts.ffn_gate(hidden)
 
-    @abstractmethod
     def after_ffn(self, parts: LayerParts, total: Tensor) -> Tensor:
         """Return the layer's output from the sum of the states after attention and the feed-forward's output."""
+        return total
 
-    @abstractmethod
     def take_over(self, parts: LayerParts, source: LayerParts) -> None:
         """Copy to a layer, in place, the norm that makes a fitted sum the output of the teacher's layer `source`."""
 

@@ -14,15 +14,9 @@ if TYPE_CHECKING:
 class PostNorm(Block):
     """Each norm follows the sum that it normalizes."""
 
-    def attention_input(self, parts: LayerParts, hidden: Tensor) -> Tensor:
-        return hidden
-
     def after_attention(self, parts: LayerParts, total: Tensor) -> Tensor:
         normalized: Tensor = parts.attention_norm(total)
         return normalized
-
-    def inner(self, parts: LayerParts, hidden: Tensor) -> Tensor:
-        return parts.activation(parts.ffn_in(hidden))
 
     def after_ffn(self, parts: LayerParts, total: Tensor) -> Tensor:
         normalized: Tensor = parts.ffn_norm(total)

@@ -12,25 +12,17 @@ if TYPE_CHECKING:
 
 
 class PreNorm(Block):
-    """Each norm precedes attention or feed-forward; the residual stream itself is never normalized within a layer."""
+    """Each norm precedes attention or feed-forward.
+
+    The residual stream is never normalized within a layer: a fitted sum is the layer's output, and no norm is taken over.
+    """
 
     def attention_input(self, parts: LayerParts, hidden: Tensor) -> Tensor:
         normalized: Tensor = parts.attention_norm(hidden)
         return normalized
 
-    def after_attention(self, parts: LayerParts, total: Tensor) -> Tensor:
-        return total
-
     def inner(self, parts: LayerParts, hidden: Tensor) -> Tensor:
-        normalized = parts.ffn_norm(hidden)
-        activated = parts.activation(parts.ffn_in(normalized))
-        return activated if parts.ffn_gate is None else activated * parts.ffn_gate(normalized)
-
-    def after_ffn(self, parts: LayerParts, total: Tensor) -> Tensor:
-        return total
-
-    def take_over(self, parts: LayerParts, source: LayerParts) -> None:
-        """Copy nothing: a layer's output is the fitted sum itself."""
+        return super().inner(parts, parts.ffn_norm(hidden))
 
 
 BLOCK = PreNorm()

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from autocompress.core.errors import UsageError
 from autocompress.core.registry import Registry
-from autocompress.models.heads import POOLING, POOLING_KEY, Head
+from autocompress.core.sentence_embedding import POOLING_KEY
+from autocompress.models.heads import POOLING, Head
 from autocompress.models.layer_parts import LayerParts
 from autocompress.models.model_types import Config, Model
 
@@ -144,7 +145,7 @@ def load_family(model_type: str) -> Family:
 
 
 def _unknown_family(model_type: str) -> Family:
-    def refuse(*_: Model) -> LayerParts:
+    def refuse(*_: Model) -> NoReturn:
         raise UsageError(
             f"teacher.model: the family {model_type!r} has no file, so its layers cannot be taken apart; use `space: bits`"
         )
@@ -152,9 +153,9 @@ def _unknown_family(model_type: str) -> Family:
     return Family(
         model_types=(model_type,),
         block="",
-        layers=lambda model: refuse(),  # type: ignore[arg-type, return-value]  # it never returns
+        layers=refuse,
         read_layer=refuse,
-        embeddings=lambda model: refuse(),  # type: ignore[arg-type, return-value]  # it never returns
+        embeddings=refuse,
         heads=MappingProxyType({}),
     )
 

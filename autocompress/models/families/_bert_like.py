@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from autocompress.models.families import EmbeddingParts
 from autocompress.models.layer_parts import LayerParts
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def layers(model: Model) -> nn.ModuleList:
     """Return the encoder layers, first to last."""
-    return cast("nn.ModuleList", model.base_model.encoder.layer)
+    modules: nn.ModuleList = model.base_model.encoder.layer
+    return modules
 
 
 def read_layer(model: Model, layer: Model) -> LayerParts:
@@ -49,4 +50,5 @@ def embeddings(model: Model, first_position: int = 0) -> EmbeddingParts:
 
 def classify(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return logits (batch, labels) by a classifier that reads position 0 itself."""
-    return cast("Tensor", model.classifier(hidden))
+    logits: Tensor = model.classifier(hidden)
+    return logits

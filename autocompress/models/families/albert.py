@@ -6,7 +6,7 @@ Depth is how often the layer runs; its heads and neurons are removed once, for a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from autocompress.core.errors import UsageError
 from autocompress.models.families import EmbeddingParts, Family
@@ -21,7 +21,8 @@ SINGLE = ("num_hidden_groups", "inner_group_num")  # keys of the config that mus
 
 
 def _layers(model: Model) -> nn.ModuleList:
-    return cast("nn.ModuleList", model.base_model.encoder.albert_layer_groups[0].albert_layers)
+    modules: nn.ModuleList = model.base_model.encoder.albert_layer_groups[0].albert_layers
+    return modules
 
 
 def _read_layer(model: Model, layer: Model) -> LayerParts:
@@ -55,7 +56,8 @@ def _embeddings(model: Model) -> EmbeddingParts:
 def _classify(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return logits (batch, labels) of the pooled position 0."""
     pooled = model.albert.pooler_activation(model.albert.pooler(hidden[:, 0]))
-    return cast("Tensor", model.classifier(model.dropout(pooled)))
+    logits: Tensor = model.classifier(model.dropout(pooled))
+    return logits
 
 
 def _check(values: Mapping[str, object], place: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from autocompress.models.families import Family, _bert_like
 from autocompress.models.heads import TOKENS, Head
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def _classify(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return logits (batch, labels) of the pooled position 0."""
-    return cast("Tensor", model.classifier(model.dropout(model.bert.pooler(hidden))))
+    logits: Tensor = model.classifier(model.dropout(model.bert.pooler(hidden)))
+    return logits
 
 
 FAMILY = Family(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from autocompress.models.families import EmbeddingParts, Family
 from autocompress.models.heads import TOKENS, Head
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def _layers(model: Model) -> nn.ModuleList:
     """Return the encoder layers, first to last."""
-    return cast("nn.ModuleList", model.base_model.transformer.layer)
+    modules: nn.ModuleList = model.base_model.transformer.layer
+    return modules
 
 
 def _read_layer(model: Model, layer: Model) -> LayerParts:
@@ -50,7 +51,8 @@ def _embeddings(model: Model) -> EmbeddingParts:
 def _classify(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return logits (batch, labels) of position 0."""
     first = model.pre_classifier(hidden[:, 0]).relu()
-    return cast("Tensor", model.classifier(model.dropout(first)))
+    logits: Tensor = model.classifier(model.dropout(first))
+    return logits
 
 
 FAMILY = Family(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from autocompress.core.errors import UsageError
 from autocompress.models import modernbert_adapter
@@ -43,7 +43,8 @@ def _read_layer(model: Model, layer: Model) -> LayerParts:
 
 
 def _layers(model: Model) -> nn.ModuleList:
-    return cast("nn.ModuleList", model.base_model.layers)
+    modules: nn.ModuleList = model.base_model.layers
+    return modules
 
 
 def _embeddings(model: Model) -> EmbeddingParts:
@@ -54,12 +55,14 @@ def _embeddings(model: Model) -> EmbeddingParts:
 
 
 def _final_norm(model: Model) -> nn.Module:
-    return cast("nn.Module", model.base_model.final_norm)
+    norm: nn.Module = model.base_model.final_norm
+    return norm
 
 
 def _classify_tokens(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return logits (…, labels) of states (…, hidden)."""
-    return cast("Tensor", model.classifier(model.drop(model.head(hidden))))
+    logits: Tensor = model.classifier(model.drop(model.head(hidden)))
+    return logits
 
 
 def _classify_first(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from autocompress.models import mpnet_adapter
 from autocompress.models.families import Adapter, EmbeddingParts, Family
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def _layers(model: Model) -> nn.ModuleList:
-    return cast("nn.ModuleList", model.base_model.encoder.layer)
+    modules: nn.ModuleList = model.base_model.encoder.layer
+    return modules
 
 
 def _read_layer(model: Model, layer: Model) -> LayerParts:
@@ -54,7 +55,8 @@ def _embeddings(model: Model) -> EmbeddingParts:
 
 def _classify(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return logits (batch, labels) by a classifier that reads position 0 itself."""
-    return cast("Tensor", model.classifier(hidden))
+    logits: Tensor = model.classifier(hidden)
+    return logits
 
 
 FAMILY = Family(

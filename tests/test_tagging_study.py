@@ -1,0 +1,148 @@
+"""A study of token classification, end to end: searched, reported, exported, verified, loaded in both forms, done again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from autocompress import load_model
+from tests.conftest import run_cli
+from tests.tiny import TAG_NAMES, tiny_config, tiny_study, tiny_tagged_rows, tiny_tokenizer, write_rows
+
+pytestmark = pytest.mark.slow
+SENTENCE = "the film is good fine and dull"
+
+
+def write_study(folder: Path, family: str = "bert", **keys: object) -> Path:
+    """Write a study of tagged rows whose teacher is a random token classifier of a family."""
+    from transformers import AutoModelForTokenClassification
+
+    for seed, (split, count) in enumerate({"train": 240, "validation": 80, "test": 80}.items()):
+        write_rows(folder / "rows" / f"{split}.parquet", tiny_tagged_rows(count, seed))
+    torch.manual_seed(0)
+    config = tiny_config(family, labels=len(TAG_NAMES))
+    config.id2label, config.label2id = dict(enumerate(TAG_NAMES)), {name: n for n, name in enumerate(TAG_NAMES)}
+    AutoModelForTokenClassification.from_config(config).save_pretrained(folder / "teacher")
+    tiny_tokenizer(family).save_pretrained(folder / "teacher")
+    task = {
+        "kind": "token-classification",
+        "data": {split: f"rows/{split}.parquet" for split in ("train", "validation", "test")},
+        "max_tokens": 16,
+    }
+    space = {"depth": [1, 2], "ffn_sparsity": [0, 0.5], "weight_bits": [32, 8]}
+    return tiny_study(folder, **{"task": task, "space": space, "budget": {"trials": 3}, **keys})
+
+
+@pytest.fixture(scope="module", params=["bert", "roberta"])
+def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A searched study of tags."""
+    file = write_study(tmp_path_factory.mktemp("tags"), request.param)
+    run_cli("search", file.name, cwd=file.parent)
+    return file
+
+
+def test_teacher_and_candidates_find_the_entities(study: Path) -> None:
+    trials = json.loads(run_cli("trials", study.name, "--json", cwd=study.parent).stdout)["trials"]
+    assert trials[0]["quality"] > 0.8  # entity_f1 of the teacher
+    complete = [row for row in trials if row["state"] == "complete" and row["trial"]]
+    assert complete and all(row["drop_interval"][0] <= row["drop"] <= row["drop_interval"][1] for row in complete)
+    assert max(row["quality"] for row in complete) > 0.5
+    assert json.loads(run_cli("front", study.name, "--json", cwd=study.parent).stdout)["trials"]
+
+
+def test_report_shows_types_of_entities_and_sentences(study: Path, tmp_path: Path) -> None:
+    run_cli("report", study.name, "--trial", 1, "--to", tmp_path / "report.html", "--no-ablation", cwd=study.parent)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Results by type of entity, on test" in page and "teacher&#39;s recall" in page
+    assert "<td>POS</td>" in page.replace(' class="words"', "") and "<td>NEG</td>" in page.replace(' class="words"', "")
+    assert "Sentences on which model and teacher disagree" in page
+
+
+def test_export_verifies_and_its_card_prints_words_with_tags(study: Path, tmp_path: Path) -> None:
+    run_cli("export", study.name, "--trial", 1, "--to", tmp_path / "onnx", cwd=study.parent)
+    assert json.loads(run_cli("verify", tmp_path / "onnx", "--json", cwd=study.parent).stdout)["passed"]
+    assert json.loads((tmp_path / "onnx" / "recipe.json").read_text())["task"] == "token-classification"
+    (output,) = onnx.load(tmp_path / "onnx" / "model.onnx").graph.output
+    assert [axis.dim_param or axis.dim_value for axis in output.type.tensor_type.shape.dim] == ["batch", "sequence", 5]
+    printed = run_card(tmp_path / "onnx")
+    assert [line.split()[0] for line in printed] == SENTENCE.split()
+    assert {line.split()[1] for line in printed} <= set(TAG_NAMES)
+
+    run_cli("export", study.name, "--trial", 1, "--form", "transformers", "--to", tmp_path / "form", cwd=study.parent)
+    card = (tmp_path / "form" / "README.md").read_text(encoding="utf-8")
+    assert "AutoModelForTokenClassification.from_pretrained" in card
+    assert [line.split()[0] for line in run_card(tmp_path / "form")] == SENTENCE.split()
+    with np.load(tmp_path / "onnx" / "check.npz") as check:
+        ids, recorded = torch.from_numpy(check["input_ids_2"]), check["logits_2"]
+    model = load_model(tmp_path / "form")
+    weight_bits = json.loads((tmp_path / "onnx" / "recipe.json").read_text())["recipe"].get("weight_bits", 32)
+    with torch.no_grad():
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.numpy()
+    assert logits.shape == recorded.shape == (2, 17, 5)
+    np.testing.assert_allclose(logits, recorded, atol=1e-3 if weight_bits == 32 else 0.5)
+
+
+def run_card(folder: Path) -> list[str]:
+    """Run the code of a model card on `SENTENCE`, and return the lines that it prints."""
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    code = card.partition("```python\n")[2].partition("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("Ada Lovelace lived in London .", SENTENCE)],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_compare_counts_sentences_that_are_tagged_right(study: Path) -> None:
+    compared = json.loads(run_cli("compare", f"{study.name}:0", f"{study.name}:1", "--json", cwd=study.parent).stdout)
+    assert compared["examples"] == 80 and compared["metric"] == "entity_f1"
+    assert 0 <= compared["disagreement"] <= 1 and compared["p_value"] is not None
+
+
+def test_a_trial_is_done_again_with_the_same_result(study: Path) -> None:
+    done = run_cli("reproduce", study.name, "--trial", 1, cwd=study.parent)
+    assert "trial 1" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("task.metric=f1", "task.metric: f1 compares labels, but token-classification predicts tags; available: accuracy"),
+        ("task.data.train=rows/short.jsonl", "short.jsonl, row 1: tokens has 2 words, but tags has 1 tags"),
+        ("task.data.train=rows/pos.jsonl", "entity_f1 needs tags such as B-PER, I-PER and O (IOB2, IOBES or BILOU)"),
+        ("task.data.train=rows/text.csv", "text.csv, row 1: tokens must be a list of words"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_refused_in_one_sentence_before_any_work(tmp_path: Path, change: str, message: str) -> None:
+    file = write_study(tmp_path)
+    rows = [{"tokens": [f"w{n}", "x"], "tags": ["NOUN", "VERB"]} for n in range(100)]
+    (tmp_path / "rows" / "short.jsonl").write_text('{"tokens": ["a", "b"], "tags": ["O"]}\n')
+    (tmp_path / "rows" / "pos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "rows" / "text.csv").write_text("tokens,tags\na b,O O\n")
+    changes = ["--set", change]
+    if "pos" in change:
+        changes += ["--set", "task.data.validation=rows/pos.jsonl", "--set", "task.data.test=rows/pos.jsonl"]
+    done = run_cli("search", file.name, *changes, cwd=tmp_path, code=2)
+    assert message in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_init_writes_a_study_file_of_tags_that_search_takes(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    shutil.move(tmp_path / "rows" / "test.parquet", tmp_path / "rows" / "validation.parquet")
+    run_cli("init", "teacher", "rows", "--to", "new.yaml", "--offline", cwd=tmp_path)
+    text = (tmp_path / "new.yaml").read_text(encoding="utf-8")
+    assert "  kind: token-classification\n" in text and "columns: {tokens: tokens, tags: tags}" in text
+    assert "metric: entity_f1" in text and "fine_tune" not in text
+    run_cli("search", "new.yaml", "--trials", 1, "--set", "teacher={model: ./teacher, fine_tune: {epochs: 1}}",
+            "--set", "space={depth: [1]}", "--set", "recovery={epochs: 1}", "--set", "engine={supernet: false}",
+            cwd=tmp_path)  # fmt: skip

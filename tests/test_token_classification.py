@@ -1,0 +1,431 @@
+"""The token-classification task: its rows, the tokens of words, the tags that outputs give, and the F1 of entities."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+
+from autocompress import metrics
+from autocompress.actions.inspect_data import read_values, recognize_task
+from autocompress.config import StudyPlan
+from autocompress.core.errors import UsageError
+from autocompress.data.entities import Entity, find_entities, has_scheme
+from autocompress.data.ragged import Ragged
+from autocompress.models.families import load_family
+from autocompress.models.forward import open_forward
+from autocompress.models.teacher import load_tokenizer
+from autocompress.tasks._class_objective import ClassObjective
+from autocompress.tasks._tags import count_types
+from autocompress.tasks._words import WordRows, WordTokens
+from autocompress.tasks.token_classification import TASK
+from tests.models import tiny_batch, tiny_model
+from tests.tiny import TAG_NAMES, tiny_tagged_rows, tiny_tokenizer, write_rows
+
+Row = Mapping[str, Any]
+ROWS: list[dict[str, Any]] = [
+    {"tokens": ["good", "film"], "tags": ["B-POS", "O"]},
+    {"tokens": ["the", "very", "bad"], "tags": ["O", "B-NEG", "I-NEG"]},
+    {"tokens": ["plot"], "tags": ["O"]},
+]
+
+
+def plan_of(data: Mapping[str, Any], columns: Mapping[str, Any] | None = None, fine_tune: bool = True) -> StudyPlan:
+    """Return a plan with these data sources; the other keys do not matter."""
+    return StudyPlan.model_validate(
+        {
+            "study": "s", "teacher": {"model": "x", "fine_tune": {} if fine_tune else None},
+            "task": {"kind": "token-classification", "data": data, "columns": columns or {}},
+            "space": {}, "storage": "sqlite:///study.db", "artifacts": {"path": "artifacts"}, "seed": 3,
+        }
+    )  # fmt: skip
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def three_splits(folder: Path, rows: list[dict[str, Any]]) -> dict[str, str]:
+    file = write_jsonl(folder / "rows.jsonl", rows)
+    return {"train": file, "validation": file, "test": file}
+
+
+def words_of(data: object) -> WordRows:
+    assert isinstance(data, WordRows)
+    return data
+
+
+# ---- rows ----------------------------------------------------------------------------------------------------------
+
+
+def test_parquet_json_jsonl_and_data_sets_hold_the_same_rows(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"tokens": datasets.List(datasets.Value("string")), "tags": datasets.List(datasets.ClassLabel(names=TAG_NAMES))}
+    )
+    numbers = [{**row, "tags": [TAG_NAMES.index(tag) for tag in row["tags"]]} for row in ROWS]
+    saved = datasets.Dataset.from_list(numbers, features=features)
+    saved.to_parquet(tmp_path / "named.parquet")
+    saved.save_to_disk(tmp_path / "saved")
+    (tmp_path / "rows.json").write_text(json.dumps(ROWS))
+    id2label = dict(enumerate(TAG_NAMES))
+    sources = [
+        tmp_path / "named.parquet",
+        tmp_path / "saved",
+        tmp_path / "rows.json",
+        write_jsonl(tmp_path / "r.jsonl", ROWS),
+    ]
+    read = [
+        TASK.read(plan_of(dict.fromkeys(("train", "validation", "test"), str(source))), id2label) for source in sources
+    ]
+    assert {data.fingerprint for data in read} == {read[0].fingerprint}
+    assert read[0].label_names == TAG_NAMES
+    assert words_of(read[0].test).words[1] == ("the", "very", "bad")
+    assert read[0].test.labels.values.tolist() == [1, 0, 0, 3, 4, 0]
+    assert read[0].test.labels.counts.tolist() == [2, 3, 1]
+
+
+def test_numbers_of_tags_are_named_by_the_metadata_in_all_its_forms(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    label = {"names": list(TAG_NAMES), "_type": "ClassLabel"}
+    rows = pa.Table.from_pylist([{"tokens": ["a", "b"], "tags": [1, 2]}])
+    for feature in (
+        {"feature": label, "_type": "List"},
+        {"feature": label, "length": -1, "_type": "Sequence"},
+        [label],
+    ):
+        metadata = {"huggingface": json.dumps({"info": {"features": {"tags": feature}}})}
+        parquet.write_table(rows.replace_schema_metadata(metadata), tmp_path / "t.parquet")
+        data = TASK.read(plan_of(dict.fromkeys(("train", "validation", "test"), str(tmp_path / "t.parquet"))))
+        assert data.label_names == TAG_NAMES
+
+
+def test_tags_take_the_numbers_of_the_model_by_name(tmp_path: Path) -> None:
+    names = dict(enumerate(reversed(TAG_NAMES)))
+    data = TASK.read(plan_of(three_splits(tmp_path, ROWS), fine_tune=False), names)
+    assert data.label_names == tuple(reversed(TAG_NAMES))
+    assert data.train.labels.values.tolist() == [3, 4, 4, 1, 0, 4]
+
+
+def test_a_tag_may_occur_in_test_only_where_the_model_names_it(tmp_path: Path) -> None:
+    data = three_splits(tmp_path, ROWS)
+    data["test"] = write_jsonl(tmp_path / "test.jsonl", [{"tokens": ["fine", "fine"], "tags": ["B-POS", "I-POS"]}])
+    assert TASK.read(plan_of(data), dict(enumerate(TAG_NAMES))).test.labels.values.tolist() == [1, 2]
+    with pytest.raises(
+        UsageError, match=r"test.jsonl, row 1: train has no row with label 'I-POS'; available: B-NEG, B-POS"
+    ):
+        TASK.read(plan_of(data))
+
+
+def test_unlabelled_rows_are_lists_of_words_or_texts(tmp_path: Path) -> None:
+    data = three_splits(tmp_path, ROWS)
+    lists = write_jsonl(
+        tmp_path / "more.jsonl", [{"tokens": ["new", "words"]}, {"tokens": ["Good", "film"]}, {"tokens": []}]
+    )
+    read = TASK.read(plan_of({**data, "unlabelled": lists}))
+    assert words_of(read.unlabelled).words == (("new", "words"),)  # `good film` is a row of train
+    assert read.unlabelled.labels.values.tolist() == [-100, -100]
+    (tmp_path / "more.csv").write_text("text\n new  words\nand others\n")
+    texts = {**data, "unlabelled": str(tmp_path / "more.csv")}
+    read = TASK.read(plan_of(texts, {"text": "text"}))
+    assert words_of(read.unlabelled).words == (("new", "words"), ("and", "others"))
+
+
+def test_absent_splits_and_samples_keep_the_proportion_of_rows_with_entities(tmp_path: Path) -> None:
+    rows = [{"tokens": [f"w{n}", "x"], "tags": ["B-POS" if n % 4 == 0 else "O", "O"]} for n in range(1000)]
+    data = TASK.read(plan_of({"train": write_jsonl(tmp_path / "a.jsonl", rows), "max_train_rows": 200}))
+    assert len(data.train) == 200
+    for split in (data.train, data.validation, data.test):
+        assert (split.labels.values != data.label_names.index("O")).sum() / len(split) == pytest.approx(0.25, abs=0.01)
+    texts = {text for split in (data.train, data.validation, data.test) for text in split.texts}
+    assert len(texts) == len(data.train) + len(data.validation) + len(data.test)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"tokens": ["a", "b"], "tags": ["O"]}, "row 4: tokens has 2 words, but tags has 1 tags; every word needs one tag"),
+        ({"tokens": [], "tags": []}, "row 4: tokens is an empty list; remove the row"),
+        ({"tokens": "a b", "tags": ["O"]}, "row 4: tokens must be a list of words, but is 'a b'; csv files cannot hold lists"),
+        ({"tokens": ["a"], "tags": None}, "row 4: tags must be a list of tags, but is None"),
+        ({"tokens": ["a", None], "tags": ["O", "O"]}, "row 4: tokens must hold words only, but has None"),
+        ({"tokens": ["a"], "tags": [3]}, "row 4: tags mixes names and numbers: 3 and 'B-POS'; use one kind"),
+        ({"tokens": ["a"], "tags": ["B-XYZ"]}, "the model has no label 'B-XYZ'"),
+    ],
+)  # fmt: skip
+def test_wrong_rows_are_refused_with_row_and_value(tmp_path: Path, row: Row, message: str) -> None:
+    data = three_splits(tmp_path, [*ROWS, dict(row)])
+    with pytest.raises(UsageError) as caught:
+        TASK.read(plan_of(data, fine_tune=False), dict(enumerate(TAG_NAMES)))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_tag_number_and_a_csv_file_are_refused(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"tokens": datasets.List(datasets.Value("string")), "tags": datasets.List(datasets.Value("int64"))}
+    )
+    datasets.Dataset.from_list([{"tokens": ["a", "b"], "tags": [0, 7]}], features=features).to_parquet(
+        tmp_path / "n.parquet"
+    )
+    numbers = dict.fromkeys(("train", "validation", "test"), str(tmp_path / "n.parquet"))
+    with pytest.raises(UsageError, match="the model has 5 labels, 0 to 4, but train has 0, 7"):
+        TASK.read(plan_of(numbers, fine_tune=False), dict(enumerate(TAG_NAMES)))
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["tokens", "tags"], ["['a']", "['O']"]])
+    with pytest.raises(
+        UsageError, match=r"rows.csv, row 1: tokens must be a list of words.* so use parquet, json or jsonl"
+    ):
+        TASK.read(plan_of(dict.fromkeys(("train", "validation", "test"), str(tmp_path / "rows.csv"))))
+
+
+# ---- tokens and predictions ----------------------------------------------------------------------------------------
+
+
+def tokens_of(folder: Path, rows: list[dict[str, Any]], max_tokens: int = 32, family: str = "bert") -> WordTokens:
+    tokenizer = load_tokenizer(str(saved_tokenizer(folder, family)), reads_words=True)
+    data = TASK.read(plan_of(three_splits(folder, rows)), dict(enumerate(TAG_NAMES)))
+    tokens = TASK.tokenize(data.train, tokenizer, max_tokens)
+    assert isinstance(tokens, WordTokens)
+    return tokens
+
+
+def saved_tokenizer(folder: Path, family: str) -> Path:
+    tiny_tokenizer(family).save_pretrained(folder / family)
+    return folder / family
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    return np.eye(len(TAG_NAMES), dtype=np.float32)[np.maximum(labels, 0)]
+
+
+def test_the_first_token_of_a_word_has_its_label_and_the_others_none(tmp_path: Path) -> None:
+    tokens = tokens_of(tmp_path, [{"tokens": ["good", "xy", "bad"], "tags": ["B-POS", "O", "B-NEG"]}, *ROWS])
+    first = tokens.labels.take(np.array([0])).values.tolist()
+    assert first == [-100, 1, 0, -100, 3, -100]  # [CLS] good x ##y bad [SEP]
+    assert tokens.first_tokens[:3].tolist() == [1, 2, 4]
+
+
+def test_words_of_a_byte_level_tokenizer_begin_with_a_space_as_inside_a_text(tmp_path: Path) -> None:
+    folder = saved_tokenizer(tmp_path, "roberta")
+    tokenizer = load_tokenizer(str(folder), reads_words=True)
+    words, text = tokenizer([["good", "film"]], is_split_into_words=True), tokenizer(" good film")
+    assert words["input_ids"][0] == text["input_ids"]
+    tokenizer.save_pretrained(tmp_path / "again")
+    assert (
+        load_tokenizer(str(tmp_path / "again"))([["good", "film"]], is_split_into_words=True)["input_ids"]
+        == words["input_ids"]
+    )
+    assert (
+        load_tokenizer(str(folder))("good")["input_ids"] != tokenizer("good")["input_ids"]
+    )  # texts: as the model has it
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_right_outputs_give_the_tags_of_every_word(tmp_path: Path, family: str) -> None:
+    tokens = tokens_of(tmp_path, [*ROWS, *tiny_tagged_rows(20)], family=family)
+    outputs = Ragged(one_hot(tokens.labels.values), tokens.labels.counts)
+    truth = TASK.references(tokens, outputs)
+    assert truth[:3].tolist() == [tuple(row["tags"]) for row in ROWS]
+    assert TASK.predict(outputs, tokens).tolist() == truth.tolist()
+    assert TASK.is_right(TASK.predict(outputs, tokens), truth) is not None
+
+
+def test_words_that_are_cut_off_count_as_predicted_outside(tmp_path: Path) -> None:
+    row = {"tokens": ["the", "good", "plot", "bad"], "tags": ["O", "B-POS", "O", "B-NEG"]}
+    tokens = tokens_of(tmp_path, [row, *ROWS], max_tokens=4)  # [CLS] the good [SEP]
+    outputs = Ragged(one_hot(tokens.labels.values), tokens.labels.counts)
+    predicted, truth = TASK.predict(outputs, tokens), TASK.references(tokens, outputs)
+    assert predicted[0] == ("O", "B-POS", "O", "O") and truth[0] == tuple(row["tags"])
+    counts = metrics.METRICS.load("entity_f1").counts
+    assert counts is not None and counts(predicted, truth)[0].tolist() == [1, 1, 2]
+
+
+def test_without_a_label_o_a_word_that_is_cut_off_is_wrong(tmp_path: Path) -> None:
+    row = {"tokens": ["the", "good", "plot"], "tags": ["DET", "ADJ", "NOUN"]}
+    data = TASK.read(plan_of(three_splits(tmp_path, [row])))
+    tokens = TASK.tokenize(data.train, tiny_tokenizer("bert"), 4)
+    outputs = Ragged(np.eye(3, dtype=np.float32)[np.maximum(tokens.labels.values, 0)], tokens.labels.counts)
+    predicted, truth = TASK.predict(outputs, tokens), TASK.references(tokens, outputs)
+    assert predicted[0] == ("DET", "ADJ", "")
+    assert metrics.load_metric("accuracy").compute(predicted, truth) == pytest.approx(2 / 3)
+
+
+def test_a_word_without_tokens_is_predicted_outside(tmp_path: Path) -> None:
+    tokens = tokens_of(tmp_path, [{"tokens": ["good", "", "bad"], "tags": ["B-POS", "O", "B-NEG"]}])
+    assert tokens.first_tokens.tolist() == [1, -1, 2]
+    outputs = Ragged(one_hot(tokens.labels.values), tokens.labels.counts)
+    assert TASK.predict(outputs, tokens)[0] == ("B-POS", "O", "B-NEG")
+
+
+def test_changes_are_counted_in_texts_with_another_label_of_a_token() -> None:
+    recorded = np.zeros((2, 3, 4))
+    recorded[..., 1] = 1
+    changed = recorded.copy()
+    changed[1, 2, 3] = 2
+    assert (TASK.count_changes(recorded, recorded), TASK.count_changes(changed, recorded)) == (0, 1)
+    recorded[1, 2, 3] = 1  # a tie: either label is right
+    assert TASK.count_changes(changed, recorded) == 0
+
+
+def test_loss_and_distillation_are_means_over_tokens() -> None:
+    logits, labels = torch.randn(7, 5), torch.tensor([-100, 1, 2, -100, 0, 4, -100])
+    expected = -logits.log_softmax(-1)[[1, 2, 4, 5], [1, 2, 0, 4]].mean()
+    assert float(TASK.objective(None).loss(logits, {"labels": labels})) == pytest.approx(float(expected), rel=1e-5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra"])
+def test_a_tagger_learns_tiny_rows(family: str) -> None:
+    """Losses of outputs of tokens reach every layer: a few steps on one batch lower the loss of all families."""
+    model, batch = tiny_model(family, head="AutoModelForTokenClassification", labels=5), tiny_batch(family)
+    counts = batch["attention_mask"].sum(1)
+    labels = torch.arange(int(counts.sum())) % 5
+    labels[0] = -100
+    forward, optimizer = open_forward(model, load_family(family)), torch.optim.Adam(model.parameters(), 1e-2)
+    losses = []
+    for _ in range(8):
+        outputs = forward.run_batch(batch).logits[batch["attention_mask"].bool()]
+        loss = ClassObjective().loss(outputs, {"labels": labels})
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.9 * losses[0]
+
+
+# ---- entities ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tags", "entities"),
+    [
+        ("B-A I-A O B-B", [Entity("A", 0, 1), Entity("B", 3, 3)]),
+        ("I-A I-A I-B", [Entity("A", 0, 1), Entity("B", 2, 2)]),  # an I- without B-
+        ("B-A I-B B-A B-A", [Entity("A", 0, 0), Entity("B", 1, 1), Entity("A", 2, 2), Entity("A", 3, 3)]),
+        ("B-A I-A E-A S-B", [Entity("A", 0, 2), Entity("B", 3, 3)]),
+        ("B-A I-A L-A U-B B-A L-A B-A L-A", [Entity("A", 0, 2), Entity("B", 3, 3), Entity("A", 4, 5), Entity("A", 6, 7)]),
+        ("O O", []),
+        ("B I O", [Entity("_", 0, 1)]),
+        ("B-a-b I-a-b", [Entity("a-b", 0, 1)]),
+    ],
+)  # fmt: skip
+def test_find_entities_reads_iob2_iobes_and_bilou(tags: str, entities: list[Entity]) -> None:
+    assert find_entities(tags.split()) == entities
+
+
+def random_tags(rng: np.random.Generator, prefixes: str, rows: int) -> list[list[str]]:
+    names = ["O", *(f"{prefix}-{kind}" for prefix in prefixes for kind in ("A", "B", "C"))]
+    return [[str(tag) for tag in rng.choice(names, int(rng.integers(1, 12)))] for _ in range(rows)]
+
+
+@pytest.mark.parametrize("prefixes", ["BI", "BIES", "I", "BE"])
+def test_entity_f1_is_seqevals_on_random_and_malformed_tags(prefixes: str) -> None:
+    seqeval = pytest.importorskip("seqeval.metrics", reason="seqeval is in the extra `dev`")
+    official = pytest.importorskip("seqeval.metrics.sequence_labeling")
+    rng, compute = np.random.default_rng(0), metrics.load_metric("entity_f1").compute
+    for rows in (1, 3, 40):
+        truth = random_tags(rng, prefixes, rows)
+        predicted = [[tag if rng.random() < 0.7 else "O" for tag in row] for row in truth]
+        for guesses, b in ((predicted, truth), (random_tags(rng, prefixes, rows), truth)):
+            a = [(row * 12)[: len(other)] for row, other in zip(guesses, b, strict=True)]
+            expected = seqeval.f1_score(b, a, zero_division=0)
+            assert compute(*map(metrics.to_sequences, (a, b))) == pytest.approx(expected, abs=1e-12)
+        for row in truth:
+            assert [tuple(entity) for entity in official.get_entities(row)] == [
+                tuple(entity) for entity in find_entities(row)
+            ]
+
+
+def test_entity_f1_is_computed_from_plain_sets_of_entities() -> None:
+    rng, metric = np.random.default_rng(1), metrics.load_metric("entity_f1")
+    truth, predicted = random_tags(rng, "BI", 30), random_tags(rng, "BI", 30)
+    predicted = [(row * 12)[: len(other)] for row, other in zip(predicted, truth, strict=True)]
+    sets = [
+        {(row, *entity) for row, tags in enumerate(rows) for entity in find_entities(tags)}
+        for rows in (predicted, truth)
+    ]
+    expected = 2 * len(sets[0] & sets[1]) / (len(sets[0]) + len(sets[1]))
+    assert metric.compute(*map(metrics.to_sequences, (predicted, truth))) == pytest.approx(expected)
+    assert metric.compute(*map(metrics.to_sequences, ([["O"]], [["O"]]))) == 0.0
+    with pytest.raises(ValueError, match="row 2 has 1 predicted tags for 2 words"):
+        metric.compute(*map(metrics.to_sequences, ([["O"], ["O"]], [["O"], ["O", "O"]])))
+    assert metrics.score("entity_f1", predicted, truth) == pytest.approx(expected)  # type: ignore[arg-type]  # rows of any length
+
+
+def test_accuracy_of_tags_is_that_of_words() -> None:
+    a, b = (metrics.to_sequences(rows) for rows in ([["X", "Y", "Y"], ["X"]], [["X", "Y", "X"], ["Z"]]))
+    metric = metrics.load_metric("accuracy")
+    assert metric.compute(a, b) == 0.5
+    assert metric.counts is not None and metric.counts(a, b).tolist() == [[2, 3], [0, 1]]
+
+
+@pytest.mark.parametrize("names", [["NOUN", "VERB"], ["0", "1", "2"], ["O"], ["O", "B-A", "X-A"]])
+def test_entity_f1_refuses_tags_that_mark_no_entities(names: list[str]) -> None:
+    assert not has_scheme(names)
+    with pytest.raises(
+        UsageError, match=r"s.yaml: task.metric: entity_f1 needs tags such as B-PER, .* use accuracy"
+    ) as caught:
+        metrics.check_label_names(metrics.load_metric("entity_f1"), names, "s.yaml: task.metric")
+    assert "\n" not in str(caught.value)
+    metrics.check_label_names(metrics.load_metric("accuracy"), names, "x")
+
+
+def test_count_types_of_entities_and_of_tags() -> None:
+    truth = metrics.to_sequences([["B-A", "I-A", "O", "B-B"], ["B-A", "O"]])
+    predicted = metrics.to_sequences([["B-A", "I-A", "O", "B-A"], ["O", "O"]])
+    counts = count_types(predicted, truth, ["O", "B-A", "I-A", "B-B"])
+    assert {name: (c.right, c.predicted, c.actual) for name, c in counts.items()} == {"A": (1, 2, 2), "B": (0, 0, 1)}
+    assert (counts["A"].precision, counts["A"].recall, counts["A"].f1) == (0.5, 0.5, 0.5)
+    tags = count_types(*(metrics.to_sequences(x) for x in ([["N", "V"]], [["N", "N"]])), ["N", "V"])
+    assert {name: (c.right, c.predicted, c.actual) for name, c in tags.items()} == {"N": (1, 1, 2), "V": (0, 1, 0)}
+
+
+# ---- init ----------------------------------------------------------------------------------------------------------
+
+
+def test_columns_of_words_and_tags_are_recognized_among_others(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "pos_tags": ["X"] * len(row["tokens"]), "sentence": " ".join(row["tokens"]), "ner_tags": row["tags"],
+             "words": row["tokens"], "label": n % 2} for n, row in enumerate(tiny_tagged_rows(30))]  # fmt: skip
+    values = read_values(write_rows(tmp_path / "rows.parquet", rows))
+    task, recognized = recognize_task(values, {})
+    assert (task.name, recognized.columns) == ("token-classification", {"tokens": "words", "tags": "ner_tags"})
+    assert task.describe_labels(values, recognized).metric == "entity_f1"
+    named = recognize_task(values, {"label": "pos_tags"})[1]
+    assert named.columns["tags"] == "pos_tags"
+    assert task.describe_labels(values, named).metric == "accuracy"
+    with pytest.raises(UsageError, match="no two columns hold lists of words and of their tags"):
+        TASK.recognize(
+            {name: column for name, column in values.items() if name != "words"} | {"ner_tags": [1] * 30}, {}
+        )
+
+
+def test_every_word_of_conll2003_is_read(tmp_path: Path) -> None:
+    folder = Path(os.environ.get("AUTOCOMPRESS_DATA", "")) / "conll2003"
+    if not (folder / "train.parquet").is_file():
+        pytest.skip("AUTOCOMPRESS_DATA names no folder with conll2003")
+    files = {split: folder / f"{split}.parquet" for split in ("train", "validation", "test")}
+    values = read_values(files["train"])
+    task, recognized = recognize_task(values, {})
+    assert (task.name, recognized.columns) == ("token-classification", {"tokens": "tokens", "tags": "ner_tags"})
+    assert task.describe_labels(values, recognized).metric == "entity_f1"
+    data = TASK.read(plan_of({split: str(file) for split, file in files.items()}, recognized.columns))
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [14041, 3250, 3453]
+    truth = metrics.to_sequences([data.label_names[label] for label in row] for row in _rows_of(data.test.labels))
+    counts = metrics.METRICS.load("entity_f1").counts
+    assert counts is not None and counts(truth, truth).sum(0).tolist() == [5648] * 3  # as the paper counts them
+
+
+def _rows_of(labels: Ragged) -> list[np.ndarray]:
+    ends = itertools.accumulate(labels.counts.tolist())
+    return [labels.values[end - count : end] for end, count in zip(ends, labels.counts, strict=True)]
