@@ -133,7 +133,11 @@ def test_a_metric_where_less_is_better_gives_a_quality_where_more_is() -> None:
     reference = (labels + rng.normal(0, 0.5, 200))[:, None].astype(np.float32)
     worse = (labels + rng.normal(0, 1.0, 200))[:, None].astype(np.float32)
     error = Metric(
-        name="error", reads="numbers", compute=lambda a, b: float(abs(a - b).mean()), higher_is_better=False, point=0.1
+        name="error",
+        reads=("numbers",),
+        compute=lambda a, b: float(abs(a - b).mean()),
+        higher_is_better=False,
+        point=0.1,
     )
     quality = scoring.score(
         "test", REGRESSION, Ragged.one_each(worse), Ragged.one_each(reference), tokens_of(labels), error, seed=0

@@ -38,7 +38,8 @@ def write_study(folder: Path, family: str = "bert", **keys: object) -> Path:
         "max_tokens": 16,
     }
     space = {"depth": [1, 2], "ffn_sparsity": [0, 0.5], "weight_bits": [32, 8]}
-    return tiny_study(folder, **{"task": task, "space": space, "budget": {"trials": 3}, **keys})
+    teacher = {"model": "./teacher", "fine_tune": {"epochs": 15, "learning_rate": 3e-3, "batch": 16}}
+    return tiny_study(folder, **{"teacher": teacher, "task": task, "space": space, "budget": {"trials": 3}, **keys})
 
 
 @pytest.fixture(scope="module", params=["bert", "roberta"])
@@ -59,7 +60,10 @@ def test_teacher_and_candidates_find_the_entities(study: Path) -> None:
 
 
 def test_report_shows_types_of_entities_and_sentences(study: Path, tmp_path: Path) -> None:
-    run_cli("report", study.name, "--trial", 1, "--to", tmp_path / "report.html", "--no-ablation", cwd=study.parent)
+    finalist = json.loads(run_cli("front", study.name, "--json", cwd=study.parent).stdout)["trials"][0]["trial"]
+    run_cli(
+        "report", study.name, "--trial", finalist, "--to", tmp_path / "report.html", "--no-ablation", cwd=study.parent
+    )
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Results by type of entity, on test" in page and "teacher&#39;s recall" in page
     assert "<td>POS</td>" in page.replace(' class="words"', "") and "<td>NEG</td>" in page.replace(' class="words"', "")
@@ -116,9 +120,9 @@ def test_a_trial_is_done_again_with_the_same_result(study: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("task.metric=f1", "task.metric: f1 compares labels, but token-classification predicts tags; available: accuracy"),
+        ("task.metric=f1", "f1 compares labels, but token-classification predicts tags; available: accuracy, entity_f1"),
         ("task.data.train=rows/short.jsonl", "short.jsonl, row 1: tokens has 2 words, but tags has 1 tags"),
-        ("task.data.train=rows/pos.jsonl", "entity_f1 needs tags such as B-PER, I-PER and O (IOB2, IOBES or BILOU)"),
+        ("task.data.train=rows/pos.jsonl", "entity_f1 needs tags such as B-PER, I-PER and O (IOB2, IOBES or BILOU), but"),
         ("task.data.train=rows/text.csv", "text.csv, row 1: tokens must be a list of words"),
     ],
 )  # fmt: skip

@@ -176,7 +176,7 @@ def _task_lines(observed: _Observations, choices: _Choices, to: Path) -> list[st
 
 def _fitting_metrics(observed: _Observations) -> list[str]:
     """Return the metrics that compare what the task predicts, those that it names first."""
-    others = [name for name, metric in METRICS.entries().items() if metric.reads == observed.task.predicts]
+    others = [name for name, metric in METRICS.entries().items() if observed.task.predicts in metric.reads]
     return list(dict.fromkeys((*observed.labels.other_metrics, *others)))
 
 

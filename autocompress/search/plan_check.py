@@ -44,8 +44,9 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
             f"{plan.place('task.max_tokens')}: got {plan.task.max_tokens}, but the model reads at most {config.positions}"
             " tokens; lower it"
         )
-    check_storage(plan.storage)
-    return space, _check_task(plan, config, offline).fingerprint, lost
+    fingerprint = _check_task(plan, config, offline).fingerprint
+    check_storage(plan.storage)  # last, since it makes a folder
+    return space, fingerprint, lost
 
 
 def _check_task(plan: StudyPlan, config: ModelConfig, offline: bool) -> TaskData:
