@@ -277,7 +277,7 @@ def _task_cells(task: Task) -> list[str]:
 
 def _metric_cells(metric: Metric) -> list[str]:
     best = metric.highest if metric.higher_is_better else metric.lowest
-    return [metric.reads or "anything", f"{metric.lowest:g} to {metric.highest:g}", f"{best:g}"]
+    return [", ".join(metric.reads) or "anything", f"{metric.lowest:g} to {metric.highest:g}", f"{best:g}"]
 
 
 def _family_cells(family: Family) -> list[str]:

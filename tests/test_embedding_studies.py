@@ -110,7 +110,7 @@ def test_report_and_compare_show_similarities(study: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("task.metric", "accuracy", "task.metric: accuracy compares labels, but feature-extraction predicts numbers"),
+        ("task.metric", "accuracy", "but feature-extraction predicts numbers; available: pearson, spearman"),
         (
             "teacher",
             "{model: ./teacher, fine_tune: {epochs: 1}}",

@@ -12,10 +12,10 @@ import torch
 
 from autocompress.config import Recovery
 from autocompress.core.errors import UsageError
+from autocompress.core.sentence_embedding import POOLING_KEY
 from autocompress.data.ragged import Ragged
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
-from autocompress.models.heads import POOLING_KEY
 from autocompress.models.importance import measure_importance
 from autocompress.models.teacher import load_teacher, model_fingerprint
 from autocompress.tasks import Tokens

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.core.errors import UsageError
-from autocompress.models.heads import POOLING, POOLING_KEY
+from autocompress.core.sentence_embedding import POOLING_KEY, POOLINGS
 
 MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 DEFAULT = {"pooling": "mean", "normalize": True}
@@ -47,10 +47,10 @@ def _read_mode(settings: Mapping[str, Any], source: str, place: str) -> str:
     named = settings.get("pooling_mode")
     modes = [named] if isinstance(named, str) else list(named or ())
     modes += [MODES.get(flag, flag) for flag, value in settings.items() if flag.startswith("pooling_mode_") and value]
-    if len(modes) != 1 or modes[0] not in POOLING:
+    if len(modes) != 1 or modes[0] not in POOLINGS:
         names = " with ".join(map(str, modes)) or "none"
         raise UsageError(
-            f"{place}: {source!r} pools its tokens by {names}, which is not supported; available: {', '.join(POOLING)}"
+            f"{place}: {source!r} pools its tokens by {names}, which is not supported; available: {', '.join(POOLINGS)}"
         )
     return str(modes[0])
 

@@ -97,7 +97,7 @@ class FeatureExtraction(Task):
 
     def prepare_model(self, model: Any, source: str, offline: bool = False) -> None:
         """Write the pooling to the model's config, and remove transformers' own pooler, which no embedding needs."""
-        from autocompress.models.heads import POOLING_KEY
+        from autocompress.core.sentence_embedding import POOLING_KEY
         from autocompress.tasks._sentence_pooling import read_pooling
 
         setattr(model.config, POOLING_KEY, read_pooling(source, "teacher.model", offline))
