@@ -135,7 +135,7 @@ recovery:
             "unknown task 'text-clasification'; did you mean 'text-classification'? (available: ",
         ),
         ("device.runtime=onnx", "unknown runtime 'onnx'"),
-        ("task.metric=acuracy", "unknown metric 'acuracy'; did you mean 'accuracy'? (available: accuracy, f1"),
+        ("task.metric=acuracy", "unknown metric 'acuracy'; did you mean 'accuracy'? (available: accuracy, entity_f1"),
         ("task.metric=glue", "needs --trust-remote-code"),
         ("task.metric=./mine.py", "task.metric: no metric at "),
         ("space=encodr", "--set space: unknown space 'encodr'; did you mean 'encoder'? (available: bits, encoder"),
