@@ -20,6 +20,12 @@ from autocompress.core.task_columns import load_declaration, task_names
 from autocompress.core.technique import STAGES, TECHNIQUES, Technique, ordered_techniques
 from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.cli import app
+from autocompress.metrics import METRICS, Metric
+from autocompress.models.attentions import ATTENTIONS, Attention
+from autocompress.models.blocks import BLOCKS
+from autocompress.models.families import FAMILIES, Family
+from autocompress.runtimes import RUNTIMES, Runtime
+from autocompress.tasks import TASKS, Task
 
 WRITTEN_PAGES = Path(__file__).parent / "pages" / "decisions"
 RECORDS = Path(__file__).parent.parent / "benchmarks" / "decisions.json"
@@ -33,6 +39,7 @@ def build_pages() -> dict[str, str]:
         "reference/commands.md": render_commands(),
         "reference/study-file.md": render_study_file(),
         "reference/decisions.md": render_decisions(),
+        "reference/entries.md": render_entries(),
         "reference/results.md": render_results(),
         **{
             f"decisions/{name}.md": render_decision(technique)
@@ -233,6 +240,57 @@ def render_decision(technique: Technique) -> str:
 def _neutral(technique: Technique) -> str:
     value = technique.neutral(None)
     return "as in the teacher" if value is None else f"`{value}`"
+
+
+# ---- tasks, metrics, families, blocks, attentions, runtimes --------------------------------------------------------
+
+
+def render_entries() -> str:
+    """Render a table of the entries of each kind but techniques, which have a page of their own."""
+    tables = {
+        "Tasks": (["columns", "usual metric", "predictions"], TASKS, _task_cells),
+        "Metrics": (["compares", "range", "best"], METRICS, _metric_cells),
+        "Families": (["model types", "layers", "heads"], FAMILIES, _family_cells),
+        "Blocks": ([], BLOCKS, lambda block: []),
+        "Attentions": (["needs a window", "undefined with"], ATTENTIONS, _attention_cells),
+        "Runtimes": (["package", "runs"], RUNTIMES, _runtime_cells),
+    }
+    parts = [
+        "# Tasks, metrics, families, attentions, runtimes",
+        "Each entry is a file, and its name is that of the file. How to add one: [a technique](../how-to/add-a-technique.md), "
+        "[a task or a metric](../how-to/add-a-task.md), [a runtime, an executor or a store](../how-to/add-a-runtime.md).",
+    ]
+    for title, (head, entries, cells_of) in tables.items():
+        lines = ["| " + " | ".join(["name", *head, "what it is"]) + " |", "|---" * (len(head) + 2) + "|"]
+        for name in entries.names():
+            written = name.replace("_", "-") if entries is TASKS else name
+            cells = [f"`{written}`", *cells_of(entries.load(name)), entries.summary(name)]
+            lines.append(f"| {' | '.join(map(_cell, cells))} |")
+        parts += [f"## {title}", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _task_cells(task: Task) -> list[str]:
+    columns = [f"`{role}`" + ("" if column.is_required else " (optional)") for role, column in task.columns.items()]
+    return [", ".join(columns), f"`{task.default_metric}`", task.predicts]
+
+
+def _metric_cells(metric: Metric) -> list[str]:
+    best = metric.highest if metric.higher_is_better else metric.lowest
+    return [", ".join(metric.reads) or "anything", f"{metric.lowest:g} to {metric.highest:g}", f"{best:g}"]
+
+
+def _family_cells(family: Family) -> list[str]:
+    return [", ".join(f"`{name}`" for name in family.model_types), f"`{family.block}`", ", ".join(family.heads)]
+
+
+def _attention_cells(attention: Attention) -> list[str]:
+    return ["yes" if attention.needs_window else "no", ", ".join(attention.excludes)]
+
+
+def _runtime_cells(runtime: Runtime) -> list[str]:
+    program = runtime.target_format.program
+    return [runtime.package, f"PyTorch programs on {program}" if program else "ONNX graphs"]
 
 
 # ---- results -------------------------------------------------------------------------------------------------------

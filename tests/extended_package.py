@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tests.tiny import BAD, GOOD, tiny_tokenizer
+
 ROOT = Path(__file__).parents[1]
 EXTENSION = Path(__file__).parent / "extension"
 
@@ -56,3 +60,34 @@ def extend_package(folder: Path) -> ExtendedPackage:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     return ExtendedPackage(folder)
+
+
+def nomic_model(folder: Path, head: str = "AutoModel", **sizes: int) -> Path:
+    """Save a random Nomic BERT of two layers with its tokenizer, and return the folder; `head` is a class of transformers."""
+    import torch
+    import transformers
+
+    tokenizer = tiny_tokenizer("bert")
+    config = transformers.NomicBertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+        max_position_embeddings=64, initializer_range=0.2, pad_token_id=tokenizer.pad_token_id, **sizes,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    getattr(transformers, head).from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+TOPICS = {"praise": GOOD, "blame": BAD, "cast": ("actor", "scene", "music")}
+
+
+def tiny_label_sets(count: int, seed: int) -> list[dict[str, Any]]:
+    """Return rows `{text, labels}`: a text has words of each topic in its list of labels, which may be empty."""
+    rng, rows = np.random.default_rng(seed), []
+    for number in range(count):
+        labels = [name for bit, name in enumerate(TOPICS) if number >> bit & 1]
+        words = [str(word) for word in rng.choice(("the", "a", "film", "story", "plot", "is", "was"), 4)]
+        words += [str(word) for name in labels for word in rng.choice(TOPICS[name], 2)]
+        rng.shuffle(words)
+        rows.append({"text": " ".join(words), "labels": labels})
+    return rows

@@ -22,16 +22,17 @@ from autocompress.deployment.deploy import deploy
 from autocompress.deployment.transformers_form import save_candidate
 from autocompress.models.attentions import ATTENTIONS
 from autocompress.models.blocks import BLOCKS
-from autocompress.models.candidate import Candidate, build_candidate
+from autocompress.models.candidate import Candidate
 from autocompress.models.families import FAMILIES as ENTRIES
 from autocompress.models.families import load_family
 from autocompress.models.forward import Forward
 from autocompress.models.model_config import read_config
-from autocompress.runtimes import onnxruntime, openvino
+from autocompress.runtimes import RUNTIMES, onnxruntime
 from autocompress.search.plan_check import prepare
+from autocompress.techniques.building import build_candidate
 from autocompress.training.distillation import compute_targets, distil
 from tests.conftest import ROOT
-from tests.models import deployed, tiny_batch, tiny_candidate, tiny_importance, tiny_model
+from tests.models import OBJECTIVE, deployed, interface, tiny_batch, tiny_candidate, tiny_importance, tiny_model
 from tests.tiny import FAMILIES, is_defined, tiny_study, tiny_tokenizer
 
 # Entries --------------------------------------------------------------------------------------------------------------
@@ -130,13 +131,13 @@ def carry_through(family: str, decisions: dict[str, Any], folder: Path) -> None:
     assert expected.std() > 0.5  # outputs that hardly differ would make any comparison pass
     form = folder / "form"
     form.mkdir()
-    save_candidate(candidate, tiny_tokenizer(family), False, form)
+    save_candidate(candidate, tiny_tokenizer(family), interface(), form)
     with torch.no_grad():
         reloaded = autocompress.load_model(form)(**batch).logits.numpy()
     np.testing.assert_allclose(reloaded, expected, atol=1e-4)
     artifact = deployed(candidate, folder / "artifact", family)
     session = onnxruntime.open_session(artifact, 1)
-    exact = candidate.recipe.weight_bits == candidate.recipe.embedding_bits == 32
+    exact = candidate.recipe["weight_bits"] == candidate.recipe["embedding_bits"] == 32
     logits = session.run({name: tensor.numpy() for name, tensor in batch.items()})
     if exact:
         np.testing.assert_allclose(logits, expected, atol=1e-3)
@@ -164,7 +165,7 @@ def train_one_step(family: str, decisions: dict[str, Any]) -> Candidate:
     before = [parameter.detach().clone() for parameter in candidate.model.parameters()]
     targets = compute_targets(Forward(model, candidate.family), batch_of, [10] * 8, lambda fraction: None)
     settings = Recovery(batch=8, learning_rate=1e-3)
-    distil(candidate, targets, batch_of, [10] * 8, 8, settings, 0, epochs=1)
+    distil(candidate, targets, batch_of, [10] * 8, 8, settings, 0, epochs=1, objective=OBJECTIVE)
     assert any(not torch.equal(a, b) for a, b in zip(before, candidate.model.parameters(), strict=True))
     return candidate
 
@@ -233,7 +234,7 @@ def test_modernbert_without_its_first_layer_keeps_the_norm_of_the_next(tmp_path:
     importance = type(importance)(importance.heads, importance.neurons, removal=(0, 1, 2))
     candidate = build_candidate(model, Recipe(depth=2), importance)
     assert candidate.kept_layers == (1, 2)
-    save_candidate(candidate, tiny_tokenizer("modernbert"), False, tmp_path)
+    save_candidate(candidate, tiny_tokenizer("modernbert"), interface(), tmp_path)
     batch = tiny_batch("modernbert")
     with torch.no_grad():
         assert torch.equal(autocompress.load_model(tmp_path)(**batch).logits, candidate.model(**batch).logits)
@@ -257,8 +258,8 @@ def test_albert_slices_its_shared_layer_once_for_all_uses() -> None:
     [("onnxruntime", 32), ("onnxruntime", 8), ("onnxruntime", 4), ("openvino", 32), ("openvino", 8)],
 )
 def test_albert_of_twelve_layers_is_as_large_as_one_of_one_layer(runtime: str, bits: int, tmp_path: Path) -> None:
-    module = {"onnxruntime": onnxruntime, "openvino": openvino}[runtime]
-    if module.available() is None:
+    used = RUNTIMES.load(runtime)
+    if used.available() is None:
         pytest.skip(f"{runtime} is not installed")
     model = tiny_model("albert", layers=12, hidden=384, neurons=1536)
     importance = tiny_importance(tiny_model("albert", layers=12), "albert")
@@ -268,8 +269,8 @@ def test_albert_of_twelve_layers_is_as_large_as_one_of_one_layer(runtime: str, b
         folder = tmp_path / str(depth)
         folder.mkdir()
         candidate = build_candidate(model, Recipe(depth=depth, weight_bits=bits), importance)
-        deploy(candidate, tiny_tokenizer("albert"), False, runtime, folder, lambda: rows)
-        sizes.append(benchmarking.size_mb(module, folder))
+        deploy(candidate, tiny_tokenizer("albert"), interface(), runtime, folder, lambda: rows)
+        sizes.append(benchmarking.size_mb(used, folder))
     assert sizes[1] <= 1.1 * sizes[0]
     assert sizes[0] > 1.7 * bits / 8  # MB of the 1.8 million weights of one layer
 

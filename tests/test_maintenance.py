@@ -22,7 +22,7 @@ def test_list_prints_every_entry(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(capsys.readouterr().out)
     assert list(listed) == list(KINDS)
     assert [entry["name"] for entry in listed["techniques"]] == list(ordered_techniques())
-    assert [entry["name"] for entry in listed["tasks"]] == ["regression", "text-classification"]
+    assert {entry["name"] for entry in listed["tasks"]} >= {"regression", "text-classification"}
     assert {entry["name"] for entry in listed["spaces"]} >= {"encoder", "quickstart"}
     for entries in listed.values():
         for entry in entries:

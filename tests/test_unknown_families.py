@@ -17,7 +17,7 @@ from autocompress.config import read_plan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.recipe import Recipe
 from autocompress.deployment.transformers_form import save_candidate
-from autocompress.models.candidate import Candidate, build_candidate
+from autocompress.models.candidate import Candidate
 from autocompress.models.families import load_family
 from autocompress.models.forward import open_forward
 from autocompress.models.importance import measure_importance
@@ -26,8 +26,9 @@ from autocompress.runtimes import onnxruntime
 from autocompress.search.plan_check import prepare
 from autocompress.search.supervisor import run_search
 from autocompress.study import read_study
+from autocompress.techniques.building import build_candidate
 from tests.conftest import run_cli
-from tests.models import deployed, tiny_batch
+from tests.models import OBJECTIVE, deployed, interface, tiny_batch
 from tests.test_search import Quiet
 from tests.tiny import tiny_data, tiny_study, tiny_tokenizer
 
@@ -59,7 +60,7 @@ def unknown_model(kind: str = "deberta-v2", head: str = "AutoModelForSequenceCla
 
 def unknown_candidate(model: Any, **bits: int) -> Candidate:
     family = load_family(model.config.model_type)
-    importance = measure_importance(open_forward(model, family), [])
+    importance = measure_importance(open_forward(model, family), [], OBJECTIVE)
     return build_candidate(model, Recipe(depth=2, **bits), importance)
 
 
@@ -94,7 +95,7 @@ def test_tokens_and_pooled_sentences_work_too(tmp_path: Path) -> None:
 
 def test_transformers_form_is_the_model_itself(tmp_path: Path) -> None:
     model, batch = unknown_model(), tiny_batch("bert")
-    save_candidate(unknown_candidate(model), tiny_tokenizer("bert"), False, tmp_path)
+    save_candidate(unknown_candidate(model), tiny_tokenizer("bert"), interface(), tmp_path)
     with torch.no_grad():
         torch.testing.assert_close(autocompress.load_model(tmp_path)(**batch).logits, model(**batch).logits)
 
@@ -138,6 +139,7 @@ def test_read_config_and_init_say_what_is_searched(study: Path, tmp_path: Path) 
     assert any(SENTENCE in reason for reason in template.reasons)
 
 
+@pytest.mark.slow
 def test_search_and_card_say_what_is_searched(study: Path, tmp_path: Path) -> None:
     display = Quiet()
     run_search(read_plan(study, ["budget.trials=2"]), display=display, offline=True)

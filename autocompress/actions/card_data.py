@@ -41,8 +41,8 @@ class CardData:
 
     @property
     def has_pairs(self) -> bool:
-        """Whether rows are pairs of texts."""
-        return self.view.plan["task"]["columns"].get("text_pair") is not None
+        """Whether rows are pairs of texts that the model reads at once."""
+        return self.task.has_pairs(self.view.plan["task"]["columns"])
 
     @property
     def measurement(self) -> Measurement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from autocompress.actions.card_data import base_name
@@ -30,6 +31,7 @@ class _TestOutputs:
     """The outputs of one trial's model on the test split."""
 
     outputs: Ragged
+    teacher: Ragged | None  # the outputs of the teacher, where they judge the others
     rows: Rows  # the test split
     tokens: Tokens  # of these rows
     task: Task
@@ -48,7 +50,9 @@ def compare_trials(first: TrialLocation, second: TrialLocation, display: Display
 
     plan, task, tokens = outputs_a.plan, outputs_a.task, outputs_a.tokens
     metric = metrics.load_metric(plan.task.metric)
-    quality = scoring.score("test", task, outputs_b.outputs, outputs_a.outputs, tokens, metric, plan.seed)
+    quality = scoring.score(
+        "test", task, outputs_b.outputs, outputs_a.outputs, tokens, metric, plan.seed, outputs_a.teacher
+    )
     only_a, only_b = _count_right(outputs_a, outputs_b)
     view_a, view_b = first.study.view(), second.study.view()
     a, b = view_a.row(first.trial), view_b.row(second.trial)
@@ -89,7 +93,7 @@ def _check_same_rows(a: _TestOutputs, b: _TestOutputs) -> None:
             f"compare: {a.plan.study} is a study of {a.task.name}, {b.plan.study} one of {b.task.name}; choose trials of "
             "one task"
         )
-    contents = [list(outputs.rows.contents()) for outputs in (a, b)]
+    contents = [json.dumps(list(outputs.rows.contents())) for outputs in (a, b)]  # as texts, NaN equals NaN
     if contents[0] != contents[1]:
         raise UsageError(
             f"compare: the test splits of {a.plan.study} ({len(a.rows)} rows) and {b.plan.study} ({len(b.rows)} rows) "
@@ -119,4 +123,9 @@ def _test_outputs(located: TrialLocation, display: Display) -> _TestOutputs:
     description = row.describe()
     timer = StageTimer(lambda stage, done: display.stage(0, trial, description, stage, done))
     outputs, data = pipeline.devices.outputs(artifacts, "test", timer), pipeline.context.data
-    return _TestOutputs(outputs=outputs, rows=data.splits.test, tokens=data.tokens["test"], task=data.task, plan=plan)
+    tokens, teacher = data.tokens["test"], None
+    if data.task.is_judged_by_teacher(tokens):
+        teacher = pipeline.devices.outputs(read_artifacts(study.url, study.name, 0), "test", timer)
+    return _TestOutputs(
+        outputs=outputs, teacher=teacher, rows=data.splits.test, tokens=tokens, task=data.task, plan=plan
+    )

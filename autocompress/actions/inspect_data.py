@@ -11,7 +11,7 @@ import numpy as np
 from autocompress.config.paths import DATA_SUFFIXES, model_path
 from autocompress.core.errors import UsageError
 from autocompress.data.file_formats import SPLIT_WORDS, SourceReader, column_names
-from autocompress.tasks import DEFAULT_TASK, TASKS, Recognition, Task
+from autocompress.tasks import DEFAULT_TASK, TASKS, Recognition, Task, load_task
 
 SAMPLED_TEXTS = 500  # texts that are tokenized
 
@@ -44,12 +44,23 @@ def _name_lists(values: Sequence[object], names: Sequence[str]) -> Sequence[obje
     return [[known.get(label, label) for label in row] for row in values if isinstance(row, list)]
 
 
-def recognize_task(values: Mapping[str, Sequence[object]], named: Mapping[str, str | None]) -> tuple[Task, Recognition]:
+def recognize_task(
+    values: Mapping[str, Sequence[object]],
+    named: Mapping[str, str | None],
+    *,
+    source: str = "",
+    architectures: Sequence[str] = (),
+    kind: str | None = None,
+) -> tuple[Task, Recognition]:
     """Return the task with the largest claim to the data, and the roles of their columns.
 
-    `named` maps text, pair and label to the column that the user named, or to null. UsageError where no task finds its
-    columns.
+    `named` maps text, pair and label to the column that the user named, or to null; `source` is the model's folder or hub
+    name, `architectures` the classes that its config names; `kind` is the task that the user named. UsageError where no
+    task, or not the named one, finds its columns.
     """
+    if kind is not None:
+        task = load_task(kind, "--task")
+        return task, task.recognize(values, named)
     claims, problem = [], None
     for task in TASKS.entries().values():
         try:
@@ -58,7 +69,7 @@ def recognize_task(values: Mapping[str, Sequence[object]], named: Mapping[str, s
             problem = error if problem is None or task.name == DEFAULT_TASK else problem
     if problem is not None and not claims:
         raise problem
-    return max(claims, key=lambda claim: claim[1].claim)
+    return max(claims, key=lambda claim: claim[1].claim * claim[0].suits_model(source, architectures))
 
 
 def token_lengths(

@@ -1,4 +1,4 @@
-"""List the names that a study file can use, and which of them this machine can run. Imports no torch."""
+"""List the entries of every kind, and which of them this machine can run. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from autocompress.core.recipe import Scalar
 from autocompress.core.technique import TECHNIQUES, ordered_techniques
 from autocompress.runtimes import RUNTIMES
 
-KINDS = ("techniques", "attentions", "tasks", "runtimes", "families", "spaces", "metrics")
+KINDS = (*registry.KINDS, "spaces")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One name that a study file can use."""
+    """One entry: most of the names stand in study files."""
 
     name: str
     summary: str

@@ -12,6 +12,8 @@ import numpy as np
 from autocompress.actions.fine_tune_settings import FineTuneSettings, choose_fine_tuning
 from autocompress.actions.inspect_data import hidden_width, read_values, recognize_task, split_files, token_lengths
 from autocompress.config.paths import data_path, model_path
+from autocompress.core.task_columns import task_names
+from autocompress.metrics import METRICS
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.tasks import LabelSummary, Recognition, Task
 
@@ -53,18 +55,19 @@ class _Choices:
 
 
 def make_study_template(
-    model: str, data: str, to: Path, offline: bool, options: Mapping[str, str | None]
+    model: str, data: str, to: Path, offline: bool, options: Mapping[str, str | None], kind: str | None = None
 ) -> StudyTemplate:
     """Return the study file `to` for a model (a folder or hub name) and data (a file, or a folder with one per split).
 
-    `options` names the columns (text, pair, label) that are not to be guessed. Raises UsageError where the model is
-    no encoder, or no task finds its columns in the data.
+    `options` names the columns (text, pair, label) that are not to be guessed, `kind` the task. Raises UsageError where
+    the model is no encoder, or no task finds its columns in the data.
     """
     folder = Path.cwd()
-    config = read_config(model_path(model, folder, "MODEL"), "MODEL", offline)
+    source = model_path(model, folder, "MODEL")
+    config = read_config(source, "MODEL", offline)
     files = split_files(Path(data_path(data, folder, "DATA")))
     values = read_values(files["train"])
-    task, recognized = recognize_task(values, options)
+    task, recognized = recognize_task(values, options, source=source, architectures=config.architectures, kind=kind)
     observed = _Observations(
         model=model,
         config=config,
@@ -107,7 +110,10 @@ def _longest(observed: _Observations) -> int:
 
 def _reasons(observed: _Observations, choices: _Choices) -> list[str]:
     texts = " and ".join(observed.recognized.texts)
+    others = [name for name in task_names() if name != observed.task.name]
+    why = f", because {observed.recognized.reason}" if observed.recognized.reason else ""
     return [
+        f"the task is {observed.task.name}{why}; choose another with --task: {', '.join(others)}",
         f"{observed.rows:,} training rows; text: {texts}; {observed.labels.description}",
         f"texts have {int(np.median(observed.lengths))} tokens (median); 98 % have at most {_longest(observed)}",
         observed.labels.reason,
@@ -163,9 +169,15 @@ def _task_lines(observed: _Observations, choices: _Choices, to: Path) -> list[st
     return [
         *lines,
         f"  columns: {{{', '.join(f'{role}: {_quote(name)}' for role, name in columns.items())}}}",
-        f"  metric: {observed.labels.metric}   # or {', '.join(observed.labels.other_metrics)}",
+        f"  metric: {observed.labels.metric}   # or {', '.join(_fitting_metrics(observed))}",
         f"  max_tokens: {choices.max_tokens}   # longer texts are cut; the model reads at most {observed.config.positions}",
     ]
+
+
+def _fitting_metrics(observed: _Observations) -> list[str]:
+    """Return the metrics that compare what the task predicts, those that it names first."""
+    others = [name for name, metric in METRICS.entries().items() if observed.task.predicts in metric.reads]
+    return list(dict.fromkeys((*observed.labels.other_metrics, *others)))
 
 
 def _relative_path(path: str | Path, to: Path) -> str:

@@ -16,11 +16,21 @@ from tokenizers import Tokenizer
 
 {opening}
 tokenizer = Tokenizer.from_file("tokenizer.json")
-{words}encoded = tokenizer.encode({texts})
-inputs = {{"input_ids": [encoded.ids], "attention_mask": [encoded.attention_mask]{types}}}
-{output} = {call}
+{run}
 {show}
 ```"""
+ONE_TEXT = """{words}encoded = tokenizer.encode({texts})
+inputs = {inputs}
+{output} = {call}"""
+TWO_TEXTS = """
+
+def encode(text):
+    encoded = tokenizer.encode(text)
+    inputs = {inputs}
+    return {call}
+
+
+first, second = encode("{first}"), encode("{second}")"""
 TRANSFORMERS_USAGE = """```python
 from transformers import {auto_model}, AutoTokenizer
 
@@ -34,6 +44,8 @@ def format_usage(data: CardData, folder: Path) -> str:
     """Return the usage section of a model card; `folder` holds the model already."""
     task = data.task
     texts = '"The first text.", "The second text."' if data.has_pairs else f'"{task.usage.text}"'
+    if task.usage.second_text and data.form != "onnx":
+        texts = f'["{task.usage.text}", "{task.usage.second_text}"], padding=True'
     if data.form != "onnx":
         code = TRANSFORMERS_USAGE.format(
             auto_model=task.auto_model,
@@ -57,14 +69,19 @@ def _runtime_usage(runtime: str, task: Task, texts: str, threads: int, folder: P
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     types = ', "token_type_ids": [encoded.type_ids]' if "token_type_ids" in settings["model_input_names"] else ""
     snippet = RUNTIMES.load(runtime).snippet
+    run = (TWO_TEXTS if task.usage.second_text else ONE_TEXT).format(
+        output=task.output,
+        texts="words, is_pretokenized=True" if task.reads_words else texts,
+        words=_words_line(task),
+        first=task.usage.text,
+        second=task.usage.second_text,
+        inputs=f'{{"input_ids": [encoded.ids], "attention_mask": [encoded.attention_mask]{types}}}',
+        call=snippet.call.format(inputs="{name: np.array(value) for name, value in inputs.items()}"),
+    )
     return RUNTIME_USAGE.format(
         task_imports="".join(f"{line}\n" for line in task.usage.imports) + ("\n" if task.usage.imports else ""),
-        output=task.output,
         show=task.usage.show,
-        words=_words_line(task),
-        texts="words, is_pretokenized=True" if task.reads_words else texts,
-        types=types,
+        run=run,
         imports=snippet.imports,
         opening=snippet.opening.format(threads=threads),
-        call=snippet.call.format(inputs="{name: np.array(value) for name, value in inputs.items()}"),
     )

@@ -22,14 +22,22 @@ Floats = NDArray[np.float64]
 
 
 def score(
-    split: str, task: Task, outputs: Ragged, reference: Ragged, tokens: Tokens, metric: Metric, seed: int
+    split: str,
+    task: Task,
+    outputs: Ragged,
+    reference: Ragged,
+    tokens: Tokens,
+    metric: Metric,
+    seed: int,
+    teacher: Ragged | None = None,
 ) -> Quality:
     """Return the metric of a split and its drop against the reference, with a 95 % paired bootstrap interval.
 
-    Paired: candidate and reference are scored on the same resampled rows, so that hard rows cancel out.
+    Paired: candidate and reference are scored on the same resampled rows, so that hard rows cancel out. `teacher`: the
+    teacher's outputs, which judge where there are no labels; null: the reference is the teacher.
     """
     predicted, expected = task.predict(outputs, tokens), task.predict(reference, tokens)
-    truth = task.references(tokens, reference)
+    truth = task.references(tokens, reference if teacher is None else teacher)
     factor = metric.quality_factor
     quality = factor * metric.compute(predicted, truth)
     soft, soft_interval = soft_drop(task, outputs, reference, tokens, metric, seed)

@@ -99,8 +99,8 @@ class Task(Section):
     texts) and `label`."""
     metric: str = "accuracy"
     """The metric of quality: one that `autocompress list metrics` names and that fits the task, a folder with a metric of
-    `evaluate`, or (with `--trust-remote-code`) a hub name. If left out: the usual one of the task, `accuracy` or
-    `spearman`."""
+    `evaluate`, or (with `--trust-remote-code`) a hub name. If left out: the usual one of the task, e.g.
+    `accuracy` for text-classification."""
     max_tokens: int = Field(default=128, ge=4)
     """Longer texts are truncated to this many tokens."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,22 @@ class Table:
 
 
 def read_rows(
-    source: Source, place: str, texts: Sequence[str], label: str | None, where: Mapping[str, Scalar]
+    source: Source,
+    place: str,
+    texts: Sequence[str],
+    label: str | None,
+    where: Mapping[str, Scalar],
+    nulls_are_empty: bool = False,
 ) -> Table:
     """Return the rows of a source that pass the filter `where`, with the columns `texts` and `label` (null: texts only).
 
     `place` (e.g. `sst2.yaml: task.data.train`) begins the messages. UsageError if the source is missing or unreadable, lacks
-    a column, holds a null, or if no row passes.
+    a column, holds a null, or if no row passes. With `nulls_are_empty`, a null text is an empty text.
     """
     table = read_table(source, place, tuple(texts) if label is None else (*texts, label), texts, where)
+    if nulls_are_empty:
+        texts_of_rows = {name: ["" if _is_null(text) else text for text in table.columns[name]] for name in texts}
+        table = replace(table, columns={**table.columns, **texts_of_rows})
     _check_values(table, texts, label)
     return table
 

@@ -82,6 +82,7 @@ class FoldedForward(Forward):
         joints = [*self.joint, *([] if self.query is None else [self.query])]
         rotations = [constant for pair in self._rotations.values() for constant in pair]
         positions = [] if self.position is None else [self.position, cast(Constant, self.position_and_type)]
+        positions += [] if self.first_type is None else [self.first_type]
         return [*(p for pair in joints for p in pair if p is not None), *rotations, *self._biases, *positions]
 
     def list_modules(self) -> list[nn.Module]:
@@ -99,10 +100,13 @@ class FoldedForward(Forward):
         tables = self.embeddings
         self.position: Constant | None = None
         self.position_and_type: Constant | None = None
-        if tables.position is not None:
+        self.first_type: Constant | None = None  # where there is no position to add it to
+        types = tables.token_type
+        if tables.position is None:
+            self.first_type = None if types is None else make_constant(types.weight[0])
+        else:
             position = tables.position.weight[tables.first_position :]
             self.position = make_constant(position)
-            types = tables.token_type
             self.position_and_type = self.position if types is None else make_constant(position + types.weight[0])
 
     def _fold_rotation(self, parts: LayerParts, length: int) -> None:
@@ -137,6 +141,8 @@ class FoldedForward(Forward):
         hidden = hidden if position is None else hidden + position[position_ids]
         if token_type_ids is not None and tables.token_type is not None:
             hidden = hidden + tables.token_type(token_type_ids)
+        elif token_type_ids is None and self.first_type is not None:
+            hidden = hidden + self.first_type
         hidden = tables.norm(hidden)
         return cast(Tensor, hidden if tables.projection is None else tables.projection(hidden))
 

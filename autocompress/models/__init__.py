@@ -1,1 +1,1 @@
-"""Families, attentions, the forward pass, importance, slicing, candidates, the teacher. This file imports no torch."""
+"""Families, blocks, attentions, the forward pass, importance, candidates, the teacher. This file imports no torch."""

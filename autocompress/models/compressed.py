@@ -39,6 +39,8 @@ class Compressed:
             AttentionMaskInterface.register(name, mask)
             config._attn_implementation = name
         super().__init__(config, *inputs, **kwargs)  # type: ignore[call-arg]  # of transformers' class, next in the method order
+        if getattr(config, "sentence_embedding", None):  # its pooling of all tokens replaces transformers' pooler
+            self.pooler = None
         shapes = config.autocompress
         if names := shapes["modules"]:
             # a list of one shared layer is shorter than the numbers, which are then all equal

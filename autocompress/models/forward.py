@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autocompress.core.sentence_embedding import POOLING_KEY
 from autocompress.models.attentions import ATTENTIONS, read_attention_name
 from autocompress.models.blocks import BLOCKS, LayerGates
 from autocompress.models.families import Family
-from autocompress.models.heads import POOLING, POOLING_KEY
+from autocompress.models.heads import POOLING
 from autocompress.models.layer_parts import LayerParts
 from autocompress.models.linear_maps import project_jointly
 from autocompress.models.model_types import Model

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from autocompress.core.sentence_embedding import POOLING_KEY
 from autocompress.models.model_types import Config, Model
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-POOLING_KEY = "sentence_embedding"  # key of a base model's config: {"pooling": "mean" | "cls", "normalize": bool}
 
 
 @dataclass(frozen=True)

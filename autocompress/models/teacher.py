@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from autocompress.tasks import Task, TaskData
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+
+UNUSED = "pooler."  # weights of a base model that no output here needs
 
 
 def load_tokenizer(model: str, offline: bool = False, reads_words: bool = False) -> PreTrainedTokenizerFast:
@@ -53,18 +57,26 @@ def load_teacher(model: str, task: Task, data: TaskData, new_head: bool, seed: i
         output_loading_info=True,
         **options,
     )
-    task.prepare_model(loaded, model)
-    task.check_head(model, loaded.config, data, is_untrained=bool(info["missing_keys"]) and not new_head)
+    task.prepare_model(loaded, model, offline)
+    missing = [name for name in info["missing_keys"] if not name.startswith(UNUSED)]
+    task.check_head(model, loaded.config, data, is_untrained=bool(missing) and not new_head)
     return loaded.eval()
 
 
-def model_fingerprint(model: str) -> dict[str, str]:
-    """Return the sha256 of each file that defines a local model; a hub name identifies itself."""
+def model_fingerprint(model: str, more_files: Sequence[str] = ()) -> dict[str, str]:
+    """Return the sha256 of each file that defines a local model; a hub name identifies itself.
+
+    `more_files` are patterns of files that the model's task reads, too.
+    """
     folder = Path(model)
     if not folder.is_dir():
         return {"hub": model}
-    patterns = ("config.json", "*.safetensors", "*.bin", "tokenizer*", "vocab*", "merges.txt", "*.model")
-    return {path.name: file_sha256(path) for pattern in patterns for path in sorted(folder.glob(pattern))}
+    patterns = ("config.json", "*.safetensors", "*.bin", "tokenizer*", "vocab*", "merges.txt", "*.model", *more_files)
+    return {
+        path.relative_to(folder).as_posix(): file_sha256(path)
+        for pattern in patterns
+        for path in sorted(folder.glob(pattern))
+    }
 
 
 def save_teacher(model: Any, tokenizer: Any, folder: Path) -> None:

@@ -74,12 +74,13 @@ class EditedData(StudyData):
         tokenizer = self._original.tokenizer
         separators = [tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id]
         segments = [[str(tokenizer.decode(part)) for part in _split(row, separators)] for row in rows]
-        train = self.splits.train
+        train, lengths = self.splits.train, [len(row) for row in rows]
+        labels = train.labels.values
         return replace(
             train,
             texts=tuple(parts[0] if parts else "" for parts in segments),
             pairs=None if train.pairs is None else tuple(parts[1] if len(parts) > 1 else "" for parts in segments),
-            labels=self.task.missing_labels([len(row) for row in rows], train.labels.values.dtype),
+            labels=self.task.missing_labels(lengths, labels.dtype, labels.shape[1:]),
         )
 
 

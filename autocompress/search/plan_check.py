@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from autocompress import metrics
 from autocompress.benchmarking.backends import open_backend
 from autocompress.config import StudyPlan, check_storage
@@ -16,6 +18,8 @@ from autocompress.study import Study
 from autocompress.study.trial_details import read_trial_details
 from autocompress.tasks import Task, TaskData, load_task
 from autocompress.techniques.stages import DataTechnique
+
+log = logging.getLogger(__name__)
 
 
 def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | None]:
@@ -42,8 +46,8 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
             f"{plan.place('task.max_tokens')}: got {plan.task.max_tokens}, but the model reads at most {config.positions}"
             " tokens; lower it"
         )
-    check_tokens(space, load_task(plan.task.kind), plan.place("space"))
-    fingerprint = _check_task(plan, config).fingerprint
+    check_tokens(space, load_task(plan.task.kind, plan.place("task.kind")), plan.place("space"))
+    fingerprint = _check_task(plan, config, offline).fingerprint
     check_storage(plan.storage)  # last, since it makes a folder
     return space, fingerprint, lost
 
@@ -59,17 +63,19 @@ def check_tokens(space: Space, task: Task, place: str) -> None:
             )
 
 
-def _check_task(plan: StudyPlan, config: ModelConfig) -> TaskData:
+def _check_task(plan: StudyPlan, config: ModelConfig, offline: bool) -> TaskData:
     """Return the rows; UsageError where task, metric, model and rows do not fit together."""
     task, place = load_task(plan.task.kind, plan.place("task.kind")), plan.place("task.metric")
     metric: metrics.Metric | None = None
     if plan.task.metric in metrics.METRICS.names():  # a user's own metric is loaded later: it may need torch
         metric = metrics.load_metric(plan.task.metric)
         metrics.check_fit(metric, task.predicts, task.name, place)
-    task.check_teacher(plan, config.outputs)
+    task.check_teacher(plan, config.outputs, offline)
     data = task.read(plan, config.id2label)
     if metric is not None:
         metrics.check_label_names(metric, data.label_names, place)
+    for note in data.notes:
+        log.warning(note)
     return data
 
 

@@ -54,7 +54,7 @@ class StudyData:
     @property
     def interface(self) -> ModelInterface:
         """The inputs and the output of exported models."""
-        return self.task.interface(self.task.has_pairs(self._plan))
+        return self.task.interface(self.task.has_pairs(self._plan.task.columns))
 
     def lengths(self, split: str) -> list[int]:
         """Return the number of tokens of each row of a split."""
@@ -78,7 +78,7 @@ class StudyData:
         return self.task.pad(tokens, rows, self.tokenizer.pad_token_id or 0, multiple)
 
     def training_batch(self, tokens: Tokens, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return inputs and labels of some tokenized rows as tensors; labels are (units,)."""
+        """Return inputs and labels of some tokenized rows as tensors; labels are (units, …)."""
         arrays = self.pad(tokens, rows, multiple=8) | {"labels": tokens.labels.take(rows).values}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
@@ -96,7 +96,8 @@ class StudyData:
         count = copies * len(train)
         copied_ids, copied_types = augment(ids, types, count, specials, self._plan.seed)
         unlabelled = [len(row) for row in (*more_texts.input_ids, *copied_ids)]
-        missing = self.task.missing_labels(unlabelled, train.labels.values.dtype)
+        labels = train.labels.values
+        missing = self.task.missing_labels(unlabelled, labels.dtype, labels.shape[1:])
         return Tokens(
             (*ids, *copied_ids),
             None if types is None or copied_types is None else (*types, *copied_types),

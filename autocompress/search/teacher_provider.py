@@ -32,7 +32,7 @@ class TeacherProvider:
     @cached_property
     def stage(self) -> Stage:
         """The stage of the teacher; its key is part of the key of every later stage."""
-        files = model_fingerprint(self._plan.teacher.model)
+        files = model_fingerprint(self._plan.teacher.model, self._data.task.model_files)
         return teacher_stage(self._plan, files, self._data.splits.fingerprint)
 
     def load(self, timer: StageTimer) -> Any:

@@ -60,6 +60,7 @@ class Task(TaskDeclaration, ABC):
     usage: ClassVar[UsageCode]
     output: ClassVar[str] = "logits"
     axes: ClassVar[tuple[str, ...]] = ("batch", "labels")
+    model_files: ClassVar[tuple[str, ...]] = ()  # patterns of files of a model's folder that only this task reads
     reads_words: ClassVar[bool] = False  # whether texts are lists of words, as if a space stood before each
 
     # ---- rows ----------------------------------------------------------------------------------------------------
@@ -72,7 +73,7 @@ class Task(TaskDeclaration, ABC):
         is a UsageError that names its place.
         """
 
-    def check_teacher(self, plan: StudyPlan, outputs: int) -> None:
+    def check_teacher(self, plan: StudyPlan, outputs: int, offline: bool = False) -> None:
         """Raise UsageError where a model whose config tells of so many `outputs` cannot be the teacher."""
 
     def tokenize(self, rows: Rows, tokenizer: PreTrainedTokenizerFast, max_tokens: int, batch: int = 1000) -> Tokens:
@@ -100,18 +101,22 @@ class Task(TaskDeclaration, ABC):
 
         return np.asarray(lengths, np.int64) if self.has_token_outputs else np.ones(len(lengths), np.int64)
 
-    def missing_labels(self, lengths: Sequence[int], dtype: np.dtype[Any]) -> Ragged:
-        """Return the labels of rows that have none, given their numbers of tokens."""
+    def missing_labels(self, lengths: Sequence[int], dtype: np.dtype[Any], shape: tuple[int, ...] = ()) -> Ragged:
+        """Return the labels of rows that have none, given their numbers of tokens; `shape` is that of one unit's label."""
         import numpy as np
 
         from autocompress.data.ragged import Ragged
 
         counts = self.unit_counts(lengths)
-        return Ragged(np.full(int(counts.sum()), self.missing_label, dtype), counts)
+        return Ragged(np.full((int(counts.sum()), *shape), self.missing_label, dtype), counts)
 
-    def has_pairs(self, plan: StudyPlan) -> bool:
-        """Whether the rows of a study are pairs of texts that the model reads at once."""
-        return "text_pair" in self.columns and self.column(plan.task.columns, "text_pair") is not None
+    def has_pairs(self, columns: Mapping[str, str | None]) -> bool:
+        """Whether the rows of a study, given its `task.columns`, are pairs of texts that the model reads at once."""
+        return "text_pair" in self.columns and self.column(columns, "text_pair") is not None
+
+    def count_inputs(self, rows: Rows) -> int:
+        """Return how many texts (or pairs) the model reads one by one to predict some rows."""
+        return len(rows)
 
     # ---- the model -----------------------------------------------------------------------------------------------
 
@@ -123,8 +128,8 @@ class Task(TaskDeclaration, ABC):
         """Return the settings of a model's config for a new head; a model is fine-tuned with them."""
         return {}
 
-    def prepare_model(self, model: Any, source: str) -> None:
-        """Complete the config of a model that was loaded from the folder or hub name `source`."""
+    def prepare_model(self, model: Any, source: str, offline: bool = False) -> None:
+        """Complete a model that was loaded from the folder or hub name `source`: settings that its config lacks."""
 
     @abstractmethod
     def check_head(self, source: str, config: PretrainedConfig, data: TaskData, is_untrained: bool) -> None:
@@ -146,6 +151,10 @@ class Task(TaskDeclaration, ABC):
     def references(self, tokens: Tokens, teacher: Ragged) -> np.ndarray:
         """Return what predictions are compared with, (rows, …): the labels, or what the teacher's outputs give."""
         return tokens.labels.values
+
+    def is_judged_by_teacher(self, tokens: Tokens) -> bool:
+        """Whether the references of a split come from the teacher's outputs, because it has no labels."""
+        return False
 
     def draw_predictions(
         self, outputs: Ragged, teacher: Ragged, tokens: Tokens, draws: int, rng: np.random.Generator
@@ -179,6 +188,10 @@ class Task(TaskDeclaration, ABC):
     def has_head(self, architectures: Sequence[str], outputs: int) -> bool:
         """Return whether a model does the task already, by the classes and the number of outputs that its config names."""
         return any(name.endswith(self.auto_model.removeprefix("AutoModel") or "Model") for name in architectures)
+
+    def suits_model(self, source: str, architectures: Sequence[str]) -> float:
+        """Return by what to multiply the claim to data where the model is `source`, a folder or hub name."""
+        return 1.0
 
     @abstractmethod
     def recognize(self, values: Mapping[str, Sequence[object]], named: Mapping[str, str | None]) -> Recognition:

@@ -10,15 +10,15 @@ from autocompress.core.errors import UsageError
 from autocompress.data import Table
 
 
-def read_numbers(table: Table, column: str) -> np.ndarray:
+def read_numbers(table: Table, column: str, way_out: str = "use kind: text-classification") -> np.ndarray:
     """Return a column as float32 (rows,); UsageError names the first row whose value is no finite number."""
     numbers = np.empty(len(table), np.float32)
     for row, value in enumerate(table.columns[column]):
         number = _parse_number(value)
         if number is None:
             raise UsageError(
-                f"{table.row_place(row)}: {column} must be a number, but is {value!r:.60}; correct or remove the row, or use"
-                " kind: text-classification"
+                f"{table.row_place(row)}: {column} must be a number, but is {value!r:.60}; correct or remove the row, or"
+                f" {way_out}"
             )
         numbers[row] = number
     return numbers

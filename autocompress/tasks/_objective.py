@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Objective(ABC):
     """What a model is trained for: losses of outputs (units, width), as `unit_outputs` returns them.
 
-    A batch holds input_ids, attention_mask and `labels` (units,) (and token_type_ids).
+    A batch holds input_ids, attention_mask and `labels` (units, …) (and token_type_ids).
     """
 
     @abstractmethod

@@ -26,11 +26,11 @@ class GuessedColumns:
     pair: str | None
     label: str
 
-    def recognition(self, claim: float) -> Recognition:
+    def recognition(self, claim: float, reason: str = "") -> Recognition:
         """Return the columns by the roles of a study file."""
         roles = {"text": self.text, "text_pair": self.pair, "label": self.label}
         texts = (self.text,) if self.pair is None else (self.text, self.pair)
-        return Recognition(claim=claim, columns=roles, texts=texts)
+        return Recognition(claim=claim, columns=roles, texts=texts, reason=reason)
 
 
 def guess_columns(values: Values, options: Mapping[str, str | None]) -> GuessedColumns:

@@ -43,6 +43,7 @@ class TaskData:
     unlabelled: Rows  # texts that the teacher labels; their labels are the task's `missing_label`
     label_names: tuple[str, ...]  # in the order of the model's outputs; empty where labels have no names
     fingerprint: str
+    notes: tuple[str, ...] = ()  # sentences on rows that were left out
 
     def split(self, name: str) -> Rows:
         """Return a split by name."""
@@ -55,7 +56,7 @@ class Tokens:
 
     input_ids: tuple[np.ndarray, ...]  # each (tokens,) int64
     token_type_ids: tuple[np.ndarray, ...] | None  # each (tokens,) int64; null unless rows are pairs
-    labels: Ragged
+    labels: Ragged  # of each row; of each two rows where a label compares two texts
 
     def __len__(self) -> int:
         return len(self.input_ids)

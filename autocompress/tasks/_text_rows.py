@@ -24,8 +24,8 @@ class SplitLabels:
     """The labels of every split that has a file."""
 
     names: tuple[str, ...]  # empty where labels have no names
-    by_split: Mapping[str, np.ndarray]  # each (rows,)
-    missing: np.ndarray  # (): the label of an unlabelled text
+    by_split: Mapping[str, np.ndarray]  # each (rows, …)
+    missing: np.ndarray  # (…): the label of an unlabelled text
     rows_per_label: bool = False  # whether a sample of train must hold each label
 
 
@@ -55,7 +55,7 @@ def read_text_rows(
 
     def read_unlabelled(source: Source, place: str) -> Rows:
         table = read_rows(source, place, texts, None, plan.task.data.where)
-        return _rows(table, texts, np.full(len(table), labels.missing))
+        return _rows(table, texts, np.full((len(table), *labels.missing.shape), labels.missing))
 
     header = labels.names if header is None else header
     return complete_splits(plan, splits, strata, read_unlabelled, labels.names, header, labels.rows_per_label)
@@ -74,11 +74,11 @@ def complete_splits(
 
     `header` (JSON) begins what the fingerprint covers. With `rows_per_label`, a sample of train must hold every stratum.
     """
-    _cut_absent_splits(splits, plan, strata)
-    train, validation, test = (_sample_split(splits[split], split, plan, strata, rows_per_label) for split in SPLITS)
+    cut_absent_splits(splits, plan, strata)
+    train, validation, test = (sample_split(splits[split], split, plan, strata, rows_per_label) for split in SPLITS)
     unlabelled = _select_unlabelled(plan, (train, validation, test), read_unlabelled)
     parts = (train, validation, test) + ((unlabelled,) if len(unlabelled) else ())
-    return TaskData(train, validation, test, unlabelled, label_names, _fingerprint(header, parts))
+    return TaskData(train, validation, test, unlabelled, label_names, fingerprint_of(header, parts))
 
 
 def show_text(rows: Rows, row: int) -> str:
@@ -97,14 +97,14 @@ def _select_unlabelled(plan: StudyPlan, splits: Sequence[Rows], read: Callable[[
     if data.unlabelled is None:
         return splits[0].take(np.arange(0))
     rows = read(data.unlabelled, plan.place("task.data.unlabelled"))
-    split_keys = {key for split in splits for key in _keys(split)}
-    first_rows = {key: row for row, key in reversed(list(enumerate(_keys(rows)))) if key not in split_keys}
+    split_keys = {key for split in splits for key in row_keys(split)}
+    first_rows = {key: row for row, key in reversed(list(enumerate(row_keys(rows)))) if key not in split_keys}
     kept = np.sort(np.fromiter(first_rows.values(), np.int64, len(first_rows)))
     limit = data.max_unlabelled_rows or len(kept)
     return rows.take(kept[sample_rows(np.zeros(len(kept), np.int64), limit, plan.seed, "sample unlabelled")])
 
 
-def _cut_absent_splits(splits: dict[str, Rows], plan: StudyPlan, strata: Strata) -> None:
+def cut_absent_splits(splits: dict[str, Rows], plan: StudyPlan, strata: Strata) -> None:
     """Cut the splits that the study file leaves out from train, test first."""
     rows = cut_size(len(splits["train"]))
     for split in ("test", "validation"):
@@ -116,17 +116,18 @@ def _cut_absent_splits(splits: dict[str, Rows], plan: StudyPlan, strata: Strata)
                 f"(at least {5 * SMALLEST_CUT} are needed); set task.data.{split}"
             )
         train = splits["train"]
-        mask = cut_rows(_keys(train), strata(train.labels), rows, plan.seed, f"cut {split}")
+        mask = cut_rows(row_keys(train), strata(train.labels), rows, plan.seed, f"cut {split}")
         splits[split], splits["train"] = train.take(np.flatnonzero(mask)), train.take(np.flatnonzero(~mask))
 
 
-def _keys(rows: Rows) -> Sequence[Hashable]:
+def row_keys(rows: Rows) -> Sequence[Hashable]:
     """Return a key per row; rows are equal if their texts are, apart from case and spacing."""
     texts = rows.texts if rows.pairs is None else [f"{a}\0{b}" for a, b in zip(rows.texts, rows.pairs, strict=True)]
     return [" ".join(text.casefold().split()) for text in texts]
 
 
-def _sample_split(rows: Rows, split: str, plan: StudyPlan, strata: Strata, rows_per_label: bool) -> Rows:
+def sample_split(rows: Rows, split: str, plan: StudyPlan, strata: Strata, rows_per_label: bool = False) -> Rows:
+    """Return at most as many rows of a split as the study file wants; `rows_per_label`: train must hold each label."""
     key = f"max_{split}_rows"
     limit = getattr(plan.task.data, key)
     if limit is None:
@@ -140,7 +141,8 @@ def _sample_split(rows: Rows, split: str, plan: StudyPlan, strata: Strata, rows_
     return rows.take(sample_rows(groups, limit, plan.seed, f"sample {split}"))
 
 
-def _fingerprint(header: object, splits: Sequence[Rows]) -> str:
+def fingerprint_of(header: object, splits: Sequence[Rows]) -> str:
+    """Return the sha256 of the rows of several splits, after a header (JSON)."""
     digest = hashlib.sha256(json.dumps(header).encode())
     for rows in splits:
         digest.update(f"\n{len(rows)} rows\n".encode())

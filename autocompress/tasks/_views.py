@@ -11,6 +11,7 @@ class UsageCode:
     """The lines of a model card that depend on the task."""
 
     text: str  # an example of a text
+    second_text: str = ""  # another one, where `show` compares the arrays `first` and `second` that both texts give
     show: str  # prints the prediction, given the array `logits` (the name of the output) of one text
     show_in_transformers: str  # the same, given `model` and `inputs`
     imports: tuple[str, ...] = ()  # that `show` needs
@@ -33,6 +34,7 @@ class Recognition:
     claim: float  # 0 to 1; the task with the largest claim is proposed
     columns: Mapping[str, str | None]  # role -> column
     texts: tuple[str, ...]  # the columns of one text, or of two that the model reads at once
+    reason: str = ""  # for the claim, as a sentence without a full stop
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,7 @@ class Regression(Task):
             plan, self, read_labels, lambda labels: quantile_bins(labels.values, BINS), {"task": self.name}
         )
 
-    def check_teacher(self, plan: StudyPlan, outputs: int) -> None:
+    def check_teacher(self, plan: StudyPlan, outputs: int, offline: bool = False) -> None:
         if plan.teacher.fine_tune is None and outputs != 1:
             raise UsageError(
                 f"{plan.place('teacher.model')}: the model has {outputs} outputs, but regression needs 1; use a model of this"
@@ -118,7 +118,7 @@ class Regression(Task):
 
         check_options(values, named)
         columns = guess_texts(values, named, find_texts(values), guess_numbers(values, named))
-        return columns.recognition(claim=0.9)
+        return columns.recognition(claim=0.9, reason=f"the column {columns.label} holds numbers with a fraction")
 
     def describe_labels(self, values: Mapping[str, Sequence[object]], recognized: Recognition) -> LabelSummary:
         """Choose the Spearman correlation."""

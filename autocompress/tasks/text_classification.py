@@ -4,35 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from autocompress.core.errors import UsageError
 from autocompress.core.task_columns import Column
 from autocompress.tasks import (
     LabelSummary,
-    Objective,
     Recognition,
     ResultTable,
     SplitOutputs,
-    Task,
     TaskData,
     Tokens,
     UsageCode,
-    untrained_head,
 )
+from autocompress.tasks._named_labels import NamedLabels
 
 if TYPE_CHECKING:
     import numpy as np
-    from transformers import PretrainedConfig
 
     from autocompress.config import StudyPlan
     from autocompress.data.ragged import Ragged
 
-TIE = 1e-6  # labels whose logits differ by less are tied, and rounding decides between them
 RARE = 0.15  # below this fraction of rows for the rarest label, accuracy says little
 
 
-class TextClassification(Task):
+class TextClassification(NamedLabels):
     """One of several labels for each text: outputs are logits (rows, labels), predictions are label ids (rows,)."""
 
     name = "text-classification"
@@ -44,7 +39,7 @@ class TextClassification(Task):
     default_metric = "accuracy"
     auto_model = "AutoModelForSequenceClassification"
     predicts = "labels"
-    missing_label = -100  # what torch's cross_entropy ignores
+    head_kind = "classification"
     head = "classifier"
     usage = UsageCode(
         text="A text to classify.",
@@ -66,25 +61,6 @@ class TextClassification(Task):
 
         return read_text_rows(plan, self, read_labels, lambda labels: labels.values, header=None)
 
-    def head_options(self, data: TaskData) -> dict[str, Any]:
-        names = data.label_names
-        label2id = {name: index for index, name in enumerate(names)}
-        return {"num_labels": len(names), "id2label": dict(enumerate(names)), "label2id": label2id}
-
-    def check_head(self, source: str, config: PretrainedConfig, data: TaskData, is_untrained: bool) -> None:
-        if is_untrained:
-            raise untrained_head(source, "classification")
-        if config.num_labels != len(data.label_names):
-            raise UsageError(
-                f"teacher.model: {source!r} has {config.num_labels} labels, but the data has {len(data.label_names)}"
-                f" ({', '.join(data.label_names)}); use a model of this task, or add `fine_tune:` under `teacher`"
-            )
-
-    def objective(self, data: TaskData) -> Objective:
-        from autocompress.tasks._class_objective import ClassObjective
-
-        return ClassObjective()
-
     def predict(self, outputs: Ragged, tokens: Tokens) -> np.ndarray:
         labels: np.ndarray = outputs.values.argmax(-1)
         return labels
@@ -95,9 +71,6 @@ class TextClassification(Task):
         from autocompress.tasks._drawn_labels import draw_labels
 
         return draw_labels(outputs.values, teacher.values, tokens.labels.values, draws, rng)
-
-    def disagreement(self, predicted: np.ndarray, expected: np.ndarray) -> float:
-        return float((predicted != expected).mean())
 
     def is_right(self, predicted: np.ndarray, references: np.ndarray) -> np.ndarray | None:
         right: np.ndarray = predicted == references
@@ -115,14 +88,6 @@ class TextClassification(Task):
         }
         return {"recall": recall}
 
-    def count_changes(self, outputs: np.ndarray, recorded: np.ndarray) -> int:
-        """Count the rows with another label; where the two best recorded logits are tied, either label is right."""
-        import numpy as np
-
-        best = recorded.max(axis=-1)
-        chosen = np.take_along_axis(recorded, outputs.argmax(-1)[:, None], axis=-1)[:, 0]
-        return int(np.sum(best - chosen > TIE))
-
     def has_head(self, architectures: Sequence[str], outputs: int) -> bool:
         """Return whether a model has a classifier of more than one label."""
         return super().has_head(architectures, outputs) and outputs > 1
@@ -132,7 +97,8 @@ class TextClassification(Task):
         from autocompress.tasks._recognition import guess_columns, holds_numbers
 
         columns = guess_columns(values, named)
-        return columns.recognition(claim=0.1 if holds_numbers(values[columns.label]) else 0.5)
+        claim = 0.1 if holds_numbers(values[columns.label]) else 0.5
+        return columns.recognition(claim, reason=f"the column {columns.label} holds labels")
 
     def describe_labels(self, values: Mapping[str, Sequence[object]], recognized: Recognition) -> LabelSummary:
         """Choose accuracy, or the Matthews correlation where a label is rare."""

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from autocompress.core.errors import UsageError
 from autocompress.core.task_columns import Column
 from autocompress.tasks import (
     LabelSummary,
-    Objective,
     Recognition,
     ResultTable,
     Rows,
     SplitOutputs,
-    Task,
     TaskData,
     Tokens,
     UsageCode,
-    untrained_head,
 )
+from autocompress.tasks._named_labels import NamedLabels
 
 if TYPE_CHECKING:
     import numpy as np
-    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     from autocompress.config import StudyPlan
     from autocompress.data.ragged import Ragged
@@ -36,10 +33,9 @@ SHOW_IN_TRANSFORMERS = """labels, word_ids = model(**inputs).logits[0].argmax(-1
 for index, word in enumerate(words):
     if index in word_ids:  # else the word was cut off
         print(word, model.config.id2label[labels[word_ids.index(index)]])"""
-TIE = 1e-6  # labels whose logits differ by less are tied, and rounding decides between them
 
 
-class TokenClassification(Task):
+class TokenClassification(NamedLabels):
     """A label of each token: outputs are logits (tokens, labels), predictions are the tags of words, a tuple of each row.
 
     A word's tag is read at its first token. A word that `max_tokens` cuts off is predicted O, so that it counts in the metric;
@@ -55,7 +51,7 @@ class TokenClassification(Task):
     default_metric = "entity_f1"
     auto_model = "AutoModelForTokenClassification"
     predicts = "tags"
-    missing_label = -100  # what torch's cross_entropy ignores
+    head_kind = "token-classification"
     axes: ClassVar[tuple[str, ...]] = ("batch", "sequence", "labels")
     reads_words = True
     head = "token classifier"
@@ -77,25 +73,6 @@ class TokenClassification(Task):
         assert isinstance(rows, WordRows), "rows that `read` returned"
         return tokenize_words(rows, tokenizer, max_tokens, batch)
 
-    def head_options(self, data: TaskData) -> dict[str, Any]:
-        names = data.label_names
-        label2id = {name: index for index, name in enumerate(names)}
-        return {"num_labels": len(names), "id2label": dict(enumerate(names)), "label2id": label2id}
-
-    def check_head(self, source: str, config: PretrainedConfig, data: TaskData, is_untrained: bool) -> None:
-        if is_untrained:
-            raise untrained_head(source, "token-classification")
-        if config.num_labels != len(data.label_names):
-            raise UsageError(
-                f"teacher.model: {source!r} has {config.num_labels} labels, but the data has {len(data.label_names)}"
-                f" ({', '.join(data.label_names)}); use a model of this task, or add `fine_tune:` under `teacher`"
-            )
-
-    def objective(self, data: TaskData) -> Objective:
-        from autocompress.tasks._class_objective import ClassObjective
-
-        return ClassObjective()
-
     def predict(self, outputs: Ragged, tokens: Tokens) -> np.ndarray:
         """Return the tags of every word, an array (rows,) of tuples."""
         from autocompress.tasks._tags import predict_tags
@@ -106,10 +83,6 @@ class TokenClassification(Task):
         from autocompress.tasks._tags import true_tags
 
         return true_tags(tokens)
-
-    def disagreement(self, predicted: np.ndarray, expected: np.ndarray) -> float:
-        """Return the fraction of rows with a word that is tagged otherwise."""
-        return float((predicted != expected).mean())
 
     def is_right(self, predicted: np.ndarray, references: np.ndarray) -> np.ndarray | None:
         """Return which rows have every word tagged right."""
@@ -124,14 +97,6 @@ class TokenClassification(Task):
 
         model, teacher = (count_types(tags, references, data.label_names) for tags in (predicted, expected))
         return {"recall": {name: (model[name].recall, teacher[name].recall) for name in model if model[name].actual}}
-
-    def count_changes(self, outputs: np.ndarray, recorded: np.ndarray) -> int:
-        """Count the rows with another label of a token; where the two best recorded logits are tied, either is right."""
-        import numpy as np
-
-        best = recorded.max(axis=-1)
-        chosen = np.take_along_axis(recorded, outputs.argmax(-1)[..., None], axis=-1)[..., 0]
-        return int((best - chosen > TIE).any(axis=-1).sum())
 
     def recognize(self, values: Mapping[str, Sequence[object]], named: Mapping[str, str | None]) -> Recognition:
         """Claim data with a column of lists of words, and one of as many tags."""

@@ -35,6 +35,9 @@ PairColumn = Annotated[
 LabelColumn = Annotated[
     str | None, typer.Option("--label", metavar="COLUMN", help="Column of the label; guessed by default.")
 ]
+Task = Annotated[
+    str | None, typer.Option("--task", metavar="KIND", help="Task: see `autocompress list tasks`; guessed by default.")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Use no network: models and data must be on this machine.")]
 
 # search and reproduce

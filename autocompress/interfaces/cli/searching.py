@@ -27,6 +27,7 @@ def init(
     text: opt.TextColumn = None,
     pair: opt.PairColumn = None,
     label: opt.LabelColumn = None,
+    task: opt.Task = None,
     offline: opt.Offline = False,
 ) -> None:
     """Inspect a model and its data, and write a commented study file for them."""
@@ -36,7 +37,7 @@ def init(
 
     if to.exists():
         raise UsageError(f"--to {to}: the file exists; name another one")
-    template = make_study_template(model, data, to, offline, {"text": text, "pair": pair, "label": label})
+    template = make_study_template(model, data, to, offline, {"text": text, "pair": pair, "label": label}, task)
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(template.text, encoding="utf-8")
     for reason in template.reasons:

@@ -81,7 +81,7 @@ def agent(
 
 @command(app)
 def list_(terminal: Terminal, kind: opt.Kind = None) -> None:
-    """List the names that a study file can use, and what this machine supports."""
+    """List techniques, tasks, runtimes and all else that a study can use, and what this machine supports."""
     from autocompress.actions.inventory import KINDS, list_entries
     from autocompress.interfaces import rendering
 

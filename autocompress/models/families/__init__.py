@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from autocompress.core.errors import UsageError
 from autocompress.core.registry import Registry
-from autocompress.models.heads import POOLING, POOLING_KEY, Head
+from autocompress.core.sentence_embedding import POOLING_KEY
+from autocompress.models.heads import POOLING, Head
 from autocompress.models.layer_parts import LayerParts
 from autocompress.models.model_types import Config, Model
 

@@ -43,6 +43,7 @@ class AttentionChoice(StructureTechnique, RuntimeDependent):
     def build(self, candidate: Candidate, value: Scalar, structure: Structure) -> None:
         from autocompress.models import attentions
 
+        self.check_family(value, candidate.family, self.name)
         attentions.set_attention(candidate.model, as_name(value))
 
 
