@@ -9,13 +9,15 @@ from autocompress.benchmarking.backends import open_backend
 from autocompress.config import StudyPlan, check_storage
 from autocompress.core.domain import Anatomy
 from autocompress.core.errors import DeviceLost, UsageError
+from autocompress.core.technique import ordered_techniques
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.search.family_check import check_family
 from autocompress.space.parsing import resolve_space
 from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.study.trial_details import read_trial_details
-from autocompress.tasks import TaskData, load_task
+from autocompress.tasks import Task, TaskData, load_task
+from autocompress.techniques.stages import DataTechnique
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +46,21 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
             f"{plan.place('task.max_tokens')}: got {plan.task.max_tokens}, but the model reads at most {config.positions}"
             " tokens; lower it"
         )
+    check_tokens(space, load_task(plan.task.kind, plan.place("task.kind")), plan.place("space"))
     fingerprint = _check_task(plan, config, offline).fingerprint
     check_storage(plan.storage)  # last, since it makes a folder
     return space, fingerprint, lost
+
+
+def check_tokens(space: Space, task: Task, place: str) -> None:
+    """Raise UsageError where a decision changes the tokens of a task whose outputs are those of the teacher's tokens."""
+    for name, technique in ordered_techniques().items():
+        changes = any(value not in (None, space.teacher[name]) for value in space.choices[name])
+        if task.has_token_outputs and isinstance(technique, DataTechnique) and changes:
+            raise UsageError(
+                f"{place}.{name}: it changes how texts become tokens, but candidates of {task.name} learn an output of each"
+                " token of the teacher; leave it out"
+            )
 
 
 def _check_task(plan: StudyPlan, config: ModelConfig, offline: bool) -> TaskData:
