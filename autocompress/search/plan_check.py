@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from autocompress import metrics
 from autocompress.benchmarking.backends import open_backend
@@ -22,11 +23,18 @@ from autocompress.techniques.stages import DataTechnique
 log = logging.getLogger(__name__)
 
 
-def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | None]:
-    """Check a plan; return its space, the fingerprint of its rows, and the error of an unreachable secondary device.
+@dataclass(frozen=True, kw_only=True)
+class CheckedPlan:
+    """What the check of a plan found."""
 
-    UsageError for a plan that cannot be run; DeviceLost where the main device is unreachable.
-    """
+    space: Space
+    fingerprint: str  # of the rows
+    lost: DeviceLost | None = None  # the error of an unreachable secondary device
+    limits: str | None = None  # one sentence about what of the teacher cannot be searched
+
+
+def prepare(plan: StudyPlan, offline: bool) -> CheckedPlan:
+    """Check a plan. UsageError where it cannot be run; DeviceLost where the main device is unreachable."""
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
     lost: DeviceLost | None = None
     for key_path, device in plan.by_key_path.items():  # what is proposed must run on all of them
@@ -49,7 +57,7 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
     check_tokens(space, load_task(plan.task.kind, plan.place("task.kind")), plan.place("space"))
     fingerprint = _check_task(plan, config, offline).fingerprint
     check_storage(plan.storage)  # last, since it makes a folder
-    return space, fingerprint, lost
+    return CheckedPlan(space=space, fingerprint=fingerprint, lost=lost, limits=config.describe_limits())
 
 
 def check_tokens(space: Space, task: Task, place: str) -> None:
@@ -89,8 +97,3 @@ def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
             f"{plan.place('task.data')}: the rows are not those that study {plan.study!r} was begun with; restore the data,"
             " or give the study another name"
         )
-
-
-def describe_limits(plan: StudyPlan, offline: bool) -> str | None:
-    """Return one sentence about what of the teacher cannot be searched; None where everything can."""
-    return read_config(plan.teacher.model, plan.place("teacher.model"), offline).describe_limits()
