@@ -181,7 +181,7 @@ for name, decisions in {"plain": {}, "active": active, **trainings}.items():
     feeds = {"input_ids": ids.numpy(), "attention_mask": np.ones((1, 4), np.int64)}
     shown = onnxruntime.open_session(folder, 1).run(feeds)
     graph = onnx.load(folder / "model.onnx").graph
-    layer = candidate.family.parts(candidate.family.layers(candidate.model)[0])
+    layer = candidate.family.parts(candidate.model)[0]
     results[name] = {
         "tokens": sum(data.lengths("train")), "rows": len(rows.lengths), "copies": sum(rows.lengths[count:]),
         "masked": int(sum((row == data.tokenizer.mask_token_id).sum() for row in rows.tokens.input_ids[count:])),

@@ -99,7 +99,7 @@ def compute_logits(
         logits: np.ndarray = runtime.open_session(artifacts(runtime, **decisions), 1).run(feed)
         return logits
     candidate = tiny_candidate(**decisions)
-    program = export_program(candidate, False)
+    program = export_program(candidate, interface())
     for technique, value in active_of(candidate.recipe, ExportTechnique):
         technique.apply_program(program, value)
     return program.run(*(torch.from_numpy(feed[name]) for name in ("input_ids", "attention_mask"))).numpy()

@@ -39,7 +39,7 @@ class FakeQuantization(TrainingTechnique):
                 step = weight.detach().abs().max() / levels
                 return weight + ((weight / step).round() * step - weight).detach()
 
-        parts = [candidate.family.parts(layer) for layer in candidate.family.layers(candidate.model)]
+        parts = candidate.family.parts(candidate.model)
         linears = [linear for part in parts for linear in (part.ffn_in, part.ffn_out)]
         for linear in linears:
             parametrize.register_parametrization(linear, "weight", Rounded())
