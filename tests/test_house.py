@@ -38,7 +38,7 @@ FLOOR = {folder: number for number, folder in enumerate(FLOORS)}
 FILES = sorted(PACKAGE.rglob("*.py"))
 MOST_LINES, MOST_FUNCTION_LINES = 300, 50
 # Escapes from the type checker: how often each word may stand in the package. Lower a number when you can; never raise it.
-ESCAPES = {"Any": 149, "type: ignore": 12, "cast": 26}
+ESCAPES = {"Any": 146, "type: ignore": 10, "cast": 8}
 PRIVATE_WORDS = {
     "crew",
     "hired",

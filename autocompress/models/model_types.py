@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 Model: TypeAlias = Any  # a transformers model
-Config: TypeAlias = Any  # its config
+Config: TypeAlias = "PretrainedConfig"  # its config
