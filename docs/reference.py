@@ -258,7 +258,8 @@ def render_entries() -> str:
     parts = [
         "# Tasks, metrics, families, attentions, runtimes",
         "Each entry is a file, and its name is that of the file. How to add one: [a technique](../how-to/add-a-technique.md), "
-        "[a task or a metric](../how-to/add-a-task.md), [a runtime, an executor or a store](../how-to/add-a-runtime.md).",
+        "[a task or a metric](../how-to/add-a-task.md), [a family, a block or an attention](../how-to/add-a-family.md), "
+        "[a runtime, an executor or a store](../how-to/add-a-runtime.md).",
     ]
     for title, (head, entries, cells_of) in tables.items():
         lines = ["| " + " | ".join(["name", *head, "what it is"]) + " |", "|---" * (len(head) + 2) + "|"]

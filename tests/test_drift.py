@@ -51,7 +51,8 @@ def test_drift_needs_five_measurements_and_a_steady_reference_widens_nothing(tmp
 def test_study_devices_widen_intervals_by_the_drift_of_their_teacher(tmp_path: Path) -> None:
     """Measurements one after the other, on a device whose reference takes another time in each."""
     data = SimpleNamespace(tokenizer=range(30), lengths=lambda split: ())
-    context = SimpleNamespace(data=data, plan=SimpleNamespace(seed=0))
+    context = SimpleNamespace(data=data, data_for=lambda recipe: data, plan=SimpleNamespace(seed=0))
+    (tmp_path / "recipe.json").write_text('{"recipe": {}}')
     devices = StudyDevices.__new__(StudyDevices)  # without teacher and data, which timing does not need
     devices.context, devices.store = context, Store(tmp_path)  # type: ignore[assignment]  # as above
     devices.references = {"onnxruntime": "0" * 64}

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.extended_package import ROOT, ExtendedPackage, extend_package, nomic_model, tiny_label_sets
 from tests.tiny import tiny_study, write_rows
@@ -22,13 +23,19 @@ ADDED = {
     "attentions": "efficient",
     "runtimes": "onnxruntime_quiet",
 }
-SPACE = "{depth: [1, 2], attention: [efficient], head_sparsity: [0, 0.5], ffn_sparsity: [0, 0.5], weight_bits: [32, 8]}"
-SHORT = {
-    "space": SPACE,
-    "device": "{runtime: onnxruntime_quiet, tokens: 8}",
-    "teacher.fine_tune": "{epochs: 15, learning_rate: 5.0e-3, batch: 16}",
-    "recovery": "{epochs: 2, supernet_epochs: 1, learning_rate: 2.0e-3, batch: 16, copies: 2}",
-    "engine": "{rungs: false}",
+SHORT = {  # keys of the study file that are replaced, so that a search takes seconds
+    "teacher": {"model": "./nomic", "fine_tune": {"epochs": 15, "learning_rate": 5e-3, "batch": 16}},
+    "device": {"runtime": "onnxruntime_quiet", "tokens": 8},
+    "space": {
+        "depth": [1, 2],
+        "attention": "efficient",
+        "head_sparsity": 0.5,
+        "ffn_sparsity": [0, 0.5],
+        "weight_bits": 32,
+    },
+    "recovery": {"epochs": 2, "supernet_epochs": 1, "learning_rate": 2e-3, "batch": 16, "copies": 2},
+    "engine": {"rungs": False},
+    "budget": {"trials": 2},
     "workers": 1,
 }
 
@@ -105,14 +112,16 @@ def searched(extended: ExtendedPackage, tmp_path_factory: pytest.TempPathFactory
     for seed, (split, count) in enumerate({"train": 240, "validation": 80, "test": 80}.items()):
         write_rows(folder / "data" / f"{split}.parquet", tiny_label_sets(count, seed))
     extended.run("init", "nomic", "data", "--to", "topics.yaml", "--offline", cwd=folder)
-    changes = [word for key, value in SHORT.items() for word in ("--set", f"{key}={value}")]
-    extended.run("search", "topics.yaml", "--trials", 2, "--offline", *changes, cwd=folder)
+    text = (folder / "topics.yaml").read_text(encoding="utf-8")
+    (folder / "written.txt").write_text(text, encoding="utf-8")
+    (folder / "topics.yaml").write_text(yaml.safe_dump({**yaml.safe_load(text), **SHORT}), encoding="utf-8")
+    extended.run("search", "topics.yaml", "--offline", cwd=folder)
     return folder / "topics.yaml"
 
 
 @pytest.mark.slow
 def test_init_writes_the_study_of_the_added_task(searched: Path) -> None:
-    text = searched.read_text(encoding="utf-8")
+    text = (searched.parent / "written.txt").read_text(encoding="utf-8")
     assert "  kind: multi-label-classification\n" in text
     assert "  columns: {text: text, text_pair: null, label: labels}\n" in text
     assert "  metric: micro_f1   # or micro_f1\n" in text
@@ -208,7 +217,8 @@ def test_a_study_is_scored_by_the_added_metric(extended: ExtendedPackage, tmp_pa
     extended.run("search", file.name, "--offline", cwd=tmp_path)
     (teacher, *_) = extended.json("trials", file.name, cwd=tmp_path)["trials"]
     assert teacher["quality"] > 0.8
-    assert "balanced_accuracy" in extended.run("front", file.name, cwd=tmp_path)
+    extended.run("export", file.name, "--trial", 1, "--to", "out", cwd=tmp_path)
+    assert "| balanced_accuracy on test (80 rows) |" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

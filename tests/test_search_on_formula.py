@@ -11,6 +11,7 @@ import pytest
 from autocompress.interfaces.rendering.progress import SilentDisplay
 from autocompress.search import supervisor, worker_pool
 from autocompress.search.jobs import Job, JobResult
+from autocompress.search.plan_check import CheckedPlan
 from autocompress.search.supervisor import SearchEnd, run_search
 from autocompress.study import StudyView, read_study
 from tests.formula import FormulaExecutor, outcome_of, plan_in, space
@@ -68,7 +69,9 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FormulaSearch:
             return result
 
     monkeypatch.setattr(worker_pool, "LocalExecutor", RecordingExecutor)
-    monkeypatch.setattr(supervisor, "prepare", lambda plan, offline: (space(), "fingerprint of the data", None))
+    monkeypatch.setattr(
+        supervisor, "prepare", lambda plan, offline: CheckedPlan(space=space(), fingerprint="of the data")
+    )
     return formula
 
 

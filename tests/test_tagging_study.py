@@ -103,7 +103,7 @@ def test_export_verifies_and_its_card_prints_words_with_tags(study: Path, tmp_pa
         ).logits.numpy()
     assert logits.shape == recorded.shape == (2, 9, 5)
     weight_bits = json.loads((tmp_path / "onnx" / "recipe.json").read_text())["recipe"].get("weight_bits", 32)
-    np.testing.assert_allclose(logits, recorded, atol=1e-3 if weight_bits == 32 else 0.5)
+    assert np.abs(logits - recorded).mean() < (1e-4 if weight_bits == 32 else 0.15)  # weights in 8 bits are rounded
 
 
 def run_card(folder: Path) -> list[str]:

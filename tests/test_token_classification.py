@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -24,10 +25,13 @@ from autocompress.data.ragged import Ragged
 from autocompress.models.families import load_family
 from autocompress.models.forward import open_forward
 from autocompress.models.teacher import load_tokenizer
+from autocompress.search import plan_check
+from autocompress.tasks import load_task
 from autocompress.tasks._class_objective import ClassObjective
 from autocompress.tasks._tags import count_types
 from autocompress.tasks._words import WordRows, WordTokens
 from autocompress.tasks.token_classification import TASK
+from autocompress.techniques.stages import DataTechnique
 from tests.models import tiny_batch, tiny_model
 from tests.tiny import TAG_NAMES, tiny_tagged_rows, tiny_tokenizer, write_rows
 
@@ -389,6 +393,25 @@ def test_count_types_of_entities_and_of_tags() -> None:
     assert (counts["A"].precision, counts["A"].recall, counts["A"].f1) == (0.5, 0.5, 0.5)
     tags = count_types(*(metrics.to_sequences(x) for x in ([["N", "V"]], [["N", "N"]])), ["N", "V"])
     assert {name: (c.right, c.predicted, c.actual) for name, c in tags.items()} == {"N": (1, 1, 2), "V": (0, 1, 0)}
+
+
+def test_a_decision_that_changes_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lower(DataTechnique):
+        name = "lower"
+
+        def edit_tokenizer(self, tokenizer: object, value: object) -> None:
+            raise AssertionError("never called")
+
+    monkeypatch.setattr(Lower, "__abstractmethods__", frozenset())
+    monkeypatch.setattr(plan_check, "ordered_techniques", lambda: {"lower": Lower()})
+    space = SimpleNamespace(choices={"lower": (False, True)}, teacher={"lower": False})
+    with pytest.raises(
+        UsageError, match=r"s.yaml: space.lower: it changes how texts become tokens, but candidates of token-"
+    ):
+        plan_check.check_tokens(space, TASK, "s.yaml: space")  # type: ignore[arg-type]  # the two attributes that are read
+    plan_check.check_tokens(space, load_task("text-classification"), "s.yaml: space")  # type: ignore[arg-type]  # as above
+    space.choices["lower"] = (False,)
+    plan_check.check_tokens(space, TASK, "s.yaml: space")  # type: ignore[arg-type]  # as above
 
 
 # ---- init ----------------------------------------------------------------------------------------------------------

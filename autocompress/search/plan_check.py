@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from autocompress import metrics
 from autocompress.benchmarking.backends import open_backend
 from autocompress.config import StudyPlan, check_storage
 from autocompress.core.domain import Anatomy
 from autocompress.core.errors import DeviceLost, UsageError
+from autocompress.core.technique import ordered_techniques
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.search.family_check import check_family
 from autocompress.space.parsing import resolve_space
 from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.study.trial_details import read_trial_details
-from autocompress.tasks import TaskData, load_task
+from autocompress.tasks import Task, TaskData, load_task
+from autocompress.techniques.stages import DataTechnique
 
 log = logging.getLogger(__name__)
 
 
-def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | None]:
-    """Check a plan; return its space, the fingerprint of its rows, and the error of an unreachable secondary device.
+@dataclass(frozen=True, kw_only=True)
+class CheckedPlan:
+    """What the check of a plan found."""
 
-    UsageError for a plan that cannot be run; DeviceLost where the main device is unreachable.
-    """
+    space: Space
+    fingerprint: str  # of the rows
+    lost: DeviceLost | None = None  # the error of an unreachable secondary device
+    limits: str | None = None  # one sentence about what of the teacher cannot be searched
+
+
+def prepare(plan: StudyPlan, offline: bool) -> CheckedPlan:
+    """Check a plan. UsageError where it cannot be run; DeviceLost where the main device is unreachable."""
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
     lost: DeviceLost | None = None
     for key_path, device in plan.by_key_path.items():  # what is proposed must run on all of them
@@ -44,9 +54,21 @@ def prepare(plan: StudyPlan, offline: bool) -> tuple[Space, str, DeviceLost | No
             f"{plan.place('task.max_tokens')}: got {plan.task.max_tokens}, but the model reads at most {config.positions}"
             " tokens; lower it"
         )
+    check_tokens(space, load_task(plan.task.kind, plan.place("task.kind")), plan.place("space"))
     fingerprint = _check_task(plan, config, offline).fingerprint
     check_storage(plan.storage)  # last, since it makes a folder
-    return space, fingerprint, lost
+    return CheckedPlan(space=space, fingerprint=fingerprint, lost=lost, limits=config.describe_limits())
+
+
+def check_tokens(space: Space, task: Task, place: str) -> None:
+    """Raise UsageError where a decision changes the tokens of a task whose outputs are those of the teacher's tokens."""
+    for name, technique in ordered_techniques().items():
+        changes = any(value not in (None, space.teacher[name]) for value in space.choices[name])
+        if task.has_token_outputs and isinstance(technique, DataTechnique) and changes:
+            raise UsageError(
+                f"{place}.{name}: it changes how texts become tokens, but candidates of {task.name} learn an output of each"
+                " token of the teacher; leave it out"
+            )
 
 
 def _check_task(plan: StudyPlan, config: ModelConfig, offline: bool) -> TaskData:
@@ -75,8 +97,3 @@ def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
             f"{plan.place('task.data')}: the rows are not those that study {plan.study!r} was begun with; restore the data,"
             " or give the study another name"
         )
-
-
-def describe_limits(plan: StudyPlan, offline: bool) -> str | None:
-    """Return one sentence about what of the teacher cannot be searched; None where everything can."""
-    return read_config(plan.teacher.model, plan.place("teacher.model"), offline).describe_limits()

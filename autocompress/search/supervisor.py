@@ -19,7 +19,7 @@ from autocompress.search.display import Display
 from autocompress.search.final_evaluation import FinalEvaluation
 from autocompress.search.jobs import Job, JobResult
 from autocompress.search.known_trials import KnownTrials
-from autocompress.search.plan_check import check_same_data, describe_limits, prepare
+from autocompress.search.plan_check import check_same_data, prepare
 from autocompress.search.preparation import INTERRUPTED, Preparation
 from autocompress.search.scheduler import PromotionRequest, RunningTrial, Scheduler
 from autocompress.search.shared_weights import next_exports
@@ -52,15 +52,15 @@ class SearchEnd:
 def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> SearchEnd:
     """Run or continue a study to the end of its budget. The plan is checked before any work starts."""
     plan = plan.as_stored(stored_plan(plan.storage, plan.study))
-    space, fingerprint, lost = prepare(plan, offline)
-    study = Study.open(plan, space)
-    if lost is not None and study.teacher() is None:
-        raise lost  # later, an unreachable device can catch up
-    check_same_data(plan, study, fingerprint)
+    checked = prepare(plan, offline)
+    study = Study.open(plan, checked.space)
+    if checked.lost is not None and study.teacher() is None:
+        raise checked.lost  # later, an unreachable device can catch up
+    check_same_data(plan, study, checked.fingerprint)
     with writing_study_log(plan), study.lease(), open_worker_pool(plan, display, offline) as pool:
-        if limits := describe_limits(plan, offline):
-            display.message(limits)
-        end = Supervisor(plan, study, space, pool).run()
+        if checked.limits is not None:
+            display.message(checked.limits)
+        end = Supervisor(plan, study, checked.space, pool).run()
         log.info("the search ended: %s (%d trials, %.0f s of the study)", end.reason, end.trials, end.seconds)
         return end
 
