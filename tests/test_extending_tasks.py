@@ -38,6 +38,7 @@ def test_list_names_the_added_files(extended: ExtendedPackage) -> None:
     assert summaries["near_hits"] == "Fraction of labels that are at most one away from the true one, 0 to 1."
 
 
+@pytest.mark.slow
 def test_init_proposes_the_added_task_for_its_data(extended: ExtendedPackage, tmp_path: Path) -> None:
     tiny_teacher(tmp_path / "model", labels=3)
     write_stars(tmp_path / "data")

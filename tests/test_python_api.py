@@ -56,6 +56,7 @@ def test_reading_a_study_loads_neither_torch_nor_optuna(searched: Searched, url:
     subprocess.run([sys.executable, "-c", READ, url, str(searched.file)], env=environment, check=True)
 
 
+@pytest.mark.slow
 def test_a_script_searches_without_a_main_guard_and_prints_nothing(tmp_path: Path) -> None:
     file = tiny_study(tmp_path, budget={"trials": 1}, constraints={})
     (tmp_path / "script.py").write_text(SEARCH)

@@ -75,6 +75,7 @@ print(json.dumps(worst))
 """
 
 
+@pytest.mark.slow
 def test_transformers_loads_an_export_without_autocompress(tmp_path: Path) -> None:
     folders = []
     for family in FAMILIES:
