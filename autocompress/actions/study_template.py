@@ -175,9 +175,10 @@ def _task_lines(observed: _Observations, choices: _Choices, to: Path) -> list[st
 
 
 def _fitting_metrics(observed: _Observations) -> list[str]:
-    """Return the metrics that compare what the task predicts, those that it names first."""
+    """Return the other metrics that compare what the task predicts, those that it names first."""
     others = [name for name, metric in METRICS.entries().items() if observed.task.predicts in metric.reads]
-    return list(dict.fromkeys((*observed.labels.other_metrics, *others)))
+    names = dict.fromkeys((*observed.labels.other_metrics, *others))
+    return [name for name in names if name != observed.labels.metric]
 
 
 def _relative_path(path: str | Path, to: Path) -> str:
