@@ -21,7 +21,7 @@ import yaml
 from autocompress.config import read_plan
 from autocompress.core.technique import ordered_techniques
 from tests.conftest import ROOT
-from tests.tiny import tiny_rows, write_rows
+from tests.tiny import tiny_rows, tiny_tagged_rows, tiny_teacher, write_rows
 
 DOCS = ROOT / "docs"
 TUTORIAL, README = DOCS / "pages" / "tutorial.md", ROOT / "README.md"
@@ -65,6 +65,10 @@ class Workspace:
         rows = [{"sentence": row["text"], "label": row["label"]} for row in tiny_rows(240)]
         for name in ("train", "dev", "test", "more_texts"):
             write_rows(folder / "data" / f"{name}.csv", rows)
+        for name in ("train", "validation", "test"):
+            write_rows(folder / "my-words" / f"{name}.parquet", tiny_tagged_rows(20))
+            write_rows(folder / "my-texts" / f"{name}.csv", tiny_rows(20))
+        tiny_teacher(folder / "my-encoder")
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "AUTOCOMPRESS_TOKEN": TOKEN, "COLUMNS": "120"}
         self.servers = ExitStack()
 

@@ -124,7 +124,7 @@ def test_init_writes_the_study_of_the_added_task(searched: Path) -> None:
     text = (searched.parent / "written.txt").read_text(encoding="utf-8")
     assert "  kind: multi-label-classification\n" in text
     assert "  columns: {text: text, text_pair: null, label: labels}\n" in text
-    assert "  metric: micro_f1   # or micro_f1\n" in text
+    assert "  metric: micro_f1\n" in text
     assert "has no classifier yet" in text and "space: encoder " in text  # the family has a file
 
 

@@ -165,11 +165,11 @@ def _task_lines(observed: _Observations, choices: _Choices, to: Path) -> list[st
             f"    max_train_rows: {choices.max_train_rows}   # to fine-tune the teacher; more rows take longer",
             f"    unlabelled: {_relative_path(observed.files['train'], to)}   # the candidates learn from all its texts",
         ]
-    columns = observed.recognized.columns
+    columns, others = observed.recognized.columns, _fitting_metrics(observed)
     return [
         *lines,
         f"  columns: {{{', '.join(f'{role}: {_quote(name)}' for role, name in columns.items())}}}",
-        f"  metric: {observed.labels.metric}   # or {', '.join(_fitting_metrics(observed))}",
+        f"  metric: {observed.labels.metric}" + (f"   # or {', '.join(others)}" if others else ""),
         f"  max_tokens: {choices.max_tokens}   # longer texts are cut; the model reads at most {observed.config.positions}",
     ]
 
