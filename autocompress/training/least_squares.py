@@ -8,7 +8,7 @@ one factor per head and neuron in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -82,15 +82,15 @@ class _Fits:
     is_shared: bool
     regressions: dict[str, _Regression] = field(default_factory=dict)
 
-    def fit(self, part: str, linear: Affine, rows: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Add rows of inputs and targets of a part, and solve it unless it is shared."""
-        if part not in self.fitted:
-            return
-        regression = self.regressions.setdefault(part, _Regression()) if self.is_shared else _Regression()
-        for x, y in rows:
-            regression.add(x, y)
-        if not self.is_shared:
-            regression.solve(linear)
+    def add(self, part: str, x: Tensor, y: Tensor) -> None:
+        """Add rows of inputs and targets of a part, where it is fitted."""
+        if part in self.fitted:
+            self.regressions.setdefault(part, _Regression()).add(x, y)
+
+    def solve(self, part: str, linear: Affine) -> None:
+        """Solve a part that is fitted and not shared."""
+        if part in self.fitted and not self.is_shared:
+            self.regressions.pop(part).solve(linear)
 
 
 @torch.no_grad()
@@ -179,7 +179,7 @@ def _fit_attention(
     student: Forward, index: int, batch_states: Sequence[_BatchStates], first_only: bool, fits: _Fits
 ) -> None:
     """Fit the output matrix of attention, and run attention on the candidate's states."""
-    parts, block, rows, contexts = student.parts[index], student.block, [], []
+    parts, block, contexts = student.parts[index], student.block, []
     queries = slice(0, 1) if first_only else slice(None)
     for states in batch_states:
         with autocast():
@@ -187,9 +187,9 @@ def _fit_attention(
             context = student.attend(index, read, states.candidate_mask, first_only)
         states.candidate, states.tokens = states.candidate[:, queries], states.tokens[:, queries]
         residual = states.attention_sum[:, queries] - states.candidate
-        rows.append((context[states.tokens], residual[states.tokens]))
+        fits.add("output", context[states.tokens], residual[states.tokens])
         contexts.append(context)
-    fits.fit("output", parts.output, rows)
+    fits.solve("output", parts.output)
     for states, context in zip(batch_states, contexts, strict=True):
         states.candidate = block.after_attention(parts, states.candidate + parts.output(context.float()))
 
@@ -198,14 +198,14 @@ def _fit_feed_forward(
     student: Forward, index: int, batch_states: Sequence[_BatchStates], first_only: bool, fits: _Fits
 ) -> None:
     """Fit the output matrix of the feed-forward, and run the feed-forward on the candidate's states."""
-    parts, block, rows, activations = student.parts[index], student.block, [], []
+    parts, block, activations = student.parts[index], student.block, []
     queries = slice(0, 1) if first_only else slice(None)
     for states in batch_states:
         with autocast():
             inner = block.inner(parts, states.candidate)
         residual = states.ffn_sum[:, queries] - states.candidate
-        rows.append((inner[states.tokens], residual[states.tokens]))
+        fits.add("ffn_out", inner[states.tokens], residual[states.tokens])
         activations.append(inner)
-    fits.fit("ffn_out", parts.ffn_out, rows)
+    fits.solve("ffn_out", parts.ffn_out)
     for states, inner in zip(batch_states, activations, strict=True):
         states.candidate = block.after_ffn(parts, states.candidate + parts.ffn_out(inner.float()))
