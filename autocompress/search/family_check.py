@@ -30,8 +30,4 @@ def check_family(space: Space, config: ModelConfig, place: str) -> None:
 
 def _list_trained(space: Space) -> list[str]:
     """Return the decisions of a space on which trained weights depend, and which may change the model."""
-    return [
-        name
-        for name, technique in ordered_techniques().items()
-        if technique.is_trained and any(value not in (None, space.teacher[name]) for value in space.choices[name])
-    ]
+    return [name for name, technique in ordered_techniques().items() if technique.is_trained and space.changes(name)]

@@ -63,8 +63,7 @@ def prepare(plan: StudyPlan, offline: bool) -> CheckedPlan:
 def check_tokens(space: Space, task: Task, place: str) -> None:
     """Raise UsageError where a decision changes the tokens of a task whose outputs are those of the teacher's tokens."""
     for name, technique in ordered_techniques().items():
-        changes = any(value not in (None, space.teacher[name]) for value in space.choices[name])
-        if task.has_token_outputs and isinstance(technique, DataTechnique) and changes:
+        if task.has_token_outputs and isinstance(technique, DataTechnique) and space.changes(name):
             raise UsageError(
                 f"{place}.{name}: it changes how texts become tokens, but candidates of {task.name} learn an output of each"
                 " token of the teacher; leave it out"

@@ -53,13 +53,14 @@ class Space:
         """The recipe of the unchanged teacher."""
         return Recipe.of_teacher(self.anatomy)
 
+    def changes(self, name: str) -> bool:
+        """Return whether the space has a value of a decision that is not the teacher's."""
+        return any(value not in (None, self.teacher[name]) for value in self.choices[name])
+
     @property
     def needs_training(self) -> bool:
         """Whether the space has a candidate whose weights are not the teacher's."""
-        return any(
-            technique.is_trained and any(value not in (None, self.teacher[name]) for value in self.choices[name])
-            for name, technique in ordered_techniques().items()
-        )
+        return any(technique.is_trained and self.changes(name) for name, technique in ordered_techniques().items())
 
     def suggest(self, trial: Trial) -> Recipe:
         """Ask an Optuna trial for every free decision, under its own name, and return the recipe."""
