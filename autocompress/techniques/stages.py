@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from autocompress.core.errors import UsageError
 from autocompress.core.scalar import Scalar
 from autocompress.core.technique import Technique, active_techniques
 
@@ -123,6 +124,11 @@ class ExportTechnique(RuntimeDependent):
         """Return the values of a listed domain in which a small graph gives nearly the outputs of the neutral one."""
         values = self.domain.values
         return tuple(value for value in values if not self.is_active(value) or probe.works(self, value)) or None
+
+    def check_stored(self, value: Scalar) -> None:
+        """Raise UsageError where a value is neutral or not in the domain: no weight is stored so."""
+        if value not in self.domain.values or not self.is_active(value):
+            raise UsageError(f"{self.name}: {value} is not one of {self.domain.describe()}")
 
     def product_type(self, value: Scalar) -> str | None:
         """Return the number type of products in a PyTorch program, where its profile does not show it."""

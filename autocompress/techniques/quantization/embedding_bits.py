@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autocompress.core.domain import Anatomy, BitWidths
-from autocompress.core.errors import UsageError
 from autocompress.core.scalar import Scalar, as_int
 from autocompress.techniques.stages import ExportContext, ExportTechnique
 
@@ -35,18 +34,14 @@ class EmbeddingBits(ExportTechnique):
     def apply(self, graph: onnx.ModelProto, value: Scalar, context: ExportContext) -> None:
         from autocompress.techniques.quantization import _tables
 
-        self._check(value)
+        self.check_stored(value)
         _tables.quantize_tables(graph, as_int(value), context.target_format.contrib)
 
     def apply_program(self, program: TorchProgram, value: Scalar) -> None:
         from autocompress.techniques.quantization import _tables
 
-        self._check(value)
+        self.check_stored(value)
         _tables.quantize_program_tables(program, as_int(value))
-
-    def _check(self, value: Scalar) -> None:
-        if value not in self.domain.values or not self.is_active(value):
-            raise UsageError(f"embedding_bits: {value} is not one of {self.domain.describe()}")
 
 
 TECHNIQUE = EmbeddingBits()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autocompress.core.domain import Anatomy, BitWidths
-from autocompress.core.errors import UsageError
 from autocompress.core.scalar import Scalar, as_int
 from autocompress.techniques.stages import ExportContext, ExportTechnique
 
@@ -36,7 +35,7 @@ class WeightBits(ExportTechnique):
         """Quantize every weight matrix; where activations have fixed ranges, measure those of the fp32 graph first."""
         from autocompress.techniques.quantization import _matrices
 
-        self._check(value)
+        self.check_stored(value)
         is_static = context.target_format.static and value == 8
         ranges = _matrices.measure_activation_ranges(graph, context.rows()) if is_static else None
         _matrices.quantize_matrices(graph, as_int(value), context.target_format.contrib, ranges)
@@ -44,15 +43,11 @@ class WeightBits(ExportTechnique):
     def apply_program(self, program: TorchProgram, value: Scalar) -> None:
         from autocompress.techniques.quantization import _matrices
 
-        self._check(value)
+        self.check_stored(value)
         _matrices.quantize_program_matrices(program, as_int(value))
 
     def product_type(self, value: Scalar) -> str | None:
         return "bfloat16" if value == 16 else None
-
-    def _check(self, value: Scalar) -> None:
-        if value not in self.domain.values or not self.is_active(value):
-            raise UsageError(f"weight_bits: {value} is not one of {self.domain.describe()}")
 
 
 TECHNIQUE = WeightBits()
