@@ -32,11 +32,15 @@ def classify_tokens(model: Model, hidden: Tensor, attention_mask: Tensor) -> Ten
     return logits
 
 
+def average_tokens(hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return the mean (batch, hidden) of the states (batch, sequence, hidden) of the tokens that the mask keeps."""
+    weights = attention_mask.to(hidden.dtype).unsqueeze(2)
+    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+
+
 def pool_mean(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return the mean of the tokens' states (batch, hidden), of length 1 where the config asks for it."""
-    weights = attention_mask.to(hidden.dtype).unsqueeze(2)
-    pooled = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
-    return _scale(pooled, model.config)
+    return _scale(average_tokens(hidden, attention_mask), model.config)
 
 
 def pool_first(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from autocompress.core.errors import UsageError
 from autocompress.models import modernbert_adapter
 from autocompress.models.families import Adapter, EmbeddingParts, Family
-from autocompress.models.heads import Head
+from autocompress.models.heads import Head, average_tokens
 from autocompress.models.layer_parts import LayerParts, Rotary
 from autocompress.models.model_types import Config, Model
 
@@ -72,8 +72,7 @@ def _classify_first(model: Model, hidden: Tensor, attention_mask: Tensor) -> Ten
 
 def _classify_mean(model: Model, hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return logits (batch, labels) of the mean of the tokens' states."""
-    weights = attention_mask.to(hidden.dtype).unsqueeze(2)
-    return _classify_tokens(model, (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9), attention_mask)
+    return _classify_tokens(model, average_tokens(hidden, attention_mask), attention_mask)
 
 
 def _choose_head(config: Config) -> Head:
