@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autocompress.core.domain import Anatomy, Fractions
 from autocompress.core.scalar import Scalar, as_float
-from autocompress.techniques.stages import StructureTechnique
+from autocompress.techniques.pruning._sparsity import Sparsity
 
 if TYPE_CHECKING:
     from autocompress.models.importance import Importance
@@ -17,24 +15,13 @@ if TYPE_CHECKING:
 GROUP = 16  # int8 kernels process 16 columns at a time: a layer of 371 neurons is no faster than one of 384
 
 
-class FfnSparsity(StructureTechnique):
+class FfnSparsity(Sparsity):
     """The fraction of the kept layers' neurons that is removed, in groups of 16; each layer keeps at least one group."""
 
     name, order = "ffn_sparsity", 5
-    domain = Fractions()
-
-    def neutral(self, anatomy: Anatomy | None) -> Scalar:
-        return 0.0
 
     def describe(self, value: Scalar) -> str:
         return f"−{value:.0%} neurons" if value else ""
-
-    def medium_value(self, anatomy: Anatomy) -> Scalar:
-        return 0.5
-
-    def subnet_values(self, choices: Sequence[Scalar]) -> tuple[Scalar, ...]:
-        numbers = sorted(map(as_float, choices))
-        return tuple(numbers[len(numbers) // 2 :])
 
     def resolve(self, value: Scalar, importance: Importance, structure: Structure) -> Structure:
         from autocompress.techniques.structure import count_best

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autocompress.core.domain import Anatomy, Fractions
 from autocompress.core.scalar import Scalar, as_float
-from autocompress.techniques.stages import StructureTechnique
+from autocompress.techniques.pruning._sparsity import Sparsity
 
 if TYPE_CHECKING:
     from autocompress.models.importance import Importance
     from autocompress.techniques.structure import Structure
 
 
-class HeadSparsity(StructureTechnique):
+class HeadSparsity(Sparsity):
     """The fraction of the kept layers' heads that is removed; each layer keeps at least one."""
 
     name, order = "head_sparsity", 4
-    domain = Fractions()
-
-    def neutral(self, anatomy: Anatomy | None) -> Scalar:
-        return 0.0
 
     def describe(self, value: Scalar) -> str:
         return f"−{value:.0%} heads" if value else ""
-
-    def medium_value(self, anatomy: Anatomy) -> Scalar:
-        return 0.5
-
-    def subnet_values(self, choices: Sequence[Scalar]) -> tuple[Scalar, ...]:
-        numbers = sorted(map(as_float, choices))
-        return tuple(numbers[len(numbers) // 2 :])
 
     def resolve(self, value: Scalar, importance: Importance, structure: Structure) -> Structure:
         from autocompress.techniques.structure import count_best
