@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -19,6 +18,7 @@ import torch
 from autocompress import metrics
 from autocompress.actions.inspect_data import read_values, recognize_task
 from autocompress.config import StudyPlan
+from autocompress.core.domain import Anatomy
 from autocompress.core.errors import UsageError
 from autocompress.data.entities import Entity, find_entities, has_scheme
 from autocompress.data.ragged import Ragged
@@ -26,6 +26,7 @@ from autocompress.models.families import load_family
 from autocompress.models.forward import open_forward
 from autocompress.models.teacher import load_tokenizer
 from autocompress.search import plan_check
+from autocompress.space.space import Space
 from autocompress.tasks import load_task
 from autocompress.tasks._class_objective import ClassObjective
 from autocompress.tasks._tags import count_types
@@ -397,21 +398,20 @@ def test_count_types_of_entities_and_of_tags() -> None:
 
 def test_a_decision_that_changes_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Lower(DataTechnique):
-        name = "lower"
+        name = "depth"  # in the place of a decision that spaces know
 
         def edit_tokenizer(self, tokenizer: object, value: object) -> None:
             raise AssertionError("never called")
 
     monkeypatch.setattr(Lower, "__abstractmethods__", frozenset())
-    monkeypatch.setattr(plan_check, "ordered_techniques", lambda: {"lower": Lower()})
-    space = SimpleNamespace(choices={"lower": (False, True)}, teacher={"lower": False})
+    monkeypatch.setattr(plan_check, "ordered_techniques", lambda: {"depth": Lower()})
+    space, fixed = (Space(Anatomy(3), {"depth": values}) for values in ((1, 3), (3,)))
     with pytest.raises(
-        UsageError, match=r"s.yaml: space.lower: it changes how texts become tokens, but candidates of token-"
+        UsageError, match=r"s.yaml: space.depth: it changes how texts become tokens, but candidates of token-"
     ):
-        plan_check.check_tokens(space, TASK, "s.yaml: space")  # type: ignore[arg-type]  # the two attributes that are read
-    plan_check.check_tokens(space, load_task("text-classification"), "s.yaml: space")  # type: ignore[arg-type]  # as above
-    space.choices["lower"] = (False,)
-    plan_check.check_tokens(space, TASK, "s.yaml: space")  # type: ignore[arg-type]  # as above
+        plan_check.check_tokens(space, TASK, "s.yaml: space")
+    plan_check.check_tokens(space, load_task("text-classification"), "s.yaml: space")
+    plan_check.check_tokens(fixed, TASK, "s.yaml: space")
 
 
 # ---- init ----------------------------------------------------------------------------------------------------------
