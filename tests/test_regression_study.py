@@ -89,6 +89,9 @@ def test_report_shows_errors_by_size_and_the_rows_that_got_worse(study: Path, tm
     run_cli("report", study.name, "--to", tmp_path / "report.html", "--no-ablation", cwd=study.parent)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Results by size of the label, on test" in page and "Texts whose error grew most" in page
+    assert (
+        "more than a tenth of the standard deviation" in page and "McNemar" not in page
+    )  # there is no right and wrong
 
 
 def test_compare_knows_no_right_and_wrong(study: Path) -> None:

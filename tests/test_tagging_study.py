@@ -77,6 +77,8 @@ def test_report_shows_types_of_entities_and_sentences(study: Path, tmp_path: Pat
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Results by type of entity, on test" in page and "teacher&#39;s recall" in page
     assert "<td>POS</td>" in page.replace(' class="words"', "") and "<td>NEG</td>" in page.replace(' class="words"', "")
+    assert '<th class="wrapped">teacher</th>' in page  # lists of entities are long
+    assert "McNemar" in page and "Rows that differ from the teacher's have another tag" in page
     assert "Sentences on which model and teacher disagree" in page
 
 

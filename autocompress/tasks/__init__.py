@@ -58,6 +58,7 @@ class Task(TaskDeclaration, ABC):
     missing_label: ClassVar[float]  # the label of a unit without one
     head: ClassVar[str]  # the name of the model's head, in sentences
     usage: ClassVar[UsageCode]
+    difference: ClassVar[str] = "another label"  # what `disagreement` counts, in the words of a caption
     output: ClassVar[str] = "logits"
     axes: ClassVar[tuple[str, ...]] = ("batch", "labels")
     model_files: ClassVar[tuple[str, ...]] = ()  # patterns of files of a model's folder that only this task reads

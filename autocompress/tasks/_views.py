@@ -26,6 +26,10 @@ class ResultTable:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    def has_words(self, column: int) -> bool:
+        """Whether a column (counted from 0) holds words, and not numbers alone."""
+        return any(character.isalpha() for cells in self.rows for character in cells[column])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recognition:

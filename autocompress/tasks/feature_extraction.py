@@ -50,6 +50,7 @@ class FeatureExtraction(Task):
     predicts = "numbers"
     missing_label = float("nan")
     head = "pooled output"
+    difference = "a similarity that differs by more than 0.1"
     usage = UsageCode(
         text="A dog runs over the grass.",
         second_text="A puppy plays outside.",

@@ -46,6 +46,7 @@ class Regression(Task):
     predicts = "numbers"
     missing_label = float("nan")
     head = "regression head"
+    difference = "a number that differs by more than a tenth of the standard deviation of the teacher's"
     usage = UsageCode(
         text="A text to rate.",
         show="print(float(logits[0, 0]))",

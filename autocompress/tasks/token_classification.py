@@ -55,6 +55,7 @@ class TokenClassification(NamedLabels):
     axes: ClassVar[tuple[str, ...]] = ("batch", "sequence", "labels")
     reads_words = True
     head = "token classifier"
+    difference = "another tag"
     usage = UsageCode(
         text="Ada Lovelace lived in London .",
         show=SHOW,

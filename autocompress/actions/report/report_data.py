@@ -42,6 +42,7 @@ class ReportData:
     teacher: TrialDetails
     growth: tuple[tuple[float, float], ...]  # seconds of the study, hypervolume on validation
     importances: dict[str, dict[str, float]]  # objective -> decision -> share of its variance
+    difference: str  # between the predictions of a row, in words
     has_outputs: bool  # whether the outputs on the test rows were kept, and these rows can be read
     results: ResultTable | None  # null also where the task has no such table
     examples: ResultTable | None  # null also where the user does not want texts on the page
@@ -71,6 +72,7 @@ def gather(located: StudyLocation, trial: int, device: str | None = None, exampl
         teacher=read_trial_details(located.url, located.name, 0, device),
         growth=tuple(growth(view.rows, ends, view.objectives, view.constraints, view.reference)),
         importances=explained_variance(view.rows, view.objectives),
+        difference=load_task(plan.task.kind).difference,
         has_outputs=shown is not None,
         results=None if rows is None or shown is None else rows.task.result_table(shown),
         examples=rows.task.example_table(shown, MOST_EXAMPLES) if rows and shown and examples else None,
