@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ import numpy as np
 from autocompress.config import Source, StudyPlan
 from autocompress.core.errors import UsageError
 from autocompress.data import read_rows, sample_rows
+from autocompress.data.passages import count_words, cut_text
 from autocompress.data.ragged import Ragged
 from autocompress.data.splits import SMALLEST_CUT
 from autocompress.tasks import SPLITS, Rows, Task, TaskData
@@ -18,7 +18,6 @@ from autocompress.tasks._numbers import quantile_bins, read_numbers
 from autocompress.tasks._text_rows import cut_absent_splits, fingerprint_of, row_keys, sample_split
 
 LEAST_WORDS = 3  # shorter texts are headings and gaps
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")  # a word, or a character of a script without spaces
 BINS = 10  # quantile bins of the labels, by which splits are stratified
 UNLABELLED = np.float32("nan")
 
@@ -64,9 +63,21 @@ class _Reader:
         table = read_rows(source, place, [column], None, self.plan.task.data.where, nulls_are_empty=True)
         return self.leave_out(_single_texts(table.columns[column]), split, frozenset())
 
+    def cut_long_texts(self, rows: Rows, split: str) -> Rows:
+        """Return texts to train on, where those with more words than `max_tokens` are cut into passages."""
+        most = self.plan.task.max_tokens
+        passages = [passage for text in rows.texts for passage in cut_text(text, most)]
+        if len(passages) > len(rows):
+            place = self.plan.place(f"task.data.{split}")
+            self.notes.append(
+                f"{place}: {len(rows):,} texts are cut at ends of sentences into {len(passages):,}, since task.max_tokens is"
+                f" {most}"
+            )
+        return _single_texts(passages)
+
     def leave_out(self, rows: Rows, split: str, others: frozenset[Hashable]) -> Rows:
         """Return the texts of a split without short ones, repeated ones, and those of other splits."""
-        long = [index for index, text in enumerate(rows.texts) if len(WORD.findall(text)) >= LEAST_WORDS]
+        long = [index for index, text in enumerate(rows.texts) if count_words(text) >= LEAST_WORDS]
         keys = row_keys(rows.take(np.array(long, np.int64)))
         first = dict(reversed(list(zip(keys, long, strict=True))))
         kept = sorted(index for key, index in first.items() if key not in others)
@@ -82,14 +93,16 @@ class _Reader:
 def read_embedding_rows(plan: StudyPlan, task: Task) -> TaskData:
     """Read the splits of a study: texts to train on, and labelled pairs, or else texts, to judge by.
 
-    Texts of validation and test are removed from train and from the unlabelled texts.
+    Texts of validation and test are removed from train and from the unlabelled texts. Those that a candidate learns from
+    are cut at ends of sentences where it would not read them whole.
     """
     reader = _Reader(plan, _read_columns(plan, task))
     splits = _read_splits(reader)
     cut_absent_splits(splits, plan, _strata)
     validation, test = (sample_split(splits[split], split, plan, _strata) for split in SPLITS[1:])
     judged = frozenset(_text_keys((validation, test)))
-    train = sample_split(reader.leave_out(_flat(splits["train"]), "train", judged), "train", plan, _strata)
+    passages = reader.cut_long_texts(_flat(splits["train"]), "train")
+    train = sample_split(reader.leave_out(passages, "train", judged), "train", plan, _strata)
     unlabelled = _read_unlabelled(reader, judged | frozenset(_text_keys([train])))
     for split, rows in zip(SPLITS, (train, validation, test), strict=True):
         _check_size(plan, split, rows)
@@ -139,7 +152,8 @@ def _read_unlabelled(reader: _Reader, others: frozenset[Hashable]) -> Rows:
         return _single_texts(())
     place = reader.plan.place("task.data.unlabelled")
     table = read_rows(data.unlabelled, place, [reader.columns.train], None, data.where, nulls_are_empty=True)
-    rows = reader.leave_out(_single_texts(table.columns[reader.columns.train]), "unlabelled", others)
+    passages = reader.cut_long_texts(_single_texts(table.columns[reader.columns.train]), "unlabelled")
+    rows = reader.leave_out(passages, "unlabelled", others)
     limit = data.max_unlabelled_rows or len(rows)
     return rows.take(sample_rows(np.zeros(len(rows), np.int64), limit, reader.plan.seed, "sample unlabelled"))
 
