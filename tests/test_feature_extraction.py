@@ -177,6 +177,24 @@ def test_short_repeated_and_shared_texts_are_left_out_with_their_counts(tmp_path
     ]
 
 
+def test_texts_that_are_too_long_are_cut_to_learn_from_but_not_to_judge_by(tmp_path: Path) -> None:
+    long = "one two three four. five six seven eight! nine ten eleven twelve?"
+    rows = [f"{long} {row} more words" for row in range(60)]
+    train = write(tmp_path / "train.csv", "text\n" + "\n".join(rows))
+    more = write(tmp_path / "more.csv", f"text\n{' '.join([long] * 2)}\n")
+    plan = plan_of({"train": train, "unlabelled": more}, fine_tune=False)
+    task = TASK.read(plan.model_copy(update={"task": plan.task.model_copy(update={"max_tokens": 8})}))
+    assert set(task.validation.texts) | set(task.test.texts) < set(rows)
+    learnt = "one two three four. five six seven eight!"
+    assert task.train.texts.count(learnt) == 1 and task.train.texts[1].startswith("nine ten eleven twelve? ")
+    assert len(task.train) == 37  # 36 ends, and the beginning that all share
+    assert task.unlabelled.texts == (
+        "nine ten eleven twelve? one two three four.",
+        "five six seven eight! nine ten eleven twelve?",
+    )
+    assert "36 texts are cut at ends of sentences into 72, since task.max_tokens is 8" in task.notes[0]
+
+
 def test_absent_splits_are_texts_or_pairs_as_train_is(tmp_path: Path) -> None:
     plain = TASK.read(plan_of({"train": texts_file(tmp_path / "a.csv", 400)}, fine_tune=False))
     assert (len(plain.train), len(plain.validation), len(plain.test)) == (240, 80, 80)
