@@ -49,7 +49,7 @@ class ExtendedPackage:
 
 def extend_package(folder: Path) -> ExtendedPackage:
     """Copy the package and its search spaces to a folder, and add the entries; none may replace a file."""
-    ignored = shutil.ignore_patterns("__pycache__")
+    ignored = shutil.ignore_patterns("*.pyc.*")  # compiled files that another process is writing
     for name in ("autocompress", "search_spaces"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for path in sorted(EXTENSION.rglob("*.py")):
