@@ -1,11 +1,12 @@
-"""Write the table and the picture of a front in the README from a study's database: `python benchmarks/readme.py STUDY.yaml`.
+"""Write the README's tables of studies from their databases, and the picture of a front.
 
-Nobody types a number of the README by hand. Needs the extra `benchmarks` (matplotlib).
+`python benchmarks/readme.py front STUDY.yaml` writes the table and the picture of a front, `… tasks STUDY.yaml …` what `pick`
+names in studies of several tasks. Nobody types a number of the README by hand. Needs the extra `benchmarks` (matplotlib).
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from autocompress.interfaces.presenters import choose
 from autocompress.study import StudyView, read_study
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- front: begin (written by benchmarks/readme.py) -->", "<!-- front: end -->"
+WRITTEN_BY = "begin (written by benchmarks/readme.py) -->"
 CHOICES = ((0.01, "latency_ms"), (0.01, "size_mb"))
 MAX_VECTOR_MARKS = 100
 FRONT_COLOUR, TEACHER_COLOUR, OTHER_COLOUR = (
@@ -25,31 +26,62 @@ FRONT_COLOUR, TEACHER_COLOUR, OTHER_COLOUR = (
 )  # Okabe and Ito: readable for colour-blind people
 
 
-def main(study: str) -> None:
-    """Rewrite README.md and docs/front.svg."""
-    stored = storage_of(study)
-    view = read_study(stored.url, stored.study)
-    draw_front(view, ROOT / "docs" / "front.svg")
+def main() -> None:
+    """Rewrite a table of README.md, and with that of a front docs/front.svg."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("what", choices=("front", "tasks"))
+    parser.add_argument("studies", nargs="+", metavar="STUDY.yaml")
+    arguments = parser.parse_args()
+    stored = [storage_of(study) for study in arguments.studies]
+    views = [read_study(storage.url, storage.study) for storage in stored]
+    if arguments.what == "front":
+        (view,) = views
+        draw_front(view, ROOT / "docs" / "front.svg")
+        write_block("front", render_table(view))
+    else:
+        write_block("tasks", render_tasks(views))
+
+
+def write_block(name: str, table: str) -> None:
+    """Replace the text between the comments of that name."""
     readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{render_table(view)}\n{END}{after}", encoding="utf-8")
+    before, rest = readme.read_text(encoding="utf-8").split(f"<!-- {name}: {WRITTEN_BY}\n")
+    end = f"\n<!-- {name}: end -->"
+    readme.write_text(f"{before}<!-- {name}: {WRITTEN_BY}\n{table}{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def render_tasks(views: Sequence[StudyView]) -> str:
+    """Render the fastest model that `pick` names in each study for one point of drop."""
+    lines = [
+        "| study | task | metric | teacher, test | models | minutes | speed-up (95 %) | times smaller | drop, points (95 %) |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for view in views:
+        row, task = choose(view, {"max_drop": 0.01}, "latency_ms").row, view.plan["task"]
+        lines.append(
+            f"| [{view.name}](studies/{view.name}.yaml) | {task['kind']} | {task['metric']} "
+            f"| {_points(view.rows[0].test_quality)} | {_count_models(view)} | {view.seconds / 60:.0f} "
+            f"| {row.speedup:.1f}× ({_span(row.speedup_interval, 1, 1)}) | {row.compression:.1f}× "
+            f"| {_points(row.test_drop)} ({_span(row.test_drop_interval, 100, 1)}) |"
+        )
+    return "\n".join(lines)
 
 
 def render_table(view: StudyView) -> str:
     """Render the teacher and the front, fastest last, as Markdown."""
     rows = [view.rows[0], *sorted((row for row in view.rows if row.on_front), key=lambda row: row.speedup or 0)]
-    measured = {
-        row.sha256 for row in view.rows if row.trial and row.state == "complete"
-    }  # duplicates are not measured again
     lines = [
-        f"Study `{view.name}`: {len(measured)} models measured in {view.seconds / 60:.0f} minutes, teacher included.",
+        f"Study `{view.name}`: {_count_models(view)} models measured in {view.seconds / 60:.0f} minutes, teacher included.",
         "",
         "| trial | model | test accuracy | drop, points (95 %) | latency, ms | speed-up (95 %) | size, MB | times smaller |",
         "|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*lines, *(_line(row) for row in rows), "", *(_choice(view, *choice) for choice in CHOICES)])
+
+
+def _count_models(view: StudyView) -> int:
+    """Return how many models were measured: duplicates are not measured again."""
+    return len({row.sha256 for row in view.rows if row.trial and row.state == "complete"})
 
 
 def _choice(view: StudyView, max_drop: float, prefer: str) -> str:
@@ -126,4 +158,4 @@ def _draw_marks(axes: object, rows: Sequence[TrialRow], colour: str, label: str)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
