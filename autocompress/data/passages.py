@@ -1,4 +1,4 @@
-"""Cut long texts at the ends of sentences, so that a model of few tokens reads all of them."""
+"""Cut long texts at the ends of sentences, so that a model of few tokens reads more than their beginnings."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import re
 from collections.abc import Iterator
 
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")  # a word, or a character of a script without spaces
-SENTENCE_END = re.compile(r"(?<=[。！？])\s*|(?<=[.!?…])\s+|\s*\n\s*")  # marks of Chinese and Japanese
+SENTENCE_END = re.compile(r"(?<=[。！？])\s*|(?<=[.!?…])\s+|\s*\n\s*")  # no space follows a mark of Chinese or Japanese
 
 
 def count_words(text: str) -> int:
-    """Return the words of a text; each character of a script without spaces is one."""
+    """Return the number of words of a text; each character of a script without spaces is one."""
     return len(WORD.findall(text))
 
 
 def cut_text(text: str, most_words: int) -> Iterator[str]:
     """Yield the passages of a text: as many whole sentences as have at most `most_words` words together.
 
-    A longer sentence is a passage of its own. A text of at most `most_words` words is yielded as it is.
+    A longer sentence is a passage of its own. Words are counted, not tokens: a passage that fits in words may be truncated by
+    a few tokens. A text of at most `most_words` words is yielded as it is.
     """
     if count_words(text) <= most_words:
         yield text
