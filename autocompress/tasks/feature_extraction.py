@@ -50,7 +50,7 @@ class FeatureExtraction(Task):
     predicts = "numbers"
     missing_label = float("nan")
     head = "pooled output"
-    difference = "a similarity that differs by more than 0.1"
+    difference = f"a similarity that differs by more than {AGREEMENT:g}"
     usage = UsageCode(
         text="A dog runs over the grass.",
         second_text="A puppy plays outside.",
