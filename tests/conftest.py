@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,3 +77,11 @@ def _search(folder: Path) -> None:
     done = run_cli("search", file.name, cwd=file.parent)
     (folder / "out.txt").write_text(done.stdout, encoding="utf-8")
     (folder / "err.txt").write_text(done.stderr, encoding="utf-8")
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A folder of its own with the studies that an earlier version wrote (see `test_stored_studies`)."""
+    with tarfile.open(Path(__file__).parent / "data" / "stored_studies.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from autocompress.config import HubData
 from autocompress.core.errors import UsageError
-from autocompress.data import cut_rows, cut_size, read_rows, sample_rows, shares
+from autocompress.data import cut_rows, cut_size, read_rows, read_texts, sample_rows, shares
 from tests.csv_files import CSV, csv_text, write
 
 Columns = dict[str, list[Any]]
@@ -130,6 +130,22 @@ def test_each_unreadable_file_is_one_sentence(tmp_path: Path, name: str, text: s
     assert message in str(caught.value)
     assert str(caught.value).startswith("s.yaml: task.data.train: ")
     assert "\n" not in str(caught.value)
+
+
+def test_read_texts_takes_of_each_file_the_columns_it_has(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict({"id": [1, 2], "a": ["one", None], "b": ["two", "three"]}).to_parquet(
+        tmp_path / "1.parquet"
+    )
+    write(tmp_path / "2.csv", "b,label\n4,0\n")
+    write(tmp_path / "3.jsonl", '{"c": "five", "n": 1}\n{"c": "six"}\n')
+    datasets.Dataset.from_dict({"b": ["seven"], "n": [1]}).save_to_disk(tmp_path / "saved")
+    files = tmp_path / "[123].*"
+    assert read_texts(str(files), "s.yaml: x", ["b", "a", "c"]) == ["two", "three", "one", "4", "five", "six"]
+    assert read_texts(str(tmp_path / "saved"), "s.yaml: x", ["a", "b"]) == ["seven"]
+    with pytest.raises(UsageError, match=r"s.yaml: x: 3.jsonl has none of the columns a, b; it has c, n"):
+        read_texts(str(files), "s.yaml: x", ["a", "b"])
+    with pytest.raises(UsageError, match=r"s.yaml: x: 1.parquet, row 1: id must be text, but is 1"):
+        read_texts(str(tmp_path / "1.parquet"), "s.yaml: x", ["id"])
 
 
 def test_read_rows_explains_an_empty_result(tmp_path: Path) -> None:

@@ -195,6 +195,17 @@ def test_texts_that_are_too_long_are_cut_to_learn_from_but_not_to_judge_by(tmp_p
     assert "36 texts are cut at ends of sentences into 72, since task.max_tokens is 8" in task.notes[0]
 
 
+def test_unlabelled_texts_of_other_columns_are_cut_and_left_out_alike(tmp_path: Path) -> None:
+    train, judged = texts_file(tmp_path / "train.csv", 40), pairs_file(tmp_path / "judged.csv", 30)
+    more = write(tmp_path / "more.csv", "title,body\na short title,left side 1 here\nno,one two three. four five six\n")
+    data = {"train": train, "validation": judged, "test": judged, "unlabelled": more}
+    columns = {**PAIRS, "train_text": "text"}
+    asked = {**data, "unlabelled_columns": ["title", "body"]}
+    plan = plan_of(asked, columns, fine_tune=False)
+    plan = plan.model_copy(update={"task": plan.task.model_copy(update={"max_tokens": 4})})
+    assert TASK.read(plan).unlabelled.texts == ("a short title", "one two three.", "four five six")
+
+
 def test_absent_splits_are_texts_or_pairs_as_train_is(tmp_path: Path) -> None:
     plain = TASK.read(plan_of({"train": texts_file(tmp_path / "a.csv", 400)}, fine_tune=False))
     assert (len(plain.train), len(plain.validation), len(plain.test)) == (240, 80, 80)

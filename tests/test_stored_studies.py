@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,8 @@ from autocompress.training import distillation, fine_tuning, least_squares, supe
 from tests.conftest import run_cli
 from tests.test_search import Quiet
 
-ARCHIVE = Path(__file__).parent / "data" / "stored_studies.tar.gz"
 SHARED_STAGES = ("teacher", "importance", "targets", "supernet")
 FINISHED = ("complete", "stopped")
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Path:
-    """A folder of its own with the studies in it."""
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path
 
 
 def view_of(folder: Path, study: str) -> StudyView:

@@ -207,5 +207,5 @@ def test_guess_columns_of_real_data(name: str, expected: GuessedColumns) -> None
     if not folder:
         pytest.skip("AUTOCOMPRESS_DATA names no folder with real data sets")
     file = Path(folder) / name / "train.parquet"
-    values = next(iter(SourceReader("DATA", (), tuple(column_names(file))).local(file))).columns
+    values = next(iter(SourceReader("DATA", (), tuple(column_names(file))).read_local(file))).columns
     assert guess_columns(values, NOTHING) == expected

@@ -164,6 +164,16 @@ def test_unlabelled_texts_exclude_texts_of_the_splits(tmp_path: Path) -> None:
     assert len(labelled.unlabelled) == 0
 
 
+def test_unlabelled_texts_of_other_columns(tmp_path: Path) -> None:
+    data = three_splits(tmp_path, csv_text(60), CSV + "judged,0\nalso,1\n")
+    write(tmp_path / "more_1.csv", "question,answer\nwho,judged\nwhat, \n")
+    write(tmp_path / "more_2.csv", "title,id\nlast,1\n")
+    asked = {"unlabelled": str(tmp_path / "more_*.csv"), "unlabelled_columns": ["title", "question", "answer"]}
+    task = TASK.read(plan_of({**data, **asked}))
+    assert task.unlabelled.texts == ("who", "what", "last")
+    assert set(task.unlabelled.labels.values) == {UNLABELLED}
+
+
 def test_too_few_rows(tmp_path: Path) -> None:
     data = three_splits(tmp_path, csv_text(49))
     with pytest.raises(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,6 @@ from autocompress.study.lease import this_process
 from autocompress.study.trial_details import read_conditions_of_artifacts
 from tests.conftest import run_cli
 from tests.formula import space
-from tests.test_stored_studies import ARCHIVE
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Path:
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path
 
 
 def sql(path: Path, query: str) -> list[Any]:

@@ -23,6 +23,9 @@ class FineTune(Section):
     """Peak learning rate of AdamW."""
     batch: int = Field(default=32, ge=1)
     """Rows per step."""
+    silver_pairs: int | None = Field(default=None, ge=1)
+    """Pairs of the study's texts, rated by the cosine similarity of the model's own embeddings, that it learns once before the
+    labels. For numbers that compare two texts, and a model of sentence-transformers."""
 
 
 class Teacher(Section):
@@ -72,6 +75,9 @@ class Data(Section):
     way."""
     unlabelled: Source | None = None
     """Additional texts of the same kind, labelled by the teacher only; labels in the file are not read."""
+    unlabelled_columns: list[str] | None = Field(default=None, min_length=1)
+    """The columns of `unlabelled` that hold texts, where they are not those of the rows: of each file, all of them that it
+    has. For tasks that read one text; `where` does not filter them."""
     where: Annotated[dict[str, Scalar], BeforeValidator(check_filter)] = Field(default_factory=dict)
     """Keep only rows with these values: column → value."""
     max_train_rows: int | None = Field(default=None, ge=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autocompress.data.rows import Table, read_rows, read_table
+from autocompress.data.rows import Table, read_rows, read_table, read_texts
 from autocompress.data.splits import cut_rows, cut_size, sample_rows, shares
 
-__all__ = ["Table", "cut_rows", "cut_size", "read_rows", "read_table", "sample_rows", "shares"]
+__all__ = ["Table", "cut_rows", "cut_size", "read_rows", "read_table", "read_texts", "sample_rows", "shares"]

@@ -38,6 +38,7 @@ class SourceReader:
     place: str
     texts: tuple[str, ...]  # columns that are never parsed as numbers
     needed: tuple[str, ...]
+    any_of: tuple[str, ...] = ()  # further columns, of which a file needs one
 
     def read_local(self, path: Path) -> Iterable[SourceFile]:
         """Read a file, the files of a folder or a glob, or a folder written by `save_to_disk`."""
@@ -103,13 +104,13 @@ class SourceReader:
         from pyarrow import parquet
 
         with parquet.ParquetFile(path) as file:
-            self._check_columns(file.schema_arrow.names, path.name)
-            table = file.read(columns=list(self.needed))
+            present = self._choose_columns(file.schema_arrow.names, path.name)
+            table = file.read(columns=present)
         metadata = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
         features = metadata.get("info", {}).get("features", {})
-        names = {column: _declared_names(features[column]) for column in self.needed if column in features}
+        names = {column: _declared_names(features[column]) for column in present if column in features}
         declared = {column: values for column, values in names.items() if values}
-        return SourceFile(path.name, {column: table[column].to_pylist() for column in self.needed}, declared)
+        return SourceFile(path.name, {column: table[column].to_pylist() for column in present}, declared)
 
     def _read_csv(self, path: Path) -> SourceFile:
         import pyarrow as pa
@@ -125,8 +126,8 @@ class SourceReader:
                 quoted_strings_can_be_null=False,
             ),
         )
-        self._check_columns(table.column_names, path.name)
-        return SourceFile(path.name, {column: table[column].to_pylist() for column in self.needed}, {})
+        present = self._choose_columns(table.column_names, path.name)
+        return SourceFile(path.name, {column: table[column].to_pylist() for column in present}, {})
 
     def _read_json(self, path: Path) -> SourceFile:
         text = path.read_text(encoding="utf-8-sig")
@@ -137,8 +138,8 @@ class SourceReader:
             rows = [_parse_json_line(number, line) for number, line in lines]
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("every row must be an object, {column: value}")
-        self._check_columns(list(dict.fromkeys(key for row in rows for key in row)), path.name)
-        return SourceFile(path.name, {column: [row.get(column) for row in rows] for column in self.needed}, {})
+        present = self._choose_columns(list(dict.fromkeys(key for row in rows for key in row)), path.name)
+        return SourceFile(path.name, {column: [row.get(column) for row in rows] for column in present}, {})
 
     def _read_saved(self, folder: Path) -> SourceFile:
         import datasets
@@ -150,22 +151,28 @@ class SourceReader:
         return self._read_dataset(loaded, folder.name)
 
     def _read_dataset(self, loaded: Any, name: str) -> SourceFile:
-        self._check_columns(loaded.column_names, name)
-        loaded = loaded.select_columns(list(self.needed))
+        present = self._choose_columns(loaded.column_names, name)
+        loaded = loaded.select_columns(present)
         names = {
             column: getattr(getattr(feature, "feature", feature), "names", None)  # of a label, or of a list of labels
             for column, feature in loaded.features.items()
         }
         return SourceFile(
             name,
-            {column: list(loaded[column]) for column in self.needed},
+            {column: list(loaded[column]) for column in present},
             {column: tuple(values) for column, values in names.items() if values},
         )
 
-    def _check_columns(self, names: Sequence[str], file: str) -> None:
+    def _choose_columns(self, names: Sequence[str], file: str) -> list[str]:
+        """Return the columns to read of a file that has the columns `names`."""
         for column in self.needed:
             if column not in names:
                 raise UsageError(f"{self.place}: {file} has no column {column!r}{available(column, names)}")
+        present = [column for column in self.any_of if column in names]
+        if self.any_of and not present:
+            wanted = ", ".join(self.any_of)
+            raise UsageError(f"{self.place}: {file} has none of the columns {wanted}; it has {', '.join(names)}")
+        return list(dict.fromkeys((*self.needed, *present)))
 
 
 def column_names(path: Path) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
@@ -55,6 +55,21 @@ def read_rows(
     return table
 
 
+def read_texts(source: Source, place: str, columns: Sequence[str]) -> list[str]:
+    """Return the texts of a source whose files may differ: of each file all those of `columns` that it has, in turn.
+
+    Nulls are left out. Raises the errors of `read_rows`.
+    """
+    reader, texts = SourceReader(place, tuple(columns), (), any_of=tuple(columns)), []
+    for file in _read_files(reader, source):
+        for column, values in file.columns.items():
+            for row, value in enumerate(values, 1):
+                if not isinstance(value, str) and not _is_null(value):
+                    raise UsageError(f"{place}: {file.name}, row {row}: {column} must be text, but is {value!r:.60}")
+            texts += [value for value in values if isinstance(value, str)]
+    return texts
+
+
 def read_table(
     source: Source, place: str, columns: Sequence[str], texts: Sequence[str], where: Mapping[str, Scalar]
 ) -> Table:
@@ -63,11 +78,15 @@ def read_table(
     `texts` are the columns that are never parsed as numbers. Raises the errors of `read_rows` that concern no value.
     """
     reader = SourceReader(place, tuple(texts), tuple(dict.fromkeys((*columns, *where))))
-    files = list(reader.read_hub(source) if isinstance(source, HubData) else reader.read_local(Path(source)))
+    files = list(_read_files(reader, source))
     table = _join_files(files, place, columns, where)
     if not len(table):
         raise UsageError(f"{place}: {_explain_empty(files, where)}")
     return table
+
+
+def _read_files(reader: SourceReader, source: Source) -> Iterable[SourceFile]:
+    return reader.read_hub(source) if isinstance(source, HubData) else reader.read_local(Path(source))
 
 
 def _join_files(files: Sequence[SourceFile], place: str, columns: Sequence[str], where: Mapping[str, Any]) -> Table:

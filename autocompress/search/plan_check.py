@@ -18,6 +18,7 @@ from autocompress.space.space import Space
 from autocompress.study import Study
 from autocompress.study.trial_details import read_trial_details
 from autocompress.tasks import Task, TaskData, load_task
+from autocompress.tasks._sentence_pooling import has_pooling
 from autocompress.techniques.stages import DataTechnique
 
 log = logging.getLogger(__name__)
@@ -78,12 +79,44 @@ def _check_task(plan: StudyPlan, config: ModelConfig, offline: bool) -> TaskData
         metric = metrics.load_metric(plan.task.metric)
         metrics.check_fit(metric, task.predicts, task.name, place)
     task.check_teacher(plan, config.outputs, offline)
+    _check_silver_pairs(plan, task, offline)
+    _check_unlabelled_columns(plan, task)
     data = task.read(plan, config.id2label)
     if metric is not None:
         metrics.check_label_names(metric, data.label_names, place)
     for note in data.notes:
         log.warning(note)
     return data
+
+
+def _check_silver_pairs(plan: StudyPlan, task: Task, offline: bool) -> None:
+    """Raise UsageError where `silver_pairs` is asked of a task or model that has no use for them."""
+    settings, place = plan.teacher.fine_tune, plan.place("teacher.fine_tune.silver_pairs")
+    if settings is None or not settings.silver_pairs:
+        return
+    if task.predicts != "numbers" or not task.has_pairs(plan.task.columns):
+        raise UsageError(
+            f"{place}: it needs numbers that compare two texts (regression with columns.text_pair); leave it out"
+        )
+    if not has_pooling(plan.teacher.model, offline):
+        raise UsageError(
+            f"{place}: {plan.teacher.model!r} has no modules.json, so it was not trained to give embeddings that could rate"
+            " pairs; leave it out"
+        )
+
+
+def _check_unlabelled_columns(plan: StudyPlan, task: Task) -> None:
+    """Raise UsageError where `unlabelled_columns` names columns of no file, or a task does not read single texts."""
+    data, place = plan.task.data, plan.place("task.data.unlabelled_columns")
+    if data.unlabelled_columns is None:
+        return
+    if data.unlabelled is None:
+        raise UsageError(
+            f"{place}: it names the columns of task.data.unlabelled, which is not set; set it, or leave this out"
+        )
+    if task.reads_words or task.has_pairs(plan.task.columns):
+        reads = "lists of words" if task.reads_words else "pairs of texts"
+        raise UsageError(f"{place}: {task.name} reads {reads} here, and single texts are none; leave it out")
 
 
 def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:

@@ -92,7 +92,7 @@ def teacher_stage(plan: StudyPlan, model: Mapping[str, str], data: str) -> Stage
     """Return the stage of the fine-tuned teacher. `model`: sha256 of each of its files; `data`: the fingerprint of the rows."""
     tuned = plan.teacher.fine_tune
     settings = {
-        "model": dict(model), "fine_tune": tuned.model_dump() if tuned else None, "data": data,
+        "model": dict(model), "fine_tune": tuned.model_dump(exclude_none=True) if tuned else None, "data": data,
         "max_tokens": plan.task.max_tokens, "seed": plan.seed if tuned else None,
     }  # fmt: skip
     return Stage("teacher", fine_tuning.VERSION, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from autocompress.core.stage import Stage
 from autocompress.models.families import Family, load_family
 from autocompress.models.forward import Forward, open_forward
 from autocompress.models.teacher import load_teacher, model_fingerprint, save_teacher
+from autocompress.search.silver_pairs import EMBEDDINGS, silver_rows
 from autocompress.search.stage_keys import teacher_stage
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_data import StudyData
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
+from autocompress.tasks import Tokens, load_task
 from autocompress.training.fine_tuning import fine_tune
 
 
@@ -32,7 +34,10 @@ class TeacherProvider:
     @cached_property
     def stage(self) -> Stage:
         """The stage of the teacher; its key is part of the key of every later stage."""
-        files = model_fingerprint(self._plan.teacher.model, self._data.task.model_files)
+        settings, files_of_task = self._plan.teacher.fine_tune, self._data.task.model_files
+        if settings is not None and settings.silver_pairs:
+            files_of_task = (*files_of_task, *load_task(EMBEDDINGS).model_files)
+        files = model_fingerprint(self._plan.teacher.model, files_of_task)
         return teacher_stage(self._plan, files, self._data.splits.fingerprint)
 
     def load(self, timer: StageTimer) -> Any:
@@ -83,13 +88,31 @@ class TeacherProvider:
 
     def _fine_tune(self, settings: FineTune, folder: Path, progress: Callable[[float], None]) -> None:
         model = self._load(self._plan.teacher.model, new_head=True, offline=self._offline)
-        family, lengths = load_family(model.config.model_type), self._data.lengths("train")
+        family, objective = load_family(model.config.model_type), self._data.objective
         with device_lock.share_with_pauses(self._store.root) as pause:
-            fine_tune(
-                model, family, self._data.batch, lengths, settings, self._plan.seed, pause(progress),
-                objective=self._data.objective,
-            )  # fmt: skip
+            report, done = pause(progress), 0.0
+            for tokens, epochs, share in self._training_rows(settings):
+                fine_tune(
+                    model, family, partial(self._data.training_batch, tokens), tokens.lengths,
+                    settings.model_copy(update={"epochs": epochs}), self._plan.seed,
+                    partial(_report_part, report, done, share), objective=objective,
+                )  # fmt: skip
+                done += share
+        objective.finish_fine_tuning(model)
         save_teacher(model, self._data.tokenizer, folder)
+
+    def _training_rows(self, settings: FineTune) -> list[tuple[Tokens, float, float]]:
+        """Return what the model is fine-tuned on, in this order: rows, epochs, and the share of the time."""
+        rows = [(self._data.tokens["train"], settings.epochs)]
+        if settings.silver_pairs:
+            rows.insert(0, (silver_rows(self._plan, self._data, settings.silver_pairs, self._offline), 1.0))
+        total = sum(len(tokens) * epochs for tokens, epochs in rows)
+        return [(tokens, epochs, len(tokens) * epochs / total) for tokens, epochs in rows]
 
     def _load(self, source: str, new_head: bool, offline: bool) -> Any:
         return load_teacher(source, self._data.task, self._data.splits, new_head, self._plan.seed, offline)
+
+
+def _report_part(report: Callable[[float], None], done: float, share: float, fraction: float) -> None:
+    """Report the progress of one part, which begins at `done` and is `share` of the whole."""
+    report(done + share * fraction)

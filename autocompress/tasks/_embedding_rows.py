@@ -9,7 +9,7 @@ import numpy as np
 
 from autocompress.config import Source, StudyPlan
 from autocompress.core.errors import UsageError
-from autocompress.data import read_rows, sample_rows
+from autocompress.data import read_rows, read_texts, sample_rows
 from autocompress.data.passages import count_words, cut_text
 from autocompress.data.ragged import Ragged
 from autocompress.data.splits import SMALLEST_CUT
@@ -151,8 +151,12 @@ def _read_unlabelled(reader: _Reader, others: frozenset[Hashable]) -> Rows:
     if data.unlabelled is None:
         return _single_texts(())
     place = reader.plan.place("task.data.unlabelled")
-    table = read_rows(data.unlabelled, place, [reader.columns.train], None, data.where, nulls_are_empty=True)
-    passages = reader.cut_long_texts(_single_texts(table.columns[reader.columns.train]), "unlabelled")
+    column = reader.columns.train
+    if data.unlabelled_columns is not None:
+        texts = read_texts(data.unlabelled, place, data.unlabelled_columns)
+    else:
+        texts = read_rows(data.unlabelled, place, [column], None, data.where, nulls_are_empty=True).columns[column]
+    passages = reader.cut_long_texts(_single_texts(texts), "unlabelled")
     rows = reader.leave_out(passages, "unlabelled", others)
     limit = data.max_unlabelled_rows or len(rows)
     return rows.take(sample_rows(np.zeros(len(rows), np.int64), limit, reader.plan.seed, "sample unlabelled"))

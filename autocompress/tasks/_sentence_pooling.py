@@ -38,6 +38,12 @@ def read_pooling(source: str, place: str, offline: bool) -> dict[str, object]:
     return {"pooling": mode, "normalize": "Normalize" in kinds}
 
 
+def has_pooling(source: str, offline: bool) -> bool:
+    """Whether a model says how it pools: it was trained to give embeddings."""
+    config = _read_json(source, "config.json", offline) or {}
+    return POOLING_KEY in config or _read_json(source, "modules.json", offline) is not None
+
+
 def _kind(module: Mapping[str, Any]) -> str:
     return str(module["type"]).rpartition(".")[2]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from autocompress.config import Source, StudyPlan
 from autocompress.core.errors import UsageError
-from autocompress.data import Table, cut_rows, cut_size, read_rows, sample_rows
+from autocompress.data import Table, cut_rows, cut_size, read_rows, read_texts, sample_rows
 from autocompress.data.ragged import Ragged
 from autocompress.data.splits import SMALLEST_CUT
 from autocompress.tasks import SPLITS, Rows, Task, TaskData
@@ -54,6 +54,11 @@ def read_text_rows(
     splits = {split: _rows(table, texts, labels.by_split[split]) for split, table in tables.items()}
 
     def read_unlabelled(source: Source, place: str) -> Rows:
+        columns = plan.task.data.unlabelled_columns
+        if columns is not None:
+            more = [text for text in read_texts(source, place, columns) if text.strip()]
+            missing = np.full((len(more), *labels.missing.shape), labels.missing)
+            return Rows(tuple(more), None, Ragged.one_each(missing))
         table = read_rows(source, place, texts, None, plan.task.data.where)
         return _rows(table, texts, np.full((len(table), *labels.missing.shape), labels.missing))
 

@@ -28,7 +28,7 @@ def fine_tune(
     *,
     objective: Objective,
 ) -> None:
-    """Train the model in place on the labels, with its own dropout."""
+    """Train the model in place on the labels, with its own dropout; the objective's `finish_fine_tuning` comes last."""
     torch.manual_seed(seed)
     names = ("hidden_dropout_prob", "dropout", "mlp_dropout")  # of each family's config
     rate = next((float(getattr(model.config, name)) for name in names if hasattr(model.config, name)), 0.1)
@@ -48,4 +48,4 @@ def fine_tune(
         seed=seed,
         progress=progress,
     )
-    objective.finish_fine_tuning(model.eval())
+    model.eval()
