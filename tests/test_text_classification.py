@@ -13,15 +13,18 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from autocompress.config import StudyPlan
+from autocompress.config import StudyPlan, read_plan
 from autocompress.core.errors import UsageError
 from autocompress.data.ragged import Ragged
+from autocompress.search import plan_check
 from autocompress.tasks import TASKS, Rows
 from autocompress.tasks._class_objective import UNLABELLED
 from autocompress.tasks._tokens import pad
 from autocompress.tasks.text_classification import TASK
 from tests.csv_files import CSV, csv_text, three_splits, write
+from tests.tiny import tiny_study
 
+TAGGING = ("task.kind=token-classification", "task.metric=entity_f1")
 NAMES = {0: "NEGATIVE", 1: "POSITIVE"}
 
 
@@ -172,6 +175,23 @@ def test_unlabelled_texts_of_other_columns(tmp_path: Path) -> None:
     task = TASK.read(plan_of({**data, **asked}))
     assert task.unlabelled.texts == ("who", "what", "last")
     assert set(task.unlabelled.labels.values) == {UNLABELLED}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "changes", "message"),
+    [
+        (False, [], "names the columns of task.data.unlabelled, which is not set"),
+        (True, ["task.data.unlabelled=data/train.csv"], "text-classification reads pairs of texts here"),
+        (False, ["task.data.unlabelled=data/train.csv", *TAGGING], "reads lists of words"),
+    ],
+)  # fmt: skip
+def test_unlabelled_columns_without_use_are_refused(
+    tmp_path: Path, pairs: bool, changes: list[str], message: str
+) -> None:
+    file = tiny_study(tmp_path, pairs=pairs)
+    with pytest.raises(UsageError, match=rf"task.data.unlabelled_columns: .*{message}.*leave") as error:
+        plan_check.prepare(read_plan(file, ["task.data.unlabelled_columns=[text]", *changes]), offline=True)
+    assert "\n" not in str(error.value)
 
 
 def test_too_few_rows(tmp_path: Path) -> None:
