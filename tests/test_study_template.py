@@ -26,6 +26,7 @@ from autocompress.data.file_formats import SourceReader, column_names
 from autocompress.interfaces.cli import main
 from autocompress.tasks._recognition import GuessedColumns, guess_columns
 from tests.tiny import tiny_data, tiny_rows, tiny_teacher, write_rows
+from tests.tiny_embeddings import tiny_encoder, tiny_pairs
 
 NOTHING = {"text": None, "pair": None, "label": None}
 
@@ -175,7 +176,20 @@ def test_init_writes_a_study_of_numbers(
     assert "the model has no regression head, so it is fine-tuned first" in printed
     plan = read_plan(Path("study.yaml"))
     assert (plan.task.kind, plan.task.metric, plan.task.columns["label"]) == ("regression", "spearman", "score")
-    assert plan.teacher.fine_tune is not None
+    assert plan.teacher.fine_tune is not None and plan.teacher.fine_tune.silver_pairs is None
+
+
+def test_init_lets_a_model_of_embeddings_rate_pairs_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_encoder(tmp_path / "encoder")
+    tiny_teacher(tmp_path / "classifier", "electra")
+    write_rows(tmp_path / "pairs.csv", tiny_pairs(300, 0))
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for model in ("encoder", "classifier"):
+        choices = ["--task", "regression", "--text", "first", "--pair", "second", "--to", f"{model}.yaml"]
+        assert main(["init", model, "pairs.csv", *choices, "--offline"]) == 0
+        found[model] = read_plan(Path(f"{model}.yaml")).teacher.fine_tune
+    assert [tuned and tuned.silver_pairs for tuned in found.values()] == [1200, None]
 
 
 def test_split_files_by_name(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from autocompress.core.task_columns import task_names
 from autocompress.metrics import METRICS
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.tasks import LabelSummary, Recognition, Task
+from autocompress.tasks._sentence_pooling import has_pooling
 
 LONG_TOKENS = 200  # from this median length on, cheaper attentions are worth searching
 TUNED_ROWS = 8000  # most rows that the teacher is fine-tuned on
 MANY_ROWS = 12_000  # from this number on, fine-tuning uses TUNED_ROWS only
+SILVER_PAIRS, SILVER_PER_ROW = 24_000, 4  # most pairs that the model's own embeddings rate, and most for each row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ class _Choices:
     space: str
     max_train_rows: int | None
     fine_tune: FineTuneSettings | None  # null: the model is used as it is
+    silver_pairs: int | None  # null: the model learns from the labels alone
 
 
 def make_study_template(
@@ -94,7 +97,16 @@ def _choose(observed: _Observations, offline: bool) -> _Choices:
         space=_choose_space(observed),
         max_train_rows=max_train_rows,
         fine_tune=fine_tune,
+        silver_pairs=_choose_silver_pairs(observed, offline) if fine_tune is not None else None,
     )
+
+
+def _choose_silver_pairs(observed: _Observations, offline: bool) -> int | None:
+    """Return how many pairs a model of sentence embeddings rates first, where the labels compare two texts by a number."""
+    compares = observed.task.predicts == "numbers" and observed.task.has_pairs(observed.recognized.columns)
+    if not compares or not has_pooling(model_path(observed.model, Path.cwd(), "MODEL"), offline):
+        return None
+    return min(SILVER_PAIRS, SILVER_PER_ROW * observed.rows)
 
 
 def _choose_space(observed: _Observations) -> str:
@@ -145,11 +157,17 @@ def _teacher_lines(observed: _Observations, choices: _Choices, to: Path) -> list
     lines = ["teacher:", f"  model: {_relative_path(observed.model, to) if is_folder else _quote(observed.model)}"]
     if choices.fine_tune is not None:
         rate = f"{choices.fine_tune.learning_rate:.1e}".replace("e-0", "e-")
+        silver = "" if choices.silver_pairs is None else f", silver_pairs: {choices.silver_pairs}"
         lines += [
             f"  # The model has no {observed.task.head} yet. Few rows per label and many labels need more steps and a higher "
             "rate:",
             f"  # {choices.fine_tune.reason}.",
-            f"  fine_tune: {{epochs: {choices.fine_tune.epochs}, learning_rate: {rate}}}",
+            *(
+                ["  # It first learns from pairs of these texts that its own embeddings rate (silver_pairs)."]
+                if silver
+                else []
+            ),
+            f"  fine_tune: {{epochs: {choices.fine_tune.epochs}, learning_rate: {rate}{silver}}}",
         ]
     return lines
 
