@@ -39,32 +39,47 @@ def main() -> None:
         draw_front(view, ROOT / "docs" / "front.svg")
         write_block("front", render_table(view))
     else:
-        write_block("tasks", render_tasks(views))
+        write_block("tasks", render_tasks(views, read_block("tasks")))
+
+
+def read_block(name: str) -> str:
+    """Return the text between the comments of that name."""
+    return _split_readme(name)[1]
 
 
 def write_block(name: str, table: str) -> None:
     """Replace the text between the comments of that name."""
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(f"<!-- {name}: {WRITTEN_BY}\n")
-    end = f"\n<!-- {name}: end -->"
-    readme.write_text(f"{before}<!-- {name}: {WRITTEN_BY}\n{table}{end}{rest.split(end)[1]}", encoding="utf-8")
+    before, _, after = _split_readme(name)
+    (ROOT / "README.md").write_text(f"{before}{table}{after}", encoding="utf-8")
 
 
-def render_tasks(views: Sequence[StudyView]) -> str:
-    """Render the fastest model that `pick` names in each study for one point of drop."""
-    lines = [
+def _split_readme(name: str) -> tuple[str, str, str]:
+    """Return what stands before, between and after the comments of that name; the comments belong to the outer parts."""
+    begin, end = f"<!-- {name}: {WRITTEN_BY}\n", f"\n<!-- {name}: end -->"
+    before, rest = (ROOT / "README.md").read_text(encoding="utf-8").split(begin)
+    table, after = rest.split(end)
+    return before + begin, table, end + after
+
+
+def render_tasks(views: Sequence[StudyView], written: str = "") -> str:
+    """Render the fastest model that `pick` names in each study for one point of drop, by name.
+
+    Rows of other studies in the table `written` stay: a study's database need not be on this machine.
+    """
+    head = [
         "| study | task | metric | teacher, test | models | minutes | speed-up (95 %) | times smaller | drop, points (95 %) |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
+    lines = {line.split("](")[0]: line for line in written.splitlines()[len(head) :]}
     for view in views:
         row, task = choose(view, {"max_drop": 0.01}, "latency_ms").row, view.plan["task"]
-        lines.append(
+        lines[f"| [{view.name}"] = (
             f"| [{view.name}](studies/{view.name}.yaml) | {task['kind']} | {task['metric']} "
             f"| {_points(view.rows[0].test_quality)} | {_count_models(view)} | {view.seconds / 60:.0f} "
             f"| {row.speedup:.1f}× ({_span(row.speedup_interval, 1, 1)}) | {row.compression:.1f}× "
             f"| {_points(row.test_drop)} ({_span(row.test_drop_interval, 100, 1)}) |"
         )
-    return "\n".join(lines)
+    return "\n".join([*head, *(lines[study] for study in sorted(lines))])
 
 
 def render_table(view: StudyView) -> str:

@@ -44,6 +44,21 @@ def test_table_of_tasks_shows_what_pick_names(stored: Path) -> None:
     assert f"| {100 * (view.rows[0].test_quality or 0):.1f} |" in line
 
 
+def test_rows_of_studies_on_other_machines_stay(stored: Path) -> None:
+    view = view_of(stored, "one_device")
+    alone = readme.render_tasks([view])
+    head, row = alone.splitlines()[:2], alone.splitlines()[2]
+    written = "\n".join(
+        [*head, "| [a_study](studies/a_study.yaml) | x |", row.replace("one_device", "two"), f"{row} old"]
+    )
+    assert readme.render_tasks([view], written).splitlines() == [
+        *head,
+        *written.splitlines()[2:3],
+        row,
+        *written.splitlines()[3:4],
+    ]
+
+
 def test_write_block_changes_its_block_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "ROOT", tmp_path)
     text = "".join(f"{n}\n<!-- {n}: {readme.WRITTEN_BY}\nold\n<!-- {n}: end -->\n" for n in ("front", "tasks"))
