@@ -10,7 +10,7 @@ import pytest
 
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import Picked, expected_drop, pick
-from tests.selection_rows import row
+from tests.selection_rows import TEACHER, row
 
 
 def test_expected_drop_without_disagreement_is_the_measured_drop() -> None:
@@ -19,6 +19,19 @@ def test_expected_drop_without_disagreement_is_the_measured_drop() -> None:
     assert expected_drop(rows, 872)[1].cautious == 0.01
     assert expected_drop(rows, 872)[2].drop != 0.02
     assert expected_drop(rows, 872)[3].drop == 0.4  # broken: beyond 30 % disagreement the estimate is the measured drop
+
+
+def test_drops_of_numbers_are_as_uncertain_as_their_interval() -> None:
+    """Predicted numbers differ in most rows, so that disagreement tells nothing."""
+    fast = row(1, 0.0095, latency=1.0, disagreement=0.6, drop_interval=(0.003, 0.016))
+    sure = row(2, 0.006, latency=2.0, disagreement=0.6, drop_interval=(-0.001, 0.013))
+    estimates = expected_drop([fast, sure], 1500)
+    assert [estimates[n].drop for n in (1, 2)] == [0.0095, 0.006]
+    assert estimates[1].spread == pytest.approx(0.013 / 3.92)
+    picked = pick([TEACHER, fast, sure], {"max_drop": 0.01}, "latency_ms")
+    assert (
+        isinstance(picked, Picked) and picked.row.trial == 2
+    )  # the fast one exceeds a point with more than odds of 1 to 2
 
 
 def test_expected_drop_shrinks_outliers_of_small_samples_only() -> None:

@@ -66,16 +66,19 @@ def expected_drop(rows: Sequence[TrialRow], examples: int | None = None) -> dict
     three synthetic data sets. For metrics of another scale than accuracy, b is in units of
     s_i/√(a/examples).
 
-    Where disagreement, or both interval and `examples`, are missing, and beyond 30 % disagreement, the estimate is the
-    measured drop, with a spread of 0. Trials with the same sha256 count once. After Efron and Morris, "Data analysis
-    using Stein's estimator and its generalizations" (1975).
+    Where disagreement, or both interval and `examples`, are missing, and beyond 30 % disagreement, which is usual where
+    predictions are numbers, the estimate is the measured drop, with the spread of its interval, else 0. Trials with the
+    same sha256 count once. After Efron and Morris, "Data analysis using Stein's estimator and its generalizations" (1975).
     """
     complete = [row for row in rows if row.state == "complete" and row.trial != 0]
-    measured = {row.trial: row.drop for row in complete if row.drop is not None}
-    estimates = {trial: ExpectedDrop(drop=drop, spread=0.0) for trial, drop in measured.items()}
+    estimates = {
+        row.trial: ExpectedDrop(drop=row.drop, spread=_interval_deviation(row.drop_interval) or 0.0)
+        for row in complete
+        if row.drop is not None
+    }
     groups: dict[str, list[TrialRow]] = {}
     for row in rows:
-        if row.trial in measured and _sampling_deviation(row, examples) is not None:
+        if row.trial in estimates and _sampling_deviation(row, examples) is not None:
             groups.setdefault(row.sha256 or f"trial {row.trial}", []).append(row)
     representatives = [group[0] for group in groups.values()]
     for group, expected in zip(groups.values(), _shrink(representatives, examples), strict=True):
@@ -98,10 +101,17 @@ def _sampling_deviation(row: TrialRow, examples: int | None) -> float | None:
     if row.disagreement is None or row.disagreement > MOST_DISAGREEMENT or row.drop is None:
         return None
     least = 0.5 / examples if examples else 1e-4
-    _, interval = _measured_drop(row)
-    if interval is not None and interval[1] > interval[0]:
-        return max((interval[1] - interval[0]) / 3.92, least)  # 95 % are ± 1.96 s.d.
+    deviation = _interval_deviation(_measured_drop(row)[1])
+    if deviation is not None:
+        return max(deviation, least)
     return max(sqrt(row.disagreement / examples), least) if examples else None
+
+
+def _interval_deviation(interval: tuple[float, float] | None) -> float | None:
+    """Return the standard deviation of a drop with this interval of 95 %; null where it is unknown or has no width."""
+    if interval is None or interval[1] <= interval[0]:
+        return None
+    return (interval[1] - interval[0]) / 3.92  # 95 % are ± 1.96 s.d.
 
 
 def _measured_drop(row: TrialRow) -> tuple[float, tuple[float, float] | None]:
