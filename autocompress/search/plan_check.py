@@ -13,6 +13,7 @@ from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.core.technique import ordered_techniques
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.search.family_check import check_family
+from autocompress.search.row_conflicts import describe_conflicts
 from autocompress.space.parsing import resolve_space
 from autocompress.space.space import Space
 from autocompress.study import Study
@@ -84,7 +85,7 @@ def _check_task(plan: StudyPlan, config: ModelConfig, offline: bool) -> TaskData
     data = task.read(plan, config.id2label)
     if metric is not None:
         metrics.check_label_names(metric, data.label_names, place)
-    for note in data.notes:
+    for note in (*data.notes, *describe_conflicts(data)):
         log.warning(note)
     return data
 
