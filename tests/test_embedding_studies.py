@@ -144,7 +144,7 @@ def test_init_proposes_embeddings_for_texts_alone_and_for_scored_pairs_of_an_enc
     monkeypatch.chdir(tmp_path)
     tiny_encoder(tmp_path / "encoder")
     tiny_teacher(tmp_path / "classifier")
-    pairs = tiny_pairs(80, 0)
+    pairs = tiny_pairs(120, 0)
     write_rows(tmp_path / "texts.csv", [{"first": row["first"]} for row in pairs])
     renamed = [{"sentence1": row["first"], "sentence2": row["second"], "score": row["score"]} for row in pairs]
     write_rows(tmp_path / "pairs.csv", renamed)

@@ -70,7 +70,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FormulaSearch:
 
     monkeypatch.setattr(worker_pool, "LocalExecutor", RecordingExecutor)
     monkeypatch.setattr(
-        supervisor, "prepare", lambda plan, offline: CheckedPlan(space=space(), fingerprint="of the data")
+        supervisor, "prepare", lambda plan, offline: CheckedPlan(plan=plan, space=space(), fingerprint="of the data")
     )
     return formula
 

@@ -10,15 +10,16 @@ import pytest
 import torch
 import yaml
 
-from autocompress.config import StudyPlan, read_plan
+from autocompress.config import AutoFineTune, FineTune, StudyPlan, read_plan
 from autocompress.core.errors import UsageError
-from autocompress.search import plan_check, teacher_provider
+from autocompress.search import auto_fine_tuning, plan_check, teacher_provider
 from autocompress.search.silver_pairs import MOST_TEXTS, draw_pairs, silver_rows
 from autocompress.search.stage_keys import teacher_stage
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_data import StudyData
 from autocompress.search.teacher_provider import TeacherProvider
 from autocompress.storage.artifact_store import Store
+from autocompress.training.fine_tuning import LabelledRows
 from tests.tiny import tiny_teacher, write_rows
 from tests.tiny_embeddings import tiny_encoder, tiny_pairs
 
@@ -82,9 +83,9 @@ def test_the_teacher_learns_silver_pairs_once_and_then_the_labels(
     calls: list[tuple[int, float]] = []
     real = teacher_provider.fine_tune
 
-    def spy(model: Any, family: Any, batch_of: Any, lengths: Any, settings: Any, *rest: Any, **options: Any) -> None:
-        calls.append((len(lengths), settings.epochs))
-        real(model, family, batch_of, lengths, settings, *rest, **options)
+    def spy(model: Any, rows: LabelledRows, settings: FineTune, *rest: Any, **options: Any) -> Any:
+        calls.append((len(rows), settings.epochs))
+        return real(model, rows, settings, *rest, **options)
 
     monkeypatch.setattr(teacher_provider, "fine_tune", spy)
     plan = write_study(tmp_path, silver_pairs=40)
@@ -121,3 +122,26 @@ def test_silver_pairs_are_refused_where_they_have_no_use(tmp_path: Path) -> None
         assert "\n" not in str(error.value)
     with pytest.raises(UsageError, match="silver_pairs"):
         read_plan(tmp_path / "study.yaml", ["teacher.fine_tune.silver_pairs=0"])
+
+
+def test_a_search_for_settings_begins_after_the_silver_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    real = teacher_provider.fine_tune
+
+    def spy(model: Any, rows: LabelledRows, *rest: Any, **options: Any) -> Any:
+        calls.append(len(rows))
+        return real(model, rows, *rest, **options)
+
+    monkeypatch.setattr(teacher_provider, "fine_tune", spy)
+    monkeypatch.setattr(auto_fine_tuning, "usual_length", lambda rows, labels: 600)
+    plan = write_study(tmp_path)
+    teacher = plan.teacher.model_copy(update={"fine_tune": AutoFineTune(silver_pairs=40)})
+    plan = plan.model_copy(update={"teacher": teacher})
+    provider = TeacherProvider(plan, StudyData(plan, offline=True), Store(tmp_path / "store"), offline=True)
+    stages: list[str] = []
+    model = provider.load(StageTimer(lambda stage, fraction: stages.append(stage)))
+    assert calls == [40]  # once, before the first setting
+    assert "fine-tuning the teacher: silver pairs" in stages
+    record = provider.fine_tuning
+    assert record is not None and len(record["trials"]) > 1
+    assert model.config.num_labels == 1

@@ -46,7 +46,7 @@ def test_reading_commands_print_what_they_printed_when_the_study_was_made(stored
 def assert_same(printed: Any, expected: Any, place: str) -> None:
     """Compare JSON; numbers that are computed from stored ones may differ in their last digits on another processor."""
     if isinstance(expected, dict):
-        assert printed.keys() == expected.keys(), place
+        assert printed.keys() >= expected.keys(), place  # later versions may add keys
         for key, value in expected.items():
             assert_same(printed[key], value, f"{place}: {key}")
     elif isinstance(expected, list):

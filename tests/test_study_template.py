@@ -7,20 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from autocompress.actions.fine_tune_settings import (
-    HIGHEST_RATE,
-    LEAST_EPOCHS,
-    LEAST_STEPS,
-    LOWEST_RATE,
-    MANY_LABELS,
-    MOST_EPOCHS,
-    choose_fine_tuning,
-)
 from autocompress.actions.inspect_data import recognize_task, split_files
-from autocompress.config import read_plan
+from autocompress.config import AutoFineTune, read_plan
 from autocompress.core.errors import UsageError
 from autocompress.data.file_formats import SourceReader, column_names
 from autocompress.interfaces.cli import main
@@ -61,55 +50,10 @@ def test_init_fine_tunes_a_model_without_classifier(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     assert main(["init", "model", "rows.csv", "--offline"]) == 0
     plan = read_plan(Path("study.yaml"))
-    tuned = plan.teacher.fine_tune
-    assert tuned is not None and (tuned.epochs, tuned.learning_rate) == (17, 3e-4)
-    assert "# about 531 steps, for 2 labels.\n" in Path("study.yaml").read_text()
+    assert plan.teacher.fine_tune == AutoFineTune() and plan.task.data.max_train_rows is None
+    assert "  fine_tune: auto\n" in Path("study.yaml").read_text()
     assert plan.task.columns["text_pair"] == "text_pair"
     assert (plan.task.data.validation, plan.task.data.test) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("rows", "labels", "width", "epochs", "rate"),
-    [
-        (8000, 151, 384, 6, 2e-4),  # 93.4 % accuracy on validation; 67.9 % after 3 epochs at 5e-5
-        (8000, 2, 384, 3, 1e-4),  # as in studies/sst2_cpu.yaml
-        (8000, 2, 768, 3, 5e-5),  # the range of Devlin et al. (2019) for a base model
-        (100, 2, 384, 20, 1e-4),
-    ],
-)
-def test_choose_fine_tuning_for_known_cases(rows: int, labels: int, width: int, epochs: int, rate: float) -> None:
-    settings = choose_fine_tuning(rows, labels, width)
-    assert (settings.epochs, settings.learning_rate) == (epochs, rate)
-
-
-ROWS, LABELS, WIDTH = st.integers(1, 10**6), st.integers(2, 1000), st.integers(16, 8192)
-
-
-@given(ROWS, LABELS, st.integers(0, 100), WIDTH)
-def test_more_labels_never_mean_fewer_steps_or_a_lower_rate(rows: int, labels: int, further: int, width: int) -> None:
-    few, many = (choose_fine_tuning(rows, count, width) for count in (labels, labels + further))
-    assert many.epochs >= few.epochs
-    assert many.learning_rate >= few.learning_rate
-
-
-@given(ROWS, st.integers(0, 10**5), LABELS, WIDTH)
-def test_fewer_rows_never_mean_fewer_epochs(rows: int, further: int, labels: int, width: int) -> None:
-    few, many = (choose_fine_tuning(count, labels, width) for count in (rows, rows + further))
-    assert few.epochs >= many.epochs
-
-
-@given(ROWS, LABELS, WIDTH)
-def test_fine_tuning_stays_within_bounds(rows: int, labels: int, width: int) -> None:
-    settings = choose_fine_tuning(rows, labels, width)
-    assert LEAST_EPOCHS <= settings.epochs <= MOST_EPOCHS
-    assert settings.epochs * rows / 32 >= LEAST_STEPS or settings.epochs == MOST_EPOCHS
-    assert LOWEST_RATE <= settings.learning_rate <= HIGHEST_RATE
-
-
-@given(ROWS, st.integers(2, MANY_LABELS - 1), WIDTH)
-def test_a_wider_model_never_gets_a_higher_rate(rows: int, labels: int, width: int) -> None:
-    narrow, wide = (choose_fine_tuning(rows, labels, size) for size in (width, 2 * width))
-    assert wide.learning_rate <= narrow.learning_rate
 
 
 SENTENCES = [f"this is sentence number {number}" for number in range(40)]

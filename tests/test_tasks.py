@@ -199,7 +199,7 @@ def test_a_task_recognizes_its_own_data(name: str) -> None:
     assert set(recognized.columns) <= set(task.columns)
     summary = task.describe_labels(values, recognized)
     assert task.predicts in metrics.METRICS.load(summary.metric).reads
-    assert summary.metric in summary.other_metrics and summary.labels >= 1
+    assert summary.metric in summary.other_metrics
 
 
 def test_load_task_lists_the_tasks_there_are() -> None:

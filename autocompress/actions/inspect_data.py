@@ -89,11 +89,3 @@ def token_lengths(
 def _join_words(text: object) -> str:
     """Return a text that may be given as a list of words."""
     return " ".join(map(str, text)) if isinstance(text, Sequence) and not isinstance(text, str) else str(text)
-
-
-def hidden_width(model: str, offline: bool) -> int:
-    """Return the width of the model's hidden states."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(model_path(model, Path.cwd(), "MODEL"), local_files_only=offline)
-    return int(config.hidden_size)

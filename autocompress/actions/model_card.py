@@ -163,6 +163,7 @@ def _format_limits(data: CardData, folder: Path) -> str:
             "- On other processors and runtimes the speed-up differs and outputs round slightly differently: measure "
             "there.",
             *([f"- {describe_unknown_family(model_type)}."] if is_whole else []),
+            *(f"- The teacher: {warning.finding}. A drop against it says little." for warning in data.view.warnings),
         ]
     )
 

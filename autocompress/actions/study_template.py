@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress.actions.fine_tune_settings import FineTuneSettings, choose_fine_tuning
-from autocompress.actions.inspect_data import hidden_width, read_values, recognize_task, split_files, token_lengths
+from autocompress.actions.inspect_data import read_values, recognize_task, split_files, token_lengths
 from autocompress.config.paths import data_path, model_path
 from autocompress.core.task_columns import task_names
 from autocompress.metrics import METRICS
@@ -19,8 +18,7 @@ from autocompress.tasks import LabelSummary, Recognition, Task
 from autocompress.tasks._sentence_pooling import has_pooling
 
 LONG_TOKENS = 200  # from this median length on, cheaper attentions are worth searching
-TUNED_ROWS = 8000  # most rows that the teacher is fine-tuned on
-MANY_ROWS = 12_000  # from this number on, fine-tuning uses TUNED_ROWS only
+MOST_ROWS = 100_000  # of train; more take gigabytes of memory
 SILVER_PAIRS, SILVER_PER_ROW = 24_000, 4  # most pairs that the model's own embeddings rate, and most for each row
 
 
@@ -53,7 +51,7 @@ class _Choices:
     max_tokens: int
     space: str
     max_train_rows: int | None
-    fine_tune: FineTuneSettings | None  # null: the model is used as it is
+    is_fine_tuned: bool  # else the model is used as it is
     silver_pairs: int | None  # null: the model learns from the labels alone
 
 
@@ -87,17 +85,13 @@ def make_study_template(
 
 def _choose(observed: _Observations, offline: bool) -> _Choices:
     max_tokens = min(-(-max(_longest(observed), 8) // 8) * 8, observed.config.positions)
-    fine_tune = max_train_rows = None
-    if not observed.task.has_head(observed.config.architectures, observed.config.outputs):
-        max_train_rows = TUNED_ROWS if observed.rows > MANY_ROWS else None
-        width = hidden_width(observed.model, offline)
-        fine_tune = choose_fine_tuning(max_train_rows or observed.rows, observed.labels.labels, width)
+    is_fine_tuned = not observed.task.has_head(observed.config.architectures, observed.config.outputs)
     return _Choices(
         max_tokens=max_tokens,
         space=_choose_space(observed),
-        max_train_rows=max_train_rows,
-        fine_tune=fine_tune,
-        silver_pairs=_choose_silver_pairs(observed, offline) if fine_tune is not None else None,
+        max_train_rows=MOST_ROWS if is_fine_tuned and observed.rows > MOST_ROWS else None,
+        is_fine_tuned=is_fine_tuned,
+        silver_pairs=_choose_silver_pairs(observed, offline) if is_fine_tuned else None,
     )
 
 
@@ -130,7 +124,7 @@ def _reasons(observed: _Observations, choices: _Choices) -> list[str]:
         f"texts have {int(np.median(observed.lengths))} tokens (median); 98 % have at most {_longest(observed)}",
         observed.labels.reason,
         f"the model has a {observed.task.head}, so it is used as it is"
-        if choices.fine_tune is None
+        if not choices.is_fine_tuned
         else f"the model has no {observed.task.head}, so it is fine-tuned first",
         *([limits] if (limits := observed.config.describe_limits()) else []),
     ]
@@ -155,19 +149,13 @@ def _format_study(observed: _Observations, choices: _Choices, to: Path) -> str:
 def _teacher_lines(observed: _Observations, choices: _Choices, to: Path) -> list[str]:
     is_folder = Path(observed.model).is_dir()
     lines = ["teacher:", f"  model: {_relative_path(observed.model, to) if is_folder else _quote(observed.model)}"]
-    if choices.fine_tune is not None:
-        rate = f"{choices.fine_tune.learning_rate:.1e}".replace("e-0", "e-")
-        silver = "" if choices.silver_pairs is None else f", silver_pairs: {choices.silver_pairs}"
+    if choices.is_fine_tuned:
+        silver = choices.silver_pairs
         lines += [
-            f"  # The model has no {observed.task.head} yet. Few rows per label and many labels need more steps and a higher "
-            "rate:",
-            f"  # {choices.fine_tune.reason}.",
-            *(
-                ["  # It first learns from pairs of these texts that its own embeddings rate (silver_pairs)."]
-                if silver
-                else []
-            ),
-            f"  fine_tune: {{epochs: {choices.fine_tune.epochs}, learning_rate: {rate}{silver}}}",
+            f"  # The model has no {observed.task.head} yet. `auto` searches learning rate, epochs, batch and warm-up on rows",
+            "  # cut from train, within a quarter of the budget. Or give them: {epochs: 3, learning_rate: 5.0e-5}.",
+            *([] if silver is None else ["  # It first learns pairs of these texts that its embeddings rate."]),
+            f"  fine_tune: {'auto' if silver is None else f'{{auto: true, silver_pairs: {silver}}}'}",
         ]
     return lines
 
@@ -180,7 +168,7 @@ def _task_lines(observed: _Observations, choices: _Choices, to: Path) -> list[st
         lines.append(f"    # {missing}: cut from train, because DATA has no such file")
     if choices.max_train_rows:
         lines += [
-            f"    max_train_rows: {choices.max_train_rows}   # to fine-tune the teacher; more rows take longer",
+            f"    max_train_rows: {choices.max_train_rows}   # labels to learn; more rows take much memory",
             f"    unlabelled: {_relative_path(observed.files['train'], to)}   # the candidates learn from all its texts",
         ]
     columns, others = observed.recognized.columns, _fitting_metrics(observed)

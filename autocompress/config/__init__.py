@@ -10,6 +10,7 @@ from autocompress.config.reading import read_as_begun, read_plan
 from autocompress.config.sections import (
     LAST_RUNG,
     ArtifactSettings,
+    AutoFineTune,
     Budget,
     Constraints,
     Data,
@@ -39,6 +40,7 @@ __all__ = [
     "LAST_RUNG",
     "OBJECTIVES",
     "ArtifactSettings",
+    "AutoFineTune",
     "Budget",
     "Constraints",
     "Data",

@@ -91,14 +91,15 @@ def _shorten(value: object) -> str:
 
 
 def _keys_at(model: type[BaseModel], keys: Sequence[str]) -> Mapping[str, object]:
-    """Return the fields of the section at a key path."""
+    """Return the fields of the section at a key path; of all that may stand there, where there are several."""
+    models = [model]
     for key in keys:
-        field = model.model_fields.get(key)
-        models = [leaf for leaf in _leaves(field.annotation) if _is_model(leaf)] if field else []
-        if not models:
+        fields = [inner.model_fields[key] for inner in models if key in inner.model_fields]
+        below = [leaf for field in fields for leaf in _leaves(field.annotation) if _is_model(leaf)]
+        if not below:
             break
-        model = models[0]
-    return model.model_fields
+        models = below
+    return {name: field for inner in models for name, field in inner.model_fields.items()}
 
 
 def _leaves(annotation: object) -> list[object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from autocompress.config.sections import ArtifactSettings, Device
+from autocompress.config.sections import ArtifactSettings, AutoFineTune, Device
 from autocompress.config.space_files import INITIAL
 from autocompress.config.study_file import StudyFile
 from autocompress.core.json_types import Json
@@ -59,17 +59,34 @@ class StudyPlan(StudyFile):
         return f"{self.source.file_name}: {key_path}"
 
     def as_stored(self, stored: Mapping[str, object] | None) -> StudyPlan:
-        """Return the plan to resume a study with; a packaged space keeps the values it had when the study began.
+        """Return the plan to resume a study with.
 
-        Its initial recipes are those of today.
+        A packaged space keeps the values it had when the study began; its initial recipes are those of today. A search for
+        the settings of fine-tuning keeps its time.
         """
-        if not self.source.has_packaged_space or stored is None:
+        if stored is None:
             return self
-        space = stored.get("space")
-        if not isinstance(space, dict):
-            return self
+        plan, space = self._with_stored_fine_tuning(stored), stored.get("space")
+        if not self.source.has_packaged_space or not isinstance(space, dict):
+            return plan
         initial = {INITIAL: self.space[INITIAL]} if INITIAL in self.space else {}
-        return self.model_copy(update={"space": {**space, **initial}})
+        return plan.model_copy(update={"space": {**space, **initial}})
+
+    def with_fine_tuning(self, fine_tune: AutoFineTune) -> StudyPlan:
+        """Return the plan with a search for the settings of fine-tuning."""
+        return self.model_copy(update={"teacher": self.teacher.model_copy(update={"fine_tune": fine_tune})})
+
+    def _with_stored_fine_tuning(self, stored: Mapping[str, object]) -> StudyPlan:
+        teacher, own = stored.get("teacher"), self.teacher.fine_tune
+        known = teacher.get("fine_tune") if isinstance(teacher, Mapping) else None
+        if not isinstance(known, Mapping) or not known.get("auto"):
+            return self
+        begun = AutoFineTune.model_validate(known)
+        if own is None:
+            return self.with_fine_tuning(begun)
+        if not isinstance(own, AutoFineTune) or own.time is not None:
+            return self
+        return self.with_fine_tuning(own.model_copy(update={"time": begun.time}))
 
     def identity(self) -> Json:
         """Return the keys that must not change when a study is resumed, as plain JSON types.

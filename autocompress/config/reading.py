@@ -45,20 +45,20 @@ def read_as_begun(path: str | Path, stored: Mapping[str, object], *, storage: st
     since; all other keys are the file's. Raises the errors of `read_plan`.
     """
     path = Path(path)
-    plan = read_plan(path, storage=storage)
+    plan = read_plan(path, storage=storage).as_stored(stored)
     changed = [key for key in plan.difference(stored) if not (plan.devices and key.startswith("device."))]
     if not changed:
         return plan
     document = read_mapping(path, "study file")
     for key_path in changed:
         parents, _, last = key_path.rpartition(".")
-        section = _section_at(document, parents, path, f"{BEGUN} {key_path}")
+        section = _section_at(document, parents, path, f"{BEGUN} {key_path}", replaces_words=True)
         stored_section = value_at(stored, parents) or {}
         if last in stored_section:
             section[last] = stored_section[last]
         else:
             section.pop(last, None)
-    return _read_document(path, document, changed, BEGUN, False, storage)
+    return _read_document(path, document, changed, BEGUN, False, storage).as_stored(stored)
 
 
 def _read_document(
@@ -99,16 +99,19 @@ def _apply_override(document: Json, text: str, file: Path) -> str:
     return key_path
 
 
-def _section_at(document: Json, key_path: str, file: Path, place: str) -> Json:
+def _section_at(document: Json, key_path: str, file: Path, place: str, *, replaces_words: bool = False) -> Json:
     """Return the mapping at a key path of a document, and create it if it does not exist.
 
-    The name of a space is replaced by the space's mapping, so that a single decision of it can be changed.
+    The name of a space is replaced by the space's mapping, so that a single decision of it can be changed; any other word
+    is refused, or replaced by an empty mapping.
     """
     section = document
     for key in filter(None, key_path.split(".")):
         value = section.get(key)
         if section is document and key == "space" and isinstance(value, (str, type(None))):
             value = read_space(value or DEFAULT_SPACE, file.absolute().parent, place)
+        if isinstance(value, str) and replaces_words:
+            value = None
         if not isinstance(value, (dict, type(None))):
             raise UsageError(f"{place}: {key} is {value!r}, which has no keys; set {key} itself")
         section[key] = value or {}

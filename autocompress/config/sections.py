@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from autocompress.config.validation import Scalar, Section, check_filter, name_keys, parse_duration, refuse_bool
 from autocompress.core.task_columns import DEFAULT_TASK
 
+OptionalDuration = Annotated[float | None, BeforeValidator(lambda text: None if text is None else parse_duration(text))]
 LAST_RUNG = 2  # rung 0: sliced and not trained; 1: trained shortly; 2: trained in full
 
 
@@ -23,9 +24,59 @@ class FineTune(Section):
     """Peak learning rate of AdamW."""
     batch: int = Field(default=32, ge=1)
     """Rows per step."""
+    warmup: float | None = Field(default=None, ge=0, lt=1)
+    """The fraction of the steps in which the learning rate rises, before it falls to zero. If left out: 0.06."""
     silver_pairs: int | None = Field(default=None, ge=1)
     """Pairs of the study's texts, rated by the cosine similarity of the model's own embeddings, that it learns once before the
     labels. For numbers that compare two texts, and a model of sentence-transformers."""
+
+
+class AutoFineTune(Section):
+    """A short search for epochs, learning rate, batch and warm-up of fine-tuning, on rows cut from train. `fine_tune: auto` is
+    short for it."""
+
+    auto: bool = True
+    """Search the settings."""
+    time: OptionalDuration = None
+    """Time for the search and the fine-tuning together, e.g. `5m`. If left out: a quarter of `budget.time`; without a
+    `budget.time` there is no limit."""
+    silver_pairs: int | None = Field(default=None, ge=1)
+    """As with given settings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_keys(cls, values: object) -> object:
+        given = [
+            key
+            for key in ("epochs", "learning_rate", "batch", "warmup")
+            if isinstance(values, Mapping) and key in values
+        ]
+        if given:
+            raise ValueError(f"`auto` chooses {given[0]} itself; leave out {given[0]}, or auto")
+        return values
+
+    @field_validator("auto")
+    @classmethod
+    def _check_auto(cls, value: bool) -> bool:
+        if not value:
+            raise ValueError("only true is possible; to give the settings yourself, leave out auto")
+        return value
+
+
+def _read_fine_tune(value: object) -> object:
+    if isinstance(value, str) and value != "auto":
+        raise ValueError(f"auto or a mapping such as {{epochs: 3, learning_rate: 5.0e-5}} is needed, but got {value!r}")
+    return {"auto": True} if value == "auto" else value
+
+
+def _fine_tune_kind(value: object) -> str:
+    is_auto = isinstance(value, AutoFineTune) or (isinstance(value, Mapping) and value.get("auto") is not None)
+    return "<auto>" if is_auto else "<given>"
+
+
+FineTuning = Annotated[
+    Annotated[FineTune, Tag("<given>")] | Annotated[AutoFineTune, Tag("<auto>")], Discriminator(_fine_tune_kind)
+]
 
 
 class Teacher(Section):
@@ -34,8 +85,9 @@ class Teacher(Section):
     model: str = Field(min_length=1)
     """A transformers folder (an existing one takes precedence; `./x` is never a hub name), a hub name, or
     `package:IMPORT_NAME/SUBFOLDER`."""
-    fine_tune: FineTune | None = None
-    """How a pretrained model is fine-tuned first; leave it out if the model already does the task."""
+    fine_tune: Annotated[FineTuning | None, BeforeValidator(_read_fine_tune)] = None
+    """How a pretrained model is fine-tuned first: `auto`, or a mapping of settings. If left out: `auto` where the model does
+    not do the task yet, else the model is used as it is."""
 
 
 class HubData(Section):
@@ -156,7 +208,7 @@ class Budget(Section):
 
     trials: int | None = Field(default=None, ge=1)
     """Number of trials over all runs. The teacher, duplicates and retries do not count."""
-    time: Annotated[float | None, BeforeValidator(lambda text: None if text is None else parse_duration(text))] = None
+    time: OptionalDuration = None
     """Time over all runs, e.g. `90s`, `30m`, `2h`; the lengths of training are fitted to it."""
 
 

@@ -86,6 +86,7 @@ def document(view: StudyView, rows: Sequence[TrialRow]) -> dict[str, object]:
         "trials": [row.as_json() for row in rows],
         "hypervolume": hypervolume(view.front, view.reference) if view.reference else 0.0,
         "seconds": view.seconds,
+        "warnings": [warning.describe() for warning in view.warnings],
         "format_version": FORMAT_VERSION,
     }
 
@@ -109,6 +110,7 @@ def front_parts(view: StudyView) -> list[RenderableType]:
         rendering.FrontPicture(rows, view.teacher, trial),
         rendering.front_table(rows, view.teacher, metric_of(view), trial),
         rendering.front_sentence(view, knee),
+        *(f"warning: {warning.describe()}" for warning in view.warnings),
     ]
 
 

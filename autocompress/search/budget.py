@@ -12,6 +12,7 @@ from autocompress.study import BudgetSpent, Study
 
 SAVE_SECONDS = 5.0  # of the time used, which a kill may lose
 DEFAULT_TRIALS = 40  # where the study file sets no budget
+MOST_RESERVED = 0.2  # of the time budget
 FITTING_SHARE = 0.8  # of the expected time of a trial must be left for it to start
 
 
@@ -23,6 +24,7 @@ class BudgetMeter:
     study: Study
     # rung -> latency in ms and seconds of this run's trials that ended at it
     durations: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+    reserved: float = 0.0  # seconds in which the finalists will be tested
     _began: float = field(default_factory=time.monotonic)
     _saved: float = 0.0  # seconds of this run already added to the study
     _spent: BudgetSpent | None = None  # as last read: the supervisor must not compute while workers measure
@@ -60,7 +62,7 @@ class BudgetMeter:
         trials = budget.trials if budget.trials or budget.time else DEFAULT_TRIALS
         if trials is not None and spent.trials + running >= trials and not spent.retries_waiting:
             return f"the budget of {trials} trials is met"
-        if budget.time is not None and budget.time <= self.seconds and spent.trials + running > 0:
+        if budget.time is not None and self._seconds_left(budget.time) <= 0 and spent.trials + running > 0:
             return f"the budget of {budget.time:.0f} s is met"
         return None
 
@@ -76,7 +78,11 @@ class BudgetMeter:
         if latency_ms is not None:
             nearest_ms, seconds = min(known, key=lambda entry: abs(log(entry[0] / latency_ms)))
             expected = seconds * latency_ms / nearest_ms
-        return self.budget.time - self.seconds >= FITTING_SHARE * expected
+        return self._seconds_left(self.budget.time) >= FITTING_SHARE * expected
+
+    def _seconds_left(self, budget: float) -> float:
+        """Return the seconds that trials may still take."""
+        return budget - min(self.reserved, MOST_RESERVED * budget) - self.seconds
 
     def _unsaved_seconds(self) -> float:
         return time.monotonic() - self._began - self._saved

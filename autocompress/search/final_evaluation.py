@@ -15,6 +15,7 @@ from autocompress.search.worker_pool import WorkerPool, open_worker_pool
 from autocompress.selection import as_expected, on_front
 from autocompress.study import Study, StudyView, read_study
 
+OPENING_SECONDS = 1.0  # of one model, besides its calls
 log = logging.getLogger(__name__)
 
 
@@ -88,6 +89,17 @@ class FinalEvaluation:
     def _warn(self, text: str) -> None:
         log.warning(text)
         self.pool.display.message(text)
+
+
+def seconds_of_tests(rows: Sequence[TrialRow], teacher: TrialRow, teacher_seconds: float, test_share: float) -> float:
+    """Return the seconds in which rows will be tested, as far as a test is missing.
+
+    `teacher_seconds`: of the teacher on validation; `test_share`: rows of test, of those of validation. The time of a model is
+    proportional to its latency.
+    """
+    untested = [row for row in (teacher, *rows) if row.test_quality is None]
+    calls = sum((row.latency_ms or 0.0) / (teacher.latency_ms or 1.0) for row in untested)
+    return calls * teacher_seconds * test_share + OPENING_SECONDS * len(untested)
 
 
 def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, offline: bool = False) -> None:

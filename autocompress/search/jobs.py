@@ -66,5 +66,6 @@ class JobResult:
     measured: dict[str, Measurement] = field(default_factory=dict)  # of other_devices, by device
     rates: TrainingRates | None = None  # of calibration
     error: str | None = None
+    is_crash: bool = False  # the worker's process ended
     is_device_lost: bool = False  # the device is unreachable: no fault of the trial
     is_usage_error: bool = False  # the study file or the data are wrong: exit code 2

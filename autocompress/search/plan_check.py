@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from autocompress import metrics
 from autocompress.benchmarking.backends import open_backend
-from autocompress.config import StudyPlan, check_storage
+from autocompress.config import AutoFineTune, StudyPlan, check_storage
 from autocompress.core.domain import Anatomy
 from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.core.technique import ordered_techniques
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.search.family_check import check_family
+from autocompress.search.fine_tuning_length import FINE_TUNING_SHARE, LEAST_STOP_ROWS, stop_rows
 from autocompress.search.row_conflicts import describe_conflicts
 from autocompress.space.parsing import resolve_space
 from autocompress.space.space import Space
@@ -29,14 +30,17 @@ log = logging.getLogger(__name__)
 class CheckedPlan:
     """What the check of a plan found."""
 
+    plan: StudyPlan  # with `fine_tune: auto` where it names no settings and the model does not do the task yet
     space: Space
     fingerprint: str  # of the rows
+    test_share: float = 0.0  # rows of test, of those of validation
     lost: DeviceLost | None = None  # the error of an unreachable secondary device
     limits: str | None = None  # one sentence about what of the teacher cannot be searched
 
 
 def prepare(plan: StudyPlan, offline: bool) -> CheckedPlan:
     """Check a plan. UsageError where it cannot be run; DeviceLost where the main device is unreachable."""
+    plan = choose_fine_tuning(plan, offline)
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
     lost: DeviceLost | None = None
     for key_path, device in plan.by_key_path.items():  # what is proposed must run on all of them
@@ -57,9 +61,34 @@ def prepare(plan: StudyPlan, offline: bool) -> CheckedPlan:
             " tokens; lower it"
         )
     check_tokens(space, load_task(plan.task.kind, plan.place("task.kind")), plan.place("space"))
-    fingerprint = _check_task(plan, config, offline).fingerprint
+    data = _check_task(plan, config, offline)
     check_storage(plan.storage)  # last, since it makes a folder
-    return CheckedPlan(space=space, fingerprint=fingerprint, lost=lost, limits=config.describe_limits())
+    return CheckedPlan(
+        plan=plan,
+        space=space,
+        fingerprint=data.fingerprint,
+        test_share=len(data.test) / max(1, len(data.validation)),
+        lost=lost,
+        limits=config.describe_limits(),
+    )
+
+
+def choose_fine_tuning(plan: StudyPlan, offline: bool) -> StudyPlan:
+    """Return the plan with `fine_tune: auto` where it names no settings and the model does not do the task yet.
+
+    A search for settings without a time gets its share of the budget.
+    """
+    settings = plan.teacher.fine_tune
+    if settings is None:
+        config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
+        if load_task(plan.task.kind, plan.place("task.kind")).has_head(config.architectures, config.outputs):
+            return plan
+        settings = AutoFineTune()
+    if not isinstance(settings, AutoFineTune):
+        return plan
+    if settings.time is None and plan.budget.time is not None:
+        settings = settings.model_copy(update={"time": FINE_TUNING_SHARE * plan.budget.time})
+    return plan.with_fine_tuning(settings)
 
 
 def check_tokens(space: Space, task: Task, place: str) -> None:
@@ -85,9 +114,25 @@ def _check_task(plan: StudyPlan, config: ModelConfig, offline: bool) -> TaskData
     data = task.read(plan, config.id2label)
     if metric is not None:
         metrics.check_label_names(metric, data.label_names, place)
+    _check_fine_tuning(plan, data)
     for note in (*data.notes, *describe_conflicts(data)):
         log.warning(note)
     return data
+
+
+def _check_fine_tuning(plan: StudyPlan, data: TaskData) -> None:
+    """Raise UsageError where the settings of fine-tuning cannot be searched on these rows."""
+    if not isinstance(plan.teacher.fine_tune, AutoFineTune):
+        return
+    rows, labels, place = len(data.train), len(data.label_names), plan.place("teacher.fine_tune")
+    given = "give the settings instead, e.g. {epochs: 10, learning_rate: 1.0e-4}"
+    if stop_rows(rows) < LEAST_STOP_ROWS:
+        raise UsageError(
+            f"{place}: auto compares settings on rows cut from train, but {rows} rows are too few to cut from (at least"
+            f" {5 * LEAST_STOP_ROWS} are needed); add rows, or {given}"
+        )
+    if labels > rows - stop_rows(rows):
+        raise UsageError(f"{place}: train has {rows} rows for {labels} labels; add rows, or {given}")
 
 
 def _check_silver_pairs(plan: StudyPlan, task: Task, offline: bool) -> None:

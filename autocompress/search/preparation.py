@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from autocompress.config import StudyPlan
+from autocompress.config import AutoFineTune, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
+from autocompress.core.fine_tuning_record import FineTuningRecord
 from autocompress.core.recipe import Recipe
+from autocompress.core.teacher_warning import TeacherWarning
 from autocompress.search.budget import BudgetMeter
 from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.search.worker_pool import WorkerPool
@@ -16,6 +18,7 @@ from autocompress.study import Study
 from autocompress.training.time_fitting import fit_training_time
 
 INTERRUPTED = "interrupted"
+MOST_CRASHES = 10  # while settings of fine-tuning are searched
 log = logging.getLogger(__name__)
 
 
@@ -36,16 +39,34 @@ class Preparation:
     def _measure_teacher(self) -> str | None:
         """Complete trial 0 before any other trial begins."""
         if self.study.teacher() is None:
-            result = self.pool.run_alone(Job("teacher", 0), "the teacher")
+            result = self._run_teacher()
             if result is None:
                 return INTERRUPTED
             if result.outcome is None or result.outcome.state != "complete":
                 raise _error_of(result, "the teacher could not be measured")
             self.study.record_teacher(result.outcome)
             self.pool.display.finished(0, Recipe(), result.outcome, "teacher, fp32")
+            record = FineTuningRecord.from_facts(result.outcome.facts)
+            if record is not None:
+                self.pool.display.message(record.describe())
+            for warning in TeacherWarning.from_facts(result.outcome.facts):
+                self.pool.display.message(f"warning: {warning.describe()}")
             log.info("trial 0: measured the teacher in %.0f s", result.outcome.seconds)
         self.pool.settings = RunSettings(self.study.artifacts_of(0), self.study.fitted_recovery())
         return None
+
+    def _run_teacher(self) -> JobResult | None:
+        """Fine-tune and measure the teacher; null when interrupted.
+
+        A search for the settings of fine-tuning goes on after a crash: what ends its process twice is a setting that failed.
+        """
+        searches = isinstance(self.plan.teacher.fine_tune, AutoFineTune)
+        for _ in range(MOST_CRASHES):
+            result = self.pool.run_alone(Job("teacher", 0), "the teacher")
+            if result is None or not (result.is_crash and searches):
+                return result
+            log.warning("the teacher: %s; the search for settings goes on", result.error)
+        return result
 
     def _fit_amounts(self) -> str | None:
         """Fit the amounts of training that the study file does not set to the time budget."""

@@ -8,19 +8,14 @@ al. 2022, "Trans-Encoder"); labels from a model are called silver (Thakur et al.
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from autocompress.config import StudyPlan
 from autocompress.data import sample_rows
 from autocompress.data.ragged import Ragged
-from autocompress.models.families import load_family
-from autocompress.models.forward import open_forward
-from autocompress.models.teacher import load_teacher
 from autocompress.search.study_data import StudyData
-from autocompress.tasks import Rows, Tokens, load_task
-from autocompress.training.loop import ordered_batches
+from autocompress.search.text_embeddings import embed_texts
+from autocompress.tasks import Rows, Tokens
 
-EMBEDDINGS = "feature-extraction"  # the task that pools a model's states
 MOST_TEXTS = 20_000  # that pairs are drawn from
 BLOCK = 256  # texts that are compared with all others at once
 MEAN_RANK, RANDOM_SHARE = 30, 0.1  # most partners are among the nearest texts, some are any text
@@ -49,7 +44,7 @@ def draw_pairs(embeddings: np.ndarray, count: int, rng: np.random.Generator) -> 
 def silver_rows(plan: StudyPlan, data: StudyData, count: int, offline: bool) -> Tokens:
     """Return `count` pairs of texts of train and of the unlabelled rows, with labels of the same mean and spread as train's."""
     texts = _distinct_texts(data, plan.seed)
-    embeddings = _embed(plan, data, texts, offline)
+    embeddings = embed_texts(plan, data, texts, offline)
     left, right = draw_pairs(embeddings, count, np.random.default_rng(plan.seed))
     similarity = (embeddings[left] * embeddings[right]).sum(1)
     known = data.splits.train.labels.values
@@ -63,18 +58,3 @@ def _distinct_texts(data: StudyData, seed: int) -> list[str]:
     parts = (data.splits.train, data.splits.unlabelled)
     texts = sorted({text for rows in parts for side in (rows.texts, rows.pairs or ()) for text in side})
     return [texts[row] for row in sample_rows(np.zeros(len(texts), np.int64), MOST_TEXTS, seed, "sample silver texts")]
-
-
-def _embed(plan: StudyPlan, data: StudyData, texts: list[str], offline: bool) -> np.ndarray:
-    """Return the embeddings (texts, hidden) of length 1 that the model gives before it is fine-tuned."""
-    task = load_task(EMBEDDINGS)
-    model = load_teacher(plan.teacher.model, task, data.splits, new_head=False, seed=plan.seed, offline=offline)
-    forward = open_forward(model, load_family(model.config.model_type))
-    missing = Ragged.one_each(np.full(len(texts), np.nan, np.float32))
-    tokens = task.tokenize(Rows(tuple(texts), None, missing), data.tokenizer, plan.task.max_tokens)
-    embeddings = np.empty((len(texts), model.config.hidden_size), np.float32)
-    with torch.no_grad():
-        for rows in ordered_batches(tokens.lengths, 64):
-            inputs = {name: torch.from_numpy(array) for name, array in data.pad(tokens, rows, multiple=8).items()}
-            embeddings[rows] = torch.nn.functional.normalize(forward.run_batch(inputs).logits.float(), dim=1).numpy()
-    return embeddings

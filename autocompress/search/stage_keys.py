@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from autocompress.config import Engine, Recovery, StudyPlan
+from autocompress.config import AutoFineTune, Engine, Recovery, StudyPlan
 from autocompress.core.recipe import Recipe, Scalar
 from autocompress.core.stage import Stage, upstream
 from autocompress.core.technique import active_techniques, ordered_techniques
@@ -95,6 +96,8 @@ def teacher_stage(plan: StudyPlan, model: Mapping[str, str], data: str) -> Stage
         "model": dict(model), "fine_tune": tuned.model_dump(exclude_none=True) if tuned else None, "data": data,
         "max_tokens": plan.task.max_tokens, "seed": plan.seed if tuned else None,
     }  # fmt: skip
+    if isinstance(tuned, AutoFineTune):
+        return Stage("teacher", fine_tuning.AUTO_VERSION, {**settings, "metric": Path(plan.task.metric).name})
     return Stage("teacher", fine_tuning.VERSION, settings)
 
 

@@ -39,7 +39,7 @@ class StudyContext:
     """Provides the shared results of a study, and keeps them in memory between trials."""
 
     def __init__(self, plan: StudyPlan, store: Store, offline: bool) -> None:
-        self.plan, self.store = plan, store
+        self.plan, self.store, self.offline = plan, store, offline
         self.data = StudyData(plan, offline)
         self.teacher = TeacherProvider(plan, self.data, store, offline)
         self._distillation_sets: dict[StudyData, tuple[int, DistillationSet]] = {}  # with the copies of each row

@@ -16,7 +16,7 @@ from autocompress.core.trial_row import Outcome, describe
 from autocompress.search.admission import admission_limits
 from autocompress.search.budget import BudgetMeter
 from autocompress.search.display import Display
-from autocompress.search.final_evaluation import FinalEvaluation
+from autocompress.search.final_evaluation import FinalEvaluation, seconds_of_tests
 from autocompress.search.jobs import Job, JobResult
 from autocompress.search.known_trials import KnownTrials
 from autocompress.search.plan_check import check_same_data, prepare
@@ -31,9 +31,11 @@ from autocompress.space.space import Space
 from autocompress.storage.artifact_store import ArtifactStore, Store
 from autocompress.study import AskedTrial, Study, read_study
 from autocompress.study.study_view import stored_plan
+from autocompress.study.trial_details import read_trial_details
 
 SHRINK_SECONDS = 60.0  # between two checks of the artifacts' disk space
 DRAWS = 200  # recipes drawn, after a proposal that was known, to find one that is not
+QUALITY_STAGE = "quality on validation"
 TRAINED_SHARE = 0.25  # of a trial's time: with more than that in training, its weights were new
 log = logging.getLogger(__name__)
 
@@ -51,8 +53,8 @@ class SearchEnd:
 
 def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> SearchEnd:
     """Run or continue a study to the end of its budget. The plan is checked before any work starts."""
-    plan = plan.as_stored(stored_plan(plan.storage, plan.study))
-    checked = prepare(plan, offline)
+    checked = prepare(plan.as_stored(stored_plan(plan.storage, plan.study)), offline)
+    plan = checked.plan
     study = Study.open(plan, checked.space)
     if checked.lost is not None and study.teacher() is None:
         raise checked.lost  # later, an unreachable device can catch up
@@ -60,7 +62,7 @@ def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> S
     with writing_study_log(plan), study.lease(), open_worker_pool(plan, display, offline) as pool:
         if checked.limits is not None:
             display.message(checked.limits)
-        end = Supervisor(plan, study, checked.space, pool).run()
+        end = Supervisor(plan, study, checked.space, pool, checked.test_share).run()
         log.info("the search ended: %s (%d trials, %.0f s of the study)", end.reason, end.trials, end.seconds)
         return end
 
@@ -73,6 +75,7 @@ class Supervisor:
     study: Study
     space: Space
     pool: WorkerPool
+    test_share: float = 0.0  # rows of test, of those of validation
     random: Random = field(init=False)
     meter: BudgetMeter = field(init=False)
     scheduler: Scheduler = field(init=False)
@@ -80,6 +83,7 @@ class Supervisor:
     pending: list[AskedTrial] = field(default_factory=list)  # duplicates of trials that run
     history: HypervolumeHistory = field(default_factory=HypervolumeHistory)
     last_shrink: float = field(default_factory=time.monotonic)
+    teacher_seconds: float = 0.0  # of computing the teacher's outputs on validation
     lost_since: float | None = None  # when the main device last answered, while it is unreachable
 
     def __post_init__(self) -> None:
@@ -96,6 +100,9 @@ class Supervisor:
             if self.study.teacher() is not None:
                 view = read_study(self.plan.storage, self.plan.study)
                 self.known = KnownTrials.of(view, self.plan.engine.reuse)
+                stages = read_trial_details(self.plan.storage, self.plan.study, 0).outcome.stages
+                self.teacher_seconds = stages.get(QUALITY_STAGE, 0.0)
+                self._reserve_time()
                 reason = reason or self._run_trials()
                 self.pool.abandon_jobs()
                 FinalEvaluation(self.plan, self.study, self.pool).evaluate_finalists()
@@ -228,7 +235,13 @@ class Supervisor:
     def _record(self, number: int, recipe: Recipe, outcome: Outcome) -> None:
         facts = {**outcome.facts, "ended_at": round(self.meter.seconds, 1)}  # seconds of the study
         self.known.add(self.study.tell(number, recipe, replace(outcome, facts=facts)))
+        self._reserve_time()
         self.history.add(self.meter.seconds, self.known.hypervolume)
+
+    def _reserve_time(self) -> None:
+        """Reserve the time in which the finalists will be tested."""
+        known = self.known
+        self.meter.reserved = seconds_of_tests(known.front, known.teacher, self.teacher_seconds, self.test_share)
 
     def _shrink_store(self) -> None:
         """Keep the artifacts' folder within its limit; the models of the teacher and of every front always stay."""

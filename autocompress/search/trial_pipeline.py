@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ from autocompress import benchmarking
 from autocompress.benchmarking.backends import SHORT_PATIENCE
 from autocompress.config import LAST_RUNG, StudyPlan
 from autocompress.core.errors import AutocompressError, TrialStopped
+from autocompress.core.fine_tuning_record import FineTuningRecord
+from autocompress.core.json_types import Json
 from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import Recipe
+from autocompress.core.teacher_warning import TeacherWarning
 from autocompress.core.trial_row import Outcome
 from autocompress.deployment.deploy import deploy
 from autocompress.models.candidate import Candidate
@@ -27,6 +30,7 @@ from autocompress.search.jobs import AdmissionLimits, RunSettings
 from autocompress.search.pricing import check_latency, check_predicted_latency, check_size
 from autocompress.search.stage_timer import ReportProgress, StageTimer
 from autocompress.search.study_context import StudyContext
+from autocompress.search.teacher_check import TeacherCheck
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
 from autocompress.study.trial_details import read_conditions_of_artifacts
@@ -64,7 +68,10 @@ class TrialPipeline:
         self.devices.references = self._deploy(candidate, timer)
         outcome = self._measure(candidate, self.devices.references, timer, start, require_all=True)
         origin = {"data": context.data.splits.fingerprint, "versions": benchmarking.versions()}
-        return replace(outcome, facts={**outcome.facts, **origin})
+        tuning = context.teacher.fine_tuning
+        training = {} if tuning is None else {"fine_tuning": tuning}
+        warnings = [asdict(warning) for warning in self._check_teacher(training, timer)]
+        return replace(outcome, facts={**outcome.facts, **origin, **training, "warnings": warnings})
 
     def measure_shared_rates(self, report_progress: ReportProgress) -> tuple[float, float]:
         """Return the seconds of the teacher's outputs on one row, and of one step of the super-net, on all cores."""
@@ -154,6 +161,13 @@ class TrialPipeline:
         data = self.context.data_for(candidate.recipe)
         data.tokens  # noqa: B018  # from then on its tokenizer cuts texts at max_tokens
         deploy(candidate, data.tokenizer, data.interface, runtime, folder, data.calibration_inputs)
+
+    def _check_teacher(self, training: Json, timer: StageTimer) -> tuple[TeacherWarning, ...]:
+        """Return what is wrong with the teacher, whose artifact is measured."""
+        outputs = self.devices.outputs(self.devices.references, "validation", timer)
+        context, record = self.context, FineTuningRecord.from_facts(training)
+        with timer.stage("checking the teacher"), device_lock.share(self.store.root):
+            return TeacherCheck(self.plan, context.data, outputs, self.devices.metric, record, context.offline).run()
 
     def _check_limits(self, candidate: Candidate, limits: AdmissionLimits, timer: StageTimer) -> None:
         """Measure the untrained artifact; raise TrialStopped where it is over a limit."""

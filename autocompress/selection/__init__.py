@@ -18,6 +18,7 @@ Pure functions of rows, with numpy and moocore alone. A *drop* is a fraction (0.
 
 from __future__ import annotations
 
+from autocompress.selection.beaten_teacher import beating_trials
 from autocompress.selection.comparison import Check, Comparison, mcnemar, ratio_interval
 from autocompress.selection.constraints import BOUNDED, Constraints, broken, violations
 from autocompress.selection.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
@@ -49,6 +50,7 @@ __all__ = [
     "Reference",
     "Rungs",
     "as_expected",
+    "beating_trials",
     "broken",
     "combine_worst",
     "compare_fronts",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Protocol
 
+from autocompress.core.fine_tuning_record import FineTuningRecord
 from autocompress.core.json_types import Json
 from autocompress.core.trial_row import TrialRow
 from autocompress.study import plots
@@ -39,14 +40,22 @@ def save_note(
 
 
 def save_figures(
-    storage: AttributeStore, study_id: int, rows: Sequence[TrialRow], growth: plots.Growth, seconds: float
+    storage: AttributeStore,
+    study_id: int,
+    rows: Sequence[TrialRow],
+    growth: plots.Growth,
+    seconds: float,
+    fine_tuning: FineTuningRecord | None = None,
 ) -> None:
-    """Save or replace the plots of the study's page: the front, its growth, and drops by decision."""
+    """Save or replace the plots of the study's page: the front, its growth, the teacher's learning curve, drops by decision."""
     front = plots.plot_front(rows)
     figures = {"front": plots.add_title(front, "The front (larger mark: larger file; bars: 95 % intervals)")}
     if len(growth) > 1:
         curve = plots.plot_growth(growth, seconds)
         figures["growth"] = plots.add_title(curve, "Hypervolume over time (points × octaves²)")
+    if fine_tuning is not None and fine_tuning.curve:
+        curves = plots.plot_learning_curves(fine_tuning)
+        figures["teacher"] = plots.add_title(curves, "Fine-tuning the teacher")
     if drops := plots.plot_drops(rows):
         figures["drops"] = plots.add_title(drops, "Drop by the value of a decision")
     before = storage.get_study_system_attrs(study_id)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from autocompress.core.fine_tuning_record import FineTuningRecord
 from autocompress.core.json_types import Json
+from autocompress.core.teacher_warning import TeacherWarning
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import violations
 from autocompress.study.dashboard_attributes import CHUNK
@@ -47,6 +49,9 @@ def trial_note(study: str, noted: NotedTrial, constraints: Mapping[str, float | 
         for name, device_row in noted.other_devices.items()
         if device_row.latency_ms is not None
     ]
+    if record := FineTuningRecord.from_facts(noted.facts):
+        parts.append(_inline(record.describe()))
+    parts += [f"**Warning**: {_inline(warning.describe())}" for warning in TeacherWarning.from_facts(noted.facts)]
     if recall := noted.facts.get("recall"):
         parts.append(_recall_line(recall))
     slowest = sorted(noted.stages.items(), key=lambda item: -item[1])[:MOST_STAGES]
@@ -60,8 +65,10 @@ def trial_note(study: str, noted: NotedTrial, constraints: Mapping[str, float | 
     return "\n\n".join(parts)[:CHUNK]
 
 
-def study_note(study: str, rows: Sequence[TrialRow], teacher: TrialRow | None) -> str:
-    """Write the note of a study: its front as a table, fastest first, and the next commands."""
+def study_note(
+    study: str, rows: Sequence[TrialRow], teacher: TrialRow | None, warnings: Sequence[TeacherWarning] = ()
+) -> str:
+    """Write the note of a study: what is wrong with the teacher, the front as a table, fastest first, and the next commands."""
     front = sorted((row for row in rows if row.on_front), key=lambda row: row.latency_ms or 0.0)
     head = ("trial", "recipe", "drop, points", "test drop", "latency_ms", "speedup", "size_mb")
     lines = [f"| {' | '.join(head)} |", "|--:|:--|" + "--:|" * 5]
@@ -74,7 +81,8 @@ def study_note(study: str, rows: Sequence[TrialRow], teacher: TrialRow | None) -
     heading = f"## The front of {study}: {len(front)} model{'' if len(front) == 1 else 's'}"
     table = "\n".join(lines)
     commands = f"```\nautocompress pick {study}\nautocompress export {study} --to DIR\n```"
-    return f"{heading}\n\n{table}{more}\n\n{commands}"
+    warned = "".join(f"**Warning**: {_inline(warning.describe())}\n\n" for warning in warnings)
+    return f"{warned}{heading}\n\n{table}{more}\n\n{commands}"
 
 
 def _metrics_table(row: TrialRow, teacher: TrialRow | None) -> str:

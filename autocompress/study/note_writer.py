@@ -7,12 +7,14 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
+from autocompress.core.fine_tuning_record import FineTuningRecord
+from autocompress.core.teacher_warning import TeacherWarning
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import Reference, growth, standings
 from autocompress.study.candidate_rows import find_candidate
 from autocompress.study.dashboard_attributes import Attributes, save_figures, save_note
 from autocompress.study.dashboard_notes import NotedTrial, study_note, trial_note
-from autocompress.study.queries import read_conditions, read_end_times, read_reference, read_rows
+from autocompress.study.queries import read_conditions, read_end_times, read_facts, read_reference, read_rows
 from autocompress.study.retries import with_retries
 from autocompress.study.study_connection import StudyConnection
 from autocompress.study.study_view import mark_front
@@ -48,11 +50,21 @@ class NoteWriter:
         for number, standing in standings(rows, reference, constraints).items():
             self.write_trial(self.read_trial(number), before, standing)
         teacher = next((row for row in rows if row.trial == 0), None)
-        note = study_note(connection.plan.study, rows, teacher)
+        facts = connection.read(partial(read_facts, ac_study_id=connection.ac_id, number=0))
+        note = study_note(connection.plan.study, rows, teacher, TeacherWarning.from_facts(facts))
         with_retries(lambda: save_note(connection.optuna_storage, connection.optuna_id, None, note))
         ended = connection.read(partial(read_end_times, ac_study_id=connection.ac_id))
         growth_steps = growth(rows, ended, objectives, constraints, reference)
-        with_retries(lambda: save_figures(connection.optuna_storage, connection.optuna_id, rows, growth_steps, seconds))
+        with_retries(
+            lambda: save_figures(
+                connection.optuna_storage,
+                connection.optuna_id,
+                rows,
+                growth_steps,
+                seconds,
+                FineTuningRecord.from_facts(facts),
+            )
+        )
 
     def _noted_trial(self, number: int, session: Session) -> NotedTrial:
         connection = self._connection

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10, sqrt
 
+from autocompress.core.fine_tuning_record import FineTuningRecord, describe_setting
 from autocompress.core.formatting import drop_text, megabytes, ms, times
 from autocompress.core.json_types import Json
 from autocompress.core.recipe import Scalar
@@ -86,6 +87,43 @@ def plot_growth(growth: Growth, seconds: float) -> Figure:
             "xaxis": {**AXIS, "title": {"text": "minutes of the study"}, "rangemode": "tozero"},
             "yaxis": {**AXIS, "title": {"text": "hypervolume"}, "rangemode": "tozero"},
         },
+    }
+
+
+def plot_learning_curves(record: FineTuningRecord) -> Figure:
+    """Plot the teacher's learning curve, and what the settings reached that were tried before."""
+    traces = [
+        {
+            **_curve(trial["curve"], describe_setting(trial["setting"])),
+            "line": {"color": GREY, "width": 1},
+            "marker": {"size": 6},
+            "opacity": 0.7,
+        }
+        for trial in record.trials
+    ]
+    name = f"the teacher, {describe_setting(record.settings)}"
+    traces.append({**_curve(record.curve, name), "line": {"color": BLUE, "width": 3}, "marker": {"size": 9}})
+    return {
+        "data": [trace for trace in traces if trace["x"]],
+        "layout": {
+            **LAYOUT,
+            "height": 380,
+            "showlegend": len(traces) > 1,
+            "legend": {"x": 1, "xanchor": "right", "y": 0, "yanchor": "bottom", "font": {"size": 11}},
+            "xaxis": {**AXIS, "title": {"text": "rows learned, repeated ones included"}, "rangemode": "tozero"},
+            "yaxis": {**AXIS, "title": {"text": "quality, %"}},
+        },
+    }
+
+
+def _curve(points: Sequence[Json], name: str) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": name,
+        "x": [point["rows"] for point in points],
+        "y": [100 * point["quality"] for point in points],
+        "hovertemplate": "%{y:.1f} after %{x:,} rows<extra>%{fullData.name}</extra>",
     }
 
 

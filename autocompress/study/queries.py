@@ -92,6 +92,12 @@ def read_conditions(session: Session, ac_study_id: int, number: int) -> Json:
     return dict(session.scalars(query).first() or {})
 
 
+def read_facts(session: Session, ac_study_id: int, number: int) -> Json:
+    """Return the facts of a trial; empty where there is no such trial."""
+    query = select(CandidateRow.facts).where(CandidateRow.ac_study_id == ac_study_id, CandidateRow.number == number)
+    return dict(session.scalars(query).first() or {})
+
+
 def read_end_times(session: Session, ac_study_id: int) -> dict[int, float]:
     """Return the seconds of the study when each complete trial ended, by trial."""
     query = select(CandidateRow.number, CandidateRow.facts).filter_by(ac_study_id=ac_study_id, state="complete")

@@ -15,13 +15,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from autocompress.core.errors import UsageError, unknown
+from autocompress.core.fine_tuning_record import FineTuningRecord
+from autocompress.core.formatting import counted, drop_text
 from autocompress.core.json_types import Json
+from autocompress.core.teacher_warning import TeacherWarning, describe_remedy
 from autocompress.core.trial_row import TrialRow
-from autocompress.selection import WORST, Reference, combine_worst, expected_drop, find_ties, on_front
+from autocompress.selection import WORST, Reference, beating_trials, combine_worst, expected_drop, find_ties, on_front
 from autocompress.study.connections import parse_url, shown, sqlite_path
 from autocompress.study.queries import (
     device_names,
     find_study,
+    read_facts,
     read_reference,
     read_rows,
     read_teacher,
@@ -51,6 +55,8 @@ class StudyView:
     running: bool  # a supervisor is alive
     devices: tuple[str, ...] = ()  # their names, where the study has several; the first drives the search
     device: str | None = None  # whose measurements the rows show
+    fine_tuning: FineTuningRecord | None = None  # of the teacher
+    warnings: tuple[TeacherWarning, ...] = ()  # what is wrong with the teacher
 
     @property
     def front(self) -> tuple[TrialRow, ...]:
@@ -121,6 +127,7 @@ def _build_view(session: Session, study: StudyRow, name: str, url: str, device: 
     if reference is not None and teacher is not None:
         reference = replace(reference, latency_ms=teacher.latency_ms)
     rows = _add_expected_drops(rows, teacher.examples if teacher else None)
+    facts = read_facts(session, study.id, 0)
     return StudyView(
         name=name,
         rows=rows,
@@ -136,7 +143,27 @@ def _build_view(session: Session, study: StudyRow, name: str, url: str, device: 
         running=running,
         devices=names,
         device=device or (names[0] if names else None),
+        fine_tuning=FineTuningRecord.from_facts(facts),
+        warnings=(*TeacherWarning.from_facts(facts), *_beaten(name, rows, study.plan)),
     )
+
+
+def _beaten(study: str, rows: Sequence[TrialRow], plan: Json) -> list[TeacherWarning]:
+    """Return a warning where candidates are significantly better than the teacher."""
+    better = beating_trials(rows)
+    if not better:
+        return []
+    best = better[0]
+    finding = (
+        f"{counted(len(better), 'trial')} beat the teacher significantly, trial {best.trial} by"
+        f" {drop_text(-(best.drop or 0.0), _negative(best.drop_interval))} points: the teacher was not fine-tuned well enough"
+    )
+    remedy, minutes = describe_remedy(study, plan["teacher"].get("fine_tune"))
+    return [TeacherWarning(finding=finding, remedy=remedy, minutes=minutes)]
+
+
+def _negative(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if interval is None else (-interval[1], -interval[0])
 
 
 def _device_rows(session: Session, study: StudyRow, name: str, device: str | None) -> list[TrialRow]:

@@ -226,6 +226,4 @@ def load_task(name: str, place: str = "") -> Task:
 
 def untrained_head(source: str, kind: str) -> UsageError:
     """Return the error for a model without the trained head that a task needs."""
-    return UsageError(
-        f"teacher.model: {source!r} has no trained {kind} head; add `fine_tune: {{epochs: 3}}` under `teacher`"
-    )
+    return UsageError(f"teacher.model: {source!r} has no trained {kind} head; add `fine_tune: auto` under `teacher`")

@@ -41,7 +41,7 @@ def describe_similarities(values: Values, recognized: Recognition) -> LabelSumma
         description = f"label: {label}, similarities from {min(numbers):g} to {max(numbers):g}"
         reason = "labels are similarities, so the metric is spearman: how well the pairs are ordered"
     return LabelSummary(
-        description=description, labels=1, metric="spearman", reason=reason, other_metrics=("pearson", "spearman")
+        description=description, metric="spearman", reason=reason, other_metrics=("pearson", "spearman")
     )
 
 

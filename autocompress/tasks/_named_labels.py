@@ -31,7 +31,7 @@ class NamedLabels(Task):
         if config.num_labels != len(data.label_names):
             raise UsageError(
                 f"teacher.model: {source!r} has {config.num_labels} labels, but the data has {len(data.label_names)}"
-                f" ({', '.join(data.label_names)}); use a model of this task, or add `fine_tune:` under `teacher`"
+                f" ({', '.join(data.label_names)}); use a model of this task, or add `fine_tune: auto` under `teacher`"
             )
 
     def objective(self, data: TaskData) -> Objective:

@@ -75,7 +75,6 @@ def describe_tags(values: Values, recognized: Recognition) -> LabelSummary:
         )
     return LabelSummary(
         description=f"tags: {column}, with {len(names)} values",
-        labels=len(names),
         metric=metric,
         reason=reason,
         other_metrics=METRICS,

@@ -46,7 +46,6 @@ class LabelSummary:
     """The labels of new data, and the metric that suits them."""
 
     description: str  # e.g. "label: label, with 2 values"
-    labels: int  # that a new head must tell apart; 1 for a number
     metric: str
     reason: str  # for the metric, as a sentence without a full stop
     other_metrics: tuple[str, ...]

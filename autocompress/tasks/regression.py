@@ -77,7 +77,7 @@ class Regression(Task):
         if plan.teacher.fine_tune is None and outputs != 1:
             raise UsageError(
                 f"{plan.place('teacher.model')}: the model has {outputs} outputs, but regression needs 1; use a model of this"
-                " task, or add `fine_tune:` under `teacher`"
+                " task, or add `fine_tune: auto` under `teacher`"
             )
 
     def head_options(self, data: TaskData) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Regression(Task):
         if config.num_labels != 1:
             raise UsageError(
                 f"teacher.model: {source!r} has {config.num_labels} outputs, but regression needs 1; use a model of this"
-                " task, or add `fine_tune:` under `teacher`"
+                " task, or add `fine_tune: auto` under `teacher`"
             )
 
     def objective(self, data: TaskData) -> Objective:
@@ -127,7 +127,6 @@ class Regression(Task):
         numbers = [float(str(value)) for value in values[column]]
         return LabelSummary(
             description=f"label: {column}, numbers from {min(numbers):g} to {max(numbers):g}",
-            labels=1,
             metric="spearman",
             reason="labels are numbers, so the metric is spearman: how well the rows are ordered",
             other_metrics=("pearson", "spearman"),

@@ -108,7 +108,6 @@ class TextClassification(NamedLabels):
         metric = "matthews_correlation" if rarest < RARE / max(1, len(counts) - 1) else "accuracy"
         return LabelSummary(
             description=f"label: {column}, with {len(counts)} values",
-            labels=len(counts),
             metric=metric,
             reason=f"the rarest label has {100 * rarest:.2g} % of the rows, so the metric is {metric}",
             other_metrics=("accuracy", "f1", "matthews_correlation"),

@@ -18,11 +18,11 @@ from autocompress.models.forward import Forward, Output
 from autocompress.models.precision import autocast
 from autocompress.tasks import Objective, unit_outputs
 from autocompress.techniques.stages import AddedLoss, TrainingStep, TrainingTechnique, active_of
+from autocompress.training.evaluation import Batch, collect_outputs
 from autocompress.training.loop import Progress, make_backward_step, minimize_loss, ordered_batches
 
 VERSION = 2  # of the stage `recovered`; raise it, too, when the training loop gives other weights
 TARGETS_VERSION = 2  # of the stage `targets`
-Batch = Callable[[np.ndarray], dict[str, Tensor]]  # row indices -> input_ids, attention_mask, labels (, token_type_ids)
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,7 @@ def compute_targets(forward: Forward, batch_of: Batch, lengths: list[int], progr
         if hidden is None:
             hidden = np.empty((len(lengths), *pooled.shape[1:]), np.float16)
         hidden[rows] = pooled.to(torch.float16).numpy()
-        counts = torch.ones(len(rows)) if output.logits.ndim == 2 else mask.sum(1)
-        values = unit_outputs(output.logits, mask).float().numpy()
-        parts.append(Ragged(values, counts.to(torch.int64).numpy()))
+        parts.append(collect_outputs(output.logits, mask))
         progress(number / len(batches))
     assert hidden is not None, "no rows"  # data without rows is refused earlier
     return Targets(Ragged.join(parts).take(np.argsort(np.concatenate(batches))), hidden)

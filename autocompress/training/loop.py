@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from autocompress.models.precision import autocast
+from autocompress.training.checkpoint import Checkpoint
 
 Progress = Callable[[float], None]  # called with the fraction done, 0..1
 BackwardStep = Callable[[np.ndarray], Tensor]  # row indices -> their loss; sets `grad` of the parameters
+Watch = Callable[[int], None]  # called with the number of steps done
 WARMUP, WEIGHT_DECAY = 0.06, 0.01  # warm-up as a fraction of the steps; decay of matrices, not of biases and norms
 
 
@@ -25,43 +28,64 @@ def minimize_loss(
     learning_rate: float,
     seed: int,
     progress: Progress = lambda fraction: None,
+    warmup: float = WARMUP,
+    watch: Watch = lambda steps: None,
+    watch_every: int | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> float:
-    """Minimize a loss over batches of rows; return the mean loss of the last tenth of the steps.
+    """Minimize a loss over batches of rows; return the mean loss of the last tenth of the steps that this call did.
 
-    AdamW, linear warm-up over 6 % of the steps, then linear to zero (Devlin et al. 2019); gradients clipped at norm 1.
+    AdamW, linear warm-up over a fraction of the steps, then linear to zero (Devlin et al. 2019); gradients clipped at norm 1.
+    `watch` is called every so many steps. With a `checkpoint`, the training goes on where it was saved last.
     FloatingPointError where the loss is not finite.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     steps = max(1, round(epochs * len(lengths) / batch))
-    optimizer, scheduler = _build_optimizer(trained, learning_rate, steps)
+    optimizer = _build_optimizer(trained, learning_rate)
+    first = 0 if checkpoint is None else checkpoint.restore(trained, optimizer)
+    scheduler = _build_schedule(optimizer, steps, warmup, first)
     losses = []
-    for step, rows in zip(range(steps), endless_batches(lengths, batch, seed), strict=False):
+    for step, rows in zip(
+        range(first, steps), islice(endless_batches(lengths, batch, seed), first, None), strict=False
+    ):
         optimizer.zero_grad(set_to_none=True)
         losses.append(backward_step(rows).detach())
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         scheduler.step()
-        if step % 10 == 9 or step == steps - 1:
+        done = step + 1
+        if done % 10 == 0 or done == steps:
             if not torch.isfinite(losses[-1]):
-                raise FloatingPointError(f"the loss is {losses[-1].item()} at step {step + 1} of {steps}")
-            progress((step + 1) / steps)
-    return float(torch.stack(losses[-max(1, steps // 10) :]).mean())
+                raise FloatingPointError(f"the loss is {losses[-1].item()} at step {done} of {steps}")
+            progress(done / steps)
+        if watch_every is not None and done % watch_every == 0:
+            watch(done)
+        if checkpoint is not None:
+            checkpoint.save_if_due(done, trained, optimizer)
+    return float(torch.stack(losses[-max(1, len(losses) // 10) :]).mean()) if losses else float("nan")
 
 
-def _build_optimizer(
-    trained: list[torch.nn.Parameter], learning_rate: float, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Build the optimizer and its learning-rate schedule."""
+def _build_optimizer(trained: list[torch.nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
-    warmup = max(1, round(WARMUP * steps))
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, max(0.0, (steps - step) / max(1, steps - warmup)))
+    for group in optimizer.param_groups:
+        group["initial_lr"] = learning_rate  # from which a schedule that does not begin at step 0 starts
+    return optimizer
+
+
+def _build_schedule(
+    optimizer: torch.optim.Optimizer, steps: int, warmup: float, first: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Build the learning-rate schedule of so many steps, of which `first` are done."""
+    rising = max(1, round(warmup * steps))
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / rising, max(0.0, (steps - step) / max(1, steps - rising))),
+        last_epoch=first - 1,
     )
-    return optimizer, scheduler
 
 
 def make_backward_step(compute_loss: Callable[[np.ndarray], Tensor]) -> BackwardStep:

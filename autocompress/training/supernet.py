@@ -27,7 +27,8 @@ from autocompress.models.importance import Importance
 from autocompress.models.precision import autocast
 from autocompress.tasks import Objective, unit_outputs
 from autocompress.techniques.building import build_candidate
-from autocompress.training.distillation import Batch, Targets
+from autocompress.training.distillation import Targets
+from autocompress.training.evaluation import Batch
 from autocompress.training.loop import Progress, minimize_loss
 
 VERSION = 2

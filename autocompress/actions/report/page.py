@@ -58,6 +58,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
     }  # fmt: skip
     environment.globals |= {"drop": drop_text}
     return environment
@@ -68,6 +69,8 @@ def _figures(report: ReportData) -> dict[str, Any]:
     figures: dict[str, Any] = {"front": plots.plot_front(report.view.rows, report.chosen)}
     if len(report.growth) > 1:
         figures["growth"] = plots.plot_growth(report.growth, report.view.seconds)
+    if report.view.fine_tuning is not None and report.view.fine_tuning.curve:
+        figures["teacher"] = plots.plot_learning_curves(report.view.fine_tuning)
     if report.importances:
         figures["importances"] = plots.plot_importances(report.importances)
     if drops := plots.plot_drops(report.view.rows):

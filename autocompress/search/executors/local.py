@@ -92,7 +92,7 @@ class Worker:
                 return None
             message: Message = self.pipe.recv()
         except (EOFError, ConnectionResetError):
-            message = JobResult(error=self._describe_crash())
+            message = JobResult(error=self._describe_crash(), is_crash=True)
         if isinstance(message, JobResult):
             self.job = None
             self._finished_jobs += 1

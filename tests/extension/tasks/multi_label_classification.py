@@ -83,7 +83,7 @@ class MultiLabelClassification(Task):
         if config.num_labels != len(data.label_names):
             raise UsageError(
                 f"teacher.model: {source!r} has {config.num_labels} labels, but the data has {len(data.label_names)};"
-                " use a model of this task, or add `fine_tune:` under `teacher`"
+                " use a model of this task, or add `fine_tune: auto` under `teacher`"
             )
 
     def objective(self, data: TaskData) -> Objective:
@@ -122,7 +122,6 @@ class MultiLabelClassification(Task):
         labels = {str(label) for labels in values[column] if isinstance(labels, list) for label in labels}
         return LabelSummary(
             description=f"label: {column}, any of {len(labels)} labels",
-            labels=len(labels),
             metric="micro_f1",
             reason="rows have any number of labels, so the metric is micro_f1",
             other_metrics=("micro_f1",),

@@ -1,0 +1,45 @@
+"""What is wrong with a teacher, as trial 0 stores it: the finding, the remedy and its price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autocompress.core.json_types import Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherWarning:
+    """One reason why drops against this teacher say little."""
+
+    finding: str
+    remedy: str
+    minutes: float | None = None  # that the remedy takes; null: not known
+
+    @classmethod
+    def from_facts(cls, facts: Json) -> tuple[TeacherWarning, ...]:
+        """Read the facts of trial 0; empty where nothing is wrong, or the teacher was not checked."""
+        return tuple(cls(**values) for values in facts.get("warnings", ()))
+
+    def describe(self) -> str:
+        """Describe finding, remedy and price in one sentence."""
+        price = "" if self.minutes is None else f" (about {max(1, round(self.minutes))} min)"
+        return f"{self.finding}; {self.remedy}{price}"
+
+
+def describe_remedy(study: str, fine_tune: Json | None) -> tuple[str, float | None]:
+    """Return how to get a better teacher than the settings `fine_tune` gave, and the minutes that it takes where that is set.
+
+    Another teacher needs a study of its own: trials of different teachers cannot be compared.
+    """
+    name = f"--set study={study}-2"
+    if not (fine_tune or {}).get("auto"):
+        return (
+            f"search better settings in a study of its own: add `{name} --set teacher.fine_tune=auto` to the search",
+            None,
+        )
+    seconds = (fine_tune or {}).get("time")
+    if seconds is None:
+        return "check the labels, or take another model", None
+    minutes = max(1, round(2 * seconds / 60))
+    longer = f"--set 'teacher.fine_tune={{auto: true, time: {minutes}m}}'"
+    return f"fine-tune it longer in a study of its own: add `{name} {longer}` to the search", minutes
