@@ -25,14 +25,12 @@ import torch
 from autocompress.actions.study_template import make_study_template
 from autocompress.benchmarking import machine
 from autocompress.config import StudyPlan, read_plan
-from autocompress.metrics import load_metric
 from autocompress.search.executors.child import count_cores
 from autocompress.search.plan_check import choose_fine_tuning
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_data import StudyData
 from autocompress.search.teacher_provider import TeacherProvider
 from autocompress.storage.artifact_store import Store
-from autocompress.tasks import Tokens
 from autocompress.training.evaluation import evaluate_rows
 
 RECORDS = Path(__file__).with_name("teacher.json")
@@ -92,7 +90,7 @@ def write_study(name: str, folder: Path) -> Path:
 
 
 def fine_tune_once(plan: StudyPlan, store: Path) -> Row:
-    """Fine-tune with the settings of a plan; return quality, seconds, and the predictions on test."""
+    """Fine-tune with the settings of a plan; return accuracy, seconds, and the predictions on test."""
     plan = choose_fine_tuning(plan, offline=True)
     data, start = StudyData(plan, offline=True), time.monotonic()
     data.tokens  # noqa: B018  # read and tokenized here, for it is no part of a fine-tuning
@@ -100,13 +98,13 @@ def fine_tune_once(plan: StudyPlan, store: Path) -> Row:
     provider.load(StageTimer(lambda stage, fraction: print(f"\r{plan.study}: {stage} {fraction:.0%}    ", end="")))
     record = provider.fine_tuning
     assert record is not None  # every teacher here is fine-tuned
-    qualities, predicted = {}, np.empty(0)
+    qualities, predicted = dict[str, float](), np.empty(0)
     for split in ("validation", "test"):
         tokens = data.tokens[split]
         outputs, _ = evaluate_rows(provider.forward, lambda rows, of=tokens: data.training_batch(of, rows), tokens.lengths,
                                    data.objective)  # fmt: skip
         predicted = data.task.predict(outputs, tokens)
-        qualities[split] = score(plan, tokens, predicted)
+        qualities[split] = float((predicted == tokens.labels.values).mean())
     print(f"\r{plan.study}: {qualities} in {time.monotonic() - start:.0f} s" + " " * 60)
     return {
         **qualities,
@@ -115,12 +113,6 @@ def fine_tune_once(plan: StudyPlan, store: Path) -> Row:
         "predictions": base64.b85encode(zlib.compress(predicted.astype(np.uint8).tobytes(), 9)).decode(),
         "machine": machine("onnxruntime"),
     }
-
-
-def score(plan: StudyPlan, tokens: Tokens, predicted: np.ndarray) -> float:
-    """Return the quality of predictions."""
-    metric = load_metric(plan.task.metric)
-    return metric.quality_factor * metric.compute(predicted, tokens.labels.values)
 
 
 def table(rows: list[Row]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from autocompress.core.trial_row import TrialRow
-from autocompress.selection import Picked, expected_drop, pick
+from autocompress.selection import Picked, choice_precision, expected_drop, pick
 from tests.selection_rows import TEACHER, row
 
 
@@ -117,3 +117,10 @@ def true_drop(damage: float, bias: float) -> float:
     right = normal_mass(0.75 * GRID)
     lost, won = normal_mass(-(GRID + bias) / damage), normal_mass(-(GRID - bias) / damage)
     return float(WEIGHTS @ (right * lost - (1 - right) * won))
+
+
+def test_choice_precision_is_that_of_a_paired_difference() -> None:
+    assert choice_precision(872) == pytest.approx(0.0163, abs=1e-4)
+    rng = np.random.default_rng(0)  # 6 % of the rows differ, as often for the better as for the worse
+    drops = [rng.choice([-1, 0, 1], p=[0.03, 0.94, 0.03], size=872).mean() for _ in range(4000)]
+    assert 1.96 * np.std(drops) == pytest.approx(choice_precision(872), rel=0.05)

@@ -26,6 +26,8 @@ FURTHER_NUMBERS = {  # name in a card -> field of a trial's row, unit
     "peak memory": ("memory_mb", "MB"),
     "latency with cold caches": ("cold_ms", "ms"),
     "time from opening to first logits": ("start_ms", "ms"),
+    "time from a text to its label, tokenizer included": ("text_ms", "ms"),
+    "download, tokenizer included": ("download_mb", "MB"),
     "throughput in large batches": ("throughput", "texts/s"),
 }
 

@@ -139,7 +139,7 @@ def _format_study(observed: _Observations, choices: _Choices, to: Path) -> str:
         *_task_lines(observed, choices, to),
         "device: {runtime: onnxruntime, threads: 1, batch: 1, tokens: data}   # data: the lengths of your texts; or a number",
         f"space: {choices.space}   # the decisions to search: encoder, long_text, bits, quickstart, or a mapping",
-        "constraints: {max_drop: 0.02}   # lose at most 2 points of quality; also max_latency_ms, max_size_mb",
+        "constraints: {max_drop: 0.02}   # lose at most 2 points of quality; also max_latency_ms, max_size_mb, max_download_mb",
         "budget: {time: 30m}   # includes fine-tuning the teacher",
         f"workers: {min(2, _count_cores())}   # trials at the same time; they share the cores",
     ]

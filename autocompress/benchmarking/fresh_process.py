@@ -13,12 +13,19 @@ import numpy as np
 
 from autocompress.runtimes import RUNTIMES, Runtime
 
+NOT_NEEDED = ("recipe.json", "check.npz")  # for inference: how the model was made, and what `verify` compares
 log = logging.getLogger(__name__)
 
 
 def size_mb(runtime: Runtime, folder: Path) -> float:
     """Return the size of the files that the runtime loads (models and their external data), in MB of 10⁶ bytes."""
     files = [path for name in runtime.model_files for path in folder.glob(f"{name}*")]
+    return sum(path.stat().st_size for path in files) / 1e6
+
+
+def download_mb(folder: Path) -> float:
+    """Return the size of all files of an artifact that inference needs, the tokenizer included, in MB of 10⁶ bytes."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in NOT_NEEDED]
     return sum(path.stat().st_size for path in files) / 1e6
 
 

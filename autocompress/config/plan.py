@@ -96,6 +96,7 @@ class StudyPlan(StudyFile):
         fingerprints of data and teacher, too.
         """
         values = self.model_dump(mode="json", include=set(IDENTITY))
+        del values["teacher"]["improve"]  # what comes after this study
         values["space"].pop(INITIAL, None)  # tried first, and no limit of what may be tried
         for device in (values["device"], *values["devices"].values()):
             for key in CONNECTION_KEYS:

@@ -88,6 +88,9 @@ class Teacher(Section):
     fine_tune: Annotated[FineTuning | None, BeforeValidator(_read_fine_tune)] = None
     """How a pretrained model is fine-tuned first: `auto`, or a mapping of settings. If left out: `auto` where the model does
     not do the task yet, else the model is used as it is."""
+    improve: bool = False
+    """Whether a search that finds fault with the teacher goes on with a study of its own, NAME-2, whose teacher is fine-tuned
+    better."""
 
 
 class HubData(Section):
@@ -201,6 +204,8 @@ class Constraints(Section):
     """Largest latency, in ms."""
     max_size_mb: float | None = Field(default=None, gt=0)
     """Largest size of the model, in MB of 10⁶ bytes."""
+    max_download_mb: float | None = Field(default=None, gt=0)
+    """Largest size of all files that inference needs, the tokenizer included, in MB of 10⁶ bytes."""
 
 
 class Budget(Section):

@@ -91,6 +91,8 @@ class Measurement:
     size_mb: float
     memory_mb: float | None
     start_ms: float | None = None
+    text_ms: float | None = None  # from a text to its label, tokenizer included
+    download_mb: float | None = None  # all files that inference needs; null in old studies
     sha256: str | None = None  # of the measured artifact; null if it is the trial's own
     conditions: Json = field(default_factory=dict)
 
@@ -110,6 +112,8 @@ class Measurement:
             size_mb=values["size_mb"],
             memory_mb=values["memory_mb"],
             start_ms=values.get("start_ms"),
+            text_ms=values.get("text_ms"),
+            download_mb=values.get("download_mb"),
             sha256=values.get("sha256"),
             conditions=dict(values["conditions"]),
         )

@@ -80,6 +80,10 @@ class TrialRow:
     """Texts per second in batches of 32."""
     start_ms: float | None = None
     """Time from opening the model to the first logits, in ms."""
+    text_ms: float | None = None
+    """Median time from a text of the validation split to its label, tokenizer included, in ms; as measured, not scaled."""
+    download_mb: float | None = None
+    """Size of all files that inference needs, the tokenizer included, in MB of 10⁶ bytes."""
     on_front: bool = False
     """Whether the model is on the front."""
     ties: tuple[int, ...] = ()

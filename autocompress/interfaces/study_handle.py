@@ -57,7 +57,8 @@ class StudyHandle:
         max_drop: float | None = None,
         max_latency_ms: float | None = None,
         max_size_mb: float | None = None,
-        prefer: Literal["quality", "latency_ms", "size_mb"] | None = None,
+        max_download_mb: float | None = None,
+        prefer: Literal["quality", "latency_ms", "size_mb", "download_mb", "text_ms"] | None = None,
         device: str | None = None,
     ) -> TrialRow:
         """Return the best trial under the study's constraints, which the given ones replace.
@@ -65,7 +66,10 @@ class StudyHandle:
         `max_drop` is a fraction: 0.01 is 1 point. `prefer` optimizes one objective; without it, the knee of the front is
         picked. NothingFits where no trial satisfies the constraints; its message names the nearest misses.
         """
-        given = {"max_drop": max_drop, "max_latency_ms": max_latency_ms, "max_size_mb": max_size_mb}
+        given = {
+            "max_drop": max_drop, "max_latency_ms": max_latency_ms, "max_size_mb": max_size_mb,
+            "max_download_mb": max_download_mb,
+        }  # fmt: skip
         limits = {name: bound for name, bound in given.items() if bound is not None}
         return presenters.choose(self.view(device), limits, prefer).row
 

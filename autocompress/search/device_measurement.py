@@ -164,6 +164,8 @@ class StudyDevices:
             size_mb=benchmarking.size_mb(load_runtime_of(folder), folder),
             memory_mb=timing.memory_mb,
             start_ms=timing.start_ms,
+            text_ms=self._time_texts(device, folder) if budget is benchmarking.THOROUGH_TIMING else None,
+            download_mb=benchmarking.download_mb(folder),
             sha256=sha256,
             conditions=timing.conditions,
         )
@@ -183,6 +185,12 @@ class StudyDevices:
         latency = benchmarking.with_drift(timing.latency, spread)
         noise = {"noise": latency.noise} if latency.noise else {}
         return replace(timing, latency=latency, conditions={**timing.conditions, **noise})
+
+    def _time_texts(self, device: StudyDevice, folder: Path) -> float | None:
+        """Return the milliseconds from a text of the validation split to its label."""
+        rows, has_pairs = self.context.data.splits.validation, self.context.data.interface.has_pairs
+        pairs = rows.pairs if has_pairs and rows.pairs is not None else (None,) * len(rows)
+        return device.backend.time_texts(folder, list(zip(rows.texts, pairs, strict=True))[: benchmarking.MOST_TEXTS])
 
     def _score_on(self, device: StudyDevice, artifacts: RuntimeArtifacts, split: str, timer: StageTimer) -> Quality:
         context, stage = self.context, device.stage_name(f"quality on {split}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autocompress.training.settings_search import FRACTIONS, USUAL_BATCH, SearchLimits, Setting
+from autocompress.training.settings_search import FRACTIONS, LONGER, USUAL_BATCH, SearchLimits, Setting
 
 LEAST_STEPS, STEPS_PER_LABEL = 500, 6  # of a whole fine-tuning at the usual batch
 LEAST_EPOCHS, MOST_EPOCHS = 3, 20
@@ -79,13 +79,13 @@ def search_size(usual: int, affordable: float | None) -> SearchSize:
     """Return how much a search may train, given the rows of a usual fine-tuning and those that time allows (null: any)."""
     if affordable is None:
         return SearchSize(length=usual, limits=SearchLimits(settings=MOST_SETTINGS))
-    if affordable < usual:
-        unit = max(1, 10 ** (len(str(int(affordable))) - 2))  # two digits, for the same reason as above
-        length = max(1, int(affordable) // unit * unit)
-        return SearchSize(length=length, limits=SearchLimits(settings=MOST_SETTINGS, lengths=0.0))
-    left = affordable / usual - 1
-    lengths = max(level for level in SEARCH_LEVELS if level <= left)
-    return SearchSize(length=usual, limits=SearchLimits(settings=MOST_SETTINGS, lengths=lengths))
+    lengths = max(level for level in SEARCH_LEVELS if level <= max(0.0, affordable / usual - 1))
+    length = usual
+    if not lengths:  # the time for a search is better used for a longer fine-tuning
+        most = int(min(affordable, LONGER * usual))
+        unit = max(1, 10 ** (len(str(most)) - 2))  # two digits, for the same reason as above
+        length = max(1, most // unit * unit)
+    return SearchSize(length=length, limits=SearchLimits(settings=MOST_SETTINGS, lengths=lengths))
 
 
 def minutes_of_search(rows: int, labels: float, seconds_per_row: float, most_seconds: float | None) -> float:

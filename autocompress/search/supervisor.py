@@ -60,8 +60,8 @@ def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> S
         raise checked.lost  # later, an unreachable device can catch up
     check_same_data(plan, study, checked.fingerprint)
     with writing_study_log(plan), study.lease(), open_worker_pool(plan, display, offline) as pool:
-        if checked.limits is not None:
-            display.message(checked.limits)
+        for sentence in filter(None, (checked.limits, checked.choice)):
+            display.message(sentence)
         end = Supervisor(plan, study, checked.space, pool, checked.test_share).run()
         log.info("the search ended: %s (%d trials, %.0f s of the study)", end.reason, end.trials, end.seconds)
         return end

@@ -4,7 +4,7 @@ Pure functions of rows, with numpy and moocore alone. A *drop* is a fraction (0.
 
 | module | subject |
 |---|---|
-| constraints | violations of `max_drop`, `max_latency_ms`, `max_size_mb` |
+| constraints | violations of `max_drop`, `max_latency_ms`, `max_size_mb`, `max_download_mb` |
 | dominance | front, hypervolume, knee |
 | hypervolume_growth, early_stopping | the hypervolume over time, and when a search stops |
 | drop_estimate | the drop to expect on other rows than the measured ones |
@@ -22,7 +22,7 @@ from autocompress.selection.beaten_teacher import beating_trials
 from autocompress.selection.comparison import Check, Comparison, mcnemar, ratio_interval
 from autocompress.selection.constraints import BOUNDED, Constraints, broken, violations
 from autocompress.selection.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
-from autocompress.selection.drop_estimate import ExpectedDrop, as_expected, expected_drop
+from autocompress.selection.drop_estimate import ExpectedDrop, as_expected, choice_precision, expected_drop
 from autocompress.selection.explanation import Explanation, explain
 from autocompress.selection.front_comparison import ComparedFront, FrontComparison, compare_fronts
 from autocompress.selection.hypervolume_growth import growth
@@ -52,6 +52,7 @@ __all__ = [
     "as_expected",
     "beating_trials",
     "broken",
+    "choice_precision",
     "combine_worst",
     "compare_fronts",
     "expected_drop",

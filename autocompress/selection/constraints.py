@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from autocompress.core.errors import unknown
 from autocompress.core.trial_row import TrialRow
 
-BOUNDED = {"max_drop": "drop", "max_latency_ms": "latency_ms", "max_size_mb": "size_mb"}  # constraint -> bounded field
+BOUNDED = {  # constraint -> bounded field
+    "max_drop": "drop",
+    "max_latency_ms": "latency_ms",
+    "max_size_mb": "size_mb",
+    "max_download_mb": "download_mb",
+}
 LEAST_SCALE = 0.01  # of drop: violations of a max_drop of 0 are measured in points, too
 ROUNDING = 1e-9  # 0.92 − 0.90 is 0.020000000000000018, but counts as 2 points
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, log2
+from math import inf, isfinite, log2
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from autocompress.core.trial_row import TrialRow
 from autocompress.selection.constraints import Constraints, broken
 
 AXES = ("quality", "latency_ms", "size_mb")
+PREFERENCES = (*AXES, "download_mb", "text_ms")  # what the best model may be chosen by
 REFERENCE_POINTS = 10.0  # of drop; larger only where max_drop is larger
 
 
@@ -99,8 +100,10 @@ def candidates(rows: Sequence[TrialRow], objectives: Sequence[str]) -> list[Tria
 
 
 def loss(row: TrialRow, objective: str) -> float:
-    """Return an objective as a loss (lower is better): quality negated, latency and size as log2."""
-    value: float = getattr(row, objective)
+    """Return an objective as a loss (lower is better): quality negated, the others as log2; inf where it is not known."""
+    value: float | None = getattr(row, objective)
+    if value is None:
+        return inf
     return -value if objective == "quality" else log2(max(value, 1e-9))
 
 

@@ -29,6 +29,7 @@ CANDIDATE_SPREADS = (
     0.4,
 )  # τ: deviations of candidates from the common curve; weighed by likelihood
 OVERLAP = 0.5  # of the rows on which the milder of two candidates disagrees, the part on which both do
+USUAL_DISAGREEMENT = 0.06  # of a candidate worth choosing, on sst2
 MOST_DISAGREEMENT = 0.3  # beyond it a candidate is broken: its drop is certain, and would bend the curve
 TWO_TO_ONE = 0.43  # standard deviations: the normal distribution has two thirds of its mass below
 
@@ -84,6 +85,11 @@ def expected_drop(rows: Sequence[TrialRow], examples: int | None = None) -> dict
     for group, expected in zip(groups.values(), _shrink(representatives, examples), strict=True):
         estimates.update({row.trial: expected for row in group})
     return estimates
+
+
+def choice_precision(examples: int) -> float:
+    """Return the half-width of the 95 % interval of a drop measured on so many rows, for a usual candidate."""
+    return 1.96 * sqrt(USUAL_DISAGREEMENT / max(1, examples))
 
 
 def as_expected(row: TrialRow, drop: float) -> TrialRow:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from autocompress.core.errors import unknown
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection.constraints import Constraints
-from autocompress.selection.dominance import AXES, knee, loss, tie_break
+from autocompress.selection.dominance import AXES, PREFERENCES, knee, loss, tie_break
 from autocompress.selection.drop_estimate import ExpectedDrop
 from autocompress.selection.judged_models import judge_models
 from autocompress.selection.loosened_constraints import Loosened, loosen_constraints, nearest_misses
@@ -37,15 +37,15 @@ def pick(
     objectives: Sequence[str] = AXES,
     examples: int | None = None,
 ) -> Picked | NoneFits:
-    """Return the best trial that satisfies the constraints: by one objective (`prefer`), or the knee of the fitting front.
+    """Return the best trial that satisfies the constraints: by one number (`prefer`), or the knee of the fitting front.
 
     `max_drop` must hold, with odds of two to one, for the drop on other rows (see `expected_drop`; `examples` is the
     number of validation rows), and the measured drop must not contradict it: its interval must reach down to `max_drop`
     (where no soft drop is known, the measured drop itself). Quality, too, is compared by expectation: the highest of many
     noisy values is usually the luckiest one. Ties: smaller, then lower number. UsageError for an unknown `prefer`.
     """
-    if prefer is not None and prefer not in AXES:
-        raise unknown("objective", prefer, AXES, "--prefer")
+    if prefer is not None and prefer not in PREFERENCES:
+        raise unknown("objective", prefer, PREFERENCES, "--prefer")
     constraints = constraints or {}
     models = judge_models(rows, constraints, examples)
     if not models.fitting:

@@ -62,6 +62,8 @@ def _combine_trial(rows: Sequence[TrialRow], teacher: TrialRow | None) -> TrialR
         memory_mb=_largest(row.memory_mb for row in rows),
         cold_ms=_largest(row.cold_ms for row in rows),
         start_ms=_largest(row.start_ms for row in rows),
+        text_ms=_largest(row.text_ms for row in rows),
+        download_mb=_largest(row.download_mb for row in rows),
         throughput=min((row.throughput for row in rows if row.throughput is not None), default=None),
     )
 

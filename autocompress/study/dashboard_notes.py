@@ -99,6 +99,8 @@ def _metrics_table(row: TrialRow, teacher: TrialRow | None) -> str:
         ("memory_mb", _number(base.memory_mb), _number(row.memory_mb)),
         ("cold caches, ms", _number(base.cold_ms), _number(row.cold_ms)),
         ("start to first logits, ms", _number(base.start_ms), _number(row.start_ms)),
+        ("text_ms (tokenizer included)", _number(base.text_ms), _number(row.text_ms)),
+        ("download_mb (tokenizer included)", _number(base.download_mb), _number(row.download_mb)),
         ("texts per second, large batches", _number(base.throughput), _number(row.throughput)),
     ]
     lines = [line for line in lines if line[1:] != ("–", "–")]

@@ -24,7 +24,8 @@ DIRECTIONS = {
 }
 STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 NUMBERS = ("rung", "quality", "drop", "soft_drop", "disagreement", "latency_ms", "latency_p95_ms", "speedup", "size_mb",
-           "compression", "memory_mb", "cold_ms", "throughput", "start_ms", "seconds", "sha256", "reason")  # fmt: skip
+           "compression", "memory_mb", "cold_ms", "throughput", "start_ms", "text_ms",
+           "download_mb", "seconds", "sha256", "reason")  # fmt: skip
 INTERVALS = ("drop", "soft_drop", "speedup")
 PREFIX = "constraints:"  # of Optuna's system attributes
 

@@ -11,8 +11,9 @@ from autocompress.core.measurement import Interval, Latency, Measurement, Qualit
 from autocompress.core.recipe import Recipe
 from autocompress.core.scalar import Scalar
 from autocompress.core.trial_row import Outcome, TrialRow
-from autocompress.study.tables import CandidateRow, MeasurementColumns, TeacherRow
+from autocompress.study.tables import LATER_NUMBERS, CandidateRow, MeasurementColumns, TeacherRow
 
+LATER = ("text_ms", "download_mb")  # numbers without a column of their own
 NEEDED = ("quality", "latency_ms", "size_mb")  # of a complete trial, whatever the objectives
 
 
@@ -92,6 +93,7 @@ def fail_without_numbers(outcome: Outcome, row: TrialRow) -> Outcome:
 def measurement_values(measurement: Measurement) -> dict[str, object]:
     """Return the columns of a measurement."""
     latency = measurement.latency
+    numbers = {name: number for name in LATER if (number := finite(getattr(measurement, name))) is not None}
     return {
         **(quality_values(measurement.quality) if measurement.quality else {}),
         "split": "validation" if measurement.quality else "price",
@@ -107,7 +109,7 @@ def measurement_values(measurement: Measurement) -> dict[str, object]:
         "cold_ms": finite(latency.cold_ms),
         "throughput": finite(latency.throughput),
         "start_ms": finite(measurement.start_ms),
-        "conditions": json_object(measurement.conditions),
+        "conditions": json_object(measurement.conditions | ({LATER_NUMBERS: numbers} if numbers else {})),
     }
 
 
@@ -204,6 +206,8 @@ def _with_measurement(row: TrialRow, measurement: Measurement, teacher: TeacherR
         cold_ms=finite(measurement.latency.cold_ms),
         throughput=finite(measurement.latency.throughput),
         start_ms=finite(measurement.start_ms),
+        text_ms=finite(measurement.text_ms),
+        download_mb=finite(measurement.download_mb),
     )
     if measurement.quality is None:
         return row
@@ -230,6 +234,8 @@ def _known_interval(low: float | None, high: float | None) -> Interval | None:
 
 def measurement_of(row: MeasurementColumns) -> Measurement:
     """Return the measurement of a row."""
+    conditions = dict(row.conditions or {})
+    numbers = conditions.pop(LATER_NUMBERS, {})
     return Measurement(
         quality=quality_of(row),
         latency=Latency(
@@ -247,7 +253,8 @@ def measurement_of(row: MeasurementColumns) -> Measurement:
         memory_mb=row.memory_mb,
         start_ms=row.start_ms,
         sha256=getattr(row, "sha256", None),
-        conditions=dict(row.conditions or {}),
+        conditions=conditions,
+        **numbers,
     )
 
 

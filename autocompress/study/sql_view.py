@@ -9,7 +9,16 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, select, te
 from sqlalchemy.orm import aliased
 
 from autocompress.core.technique import Technique, ordered_techniques
-from autocompress.study.tables import ArtifactRow, CandidateRow, MeasurementRow, StudyRow, TeacherRow, optuna_studies
+from autocompress.study.row_mapping import LATER
+from autocompress.study.tables import (
+    LATER_NUMBERS,
+    ArtifactRow,
+    CandidateRow,
+    MeasurementRow,
+    StudyRow,
+    TeacherRow,
+    optuna_studies,
+)
 
 VIEW = "results"
 
@@ -56,6 +65,7 @@ def results_query() -> Select[*tuple[object, ...]]:
         search.cold_ms,
         search.throughput,
         search.start_ms,
+        *(search.conditions[(LATER_NUMBERS, name)].as_float().label(name) for name in LATER),
         CandidateRow.seconds,
         ArtifactRow.sha256,
     ]

@@ -12,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from autocompress.core.json_types import Json
 
+LATER_NUMBERS = "numbers"  # key in `conditions`: numbers of a measurement that came without a migration
 STALE_SECONDS = 20.0  # a supervisor without a heartbeat for so long counts as dead
 
 
@@ -153,7 +154,7 @@ class MeasurementColumns:
     cold_ms: Mapped[float | None]
     throughput: Mapped[float | None]  # texts per second
     start_ms: Mapped[float | None]
-    conditions: Mapped[Json | None]
+    conditions: Mapped[Json | None]  # and, under LATER_NUMBERS, the numbers that have no column of their own
 
 
 class MeasurementRow(MeasurementColumns, Base):

@@ -12,6 +12,7 @@ from autocompress import benchmarking
 from autocompress.benchmarking import Feeds, TimingBudget
 from autocompress.benchmarking.backends.protocol import Progress, hold_cores
 from autocompress.benchmarking.inputs import unit_outputs
+from autocompress.benchmarking.text_latency import Text
 from autocompress.config import Device
 from autocompress.core.errors import UsageError
 from autocompress.core.measurement import Timing
@@ -59,6 +60,10 @@ class LocalBackend:
         if waited is not None:
             conditions["device_lease"] = f"held alone, other workers paused; waited {waited:.1f} s for them"
         return Timing(latency=latency, memory_mb=memory_mb, start_ms=start_ms, conditions=conditions)
+
+    def time_texts(self, artifact: Path, texts: Sequence[Text]) -> float | None:
+        with hold_cores(self.root), benchmarking.pin_to_cores(self.device.threads):
+            return benchmarking.measure_text_ms(self._open_session(artifact), artifact, texts)
 
     def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
         session, outputs = self._open_session(artifact), []

@@ -12,6 +12,7 @@ import numpy as np
 from autocompress.benchmarking.drift import Drift
 from autocompress.benchmarking.inputs import Feeds
 from autocompress.benchmarking.latency import TimingBudget
+from autocompress.benchmarking.text_latency import Text
 from autocompress.config import Device
 from autocompress.core.measurement import Timing
 from autocompress.core.recipe import Scalar
@@ -41,6 +42,9 @@ class Backend(Protocol):
     def time(self, artifact: Path, reference: Path | None, feeds: Feeds, budget: TimingBudget, fresh: bool) -> Timing:
         """Time an artifact in blocks that alternate with the reference's; both are folders. `fresh`: also measure a fresh
         process."""
+
+    def time_texts(self, artifact: Path, texts: Sequence[Text]) -> float | None:
+        """Return the median milliseconds from a text to its label; null on another machine, which never gets a user's texts."""
 
     def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
         """Return the outputs (units, width) of all feeds, one after another; padding of tokens is left out."""

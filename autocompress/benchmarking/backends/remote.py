@@ -15,6 +15,7 @@ import numpy as np
 from autocompress import benchmarking
 from autocompress.benchmarking import Feeds, TimingBudget
 from autocompress.benchmarking.backends.protocol import Notify, Progress, hold_cores
+from autocompress.benchmarking.text_latency import Text
 from autocompress.config import Device
 from autocompress.core.errors import UsageError
 from autocompress.core.json_types import Json
@@ -75,6 +76,9 @@ class RemoteBackend:
             "outputs_recorded_on": benchmarking.machine(self.device.runtime),  # the outputs in check.npz
         }
         return replace(timing, conditions=timing.conditions | host_conditions)
+
+    def time_texts(self, artifact: Path, texts: Sequence[Text]) -> float | None:
+        return None  # a user's texts stay on this machine
 
     def run(self, artifact: Path, feeds: Feeds, progress: Progress) -> np.ndarray:
         with self._connect() as agent:

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 
 def constraint_options(
-    max_drop: float | None, max_latency_ms: float | None, max_size_mb: float | None
+    max_drop: float | None, max_latency_ms: float | None, max_size_mb: float | None, max_download_mb: float | None
 ) -> dict[str, float]:
     """Return the constraints that were given as options."""
-    options = {"max_drop": max_drop, "max_latency_ms": max_latency_ms, "max_size_mb": max_size_mb}
+    options = {
+        "max_drop": max_drop, "max_latency_ms": max_latency_ms, "max_size_mb": max_size_mb,
+        "max_download_mb": max_download_mb,
+    }  # fmt: skip
     return {name: bound for name, bound in options.items() if bound is not None}
 
 

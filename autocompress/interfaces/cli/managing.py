@@ -18,6 +18,7 @@ def export(
     max_drop: opt.MaxDrop = None,
     max_latency_ms: opt.MaxLatency = None,
     max_size_mb: opt.MaxSize = None,
+    max_download_mb: opt.MaxDownload = None,
     prefer: opt.Prefer = None,
     device: opt.StudyDevice = None,
     form: opt.Form = "onnx",
@@ -31,7 +32,7 @@ def export(
     from autocompress.interfaces import presenters
     from autocompress.interfaces.rendering.progress import display_for
 
-    located, limits = locate(study, storage), constraint_options(max_drop, max_latency_ms, max_size_mb)
+    located, limits = locate(study, storage), constraint_options(max_drop, max_latency_ms, max_size_mb, max_download_mb)
     view = located.view(device)
     if trial is not None and (limits or prefer):
         raise UsageError("export: --trial already names the model; leave out the constraints and --prefer, or --trial")

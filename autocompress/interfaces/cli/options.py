@@ -55,9 +55,12 @@ TrialToReproduce = Annotated[int, typer.Option("--trial", min=0, help="The trial
 MaxDrop = Annotated[float | None, typer.Option(min=0, help="Largest loss of quality; 0.01 is 1 point.")]
 MaxLatency = Annotated[float | None, typer.Option(min=0, help="Largest latency, in ms.")]
 MaxSize = Annotated[float | None, typer.Option(min=0, help="Largest size, in MB of 10⁶ bytes.")]
+MaxDownload = Annotated[
+    float | None, typer.Option(min=0, help="Largest size of all files, the tokenizer included, in MB of 10⁶ bytes.")
+]
 Prefer = Annotated[
-    Literal["quality", "latency_ms", "size_mb"] | None,
-    typer.Option(help="Optimize this objective only; without it, pick the best compromise (the knee of the front)."),
+    Literal["quality", "latency_ms", "size_mb", "download_mb", "text_ms"] | None,
+    typer.Option(help="Optimize this number only; without it, pick the best compromise (the knee of the front)."),
 ]
 Explain = Annotated[
     bool,

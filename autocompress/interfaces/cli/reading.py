@@ -41,6 +41,7 @@ def pick(
     max_drop: opt.MaxDrop = None,
     max_latency_ms: opt.MaxLatency = None,
     max_size_mb: opt.MaxSize = None,
+    max_download_mb: opt.MaxDownload = None,
     prefer: opt.Prefer = None,
     explain: opt.Explain = False,
     device: opt.StudyDevice = None,
@@ -52,7 +53,7 @@ def pick(
 
     located = locate(study, storage)
     view = located.view(device)
-    limits = constraint_options(max_drop, max_latency_ms, max_size_mb)
+    limits = constraint_options(max_drop, max_latency_ms, max_size_mb, max_download_mb)
     picked = choose_trial(terminal, view, limits, prefer)
     document = picked.row.as_json()
     lines = rendering.row_sentences(picked.row, picked.expected, presenters.metric_of(view))

@@ -60,15 +60,27 @@ def search(
     storage: opt.Storage = None,
 ) -> None:
     """Run a study, or continue it. Ctrl-C ends it cleanly; the same command continues it."""
-    from autocompress.actions.card_data import base_name
     from autocompress.config import read_plan, study_file
-    from autocompress.interfaces import presenters
-    from autocompress.interfaces.rendering.progress import display_for
-    from autocompress.search.supervisor import run_search
 
     options = {"budget.trials": trials, "budget.time": parse_time(time), "workers": workers}
     overrides = [*(set_ or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
     plan = read_plan(study_file(study), overrides, trust_remote_code=trust_remote_code, storage=storage)
+    successor = _search(terminal, plan, study, storage, offline)
+    if successor is not None:
+        kept = [text for text in overrides if not text.startswith(("study=", "teacher", "storage=", "artifacts"))]
+        better = read_plan(successor, kept, trust_remote_code=trust_remote_code, storage=storage)
+        _search(terminal, better, str(successor), storage, offline)
+
+
+def _search(terminal: Terminal, plan: StudyPlan, study: str, storage: str | None, offline: bool) -> Path | None:
+    """Run one study and print its front; return the study file of its successor, where it is to have one."""
+    from autocompress.actions.card_data import base_name
+    from autocompress.actions.successor import write_successor
+    from autocompress.config import study_file
+    from autocompress.interfaces import presenters
+    from autocompress.interfaces.rendering.progress import display_for
+    from autocompress.search.supervisor import run_search
+
     with display_for(terminal.err, base_name(plan.task.metric), terminal.quiet, terminal.verbose) as display:
         display.message(f"study {plan.study}: checking the teacher, the data and the space")
         ending = run_search(plan, display=display, offline=offline)
@@ -77,11 +89,17 @@ def search(
         terminal.note(line)
     located = _locate_searched(plan, study, storage)
     view = located.view()
+    successor = write_successor(study_file(study), plan, view) if plan.teacher.improve else None
+    if successor is not None and not ending.interrupted:
+        terminal.note("\n".join(f"warning: {warning.describe()}" for warning in view.warnings))
+        terminal.note(f"teacher.improve: the search goes on with a better teacher, in {successor}")
+        return successor
     steps = [] if terminal.quiet else presenters.next_steps(located, view)
     terminal.result(presenters.document(view, view.front), *presenters.front_parts(view), *steps)
     if ending.interrupted:
         terminal.note("interrupted; finished trials are saved, and the same command continues the search")
         raise typer.Exit(INTERRUPTED)
+    return None
 
 
 @command(app)

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from autocompress.selection import ExpectedDrop, Explanation, Loosened, NoneFits
     from autocompress.study import StudyView
 
-SUPERLATIVES = {"quality": "the one with the highest quality", "latency_ms": "the fastest", "size_mb": "the smallest"}
+SUPERLATIVES = {
+    "quality": "the one with the highest quality",
+    "latency_ms": "the fastest",
+    "size_mb": "the smallest",
+    "download_mb": "the one with the smallest download",
+    "text_ms": "the one that labels a text the soonest",
+}
 
 
 def row_sentences(row: TrialRow, expected: ExpectedDrop | None, metric: str) -> list[str]:
@@ -33,6 +39,9 @@ def row_sentences(row: TrialRow, expected: ExpectedDrop | None, metric: str) -> 
         smaller = f", {times(row.compression)} smaller than the teacher" if row.compression else ""
         memory = f"; {row.memory_mb:.0f} MB of memory" if row.memory_mb is not None else ""
         lines.append(f"  {megabytes(row.size_mb)} MB{smaller}{memory}")
+    if row.download_mb is not None:
+        text = f"; {ms(row.text_ms)} ms from a text to its label" if row.text_ms is not None else ""
+        lines.append(f"  {megabytes(row.download_mb)} MB to download, tokenizer included{text}")
     return [*lines, *(f"  {line}" for line in startup_sentences(row))]
 
 
@@ -134,6 +143,8 @@ def _bounded_value(constraint: str, row: TrialRow) -> str:
         return "" if row.latency_ms is None else f"{ms(row.latency_ms)} ms"
     if constraint == "max_size_mb":
         return "" if row.size_mb is None else f"{megabytes(row.size_mb)} MB"
+    if constraint == "max_download_mb":
+        return "" if row.download_mb is None else f"a download of {megabytes(row.download_mb)} MB"
     if row.expected_drop is not None and row.expected_drop_interval is not None:
         return f"an expected drop of {drop_text(row.expected_drop, row.expected_drop_interval)} points on other rows"
     return "" if row.drop is None else f"a measured drop of {points(row.drop)} points"
