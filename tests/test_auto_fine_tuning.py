@@ -21,7 +21,7 @@ from autocompress.search.plan_check import choose_fine_tuning, prepare
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_data import StudyData
 from autocompress.search.teacher_provider import TeacherProvider
-from autocompress.search.work_folder import WorkFolder
+from autocompress.search.work_folder import MOST_DEATHS, WorkFolder
 from autocompress.storage.artifact_store import Store
 from autocompress.study.study_view import stored_plan
 from autocompress.study.trial_details import read_trial_details
@@ -144,13 +144,13 @@ def test_a_setting_that_needs_too_much_memory_fails_and_not_the_study(tmp_path: 
     assert "can't allocate memory" in record["trials"][0]["failure"]
 
 
-def test_a_setting_that_kills_the_process_twice_fails(tmp_path: Path) -> None:
+def test_a_setting_that_kills_the_process_again_and_again_fails(tmp_path: Path) -> None:
     def die(text: str, fraction: float) -> None:
         if "batch 32" in text:
             raise Interrupted
 
     tuning = Tuning(tmp_path, "work")
-    for _ in range(2):
+    for _ in range(MOST_DEATHS):
         with pytest.raises(Interrupted):
             tuning.run(die)
     _, record = tuning.run(die)

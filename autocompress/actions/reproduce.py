@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autocompress import benchmarking
 from autocompress.actions.locate import StudyLocation
-from autocompress.config import LAST_RUNG, StudyPlan
+from autocompress.config import LAST_RUNG, AutoFineTune, FineTune, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.json_types import Json
 from autocompress.core.measurement import Measurement, Quality
@@ -136,11 +136,17 @@ class _SecondRun:
 
 
 def _plan_in(folder: Path, located: StudyLocation, view: StudyView) -> StudyPlan:
-    """Return the study's plan on its first device, with its fitted training settings and another artifact folder."""
+    """Return the study's plan on its first device, with its fitted training settings and another artifact folder.
+
+    The settings of fine-tuning that a search found are given: what a search finds depends on the time that it has.
+    """
     plan = located.plan("reproduce")
     changes: Json = {"artifacts": plan.artifacts.model_copy(update={"path": folder / "study" / "artifacts"})}
     if view.recovery is not None:
         changes["recovery"] = type(plan.recovery).model_validate(view.recovery)
+    if view.fine_tuning is not None and isinstance(plan.teacher.fine_tune, AutoFineTune):
+        given = FineTune.model_validate(view.fine_tuning.settings)
+        changes["teacher"] = plan.teacher.model_copy(update={"fine_tune": given})
     return plan.model_copy(update={**changes, "devices": {}})
 
 

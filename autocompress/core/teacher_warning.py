@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from autocompress.core.json_types import Json
 
@@ -24,6 +25,17 @@ class TeacherWarning:
         """Describe finding, remedy and price in one sentence."""
         price = "" if self.minutes is None else f" (about {max(1, round(self.minutes))} min)"
         return f"{self.finding}; {self.remedy}{price}"
+
+
+def describe_warnings(warnings: Sequence[TeacherWarning]) -> list[str]:
+    """Describe warnings in one sentence for each remedy."""
+    by_remedy: dict[str, list[TeacherWarning]] = {}
+    for warning in warnings:
+        by_remedy.setdefault(warning.remedy, []).append(warning)
+    return [
+        replace(group[0], finding="; ".join(warning.finding for warning in group)).describe()
+        for group in by_remedy.values()
+    ]
 
 
 def describe_remedy(study: str, fine_tune: Json | None) -> tuple[str, float | None]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from autocompress.actions.card_data import base_name
 from autocompress.core.errors import NothingFits
+from autocompress.core.teacher_warning import describe_warnings
 from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces import rendering
 from autocompress.interfaces.rendering.tables import split_of
@@ -110,7 +111,7 @@ def front_parts(view: StudyView) -> list[RenderableType]:
         rendering.FrontPicture(rows, view.teacher, trial),
         rendering.front_table(rows, view.teacher, metric_of(view), trial),
         rendering.front_sentence(view, knee),
-        *(f"warning: {warning.describe()}" for warning in view.warnings),
+        *(f"warning: {sentence}" for sentence in describe_warnings(view.warnings)),
     ]
 
 

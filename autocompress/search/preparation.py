@@ -9,7 +9,7 @@ from autocompress.config import AutoFineTune, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.fine_tuning_record import FineTuningRecord
 from autocompress.core.recipe import Recipe
-from autocompress.core.teacher_warning import TeacherWarning
+from autocompress.core.teacher_warning import TeacherWarning, describe_warnings
 from autocompress.search.budget import BudgetMeter
 from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.search.worker_pool import WorkerPool
@@ -49,8 +49,8 @@ class Preparation:
             record = FineTuningRecord.from_facts(result.outcome.facts)
             if record is not None:
                 self.pool.display.message(record.describe())
-            for warning in TeacherWarning.from_facts(result.outcome.facts):
-                self.pool.display.message(f"warning: {warning.describe()}")
+            for sentence in describe_warnings(TeacherWarning.from_facts(result.outcome.facts)):
+                self.pool.display.message(f"warning: {sentence}")
             log.info("trial 0: measured the teacher in %.0f s", result.outcome.seconds)
         self.pool.settings = RunSettings(self.study.artifacts_of(0), self.study.fitted_recovery())
         return None
@@ -58,7 +58,8 @@ class Preparation:
     def _run_teacher(self) -> JobResult | None:
         """Fine-tune and measure the teacher; null when interrupted.
 
-        A search for the settings of fine-tuning goes on after a crash: what ends its process twice is a setting that failed.
+        A search for the settings of fine-tuning goes on after a crash: a setting that ends its process again and again has
+        failed.
         """
         searches = isinstance(self.plan.teacher.fine_tune, AutoFineTune)
         for _ in range(MOST_CRASHES):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autocompress.core.json_types import Json
 
-MOST_DEATHS = 2  # of the process in one step, after which the step counts as impossible
+MOST_DEATHS = 3  # of the process in one step, after which the step counts as impossible; Ctrl-C is one, too
 
 
 @dataclass(frozen=True)

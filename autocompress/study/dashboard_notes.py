@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from autocompress.core.fine_tuning_record import FineTuningRecord
 from autocompress.core.json_types import Json
-from autocompress.core.teacher_warning import TeacherWarning
+from autocompress.core.teacher_warning import TeacherWarning, describe_warnings
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import violations
 from autocompress.study.dashboard_attributes import CHUNK
@@ -51,7 +51,8 @@ def trial_note(study: str, noted: NotedTrial, constraints: Mapping[str, float | 
     ]
     if record := FineTuningRecord.from_facts(noted.facts):
         parts.append(_inline(record.describe()))
-    parts += [f"**Warning**: {_inline(warning.describe())}" for warning in TeacherWarning.from_facts(noted.facts)]
+    sentences = describe_warnings(TeacherWarning.from_facts(noted.facts))
+    parts += [f"**Warning**: {_inline(sentence)}" for sentence in sentences]
     if recall := noted.facts.get("recall"):
         parts.append(_recall_line(recall))
     slowest = sorted(noted.stages.items(), key=lambda item: -item[1])[:MOST_STAGES]
@@ -81,7 +82,7 @@ def study_note(
     heading = f"## The front of {study}: {len(front)} model{'' if len(front) == 1 else 's'}"
     table = "\n".join(lines)
     commands = f"```\nautocompress pick {study}\nautocompress export {study} --to DIR\n```"
-    warned = "".join(f"**Warning**: {_inline(warning.describe())}\n\n" for warning in warnings)
+    warned = "".join(f"**Warning**: {_inline(sentence)}\n\n" for sentence in describe_warnings(warnings))
     return f"{warned}{heading}\n\n{table}{more}\n\n{commands}"
 
 

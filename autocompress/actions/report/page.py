@@ -12,6 +12,7 @@ from autocompress import __version__
 from autocompress.actions.report.report_data import ReportData
 from autocompress.core.formatting import drop_text, duration, megabytes, ms, points, times
 from autocompress.core.measurement import describe_operators
+from autocompress.core.teacher_warning import describe_warnings
 from autocompress.study import plots
 
 STRUCTURE = {  # key of a trial's facts -> its name on the page
@@ -58,7 +59,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration,
-        "capitalize_first": lambda text: text[:1].upper() + text[1:],
+        "describe_warnings": describe_warnings, "capitalize_first": lambda text: text[:1].upper() + text[1:],
     }  # fmt: skip
     environment.globals |= {"drop": drop_text}
     return environment

@@ -77,6 +77,7 @@ def _search(terminal: Terminal, plan: StudyPlan, study: str, storage: str | None
     from autocompress.actions.card_data import base_name
     from autocompress.actions.successor import write_successor
     from autocompress.config import study_file
+    from autocompress.core.teacher_warning import describe_warnings
     from autocompress.interfaces import presenters
     from autocompress.interfaces.rendering.progress import display_for
     from autocompress.search.supervisor import run_search
@@ -91,7 +92,7 @@ def _search(terminal: Terminal, plan: StudyPlan, study: str, storage: str | None
     view = located.view()
     successor = write_successor(study_file(study), plan, view) if plan.teacher.improve else None
     if successor is not None and not ending.interrupted:
-        terminal.note("\n".join(f"warning: {warning.describe()}" for warning in view.warnings))
+        terminal.note("\n".join(f"warning: {sentence}" for sentence in describe_warnings(view.warnings)))
         terminal.note(f"teacher.improve: the search goes on with a better teacher, in {successor}")
         return successor
     steps = [] if terminal.quiet else presenters.next_steps(located, view)
