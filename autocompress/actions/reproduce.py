@@ -144,7 +144,8 @@ def _plan_in(folder: Path, located: StudyLocation, view: StudyView) -> StudyPlan
     changes: Json = {"artifacts": plan.artifacts.model_copy(update={"path": folder / "study" / "artifacts"})}
     if view.recovery is not None:
         changes["recovery"] = type(plan.recovery).model_validate(view.recovery)
-    if view.fine_tuning is not None and isinstance(plan.teacher.fine_tune, AutoFineTune):
+    found = plan.teacher.fine_tune
+    if view.fine_tuning is not None and isinstance(found, AutoFineTune) and not found.silver_pairs:
         given = FineTune.model_validate(view.fine_tuning.settings)
         changes["teacher"] = plan.teacher.model_copy(update={"fine_tune": given})
     return plan.model_copy(update={**changes, "devices": {}})
