@@ -90,8 +90,9 @@ def _search(terminal: Terminal, plan: StudyPlan, study: str, storage: str | None
         terminal.note(line)
     located = _locate_searched(plan, study, storage)
     view = located.view()
-    successor = write_successor(study_file(study), plan, view) if plan.teacher.improve else None
-    if successor is not None and not ending.interrupted:
+    goes_on = plan.teacher.improve and not ending.interrupted
+    successor = write_successor(study_file(study), plan, view) if goes_on else None
+    if successor is not None:
         terminal.note("\n".join(f"warning: {sentence}" for sentence in describe_warnings(view.warnings)))
         terminal.note(f"teacher.improve: the search goes on with a better teacher, in {successor}")
         return successor
