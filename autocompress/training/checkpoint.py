@@ -57,7 +57,3 @@ class Checkpoint:
         torch.save(state, unfinished)
         os.replace(unfinished, self.path)
         self._saved = time.monotonic()
-
-    def remove(self) -> None:
-        """Remove the file of a training that has ended."""
-        self.path.unlink(missing_ok=True)
