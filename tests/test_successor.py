@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from autocompress.actions.successor import successor_name, write_successor
+from autocompress.actions.successor import write_successor
 from autocompress.config import AutoFineTune, read_plan
-from autocompress.core.teacher_warning import TeacherWarning
+from autocompress.core.teacher_warning import TeacherWarning, successor_name
 from autocompress.study import read_study
 from tests.conftest import run_cli
 from tests.formula import open_study, teacher_outcome

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,15 +10,10 @@ import yaml
 from autocompress.config import StudyPlan
 from autocompress.config.yaml_documents import read_mapping
 from autocompress.core.json_types import Json
+from autocompress.core.teacher_warning import successor_name
 from autocompress.study import StudyView
 
 LONGER = 2  # times as long as before a search for settings may take
-
-
-def successor_name(study: str) -> str:
-    """Return the name of the next study: `sst2` → `sst2-2` → `sst2-3`."""
-    match = re.fullmatch(r"(.*)-(\d+)", study)
-    return f"{study}-2" if match is None else f"{match[1]}-{int(match[2]) + 1}"
 
 
 def write_successor(file: Path, plan: StudyPlan, view: StudyView) -> Path | None:

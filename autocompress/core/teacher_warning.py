@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -38,12 +39,18 @@ def describe_warnings(warnings: Sequence[TeacherWarning]) -> list[str]:
     ]
 
 
+def successor_name(study: str) -> str:
+    """Return the name of the next study: `sst2` → `sst2-2` → `sst2-3`."""
+    match = re.fullmatch(r"(.*)-(\d+)", study)
+    return f"{study}-2" if match is None else f"{match[1]}-{int(match[2]) + 1}"
+
+
 def describe_remedy(study: str, fine_tune: Json | None) -> tuple[str, float | None]:
     """Return how to get a better teacher than the settings `fine_tune` gave, and the minutes that it takes where that is set.
 
     Another teacher needs a study of its own: trials of different teachers cannot be compared.
     """
-    name = f"--set study={study}-2"
+    name = f"--set study={successor_name(study)}"
     if not (fine_tune or {}).get("auto"):
         return (
             f"search better settings in a study of its own: add `{name} --set teacher.fine_tune=auto` to the search",
