@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from autocompress.config import read_plan
 from autocompress.core.fine_tuning_record import FineTuningRecord
@@ -160,11 +158,13 @@ def test_only_significantly_better_candidates_beat_the_teacher() -> None:
     assert [better.trial for better in beating_trials(rows)] == [4, 1]
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_equal_candidates_rarely_beat_the_teacher(seed: int) -> None:
-    drops = np.random.default_rng(seed).normal(0, 0.01, 50)
-    rows = [row(n + 1, drop=drop, drop_interval=(drop - 0.0196, drop + 0.0196)) for n, drop in enumerate(drops)]
-    assert len(beating_trials(rows)) <= 1
+def test_equal_candidates_rarely_beat_the_teacher() -> None:
+    studies = np.random.default_rng(0).normal(0, 0.01, (400, 100))
+    beaten = [
+        bool(beating_trials([row(n + 1, drop=drop, drop_interval=(drop - 0.0196, drop + 0.0196)) for n, drop in drops]))
+        for drops in map(enumerate, studies)
+    ]
+    assert 0 < sum(beaten) < 0.08 * len(beaten)  # 5 % are expected
 
 
 # ---- a whole study -------------------------------------------------------------------------------------------------
