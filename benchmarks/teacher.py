@@ -1,9 +1,9 @@
 """Is the teacher that `fine_tune: auto` gives as good as the best of a grid, in a third of its time?
 
 `python -m benchmarks.teacher run [--only SET …] [--seed N]` fine-tunes MiniLM on each set: once from the study file that
-`init` writes, then with every setting of a grid (learning rate × epochs). It appends a row to teacher.json after each, and goes
-on where it stopped. `… report` prints the table: the best of the grid is chosen on validation. Nothing else may run meanwhile,
-because seconds are compared. Needs the data sets in AUTOCOMPRESS_DATA.
+`init` writes, then with every setting of a grid (learning rate × epochs), which learns the rows that a study keeps back, too.
+It appends a row to teacher.json after each, and goes on where it stopped. `… report` prints the table: the best of the grid is
+chosen on validation. Nothing else may run meanwhile, because seconds are compared. Needs the data sets in AUTOCOMPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from autocompress.actions.study_template import make_study_template
 from autocompress.benchmarking import machine
 from autocompress.config import StudyPlan, read_plan
 from autocompress.search.executors.child import count_cores
-from autocompress.search.plan_check import choose_fine_tuning
+from autocompress.search.plan_check import complete_plan
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_data import StudyData
 from autocompress.search.teacher_provider import TeacherProvider
@@ -41,6 +41,7 @@ SETS: dict[str, tuple[str, ...]] = {  # with what is changed in the file that `i
     "banking77": (),
     "ag_news": (),
 }
+ALL_ROWS = "task.data.max_agreement_rows=0"
 RATES, EPOCHS = (5e-5, 1e-4, 2e-4, 4e-4), (2, 4, 8)
 Row = dict[str, Any]
 
@@ -67,7 +68,7 @@ def run_set(name: str, seed: int) -> None:
         for settings in ("auto", *grid()):
             if (name, seed, settings) not in known:
                 overrides = [*SETS[name], f"seed={seed}"]
-                overrides += [] if settings == "auto" else [f"teacher.fine_tune={settings}"]
+                overrides += [] if settings == "auto" else [f"teacher.fine_tune={settings}", ALL_ROWS]
                 row = fine_tune_once(read_plan(file, overrides), Path(folder) / "store")
                 append({"set": name, "seed": seed, "settings": settings, **row})
 
@@ -90,7 +91,7 @@ def write_study(name: str, folder: Path) -> Path:
 
 def fine_tune_once(plan: StudyPlan, store: Path) -> Row:
     """Fine-tune with the settings of a plan; return accuracy, seconds, and the predictions on test."""
-    plan = choose_fine_tuning(plan, offline=True)
+    plan = complete_plan(plan, offline=True)
     data, start = StudyData(plan, offline=True), time.monotonic()
     data.tokens  # noqa: B018  # read and tokenized here, for it is no part of a fine-tuning
     provider = TeacherProvider(plan, data, Store(store), offline=True)

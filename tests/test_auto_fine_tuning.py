@@ -17,7 +17,7 @@ from autocompress.core.json_types import Json
 from autocompress.search import auto_fine_tuning
 from autocompress.search.auto_fine_tuning import AutoFineTuning
 from autocompress.search.fine_tuning_length import stop_rows
-from autocompress.search.plan_check import choose_fine_tuning, prepare
+from autocompress.search.plan_check import complete_plan, prepare
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_data import StudyData
 from autocompress.search.teacher_provider import TeacherProvider
@@ -194,7 +194,7 @@ def headless(folder: Path) -> Path:
 
 
 def chosen(file: Path, *overrides: str) -> StudyPlan:
-    return choose_fine_tuning(read_plan(file, overrides), offline=True)
+    return complete_plan(read_plan(file, overrides), offline=True)
 
 
 def test_a_model_without_classifier_is_fine_tuned_automatically_within_a_quarter_of_the_time(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from autocompress.config import Budget
 from autocompress.search.budget import MOST_RESERVED, BudgetMeter
-from autocompress.search.final_evaluation import OPENING_SECONDS, seconds_of_tests
+from autocompress.search.final_evaluation_time import OPENING_SECONDS, FinalRows, FinalSeconds, predict_final_seconds
 from autocompress.study import BudgetSpent
 from tests.selection_rows import TEACHER, row
 
@@ -48,8 +48,11 @@ def test_no_trial_starts_that_would_end_while_finalists_are_tested() -> None:
         assert measured.fits(0, 1.0) is fits
 
 
-def test_seconds_of_tests_follow_from_latency_rows_and_what_is_tested() -> None:
-    fast, slow, tested = row(1, latency=0.8), row(2, latency=4.0), row(3, latency=4.0, test_quality=0.9)
-    seconds = seconds_of_tests([fast, slow, tested], TEACHER, 10.0, 2.0)  # the teacher: 8 ms
-    assert seconds == pytest.approx((1 + 0.1 + 0.5) * 10 * 2 + 3 * OPENING_SECONDS)
-    assert seconds_of_tests([tested], replace(TEACHER, test_quality=0.9), 10.0, 2.0) == 0
+def test_final_seconds_follow_from_latency_rows_and_what_is_missing() -> None:
+    fast, slow, tested = row(1, latency=1.0), row(2, latency=4.0), row(3, latency=2.0, test_quality=0.9)
+    rows = FinalRows(validation=100, test=200, agreement=400)
+    seconds = predict_final_seconds([fast, slow, tested], TEACHER, 10.0, rows)  # the teacher: 8 ms
+    assert seconds.tests == pytest.approx(20.0 * (1 + 1 / 8 + 1 / 2) + 3 * OPENING_SECONDS)
+    assert seconds.comparisons == pytest.approx(40.0 * (1 + 1 / 8 + 1 / 2 + 1 / 4) + 4 * OPENING_SECONDS)
+    done = replace(TEACHER, test_quality=0.9)
+    assert predict_final_seconds([tested], done, 10.0, replace(rows, agreement=0)) == FinalSeconds()

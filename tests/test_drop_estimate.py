@@ -8,6 +8,7 @@ from math import erf, sqrt
 import numpy as np
 import pytest
 
+from autocompress.core.agreement import Agreement
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import Picked, choice_precision, expected_drop, pick
 from tests.selection_rows import TEACHER, row
@@ -85,22 +86,80 @@ def test_pick_by_expected_drop_holds_max_drop_on_other_rows() -> None:
     assert 0.8 < np.std(errors) < 1.35
 
 
-def simulated_study(rng: np.random.Generator, examples: int = 872) -> tuple[list[TrialRow], dict[int, float]]:
+def compare_estimates(has_labels: bool, studies: int = 60) -> dict[str, float]:
+    """Return means over simulated studies: what 4,000 agreement rows bring candidates with less than 12 % disagreement."""
+    rng, held, spreads, errors, speeds, over = np.random.default_rng(0), [], [], [], [], []
+    for _ in range(studies):
+        rows, truth = simulated_study(rng, agreement_rows=4000, has_labels=has_labels)
+        without = [replace(row, agreement=None) for row in rows]
+        few, many = expected_drop(without, 872), expected_drop(rows, 872)
+        usual = [row.trial for row in rows if (row.disagreement or 0.0) < 0.12]
+        held += [abs(truth[n] - many[n].drop) < 1.96 * many[n].spread for n in usual]
+        spreads += [many[n].spread / few[n].spread for n in usual]
+        errors += [((truth[n] - many[n].drop) ** 2, (truth[n] - few[n].drop) ** 2) for n in usual]
+        picked = [pick(which, {"max_drop": 0.01}, "latency_ms", examples=872) for which in (without, rows)]
+        chosen = [result.row for result in picked if isinstance(result, Picked)]
+        if len(chosen) == 2:
+            speeds.append(np.log((chosen[0].latency_ms or 0.0) / (chosen[1].latency_ms or 0.0)))
+            over.append(truth[chosen[1].trial] > 0.01)
+    squares = np.mean(errors, axis=0)
+    return {"held": float(np.mean(held)), "spread": float(np.mean(spreads)), "error": float(np.sqrt(squares[0] / squares[1])),
+            "speed": float(np.mean(speeds)), "over": float(np.mean(over))}  # fmt: skip
+
+
+def test_labels_of_agreement_rows_make_the_estimate_precise_and_the_choice_safe() -> None:
+    found = compare_estimates(has_labels=True)
+    assert found["held"] > 0.92 and found["spread"] < 0.75 and found["error"] < 0.65
+    assert found["speed"] > 0.0 and found["over"] < 0.12
+
+
+def test_agreement_rows_without_labels_keep_the_intervals_true() -> None:
+    found = compare_estimates(has_labels=False)
+    assert found["held"] > 0.9 and found["error"] < 1.02
+
+
+def test_agreement_rows_of_another_kind_do_not_tell_how_often_candidates_depart() -> None:
+    rows, _ = simulated_study(np.random.default_rng(1), agreement_rows=4000)
+    harder = [
+        replace(row, agreement=replace(row.agreement, disagreement=3 * row.agreement.disagreement,
+                                       confidence_drop=3 * row.agreement.confidence_drop))
+        for row in rows if row.agreement is not None
+    ]  # fmt: skip
+    plain, shifted = expected_drop(rows, 872), expected_drop(harder, 872)
+    usual = [row.trial for row in rows if 0.01 < (row.disagreement or 0.0) < 0.1]
+    assert np.mean([shifted[n].drop / plain[n].drop for n in usual]) < 1.2
+
+
+def simulated_study(
+    rng: np.random.Generator, examples: int = 872, agreement_rows: int = 0, has_labels: bool = False
+) -> tuple[list[TrialRow], dict[int, float]]:
     """Simulate a study in which rows with a small margin of the teacher are often wrong, and flip in any candidate."""
-    margin, shared = np.abs(rng.normal(2.2, 1.3, examples)), rng.normal(size=examples)
-    right = rng.random(examples) < normal_mass(0.75 * margin)
+    count = examples + agreement_rows
+    margin, shared = np.abs(rng.normal(2.2, 1.3, count)), rng.normal(size=count)
+    certainty = normal_mass(0.75 * margin)  # of the teacher, which is calibrated
+    right = rng.random(count) < certainty
     rows, truth = [], {}
     for trial in range(1, 31):
         damage = np.exp(rng.uniform(np.log(0.25), np.log(1.35)))
         bias = 0.12 * damage * rng.normal()  # some candidates flip wrong predictions, others right ones
-        noise = damage * (0.75 * shared + sqrt(1 - 0.75**2) * rng.normal(size=examples))
+        noise = damage * (0.75 * shared + sqrt(1 - 0.75**2) * rng.normal(size=count))
         flipped = margin + noise + bias * np.where(right, 1, -1) < 0
+        seen, others = flipped[:examples], flipped[examples:]
+        depths = np.where(others, 2 * certainty[examples:] - 1, 0.0)
+        agreement = None
+        if agreement_rows:
+            losses = others * np.where(right[examples:], 1, -1)
+            known = {"drop": float(losses.mean()), "drop_deviation": float(losses.std() / sqrt(agreement_rows))}
+            agreement = Agreement(rows=agreement_rows, disagreement=float(others.mean()), confidence_drop=float(depths.mean()),
+                                  **(known if has_labels else {}))  # fmt: skip
         rows.append(
             row(
                 trial,
-                drop=float((flipped * np.where(right, 1, -1)).mean()),
+                drop=float((seen * np.where(right[:examples], 1, -1)).mean()),
                 latency=float(np.exp(-np.log(damage) + 0.25 * rng.normal())),
-                disagreement=float(flipped.mean()),
+                disagreement=float(seen.mean()),
+                agreement=agreement,
+                confidence_drop=float((seen * (2 * certainty[:examples] - 1)).mean()) if agreement_rows else None,
             )
         )
         truth[trial] = true_drop(damage, bias)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from autocompress.core.agreement import Agreement
 from autocompress.core.measurement import Interval, Quality
 from autocompress.data.ragged import Ragged
 from autocompress.metrics import Metric
@@ -41,6 +42,7 @@ def score(
     factor = metric.quality_factor
     quality = factor * metric.compute(predicted, truth)
     soft, soft_interval = soft_drop(task, outputs, reference, tokens, metric, seed)
+    confidence = task.confidence_drops(outputs, reference, (reference, tokens))
     return Quality(
         split=split,
         quality=quality,
@@ -48,6 +50,7 @@ def score(
         drop_interval=_percentile_interval(_resampled_drops(predicted, expected, truth, metric, seed)),
         soft_drop=soft,
         soft_drop_interval=soft_interval,
+        confidence_drop=None if confidence is None else float(confidence.mean()),
         disagreement=task.disagreement(predicted, expected),
         examples=len(truth),
         predictions_sha256=_hash(predicted),
@@ -75,6 +78,33 @@ def soft_drop(
     whole = [metric.compute(b, truth) - metric.compute(a, truth) for a, b in zip(*drawn, strict=True)]
     resampled = metric.quality_factor * (expected - candidate).mean(1)
     return metric.quality_factor * float(np.mean(whole)), _percentile_interval(resampled)
+
+
+def compare(
+    task: Task,
+    outputs: Ragged,
+    reference: Ragged,
+    tokens: Tokens,
+    metric: Metric,
+    seed: int,
+    known: tuple[Ragged, Tokens],
+    has_labels: bool,
+) -> Agreement:
+    """Compare a candidate with the teacher (`reference`) on agreement rows.
+
+    `known`: the teacher's outputs on rows with labels, and these rows. ValueError for a task without `confidence_drops`.
+    """
+    drops = task.confidence_drops(outputs, reference, known)
+    if drops is None:
+        raise ValueError(f"{task.name} has no agreement rows")
+    soft, interval = soft_drop(task, outputs, reference, tokens, metric, seed) if has_labels else (None, None)
+    return Agreement(
+        rows=len(drops),
+        disagreement=task.disagreement(task.predict(outputs, tokens), task.predict(reference, tokens)),
+        confidence_drop=float(drops.mean()),
+        drop=soft,
+        drop_deviation=None if interval is None else (interval.high - interval.low) / 3.92,
+    )
 
 
 def _resampled_drops(

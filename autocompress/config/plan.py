@@ -62,11 +62,11 @@ class StudyPlan(StudyFile):
         """Return the plan to resume a study with.
 
         A packaged space keeps the values it had when the study began; its initial recipes are those of today. A search for
-        the settings of fine-tuning keeps its time.
+        the settings of fine-tuning keeps its time, and a study without agreement rows gets none.
         """
         if stored is None:
             return self
-        plan, space = self._with_stored_fine_tuning(stored), stored.get("space")
+        plan, space = self._with_stored_fine_tuning(stored)._with_stored_agreement_rows(stored), stored.get("space")
         if not self.source.has_packaged_space or not isinstance(space, dict):
             return plan
         initial = {INITIAL: self.space[INITIAL]} if INITIAL in self.space else {}
@@ -75,6 +75,20 @@ class StudyPlan(StudyFile):
     def with_fine_tuning(self, fine_tune: AutoFineTune) -> StudyPlan:
         """Return the plan with a search for the settings of fine-tuning."""
         return self.model_copy(update={"teacher": self.teacher.model_copy(update={"fine_tune": fine_tune})})
+
+    def with_agreement_rows(self, most: int) -> StudyPlan:
+        """Return the plan with at most so many agreement rows, unless it sets a number."""
+        data = self.task.data
+        if data.max_agreement_rows is not None:
+            return self
+        task = self.task.model_copy(update={"data": data.model_copy(update={"max_agreement_rows": most})})
+        return self.model_copy(update={"task": task})
+
+    def _with_stored_agreement_rows(self, stored: Mapping[str, object]) -> StudyPlan:
+        task = stored.get("task")
+        data = task.get("data") if isinstance(task, Mapping) else None
+        known = data.get("max_agreement_rows") if isinstance(data, Mapping) else None
+        return self.with_agreement_rows(known if isinstance(known, int) else 0)
 
     def _with_stored_fine_tuning(self, stored: Mapping[str, object]) -> StudyPlan:
         teacher, own = stored.get("teacher"), self.teacher.fine_tune
@@ -97,6 +111,8 @@ class StudyPlan(StudyFile):
         """
         values = self.model_dump(mode="json", include=set(IDENTITY))
         del values["teacher"]["improve"]  # what comes after this study
+        data = values["task"]["data"]
+        data["max_agreement_rows"] = data["max_agreement_rows"] or None  # 0, as in a study of before they existed
         values["space"].pop(INITIAL, None)  # tried first, and no limit of what may be tried
         for device in (values["device"], *values["devices"].values()):
             for key in CONNECTION_KEYS:

@@ -143,6 +143,9 @@ class Data(Section):
     """The same for test."""
     max_unlabelled_rows: int | None = Field(default=None, ge=1)
     """The same for the unlabelled texts."""
+    max_agreement_rows: int | None = Field(default=None, ge=0)
+    """The largest number of texts that no model learns from, on which candidates are compared with the teacher: rows that
+    `max_train_rows` left over, else half of the unlabelled texts, else a tenth of train. If left out: 4,000; 0: none."""
 
 
 ColumnName = Annotated[str | None, BeforeValidator(refuse_bool)]

@@ -80,6 +80,7 @@ class Quality:
     predictions_sha256: str
     soft_drop: float | None = None  # a lower-variance estimate of the drop; null in old studies
     soft_drop_interval: Interval | None = None
+    confidence_drop: float | None = None  # the drop by the teacher's own calibrated probabilities; null in old studies
 
 
 @dataclass(frozen=True, kw_only=True)

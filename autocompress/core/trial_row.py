@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from autocompress.core.agreement import Agreement
 from autocompress.core.formatting import times
 from autocompress.core.json_types import Json
 from autocompress.core.measurement import Measurement
@@ -98,6 +99,11 @@ class TrialRow:
     """Drop with each row weighted by the confidence of both models; it has a lower variance than `drop`."""
     soft_drop_interval: tuple[float, float] | None = None
     """95 % interval of `soft_drop`."""
+    confidence_drop: float | None = None
+    """Drop on the validation rows if the teacher's own calibrated probabilities were true."""
+    agreement: Agreement | None = None
+    """The comparison with the teacher on the agreement rows: `rows`, `disagreement`, `confidence_drop`, and `drop` with its
+    `drop_deviation` where these rows have labels."""
     expected_drop: float | None = None
     """Drop to expect on new rows, estimated from all trials of the study; `pick` uses it."""
     expected_drop_interval: tuple[float, float] | None = None
@@ -118,4 +124,5 @@ class TrialRow:
         """Return the ROW of the JSON contract."""
         row = {name: getattr(self, name) for name in self.__dataclass_fields__}
         row["recipe"] = self.recipe.as_dict()
+        row["agreement"] = None if self.agreement is None else asdict(self.agreement)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}

@@ -24,7 +24,7 @@ class BudgetMeter:
     study: Study
     # rung -> latency in ms and seconds of this run's trials that ended at it
     durations: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
-    reserved: float = 0.0  # seconds in which the finalists will be tested
+    reserved: float = 0.0  # seconds in which the finalists will be compared and tested
     _began: float = field(default_factory=time.monotonic)
     _saved: float = 0.0  # seconds of this run already added to the study
     _spent: BudgetSpent | None = None  # as last read: the supervisor must not compute while workers measure

@@ -10,6 +10,7 @@ from typing import TypeVar
 from autocompress import benchmarking, metrics
 from autocompress.benchmarking import TimingBudget, scoring
 from autocompress.benchmarking.backends import Backend, drift_on, open_backend
+from autocompress.core.agreement import Agreement
 from autocompress.core.errors import DeviceLost
 from autocompress.core.measurement import Measurement, Quality, Timing
 from autocompress.data.ragged import Ragged, load_outputs, save_outputs
@@ -19,6 +20,7 @@ from autocompress.search.stage_keys import data_stages, outputs_stage
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_context import StudyContext
 from autocompress.storage import device_lock
+from autocompress.tasks import Tokens
 
 RuntimeArtifacts = Mapping[str, str]  # of one candidate: runtime -> sha256
 LOST_PATIENCE = 2.0  # seconds, for a device that was lost at its last use
@@ -104,6 +106,21 @@ class StudyDevices:
             str(device.name) for device in self.devices[1:] if device.runtime in artifacts
         ]
         return first, self._use_reachable(names, lambda device: self._score_on(device, artifacts, split, timer))
+
+    def compare(self, artifacts: RuntimeArtifacts, parts: int, timer: StageTimer) -> Agreement:
+        """Compare a candidate with the teacher on the first `parts` parts of the agreement rows, on the first device."""
+        device, data = self.devices[0], self.context.data
+        sha256, reference = artifacts[device.runtime], self.references[device.runtime]
+        names = data.splits.agreement_parts[:parts]
+        with timer.stage("agreement with the teacher") as progress, device_lock.share(self.store.root):
+            known = self._outputs_on(device, reference, "validation", progress)
+            expected, outputs = (
+                Ragged.join([self._outputs_on(device, model, name, progress) for name in names])
+                for model in (reference, sha256)
+            )
+        tokens, labelled = Tokens.join([data.tokens[name] for name in names]), data.splits.has_agreement_labels
+        return scoring.compare(data.task, outputs, expected, tokens, self.metric, self.context.plan.seed,
+                               (known, data.tokens["validation"]), labelled)  # fmt: skip
 
     def facts(self, artifacts: RuntimeArtifacts) -> dict[str, object]:
         """Return the task's facts of a candidate beside the teacher: what both predict of the validation rows, on the first

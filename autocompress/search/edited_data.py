@@ -12,7 +12,6 @@ import numpy as np
 
 from autocompress.config import StudyPlan
 from autocompress.core.scalar import Scalar
-from autocompress.data.ragged import Ragged
 from autocompress.search.study_data import StudyData
 from autocompress.tasks import Rows, TaskData, Tokens
 from autocompress.techniques.stages import DataTechnique
@@ -63,11 +62,7 @@ class EditedData(StudyData):
             self.tokenize(self.splits.unlabelled),
             self.tokenize(self._decode(original.input_ids[texts:])),
         ]
-        ids = tuple(row for part in parts for row in part.input_ids)
-        types = None
-        if parts[0].token_type_ids is not None:
-            types = tuple(row for part in parts for row in part.token_type_ids or ())
-        return Tokens(ids, types, Ragged.join([part.labels for part in parts]))
+        return Tokens.join(parts)
 
     def _decode(self, rows: Sequence[np.ndarray]) -> Rows:
         """Return rows of token ids of the teacher as rows of text. A mask token becomes its name, which is encoded again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from autocompress.config import LAST_RUNG, StudyPlan
@@ -12,10 +12,9 @@ from autocompress.core.trial_row import TrialRow
 from autocompress.search.display import Display
 from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.search.worker_pool import WorkerPool, open_worker_pool
-from autocompress.selection import as_expected, on_front
+from autocompress.selection import as_expected, next_comparisons, on_front
 from autocompress.study import Study, StudyView, read_study
 
-OPENING_SECONDS = 1.0  # of one model, besides its calls
 log = logging.getLogger(__name__)
 
 
@@ -26,10 +25,13 @@ class FinalEvaluation:
     plan: StudyPlan
     study: Study
     pool: WorkerPool
+    agreement_rows: int = 0
+    has_time: Callable[[], bool] = lambda: True  # whether time is left for comparisons with the teacher
 
     def evaluate_finalists(self) -> None:
         """Measure what is missing, and update the dashboard's notes."""
         self._measure_on_other_devices()
+        self._compare_with_teacher()
         test_trials(self.study, self.pool, self._untested_finalists())
         self.study.finish()
 
@@ -53,6 +55,28 @@ class FinalEvaluation:
             self.study.record_other_devices(row.trial, measured[row.sha256])
         for name in sorted(unreachable):
             self._warn(f"device {name} is unreachable; continue the search later to measure its missing trials")
+
+    def _compare_with_teacher(self) -> None:
+        """Compare the models that may be worth choosing with the teacher on agreement rows, the undecided ones on more."""
+        failed: set[str] = set()
+        while batch := self._next_comparisons(failed):
+            for row, parts in batch:
+                if self.pool.interrupt.is_set or not self.has_time():
+                    return
+                job = Job("agreement", row.trial, row.recipe, artifacts=self.study.artifacts_of(row.trial), parts=parts)
+                result = self.pool.run_alone(job, row.recipe.describe())
+                if result is None:
+                    return
+                if result.agreement is None:
+                    failed.add(str(row.sha256))
+                    self._warn(f"trial {row.trial} could not be compared with the teacher: {result.error}")
+                else:
+                    self.study.record_agreement(row.trial, result.agreement)
+
+    def _next_comparisons(self, failed: Collection[str]) -> list[tuple[TrialRow, int]]:
+        view = read_study(self.plan.storage, self.plan.study)
+        max_drop = self.plan.constraints.max_drop
+        return next_comparisons(view.rows, view.examples, self.agreement_rows, max_drop, failed)
 
     def _run_other_devices(self, row: TrialRow, names: tuple[str, ...]) -> JobResult | None:
         rung = LAST_RUNG if row.rung is None else row.rung
@@ -89,17 +113,6 @@ class FinalEvaluation:
     def _warn(self, text: str) -> None:
         log.warning(text)
         self.pool.display.message(text)
-
-
-def seconds_of_tests(rows: Sequence[TrialRow], teacher: TrialRow, teacher_seconds: float, test_share: float) -> float:
-    """Return the seconds in which rows will be tested, as far as a test is missing.
-
-    `teacher_seconds`: of the teacher on validation; `test_share`: rows of test, of those of validation. The time of a model is
-    proportional to its latency.
-    """
-    untested = [row for row in (teacher, *rows) if row.test_quality is None]
-    calls = sum((row.latency_ms or 0.0) / (teacher.latency_ms or 1.0) for row in untested)
-    return calls * teacher_seconds * test_share + OPENING_SECONDS * len(untested)
 
 
 def measure_tests(plan: StudyPlan, trials: Sequence[int], *, display: Display, offline: bool = False) -> None:

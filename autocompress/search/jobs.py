@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autocompress.config import Recovery
+from autocompress.core.agreement import Agreement
 from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome
@@ -30,13 +31,14 @@ class Job:
     """One piece of work for a worker."""
 
     # teacher: trial 0 | calibration: what a training step costs | shared: what all trials need | trial | of a finished trial:
-    # test: the test split | other_devices: devices that were unreachable
+    # test: the test split | agreement: the agreement rows | other_devices: devices that were unreachable
     kind: str
     trial: int
     recipe: Recipe | None = None
     rung: int = 0
     limits: AdmissionLimits | None = None
-    artifacts: Mapping[str, str] = field(default_factory=dict)  # runtime -> sha256; of a test
+    artifacts: Mapping[str, str] = field(default_factory=dict)  # runtime -> sha256; of a test, or of an agreement
+    parts: int = 0  # of the agreement rows
     devices: tuple[str, ...] = ()  # names of the devices that were unreachable
 
 
@@ -62,6 +64,7 @@ class JobResult:
 
     outcome: Outcome | None = None  # of teacher and trial
     quality: Quality | None = None  # of test
+    agreement: Agreement | None = None  # of agreement
     other_devices: dict[str, Quality] = field(default_factory=dict)  # of test, by device
     measured: dict[str, Measurement] = field(default_factory=dict)  # of other_devices, by device
     rates: TrainingRates | None = None  # of calibration

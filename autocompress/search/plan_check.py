@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autocompress import metrics
 from autocompress.benchmarking.backends import open_backend
@@ -14,6 +14,7 @@ from autocompress.core.formatting import points
 from autocompress.core.technique import ordered_techniques
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.search.family_check import check_family
+from autocompress.search.final_evaluation_time import FinalRows
 from autocompress.search.fine_tuning_length import FINE_TUNING_SHARE, LEAST_STOP_ROWS, stop_rows
 from autocompress.search.row_conflicts import describe_conflicts
 from autocompress.selection import choice_precision
@@ -25,6 +26,7 @@ from autocompress.tasks import Task, TaskData, load_task
 from autocompress.tasks._sentence_pooling import has_pooling
 from autocompress.techniques.stages import DataTechnique
 
+AGREEMENT_ROWS = 4000  # at most, if the study file names no number
 log = logging.getLogger(__name__)
 
 
@@ -35,7 +37,7 @@ class CheckedPlan:
     plan: StudyPlan  # with `fine_tune: auto` where it names no settings and the model does not do the task yet
     space: Space
     fingerprint: str  # of the rows
-    test_share: float = 0.0  # rows of test, of those of validation
+    rows: FinalRows = field(default_factory=FinalRows)
     lost: DeviceLost | None = None  # the error of an unreachable secondary device
     limits: str | None = None  # one sentence about what of the teacher cannot be searched
     choice: str | None = None  # one sentence about how well the study will be able to choose
@@ -43,7 +45,7 @@ class CheckedPlan:
 
 def prepare(plan: StudyPlan, offline: bool) -> CheckedPlan:
     """Check a plan. UsageError where it cannot be run; DeviceLost where the main device is unreachable."""
-    plan = choose_fine_tuning(plan, offline)
+    plan = complete_plan(plan, offline)
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
     lost: DeviceLost | None = None
     for key_path, device in plan.by_key_path.items():  # what is proposed must run on all of them
@@ -70,14 +72,19 @@ def prepare(plan: StudyPlan, offline: bool) -> CheckedPlan:
         plan=plan,
         space=space,
         fingerprint=data.fingerprint,
-        test_share=len(data.test) / max(1, len(data.validation)),
+        rows=FinalRows(len(data.validation), len(data.test), 0 if data.agreement is None else len(data.agreement)),
         lost=lost,
         limits=config.describe_limits(),
-        choice=_describe_choice(plan, len(data.validation)),
+        choice=_describe_choice(plan, data),
     )
 
 
-def choose_fine_tuning(plan: StudyPlan, offline: bool) -> StudyPlan:
+def complete_plan(plan: StudyPlan, offline: bool) -> StudyPlan:
+    """Return the plan of a new study: with agreement rows, and settings of fine-tuning where the model needs them."""
+    return _choose_fine_tuning(plan.with_agreement_rows(AGREEMENT_ROWS), offline)
+
+
+def _choose_fine_tuning(plan: StudyPlan, offline: bool) -> StudyPlan:
     """Return the plan with `fine_tune: auto` where it names no settings and the model does not do the task yet.
 
     A search for settings without a time gets its share of the budget.
@@ -169,14 +176,17 @@ def _check_unlabelled_columns(plan: StudyPlan, task: Task) -> None:
         raise UsageError(f"{place}: {task.name} reads {reads} here, and single texts are none; leave it out")
 
 
-def _describe_choice(plan: StudyPlan, rows: int) -> str | None:
-    """Return how precisely the validation rows tell a drop; null for metrics of another scale than accuracy."""
+def _describe_choice(plan: StudyPlan, data: TaskData) -> str | None:
+    """Return how precisely the rows tell a drop; null for metrics of another scale than accuracy."""
     if plan.task.metric != "accuracy":
         return None
-    return (
-        f"{rows:,} validation rows tell the drop of a usual candidate within ± {points(choice_precision(rows))} points (95 %);"
-        " with more of them `pick` can name faster models"
-    )
+    rows, agreement = len(data.validation), data.agreement
+    plain = points(choice_precision(rows))
+    sentence = f"{rows:,} validation rows tell the drop of a usual candidate within ± {plain} points (95 %)"
+    if agreement is None:
+        return f"{sentence}; with more of them `pick` can name faster models"
+    precision = choice_precision(rows, len(agreement), data.has_agreement_labels)
+    return f"{sentence}, and with {len(agreement):,} agreement rows within ± {points(precision)}"
 
 
 def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:

@@ -43,8 +43,10 @@ class StudyData:
 
     @cached_property
     def tokens(self) -> dict[str, Tokens]:
-        """Split -> its rows as token ids. After the first call the tokenizer truncates texts to `max_tokens`."""
-        return {split: self.tokenize(self.splits.split(split)) for split in SPLITS}
+        """Split (parts of the agreement rows, too) -> its rows as token ids. From then on the tokenizer cuts texts at
+        `max_tokens`."""
+        splits = self.splits
+        return {split: self.tokenize(splits.split(split)) for split in (*SPLITS, *splits.agreement_parts)}
 
     @cached_property
     def objective(self) -> Objective:

@@ -16,7 +16,8 @@ from autocompress.core.trial_row import Outcome, describe
 from autocompress.search.admission import admission_limits
 from autocompress.search.budget import BudgetMeter
 from autocompress.search.display import Display
-from autocompress.search.final_evaluation import FinalEvaluation, seconds_of_tests
+from autocompress.search.final_evaluation import FinalEvaluation
+from autocompress.search.final_evaluation_time import FinalRows, FinalSeconds, predict_final_seconds
 from autocompress.search.jobs import Job, JobResult
 from autocompress.search.known_trials import KnownTrials
 from autocompress.search.plan_check import check_same_data, prepare
@@ -62,7 +63,7 @@ def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> S
     with writing_study_log(plan), study.lease(), open_worker_pool(plan, display, offline) as pool:
         for sentence in filter(None, (checked.limits, checked.choice)):
             display.message(sentence)
-        end = Supervisor(plan, study, checked.space, pool, checked.test_share).run()
+        end = Supervisor(plan, study, checked.space, pool, checked.rows).run()
         log.info("the search ended: %s (%d trials, %.0f s of the study)", end.reason, end.trials, end.seconds)
         return end
 
@@ -75,7 +76,7 @@ class Supervisor:
     study: Study
     space: Space
     pool: WorkerPool
-    test_share: float = 0.0  # rows of test, of those of validation
+    rows: FinalRows = field(default_factory=FinalRows)
     random: Random = field(init=False)
     meter: BudgetMeter = field(init=False)
     scheduler: Scheduler = field(init=False)
@@ -84,6 +85,7 @@ class Supervisor:
     history: HypervolumeHistory = field(default_factory=HypervolumeHistory)
     last_shrink: float = field(default_factory=time.monotonic)
     teacher_seconds: float = 0.0  # of computing the teacher's outputs on validation
+    final: FinalSeconds = field(default_factory=FinalSeconds)  # as predicted
     lost_since: float | None = None  # when the main device last answered, while it is unreachable
 
     def __post_init__(self) -> None:
@@ -105,7 +107,10 @@ class Supervisor:
                 self._reserve_time()
                 reason = reason or self._run_trials()
                 self.pool.abandon_jobs()
-                FinalEvaluation(self.plan, self.study, self.pool).evaluate_finalists()
+                final = FinalEvaluation(
+                    self.plan, self.study, self.pool, self.rows.agreement, self._has_time_to_compare
+                )
+                final.evaluate_finalists()
                 self._tick(save=True)
                 outlook = tuple(self._outlook())
         spent = self.meter.spent
@@ -239,9 +244,15 @@ class Supervisor:
         self.history.add(self.meter.seconds, self.known.hypervolume)
 
     def _reserve_time(self) -> None:
-        """Reserve the time in which the finalists will be tested."""
+        """Reserve the time in which the finalists will be compared and tested."""
         known = self.known
-        self.meter.reserved = seconds_of_tests(known.front, known.teacher, self.teacher_seconds, self.test_share)
+        self.final = predict_final_seconds(known.front, known.teacher, self.teacher_seconds, self.rows)
+        self.meter.reserved = self.final.tests + self.final.comparisons
+
+    def _has_time_to_compare(self) -> bool:
+        """Whether time is left besides that of the tests."""
+        budget = self.plan.budget.time
+        return budget is None or self.meter.seconds + self.final.tests < budget
 
     def _shrink_store(self) -> None:
         """Keep the artifacts' folder within its limit; the models of the teacher and of every front always stay."""

@@ -13,6 +13,7 @@ from typing import Any
 from autocompress import benchmarking
 from autocompress.benchmarking.backends import SHORT_PATIENCE
 from autocompress.config import LAST_RUNG, StudyPlan
+from autocompress.core.agreement import Agreement
 from autocompress.core.errors import AutocompressError, TrialStopped
 from autocompress.core.fine_tuning_record import FineTuningRecord
 from autocompress.core.json_types import Json
@@ -155,6 +156,11 @@ class TrialPipeline:
         """Return a trial's quality on the test split against the teacher's artifact, and that on other devices, by name."""
         self.devices.set_patience()
         return self.devices.score(artifacts, "test", StageTimer(report_progress))
+
+    def run_agreement(self, artifacts: RuntimeArtifacts, parts: int, report_progress: ReportProgress) -> Agreement:
+        """Compare a trial's artifact with the teacher's on the first parts of the agreement rows."""
+        self.devices.set_patience()
+        return self.devices.compare(artifacts, parts, StageTimer(report_progress))
 
     def write_artifact(self, candidate: Candidate, folder: Path, runtime: str) -> None:
         """Fill a folder with the artifact of a candidate for a runtime."""

@@ -8,6 +8,7 @@ Pure functions of rows, with numpy and moocore alone. A *drop* is a fraction (0.
 | dominance | front, hypervolume, knee |
 | hypervolume_growth, early_stopping | the hypervolume over time, and when a search stops |
 | drop_estimate | the drop to expect on other rows than the measured ones |
+| undecided_models | which models are compared with the teacher on more rows |
 | tied_models | models that the measurements cannot distinguish |
 | picking, explanation | the recommended model, and why that one (on judged_models and loosened_constraints) |
 | promotion | which candidates are trained further |
@@ -30,6 +31,7 @@ from autocompress.selection.loosened_constraints import Loosened
 from autocompress.selection.picking import NoneFits, Picked, pick
 from autocompress.selection.promotion import Promotion, Rungs, promotions, standings
 from autocompress.selection.tied_models import find_ties
+from autocompress.selection.undecided_models import next_comparisons
 from autocompress.selection.worst_device import WORST, combine_worst
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "hypervolume",
     "knee",
     "mcnemar",
+    "next_comparisons",
     "on_front",
     "pick",
     "promotions",

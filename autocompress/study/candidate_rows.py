@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from autocompress.core.agreement import AGREEMENT, Agreement
 from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome
@@ -18,6 +19,7 @@ from autocompress.storage.artifact_store import Store
 from autocompress.study.queries import other_devices_of, read_teacher, search_measurement
 from autocompress.study.queue import MOST_RETRIES, QueuedTrial
 from autocompress.study.row_mapping import (
+    agreement_values,
     fail_without_numbers,
     finite,
     json_object,
@@ -115,6 +117,13 @@ def record_quality(session: Session, ac_id: int, number: int, quality: Quality, 
     key = {"candidate_id": row.id, "split": quality.split, **({} if device is None else {"device": device})}
     session.execute(delete(table).filter_by(**key))
     session.add(table(**{**quality_values(quality), **key}))
+
+
+def record_agreement(session: Session, ac_id: int, number: int, agreement: Agreement) -> None:
+    """Record the comparison of a complete trial with the teacher on the agreement rows; it replaces an earlier one."""
+    row = _complete_candidate(session, ac_id, number)
+    session.execute(delete(MeasurementRow).filter_by(candidate_id=row.id, split=AGREEMENT))
+    session.add(MeasurementRow(candidate_id=row.id, **agreement_values(agreement)))
 
 
 def mark_interrupted(session: Session, ac_id: int, number: int, retry: int | None) -> None:

@@ -8,11 +8,13 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from autocompress.core.agreement import AGREEMENT
 from autocompress.core.json_types import Json
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import Reference
 from autocompress.study.row_mapping import (
     TeacherRecord,
+    agreement_of,
     outcome_of,
     quality_of,
     recipe_of,
@@ -87,7 +89,11 @@ def read_conditions(session: Session, ac_study_id: int, number: int) -> Json:
     query = (
         select(MeasurementRow.conditions)
         .join(CandidateRow)
-        .where(CandidateRow.ac_study_id == ac_study_id, CandidateRow.number == number, MeasurementRow.split != "test")
+        .where(
+            CandidateRow.ac_study_id == ac_study_id,
+            CandidateRow.number == number,
+            MeasurementRow.split.in_(("validation", "price")),
+        )
     )
     return dict(session.scalars(query).first() or {})
 
@@ -170,4 +176,5 @@ def _to_trial_row(
     test = quality_of(by_split["test"]) if "test" in by_split else None
     row = trial_row(candidate.number, recipe_of(candidate.recipe), outcome, teacher, test)
     heads, neurons = (tuple(candidate.facts.get(name, ())) or None for name in ("heads", "neurons"))
-    return replace(row, rung=candidate.rung, heads=heads, neurons=neurons)
+    agreement = agreement_of(by_split[AGREEMENT]) if AGREEMENT in by_split else None
+    return replace(row, rung=candidate.rung, heads=heads, neurons=neurons, agreement=agreement)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy.orm import Session
 
+from autocompress.core.agreement import Agreement
 from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome, TrialRow
@@ -56,6 +57,13 @@ class TrialRecorder:
 
         self._connection.write_without_lease(record)
         self._notes.write_trial(self._notes.read_trial(number))
+
+    def record_agreement(self, number: int, agreement: Agreement) -> None:
+        """Record the comparison of a complete trial with the teacher on the agreement rows."""
+        ac_id = self._connection.ac_id
+        self._connection.write_without_lease(
+            lambda session: candidate_rows.record_agreement(session, ac_id, number, agreement)
+        )
 
     def record_other_devices(self, number: int, measurements: Mapping[str, Measurement]) -> None:
         """Record the measurements of a complete trial on secondary devices, by device."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 
+from autocompress.core.agreement import AGREEMENT, Agreement
 from autocompress.core.json_types import Json
 from autocompress.core.measurement import Interval, Latency, Measurement, Quality
 from autocompress.core.recipe import Recipe
@@ -14,6 +15,8 @@ from autocompress.core.trial_row import Outcome, TrialRow
 from autocompress.study.tables import LATER_NUMBERS, CandidateRow, MeasurementColumns, TeacherRow
 
 LATER = ("text_ms", "download_mb")  # numbers without a column of their own
+CONFIDENCE = "confidence_drop"  # another one, of the quality
+AGREEMENT_NUMBERS = (CONFIDENCE, "drop_deviation")  # likewise, of a comparison with the teacher
 NEEDED = ("quality", "latency_ms", "size_mb")  # of a complete trial, whatever the objectives
 
 
@@ -93,7 +96,9 @@ def fail_without_numbers(outcome: Outcome, row: TrialRow) -> Outcome:
 def measurement_values(measurement: Measurement) -> dict[str, object]:
     """Return the columns of a measurement."""
     latency = measurement.latency
-    numbers = {name: number for name in LATER if (number := finite(getattr(measurement, name))) is not None}
+    confidence = measurement.quality.confidence_drop if measurement.quality else None
+    values = {**{name: getattr(measurement, name) for name in LATER}, CONFIDENCE: confidence}
+    numbers = {name: number for name, value in values.items() if (number := finite(value)) is not None}
     return {
         **(quality_values(measurement.quality) if measurement.quality else {}),
         "split": "validation" if measurement.quality else "price",
@@ -128,6 +133,28 @@ def quality_values(quality: Quality) -> dict[str, object]:
         "examples": quality.examples,
         "predictions_sha256": quality.predictions_sha256,
     }
+
+
+def agreement_values(agreement: Agreement) -> dict[str, object]:
+    """Return the columns of a comparison on the agreement rows."""
+    return {
+        "split": AGREEMENT,
+        "examples": agreement.rows,
+        "disagreement": agreement.disagreement,
+        "soft_drop": agreement.drop,
+        "conditions": {LATER_NUMBERS: {name: getattr(agreement, name) for name in AGREEMENT_NUMBERS}},
+    }
+
+
+def agreement_of(row: MeasurementColumns) -> Agreement:
+    """Return the comparison on the agreement rows from its columns."""
+    numbers = (row.conditions or {})[LATER_NUMBERS]
+    return Agreement(
+        rows=row.examples or 0,
+        disagreement=_or_nan(row.disagreement),
+        drop=row.soft_drop,
+        **{name: numbers[name] for name in AGREEMENT_NUMBERS},
+    )
 
 
 def outcome_of(
@@ -218,6 +245,7 @@ def _with_measurement(row: TrialRow, measurement: Measurement, teacher: TeacherR
         drop=finite(quality.drop),
         drop_interval=_finite_pair(quality.drop_interval),
         disagreement=finite(quality.disagreement),
+        confidence_drop=finite(quality.confidence_drop),
         soft_drop=finite(quality.soft_drop),
         soft_drop_interval=_finite_pair(quality.soft_drop_interval) if quality.soft_drop_interval else None,
     )
@@ -235,9 +263,10 @@ def _known_interval(low: float | None, high: float | None) -> Interval | None:
 def measurement_of(row: MeasurementColumns) -> Measurement:
     """Return the measurement of a row."""
     conditions = dict(row.conditions or {})
-    numbers = conditions.pop(LATER_NUMBERS, {})
+    numbers = dict(conditions.pop(LATER_NUMBERS, {}))
+    quality, confidence = quality_of(row), numbers.pop(CONFIDENCE, None)
     return Measurement(
-        quality=quality_of(row),
+        quality=None if quality is None else replace(quality, confidence_drop=confidence),
         latency=Latency(
             p50_ms=_or_nan(row.p50_ms),
             p95_ms=_or_nan(row.p95_ms),

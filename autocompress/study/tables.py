@@ -131,7 +131,7 @@ class MeasurementColumns:
     """A measurement of a candidate on one device: `price` before training, else the split of its quality."""
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    split: Mapped[str] = mapped_column(String(16))  # price | validation | test
+    split: Mapped[str] = mapped_column(String(16))  # price | validation | test | agreement
     quality: Mapped[float | None]
     drop: Mapped[float | None]
     drop_low: Mapped[float | None]

@@ -15,6 +15,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from autocompress.config import LAST_RUNG, Recovery, StudyPlan
+from autocompress.core.agreement import Agreement
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import Recipe, Scalar
@@ -164,6 +165,10 @@ class Study:
     def record_quality(self, number: int, quality: Quality, other_devices: Mapping[str, Quality] | None = None) -> None:
         """Record the quality of a complete trial on another split (test), also on secondary devices. Needs no lease."""
         self._recorder.record_quality(number, quality, other_devices or {})
+
+    def record_agreement(self, number: int, agreement: Agreement) -> None:
+        """Record the comparison of a complete trial with the teacher on the agreement rows. Needs no lease."""
+        self._recorder.record_agreement(number, agreement)
 
     def record_other_devices(self, number: int, measurements: Mapping[str, Measurement]) -> None:
         """Record the measurements of a complete trial on secondary devices that were unreachable before."""

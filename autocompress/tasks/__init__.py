@@ -62,6 +62,7 @@ class Task(TaskDeclaration, ABC):
     output: ClassVar[str] = "logits"
     axes: ClassVar[tuple[str, ...]] = ("batch", "labels")
     model_files: ClassVar[tuple[str, ...]] = ()  # patterns of files of a model's folder that only this task reads
+    has_confidence: ClassVar[bool] = False  # whether `confidence_drops` are known, so that agreement rows are kept
     reads_words: ClassVar[bool] = False  # whether texts are lists of words, as if a space stood before each
 
     # ---- rows ----------------------------------------------------------------------------------------------------
@@ -163,6 +164,13 @@ class Task(TaskDeclaration, ABC):
         """Draw predictions (draws, rows, …) of a candidate and of its teacher with the same noise, for the soft drop.
 
         Null where the task has no lower-variance estimate of the drop.
+        """
+        return None
+
+    def confidence_drops(self, outputs: Ragged, teacher: Ragged, known: tuple[Ragged, Tokens]) -> np.ndarray | None:
+        """Return the drop of each row (rows,) that the teacher's own probabilities let expect; null where it has none.
+
+        `known`: the teacher's outputs on rows with labels, which calibrate its probabilities.
         """
         return None
 

@@ -1,4 +1,4 @@
-"""Labels drawn from a model's probabilities, for a lower-variance estimate of the drop than the most probable labels give."""
+"""Lower-variance estimates of the drop than the most probable labels give: drawn labels, and the reference's probabilities."""
 
 from __future__ import annotations
 
@@ -30,6 +30,19 @@ def draw_labels(
         drawn[draw] = (SHARPNESS * matched + noise).argmax(-1)
         expected[draw] = (SHARPNESS * calibrated + noise).argmax(-1)
     return drawn, expected
+
+
+def confidence_drops(
+    logits: np.ndarray, reference_logits: np.ndarray, known_logits: np.ndarray, known_labels: np.ndarray
+) -> Floats:
+    """Return for each unit (units,) the reference's probability of its own label minus that of the candidate's label.
+
+    The probabilities are calibrated by one temperature on other units whose labels are known (Guo et al. 2017).
+    """
+    log_probabilities = _log_softmax(reference_logits * _best_temperature(known_logits, known_labels))
+    units = np.arange(len(logits))
+    own, others = (log_probabilities[units, chosen.argmax(-1)] for chosen in (reference_logits, logits))
+    return np.asarray(np.exp(own) - np.exp(others))
 
 
 def _best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from autocompress.data.ragged import Ragged
 from autocompress.data.splits import SMALLEST_CUT
 from autocompress.tasks import SPLITS, Rows, Task, TaskData
 from autocompress.tasks._numbers import quantile_bins, read_numbers
-from autocompress.tasks._text_rows import cut_absent_splits, fingerprint_of, row_keys, sample_split
+from autocompress.tasks._text_rows import cut_absent_splits, fingerprint_of, sample_split
 
 LEAST_WORDS = 3  # shorter texts are headings and gaps
 BINS = 10  # quantile bins of the labels, by which splits are stratified
@@ -78,7 +78,7 @@ class _Reader:
     def leave_out(self, rows: Rows, split: str, others: frozenset[Hashable]) -> Rows:
         """Return the texts of a split without short ones, repeated ones, and those of other splits."""
         long = [index for index, text in enumerate(rows.texts) if count_words(text) >= LEAST_WORDS]
-        keys = row_keys(rows.take(np.array(long, np.int64)))
+        keys = rows.take(np.array(long, np.int64)).text_keys()
         first = dict(reversed(list(zip(keys, long, strict=True))))
         kept = sorted(index for key, index in first.items() if key not in others)
         short, repeated, shared = len(rows) - len(long), len(long) - len(first), len(first) - len(kept)
@@ -180,7 +180,7 @@ def _flat(rows: Rows) -> Rows:
 
 
 def _text_keys(splits: Iterable[Rows]) -> list[Hashable]:
-    return [key for rows in splits for key in row_keys(_flat(rows))]
+    return [key for rows in splits for key in _flat(rows).text_keys()]
 
 
 def _strata(labels: Ragged) -> np.ndarray:

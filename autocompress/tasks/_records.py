@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from autocompress.core.agreement import AGREEMENT, part_bounds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +24,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def text_keys(self) -> list[str]:
+        """Return a key per row; rows are equal if their texts are, apart from case and spacing."""
+        texts = self.texts if self.pairs is None else [f"{a}\0{b}" for a, b in zip(self.texts, self.pairs, strict=True)]
+        return [" ".join(text.casefold().split()) for text in texts]
 
     def contents(self) -> Iterator[tuple[object, ...]]:
         """Yield all that a row holds, as plain JSON types."""
@@ -44,9 +51,22 @@ class TaskData:
     label_names: tuple[str, ...]  # in the order of the model's outputs; empty where labels have no names
     fingerprint: str
     notes: tuple[str, ...] = ()  # sentences on rows that were left out
+    agreement: Rows | None = None  # no model learns from them; in random order
+    has_agreement_labels: bool = False
+
+    @property
+    def agreement_parts(self) -> tuple[str, ...]:
+        """The parts of the agreement rows as names of splits; candidates are compared on the first ones first."""
+        count = 0 if self.agreement is None else len(self.agreement)
+        return tuple(f"{AGREEMENT}-{number}" for number in range(len(part_bounds(count))))
 
     def split(self, name: str) -> Rows:
-        """Return a split by name."""
+        """Return a split, or a part of the agreement rows, by name."""
+        if self.agreement is not None and name in self.agreement_parts:
+            import numpy as np
+
+            start, end = part_bounds(len(self.agreement))[self.agreement_parts.index(name)]
+            return self.agreement.take(np.arange(start, end))
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
 
@@ -65,6 +85,17 @@ class Tokens:
     def lengths(self) -> list[int]:
         """The number of tokens of each row."""
         return [len(ids) for ids in self.input_ids]
+
+    @classmethod
+    def join(cls, parts: Sequence[Tokens]) -> Tokens:
+        """Return the rows of several parts of one kind, one part after the other."""
+        from autocompress.data.ragged import Ragged
+
+        ids = tuple(row for part in parts for row in part.input_ids)
+        types = None
+        if parts[0].token_type_ids is not None:
+            types = tuple(row for part in parts for row in part.token_type_ids or ())
+        return cls(ids, types, Ragged.join([part.labels for part in parts]))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from autocompress.data import Table, cut_rows, cut_size, read_rows, read_texts, 
 from autocompress.data.ragged import Ragged
 from autocompress.data.splits import SMALLEST_CUT
 from autocompress.tasks import SPLITS, Rows, Task, TaskData
+from autocompress.tasks._agreement_rows import keep_agreement_rows
 
 Strata = Callable[[Ragged], np.ndarray]  # labels -> the stratum (rows,) of each row, from 0
 
@@ -63,7 +64,8 @@ def read_text_rows(
         return _rows(table, texts, np.full((len(table), *labels.missing.shape), labels.missing))
 
     header = labels.names if header is None else header
-    return complete_splits(plan, splits, strata, read_unlabelled, labels.names, header, labels.rows_per_label)
+    data = complete_splits(plan, splits, strata, read_unlabelled, labels.names, header, labels.rows_per_label)
+    return keep_agreement_rows(plan, data, splits["train"], strata) if task.has_confidence else data
 
 
 def complete_splits(
@@ -102,8 +104,8 @@ def _select_unlabelled(plan: StudyPlan, splits: Sequence[Rows], read: Callable[[
     if data.unlabelled is None:
         return splits[0].take(np.arange(0))
     rows = read(data.unlabelled, plan.place("task.data.unlabelled"))
-    split_keys = {key for split in splits for key in row_keys(split)}
-    first_rows = {key: row for row, key in reversed(list(enumerate(row_keys(rows)))) if key not in split_keys}
+    split_keys = {key for split in splits for key in split.text_keys()}
+    first_rows = {key: row for row, key in reversed(list(enumerate(rows.text_keys()))) if key not in split_keys}
     kept = np.sort(np.fromiter(first_rows.values(), np.int64, len(first_rows)))
     limit = data.max_unlabelled_rows or len(kept)
     return rows.take(kept[sample_rows(np.zeros(len(kept), np.int64), limit, plan.seed, "sample unlabelled")])
@@ -121,14 +123,8 @@ def cut_absent_splits(splits: dict[str, Rows], plan: StudyPlan, strata: Strata) 
                 f"(at least {5 * SMALLEST_CUT} are needed); set task.data.{split}"
             )
         train = splits["train"]
-        mask = cut_rows(row_keys(train), strata(train.labels), rows, plan.seed, f"cut {split}")
+        mask = cut_rows(train.text_keys(), strata(train.labels), rows, plan.seed, f"cut {split}")
         splits[split], splits["train"] = train.take(np.flatnonzero(mask)), train.take(np.flatnonzero(~mask))
-
-
-def row_keys(rows: Rows) -> Sequence[Hashable]:
-    """Return a key per row; rows are equal if their texts are, apart from case and spacing."""
-    texts = rows.texts if rows.pairs is None else [f"{a}\0{b}" for a, b in zip(rows.texts, rows.pairs, strict=True)]
-    return [" ".join(text.casefold().split()) for text in texts]
 
 
 def sample_split(rows: Rows, split: str, plan: StudyPlan, strata: Strata, rows_per_label: bool = False) -> Rows:

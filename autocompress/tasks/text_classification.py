@@ -41,6 +41,7 @@ class TextClassification(NamedLabels):
     predicts = "labels"
     head_kind = "classification"
     head = "classifier"
+    has_confidence = True
     usage = UsageCode(
         text="A text to classify.",
         show='print(json.load(open("config.json"))["id2label"][str(logits[0].argmax())])',
@@ -71,6 +72,11 @@ class TextClassification(NamedLabels):
         from autocompress.tasks._drawn_labels import draw_labels
 
         return draw_labels(outputs.values, teacher.values, tokens.labels.values, draws, rng)
+
+    def confidence_drops(self, outputs: Ragged, teacher: Ragged, known: tuple[Ragged, Tokens]) -> np.ndarray | None:
+        from autocompress.tasks._drawn_labels import confidence_drops
+
+        return confidence_drops(outputs.values, teacher.values, known[0].values, known[1].labels.values)
 
     def is_right(self, predicted: np.ndarray, references: np.ndarray) -> np.ndarray | None:
         right: np.ndarray = predicted == references

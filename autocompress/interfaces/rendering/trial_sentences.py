@@ -33,6 +33,9 @@ def row_sentences(row: TrialRow, expected: ExpectedDrop | None, metric: str) -> 
             lines.append(f"  {metric} on {split.name}: {points(quality)}, a drop of {drop_text(drop, interval)} points")
     if expected is not None:
         lines.append(f"  expected drop on other rows: {points(expected.drop)} ± {points(expected.spread)} points")
+    if row.agreement is not None:
+        share = 100 * row.agreement.disagreement
+        lines.append(f"  differs from the teacher on {share:.1f} % of {counted(row.agreement.rows, 'agreement row')}")
     if row.latency_ms is not None and row.speedup is not None:
         lines.append(f"  {ms(row.latency_ms)} ms, {row.speedup_text()} as fast as the teacher")
     if row.size_mb is not None:

@@ -77,6 +77,8 @@ def run_job(pipeline: TrialPipeline, job: Job, settings: RunSettings, pipe: Conn
     if job.kind == "test":
         quality, other_devices = pipeline.run_test(job.artifacts, report_progress)
         return JobResult(quality=quality, other_devices=other_devices)
+    if job.kind == "agreement":
+        return JobResult(agreement=pipeline.run_agreement(job.artifacts, job.parts, report_progress))
     if job.recipe is None:
         raise ValueError(f"a job of kind {job.kind} needs a recipe")
     if job.kind == "other_devices":
