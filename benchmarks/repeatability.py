@@ -1,10 +1,14 @@
-"""Check whether repeated measurements agree: `python -m benchmarks.repeatability STUDY.yaml [--times 10]`.
+"""Check whether repeated measurements agree: `python -m benchmarks.repeatability STUDY.yaml [--times 10] [--models 10]`.
 
-Ten models of a study's front, from the slowest to the fastest, are measured in each round, each in a fresh process and in a
-random order, while another process computes on one core for half of the time. Two measurements of one model agree if the
-interval of the ratio of their speed-ups, computed from both stated intervals, contains 1. A relation "A is faster than B" is
-significant if the interval of their ratio does not contain 1; the benchmark counts the significant relations that the next
-round confirms.
+Models of a study's front, from the slowest to the fastest, are measured in each round, each in a fresh process and in a random
+order, while another process computes on one core for half of the time. Each process measures a model twice: beside the timing
+reference, as a study does, and beside the teacher itself. Results are kept in a file; a second call goes on where the first
+one ended.
+
+Two measurements of one model agree if they differ by no more than the interval of their difference, which is computed from both
+stated intervals. In one study all speed-ups share one ratio of teacher to timing reference. The strictest row therefore
+pairs a measurement of the first half of the time with one of the second half, each composed with the teacher's measurements of
+its own half.
 """
 
 from __future__ import annotations
@@ -18,117 +22,225 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from autocompress import benchmarking
-from autocompress.actions.locate import locate
-from autocompress.benchmarking.backends import drift_on, open_backend
+from autocompress.actions.locate import StudyLocation, locate
+from autocompress.benchmarking.backends import ReferenceTiming, TeacherTiming, open_backend
+from autocompress.benchmarking.teacher_records import pool
 from autocompress.config import Device
+from autocompress.core.composed_speedup import ComposedSpeedup, Ratio
 from autocompress.storage.artifact_store import Store
 
 MODELS = 10
 LOAD_SECONDS = 2.0  # mean length of the phases with and without load
+Pair = tuple[Ratio, Ratio]
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """A speed-up on a logarithmic scale, with the half-width of its stated 95 % interval."""
+class Measured:
+    """One measurement of one model in one process."""
 
-    log: float
-    half: float
+    round: int
+    trial: int
+    time: float  # seconds since 1970
+    candidate: Ratio  # timing reference ÷ model
+    composed: Ratio  # teacher ÷ model, with the teacher's measurements until then
+    direct: Ratio  # teacher ÷ model, in blocks that alternate
 
-    def minus(self, other: Ratio) -> Ratio:
-        """Return the ratio of two speed-ups."""
-        return Ratio(self.log - other.log, math.hypot(self.half, other.half))
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether the interval excludes 1."""
-        return abs(self.log) > self.half
+    @classmethod
+    def from_json(cls, line: str) -> Measured:
+        """Return what a line of the file holds."""
+        values = json.loads(line)
+        ratios = {name: Ratio(**values.pop(name)) for name in ("candidate", "composed", "direct")}
+        return cls(**values, **ratios)
 
 
 def main() -> None:
-    """Measure all rounds, and print the tables."""
+    """Measure the missing rounds, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("study")
     parser.add_argument("--times", type=int, default=10)
-    parser.add_argument("--one", nargs=2, metavar=("MODEL", "REFERENCE"), help="measure one model (for internal use)")
+    parser.add_argument("--models", type=int, default=MODELS)
+    parser.add_argument(
+        "--to", type=Path, help="file of the results (default: repeatability.jsonl beside the artifacts)"
+    )
+    parser.add_argument("--one", nargs=4, metavar=("ROUND", "TRIAL", "MODEL", "REFERENCE"), help="for internal use")
     arguments = parser.parse_args()
     located = locate(arguments.study, None)
     view = located.view()
-    device = Device.model_validate(view.plan["device"])
+    store, teacher = located.store(view), view.row(0).sha256
+    assert teacher is not None
     if arguments.one:
-        print_interval(located.store(view), *arguments.one, device)
+        number, trial, model, reference = arguments.one
+        timing = open_timing(view.plan, store, teacher, Path(reference))
+        print(json.dumps(asdict(measure(timing, int(number), int(trial), store.artifact(model)))))
         return
     rows = sorted(view.front, key=lambda row: row.latency_ms or 0.0)
-    chosen = [rows[round(index * (len(rows) - 1) / (MODELS - 1))] for index in range(MODELS)]
-    assert view.teacher is not None and view.teacher.sha256 is not None
-    reference, models = view.teacher.sha256, {row.trial: row.sha256 for row in chosen if row.sha256}
-    rounds: list[dict[int, Ratio]] = []
+    count = min(arguments.models, len(rows))
+    chosen = [rows[round(index * (len(rows) - 1) / max(1, count - 1))] for index in range(count)]
+    models = {row.trial: row.sha256 for row in chosen if row.sha256}
+    reference = deploy_reference(located, store)
+    file: Path = arguments.to or store.root.parent / "repeatability.jsonl"
     with background_load():
         for number in range(arguments.times):
-            order = random.Random(number).sample(sorted(models), len(models))
-            rounds.append({trial: measure(arguments.study, models[trial], reference) for trial in order})
-            agreed = [agrees for trial in models for agrees in agreements(rounds, trial)]
-            progress = f": {100 * np.mean(agreed):.1f} % of {len(agreed)} pairs agree" if agreed else ""
-            print(f"round {number + 1} of {arguments.times}{progress}", file=sys.stderr, flush=True)
-    print_tables(rounds)
-
-
-def agreements(rounds: list[dict[int, Ratio]], trial: int) -> list[bool]:
-    """Return for each pair of measurements of a model whether they agree."""
-    return [not first[trial].minus(second[trial]).is_significant for first, second in itertools.combinations(rounds, 2)]
-
-
-def print_tables(rounds: list[dict[int, Ratio]]) -> None:
-    """Print the table of the models, and the summary."""
-    print(
-        "\n| trial | speed-up, median | stated ± | spread over rounds, 95 % ± | pairs that agree |\n|--:|--:|--:|--:|--:|"
+            run_round(arguments.study, number, models, reference, file)
+    results = [result for result in read(file) if result.trial in models and result.round < arguments.times]
+    records = (
+        open_timing(view.plan, store, teacher, reference).records(feeds_of(store.artifact(teacher), view.plan)).read()
     )
-    agreed: list[bool] = []
-    for trial in rounds[0]:
-        ratios = [measurements[trial] for measurements in rounds]
-        pairs = agreements(rounds, trial)
-        agreed += pairs
-        median, stated = (
-            math.exp(np.median([ratio.log for ratio in ratios])),
-            np.median([ratio.half for ratio in ratios]),
-        )
-        spread = 1.96 * float(np.std([ratio.log for ratio in ratios], ddof=1))
-        print(
-            f"| {trial} | {median:.2f}× | {100 * stated:.1f} % | {100 * spread:.1f} % | {100 * np.mean(pairs):.0f} % |"
-        )
-    confirmed = []
-    for before, after in itertools.pairwise(rounds):
-        for first, second in itertools.combinations(before, 2):
-            relation, repeated = before[first].minus(before[second]), after[first].minus(after[second])
-            if relation.is_significant:
-                confirmed.append(relation.log * repeated.log > 0)
-    print(f"\nPairs of measurements of one model that agree: {100 * np.mean(agreed):.1f} % of {len(agreed)}.")
-    print(f"Significant relations that the next round confirms: {100 * np.mean(confirmed):.1f} % of {len(confirmed)}.")
+    print_tables(results, records[records[:, 0] >= min(result.time for result in results) - 1])
 
 
-def measure(study: str, model: str, reference: str) -> Ratio:
-    """Measure one model in a separate process."""
-    command = [sys.executable, "-m", "benchmarks.repeatability", study, "--one", model, reference]
-    low, high = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return Ratio((math.log(low) + math.log(high)) / 2, (math.log(high) - math.log(low)) / 2)
+def run_round(study: str, number: int, models: dict[int, str], reference: Path, file: Path) -> None:
+    """Measure all models of a round that the file does not hold, each in a fresh process; add them to the file."""
+    measured = {(result.round, result.trial) for result in read(file)}
+    for trial in random.Random(number).sample(sorted(models), len(models)):
+        if (number, trial) not in measured:
+            one = [str(number), str(trial), models[trial], str(reference)]
+            command = [sys.executable, "-m", "benchmarks.repeatability", study, "--one", *one]
+            line = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+            with file.open("a", encoding="utf-8") as results:
+                results.write(line + "\n")
+    agreed = [agree(pair) for pair in pairs_of_models(read(file), "composed")]
+    print(f"round {number + 1}: {percent(agreed)} of {len(agreed)} pairs agree", file=sys.stderr, flush=True)
 
 
-def print_interval(store: Store, sha256: str, reference: str, device: Device) -> None:
-    """Measure one model as a search would, and print its interval as JSON."""
-    model = store.artifact(sha256)
+def read(file: Path) -> list[Measured]:
+    """Return the results so far."""
+    return [Measured.from_json(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+
+# ---- one measurement -------------------------------------------------------------------------------------------------
+
+
+def open_timing(plan: dict[str, object], store: Store, teacher: str, reference: Path) -> ReferenceTiming:
+    """Return how the study's first device times models."""
+    device = Device.model_validate(plan["device"])
+    return ReferenceTiming(open_backend(device, "device"), store, teacher, reference)
+
+
+def feeds_of(model: Path, plan: dict[str, object]) -> benchmarking.Feeds:
+    """Return the inputs to time."""
+    device = Device.model_validate(plan["device"])
     vocabulary = int(json.loads((model / "config.json").read_text(encoding="utf-8"))["vocab_size"])
-    feeds = benchmarking.latency_feeds(vocabulary, device.batch, device.tokens, (), 0)
-    backend = open_backend(device, "device")
-    latency = backend.time(model, store.artifact(reference), feeds, benchmarking.THOROUGH_TIMING, False).latency
-    spread = drift_on(store, reference, backend).note(latency.reference_p50_ms)
-    interval = benchmarking.with_drift(latency, spread).speedup_interval
-    print(json.dumps([interval.low, interval.high]))
+    return benchmarking.latency_feeds(vocabulary, device.batch, device.tokens, (), 0)
+
+
+def measure(timing: ReferenceTiming, number: int, trial: int, model: Path) -> Measured:
+    """Measure one model as a search measures a finalist, and beside the teacher."""
+    device, start = timing.backend.device, time.time()
+    feeds = feeds_of(model, {"device": device.model_dump()})
+    budget = replace(benchmarking.THOROUGH_TIMING, further=False)
+    composed = ComposedSpeedup.from_conditions(timing.time(model, feeds, budget).conditions)
+    assert composed is not None
+    direct = TeacherTiming(timing.backend, timing.store, timing.teacher).time(model, feeds, budget)
+    return Measured(
+        round=number,
+        trial=trial,
+        time=start,
+        candidate=composed.candidate,
+        composed=composed.speedup,
+        direct=Ratio.of(direct.latency),
+    )
+
+
+def deploy_reference(located: StudyLocation, store: Store) -> Path:
+    """Return the artifact of the study's timing reference."""
+    from autocompress.search.stage_timer import StageTimer
+    from autocompress.search.timing_reference import deploy_timing_reference
+    from autocompress.search.trial_pipeline import TrialPipeline
+
+    plan = located.plan("repeatability")
+    context = TrialPipeline(plan, store).context
+    context.teacher.load(StageTimer(lambda stage, fraction: None))
+    reference = deploy_timing_reference(context, plan.device.runtime)
+    if reference is None:
+        raise SystemExit("the teacher's family is unknown: its models are timed beside the teacher alone")
+    return reference
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+
+def print_tables(results: Sequence[Measured], records: np.ndarray) -> None:
+    """Print a table of the models, and the agreement of pairs for each way of timing."""
+    final = pool(records[:, 0], records[:, 1])
+    print("\n| trial | speed-up | half-width, ± | beside the teacher | half-width, ± |\n|--:|--:|--:|--:|--:|")
+    for trial in sorted({result.trial for result in results}):
+        mine = [result for result in results if result.trial == trial]
+        composed, direct = [result.candidate.times(final) for result in mine], [result.direct for result in mine]
+        print(f"| {trial} | {describe(composed)} | {describe(direct)} |")
+    pooled = [result.candidate.times(final) for result in results]
+    halves = pairs_of_halves(results, records)
+    table = {
+        "timing reference, the teacher's measurements until then": (
+            [result.composed for result in results],
+            pairs_of_models(results, "composed"),
+        ),
+        "timing reference, all measurements of the teacher": (pooled, pairs_of_models(results, "candidate")),
+        "timing reference, each half of the time with its own": ([ratio for pair in halves for ratio in pair], halves),
+        "beside the teacher": ([result.direct for result in results], pairs_of_models(results, "direct")),
+    }
+    print("\n| way of timing | half-width, median ± | largest ± | pairs that agree | pairs |\n|---|--:|--:|--:|--:|")
+    for name, (ratios, pairs) in table.items():
+        widths = [100 * math.expm1(ratio.half_width) for ratio in ratios]
+        agreed = [agree(pair) for pair in pairs]
+        cells = (
+            f"{np.median(widths):.1f} % | {max(widths):.1f} % | {percent(agreed)} | {len(agreed)}" if widths else "||"
+        )
+        print(f"| {name} | {cells} |")
+    spread = 100 * np.std(records[:, 1], ddof=1)
+    print(
+        f"\nThe teacher ÷ the timing reference: {len(records)} measurements in {np.ptp(records[:, 0]) / 60:.1f} minutes,"
+        f" standard deviation {spread:.1f} %, mean {final.value:.2f} ± {100 * math.expm1(final.half_width):.1f} %."
+    )
+
+
+def describe(ratios: Sequence[Ratio]) -> str:
+    """Describe repeated measurements of a model: the median speed-up with its spread, and the stated half-width."""
+    logs = [ratio.log for ratio in ratios]
+    spread = f" (s.d. {100 * np.std(logs, ddof=1):.1f} %)" if len(logs) > 1 else ""
+    return f"{math.exp(np.median(logs)):.2f}×{spread} | {100 * np.median([ratio.half_width for ratio in ratios]):.1f} %"
+
+
+def pairs_of_models(results: Sequence[Measured], name: str) -> list[Pair]:
+    """Return all pairs of measurements of the same model in different processes."""
+    return [
+        (getattr(first, name), getattr(second, name))
+        for first, second in itertools.combinations(results, 2)
+        if first.trial == second.trial
+    ]
+
+
+def pairs_of_halves(results: Sequence[Measured], records: np.ndarray) -> list[Pair]:
+    """Return pairs of measurements of the same model, one of each half of the time, composed with that half's teacher."""
+    middle = float(np.median([result.time for result in results]))
+    parts = [records[records[:, 0] < middle], records[records[:, 0] >= middle]]
+    if not all(map(len, parts)):
+        return []
+    before, after = (pool(part[:, 0], part[:, 1]) for part in parts)
+    return [
+        (first.candidate.times(before), second.candidate.times(after))
+        for first, second in itertools.product(results, repeat=2)
+        if first.trial == second.trial and first.time < middle <= second.time
+    ]
+
+
+def agree(pair: Pair) -> bool:
+    """Return whether two ratios differ by no more than the interval of their difference."""
+    first, second = pair
+    return abs(first.log - second.log) <= math.hypot(first.half_width, second.half_width)
+
+
+def percent(agreed: Sequence[bool]) -> str:
+    """Return the share of pairs that agree."""
+    return f"{100 * np.mean(agreed):.1f} %" if agreed else "–"
 
 
 @contextmanager

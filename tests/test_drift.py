@@ -11,9 +11,9 @@ import pytest
 
 from autocompress import benchmarking
 from autocompress.benchmarking import Drift, with_drift
+from autocompress.benchmarking.backends import TeacherTiming
 from autocompress.config import Device
 from autocompress.core.measurement import Interval, Latency, Timing
-from autocompress.search.device_measurement import StudyDevice, StudyDevices
 from autocompress.storage.artifact_store import Store
 
 
@@ -48,22 +48,16 @@ def test_drift_needs_five_measurements_and_a_steady_reference_widens_nothing(tmp
     assert 0 < spread < 0.02 and with_drift(make_latency(8), spread) == make_latency(8)
 
 
-def test_study_devices_widen_intervals_by_the_drift_of_their_teacher(tmp_path: Path) -> None:
-    """Measurements one after the other, on a device whose reference takes another time in each."""
-    data = SimpleNamespace(tokenizer=range(30), lengths=lambda split: ())
-    context = SimpleNamespace(data=data, data_for=lambda recipe: data, plan=SimpleNamespace(seed=0))
-    (tmp_path / "recipe.json").write_text('{"recipe": {}}')
-    devices = StudyDevices.__new__(StudyDevices)  # without teacher and data, which timing does not need
-    devices.context, devices.store = context, Store(tmp_path)  # type: ignore[assignment]  # as above
-    devices.references = {"onnxruntime": "0" * 64}
+def test_intervals_beside_the_teacher_are_widened_by_its_drift(tmp_path: Path) -> None:
+    """Measurements one after the other, on a device whose teacher takes another time in each."""
     speedups = iter([5.0, 8.0, 5.0, 8.0, 5.0])
 
     def time(*_: object) -> Timing:
         return Timing(latency=make_latency(next(speedups)), memory_mb=None, start_ms=None, conditions={})
 
     backend: Any = SimpleNamespace(device=Device(tokens=8), cpu=lambda: "a CPU", time=time)
-    device = StudyDevice(name=None, backend=backend)
-    timings = [devices._time_on(device, tmp_path, benchmarking.QUICK_TIMING) for _ in range(5)]
+    timing = TeacherTiming(backend, Store(tmp_path), "0" * 64)
+    timings = [timing.time(tmp_path, [], benchmarking.QUICK_TIMING) for _ in range(5)]
     intervals = [timing.latency.speedup_interval for timing in timings]
     widths = [np.log(interval.high / interval.low) / 2 for interval in intervals]
     assert widths[:4] == pytest.approx([0.02] * 4)  # too few measurements

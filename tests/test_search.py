@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from autocompress.config import read_plan
+from autocompress.core.composed_speedup import ComposedSpeedup
 from autocompress.core.domain import Anatomy
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.measurement import Interval, Quality
@@ -27,6 +28,7 @@ from autocompress.search.shared_weights import next_exports
 from autocompress.search.supervisor import run_search
 from autocompress.space.parsing import resolve_space
 from autocompress.study import StudyView, read_study
+from autocompress.study.trial_details import read_trial_details
 from tests.conftest import Searched
 from tests.tiny import tiny_study, write_rows
 
@@ -58,11 +60,23 @@ def view_of(file: Path) -> StudyView:
     return read_study(plan.storage, plan.study)
 
 
-def test_a_search_notes_what_the_teacher_took_beside_each_model(searched: Searched) -> None:
-    root = read_plan(searched.file).artifacts.path
-    (series,) = (root / "drift").iterdir()
-    measured = {row.sha256 for row in view_of(searched.file).rows if row.latency_ms}  # twins are measured once
-    assert len(series.read_text().split()) >= len(measured) > 1
+def test_a_search_composes_all_speedups_of_the_same_ratio_of_teacher_and_timing_reference(searched: Searched) -> None:
+    plan, view = read_plan(searched.file), view_of(searched.file)
+    (series,) = (plan.artifacts.path / "teacher_ratio").iterdir()
+    details = {
+        row.trial: read_trial_details(plan.storage, plan.study, row.trial) for row in view.rows if row.latency_ms
+    }
+    assert len(details) > 1
+    composed = [
+        ComposedSpeedup.from_conditions(trial.outcome.measurement.conditions if trial.outcome.measurement else {})
+        for trial in details.values()
+    ]
+    (teacher,) = {speedup.teacher for speedup in composed if speedup is not None}
+    assert None not in composed
+    assert 1 <= teacher.measurements <= len(series.read_text().splitlines())
+    for row in view.rows[1:]:
+        if row.latency_ms and row.speedup:
+            assert row.latency_ms * row.speedup == pytest.approx(view.rows[0].latency_ms)
 
 
 def test_every_trial_is_told_and_the_front_is_measured_on_test(searched: Searched) -> None:

@@ -17,7 +17,13 @@ from autocompress.data import augmentation
 from autocompress.deployment import deploy
 from autocompress.models import candidate, importance
 from autocompress.search import stage_keys
-from autocompress.search.stage_keys import TrainedStages, outputs_stage, structure_stage, teacher_stage
+from autocompress.search.stage_keys import (
+    TrainedStages,
+    outputs_stage,
+    structure_stage,
+    teacher_stage,
+    timing_reference_stage,
+)
 from autocompress.training import distillation, fine_tuning, supernet
 from tests.tiny import tiny_study
 
@@ -78,6 +84,10 @@ UPSTREAM: dict[str, tuple[Callable[[], str], list[tuple[ModuleType | Technique, 
         ],
     ),
     "outputs": (lambda: outputs_stage("a", "d", "test", {}, 32).key, [(stage_keys, "OUTPUTS_VERSION")]),
+    "timing_reference": (
+        lambda: timing_reference_stage("t", "onnxruntime").key,
+        [(stage_keys, "TIMING_REFERENCE_VERSION"), (deploy, "VERSION")],
+    ),
     "ablation": (
         ablation,
         [(deploy, "VERSION"), (importance, "VERSION"), (supernet, "VERSION"), (technique("weight_bits"), "version")],
@@ -114,6 +124,7 @@ def _downstream_keys(teacher_key: str) -> list[str]:
         stages_of_teacher.targets.key,
         stages_of_teacher.supernet.key,
         stages_of_teacher.weights(RECIPE, 0).key,
+        timing_reference_stage(teacher_key, "onnxruntime").key,
     ]
 
 

@@ -23,6 +23,7 @@ from autocompress.search.supervisor import run_search
 from autocompress.search.trial_pipeline import TrialPipeline
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView, read_study
+from autocompress.study.trial_details import read_trial_details
 from autocompress.training import distillation, fine_tuning, least_squares, supernet
 from tests.conftest import run_cli
 from tests.test_search import Quiet
@@ -133,3 +134,23 @@ def test_a_study_goes_on_without_repeating_a_trial_or_a_training(stored: Path) -
     assert len({(row.recipe.key, row.rung) for row in done}) == len(done)
     assert files_of(root, SHARED_STAGES) == made
     assert "fine-tuning the teacher" not in display.stages
+    assert_timed_beside_teacher(stored, before, after)
+
+
+def assert_timed_beside_teacher(stored: Path, before: StudyView, after: StudyView) -> None:
+    """Check that measured rows keep their numbers, and that new trials are timed beside the teacher, as the stored ones."""
+    url, old = f"sqlite:///{stored / 'studies.db'}", {row.trial: row for row in before.rows if row.latency_ms}
+    measured = {row.trial: row for row in after.rows if row.latency_ms}
+    assert measured.keys() > old.keys()
+    for trial, row in old.items():
+        now = measured[trial]
+        assert (now.latency_ms, now.speedup, now.speedup_interval) == (
+            row.latency_ms,
+            row.speedup,
+            row.speedup_interval,
+        )
+    for trial in measured:
+        measurement = read_trial_details(url, "one_device", trial).outcome.measurement
+        assert measurement is not None
+        assert measurement.conditions["blocks_alternate_with"] == "fp32 teacher artifact, default session"
+    assert not (stored / "one_device" / "artifacts" / "stages" / "timing_reference").exists()

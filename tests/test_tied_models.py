@@ -14,7 +14,8 @@ def measured(trial: int, speedup: float, drop: float, size: float = 10.0, spread
     return replace(
         row(trial, drop, 4.0 / speedup, size),
         speedup=speedup,
-        speedup_interval=(speedup * (1 - spread), speedup * (1 + spread)),
+        speedup_interval=(0.5 * speedup, 2 * speedup),  # an error that all trials of a study share decides nothing
+        latency_interval=(4.0 / speedup * (1 - spread), 4.0 / speedup * (1 + spread)),
         drop_interval=(drop - 0.01, drop + 0.01),
         disagreement=0.05,
     )

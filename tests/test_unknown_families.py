@@ -111,14 +111,19 @@ def test_operators_that_onnx_lacks_are_named(tmp_path: Path) -> None:
         deployed(unknown_candidate(model), tmp_path / "a")
 
 
+def unknown_study(folder: Path) -> Path:
+    """Write the file of a study of a teacher that is taken as it is."""
+    model = unknown_model()
+    model.save_pretrained(folder / "teacher")
+    tiny_tokenizer("bert").save_pretrained(folder / "teacher")
+    teacher = {"model": "./teacher"}
+    return tiny_study(folder, teacher=teacher, space={"weight_bits": [32, 4], "embedding_bits": [32, 8]})
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A study of a teacher that is taken as it is."""
-    model = unknown_model()
-    model.save_pretrained(tmp_path / "teacher")
-    tiny_tokenizer("bert").save_pretrained(tmp_path / "teacher")
-    teacher = {"model": "./teacher"}
-    return tiny_study(tmp_path, teacher=teacher, space={"weight_bits": [32, 4], "embedding_bits": [32, 8]})
+    """The file of such a study."""
+    return unknown_study(tmp_path)
 
 
 def test_structure_decisions_are_refused_with_the_way_out(study: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from autocompress import __version__
 from autocompress.actions.card_data import CardData
 from autocompress.actions.usage_snippets import format_usage
+from autocompress.core.composed_speedup import ComposedSpeedup
 from autocompress.core.measurement import Measurement, Quality, describe_operators
 from autocompress.models.families import load_family
 from autocompress.models.model_config import describe_unknown_family
@@ -109,13 +110,16 @@ def _format_conditions(data: CardData) -> str:
     )
     flags = ", ".join(conditions["cpu_flags"]) or "no special instruction sets"
     noise = f" ({conditions['noise']})" if conditions.get("noise") else ""
+    composed = ComposedSpeedup.from_conditions(conditions)
+    beside = "the teacher" if composed is None else "a small model, the timing reference,"
+    ratios = f" The speed-up is the product of two ratios: {composed.describe()}." if composed else ""
     form = "" if data.form == "onnx" else " All numbers are of the ONNX form of this model, which was measured."
     return (
         f"Measured in {conditions['runtime']} {conditions['runtime_version']}, default session, "
         f"{conditions['threads']} thread(s), batch {conditions['batch']}, {tokens}, on {conditions['cpu']} ({flags}). "
-        f"Latency: {data.measurement.latency.blocks} blocks of calls, each beside a block of the teacher in the same "
-        f"process{noise}. Quality: all rows of the split, predicted in the runtime. Brackets hold 95 % intervals; those "
-        f"of quality come from a bootstrap over the rows.{form}"
+        f"Latency: {data.measurement.latency.blocks} blocks of calls, each beside a block of {beside} in the same "
+        f"process{noise}.{ratios} Quality: all rows of the split, predicted in the runtime. Brackets hold 95 % intervals; "
+        f"those of quality come from a bootstrap over the rows.{form}"
     )
 
 

@@ -1,7 +1,8 @@
 """Record how the latency of the reference varies between measurements; a single process cannot measure this.
 
 Other programs on the same host, its memory and its clock slow a large fp32 teacher down by more than a small model, for
-minutes, and no counter of this machine shows it. A speedup is then only as precise as the reference latency.
+minutes, and no counter of this machine shows it. A speedup beside the teacher is only as precise as the teacher's latency; most
+studies time their models beside a small one instead (see `backends/reference_timing.py`).
 """
 
 from __future__ import annotations

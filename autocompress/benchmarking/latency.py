@@ -2,8 +2,8 @@
 
 Blocks of both alternate, so that noise hits both. How the sessions lie in memory changes the latency by about a percent from
 one opening to the next: both are opened anew for each pair of blocks, and the interval is taken over pairs. Differences
-between processes and minutes are added to it (2 %, see studies/LOG.md; `drift` knows where they are larger). A pair during
-which other processes computed is left out and taken again, within `patience`.
+between processes and minutes are added to it (2 %, see studies/LOG.md; a large teacher varies more, see `drift`). A
+pair during which other processes computed is left out and taken again, within `patience`.
 """
 
 from __future__ import annotations
@@ -60,6 +60,9 @@ QUICK_TIMING = TimingBudget(
     patience=0.2 * PATIENCE,
     further=False,
 )
+CACHES_TIMING = TimingBudget(
+    fewest=2, most=2, block_seconds=0.02, reopen=False, patience=0.0
+)  # cold caches, throughput
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,12 +20,15 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Latency of one artifact, timed in blocks that alternate with blocks of the fp32 reference."""
+    """Latency of one artifact, timed in blocks that alternate with those of a reference.
+
+    The reference of a study is the timing reference (see `composed_speedup`), or the fp32 teacher itself.
+    """
 
     p50_ms: float
     p95_ms: float
-    reference_p50_ms: float
-    speedup: float  # reference ÷ artifact, geometric mean over pairs of blocks
+    reference_p50_ms: float  # of the model that the blocks alternated with
+    speedup: float  # teacher ÷ artifact in a study; before it is composed, and outside of studies, reference ÷ artifact
     speedup_interval: Interval
     blocks: int  # number of pairs of blocks
     noise: str | None = None  # other load on the machine, in words; null if none was detected

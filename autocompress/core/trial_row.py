@@ -63,12 +63,15 @@ class TrialRow:
     """The same as `drop_interval`, on the test split."""
     latency_ms: float | None = None
     """Median latency of one call: the study's teacher latency ÷ speedup, so that trials an hour apart are comparable."""
+    latency_interval: tuple[float, float] | None = None
+    """95 % interval of `latency_ms` for comparing trials of one study: without the error that they share with the teacher."""
     latency_p95_ms: float | None = None
     """95th percentile of the latency, scaled in the same way."""
     speedup: float | None = None
-    """Latency of the teacher's fp32 artifact ÷ the candidate's, in alternating blocks on the same runtime."""
+    """Latency of the teacher's fp32 artifact ÷ the candidate's, on the same runtime, each in blocks that alternate with those
+    of the same small model."""
     speedup_interval: tuple[float, float] | None = None
-    """95 % interval of `speedup`."""
+    """95 % interval of `speedup`; it has the errors of both ratios."""
     size_mb: float | None = None
     """Size of the files that the runtime loads, in MB of 10⁶ bytes."""
     compression: float | None = None

@@ -1,15 +1,16 @@
-"""Measure artifacts on the devices of a study, beside the teacher's artifact. The first device drives the search."""
+"""Measure artifacts on the devices of a study against the teacher's artifact. The first device drives the search."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from autocompress import benchmarking, metrics
-from autocompress.benchmarking import TimingBudget, scoring
-from autocompress.benchmarking.backends import Backend, drift_on, open_backend
+from autocompress.benchmarking import Feeds, TimingBudget, scoring
+from autocompress.benchmarking.backends import ArtifactTiming, Backend, ReferenceTiming, TeacherTiming, open_backend
 from autocompress.core.agreement import Agreement
 from autocompress.core.errors import DeviceLost
 from autocompress.core.measurement import Measurement, Quality, Timing
@@ -19,6 +20,8 @@ from autocompress.runtimes import load_runtime_of
 from autocompress.search.stage_keys import data_stages, outputs_stage
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_context import StudyContext
+from autocompress.search.study_data import StudyData
+from autocompress.search.timing_reference import deploy_timing_reference
 from autocompress.storage import device_lock
 from autocompress.tasks import Tokens
 
@@ -63,6 +66,7 @@ class StudyDevices:
         task = context.data.task
         metrics.check_fit(self.metric, task.predicts, task.name, plan.place("task.metric"))
         self.references: RuntimeArtifacts = {}  # the teacher's artifacts
+        self.times_beside_teacher = False  # as a study that began so goes on
 
     @property
     def runtimes(self) -> tuple[str, ...]:
@@ -147,6 +151,12 @@ class StudyDevices:
         """Time an artifact on the first device."""
         return self._time_on(self.devices[0], folder, budget)
 
+    def time_teacher(self) -> None:
+        """Time the teacher on the first device where that is due; skip it where the device is unreachable."""
+        first = self.devices[0]
+        with suppress(DeviceLost):
+            self._timing_on(first).time_teacher(self._feeds(first, self.context.data))
+
     def set_patience(self, share: float = 1.0) -> None:
         """Set how long to wait for unreachable devices from now on, as a fraction of the study file's `patience`."""
         for device in self.devices:
@@ -188,20 +198,24 @@ class StudyDevices:
         )
 
     def _time_on(self, device: StudyDevice, folder: Path, budget: TimingBudget) -> Timing:
-        """Time an artifact beside the teacher's, in an interval widened by the drift of the teacher's latency."""
-        settings, data = device.backend.device, self.context.data_for(read_recipe(folder))
-        lengths = data.lengths("validation")
-        feeds = benchmarking.latency_feeds(
-            len(data.tokenizer), settings.batch, settings.tokens, lengths, self.context.plan.seed
+        return self._timing_on(device).time(
+            folder, self._feeds(device, self.context.data_for(read_recipe(folder))), budget
         )
-        reference = self.references[device.runtime]
-        timing = device.backend.time(
-            folder, self.store.artifact(reference), feeds, budget, budget is benchmarking.THOROUGH_TIMING
-        )
-        spread = drift_on(self.store, reference, device.backend).note(timing.latency.reference_p50_ms)
-        latency = benchmarking.with_drift(timing.latency, spread)
-        noise = {"noise": latency.noise} if latency.noise else {}
-        return replace(timing, latency=latency, conditions={**timing.conditions, **noise})
+
+    def _timing_on(self, device: StudyDevice) -> ArtifactTiming:
+        """Return how artifacts are timed on a device: beside the timing reference, or beside the teacher where that was so
+        from the study's first trial on, or where the teacher cannot be cut down."""
+        teacher, runtime = self.references[device.runtime], device.runtime
+        reference = None if self.times_beside_teacher else deploy_timing_reference(self.context, runtime)
+        if reference is None:
+            return TeacherTiming(device.backend, self.store, teacher)
+        return ReferenceTiming(device.backend, self.store, teacher, reference)
+
+    def _feeds(self, device: StudyDevice, data: StudyData) -> Feeds:
+        """Return the inputs to time a model with that reads `data`."""
+        settings, lengths = device.backend.device, data.lengths("validation")
+        seed = self.context.plan.seed
+        return benchmarking.latency_feeds(len(data.tokenizer), settings.batch, settings.tokens, lengths, seed)
 
     def _time_texts(self, device: StudyDevice, folder: Path) -> float | None:
         """Return the milliseconds from a text of the validation split to its label."""

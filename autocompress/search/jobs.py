@@ -48,6 +48,7 @@ class RunSettings:
 
     references: Mapping[str, str] = field(default_factory=dict)  # runtime -> sha256 of the teacher's artifact
     recovery: Recovery | None = None  # amounts of training that were fitted to the time budget
+    times_beside_teacher: bool = False  # as studies were timed before they had a timing reference
 
 
 @dataclass(frozen=True)

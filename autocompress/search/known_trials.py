@@ -11,6 +11,8 @@ from autocompress.core.trial_row import TrialRow
 from autocompress.selection import Promotion, Reference, Rungs, hypervolume, on_front
 from autocompress.study import StudyView
 
+SAME_LATENCY = 1e-9  # relative difference that rounding makes
+
 
 @dataclass
 class KnownTrials:
@@ -41,6 +43,8 @@ class KnownTrials:
     def add(self, row: TrialRow) -> None:
         """Add or replace the row of a trial that began or ended."""
         self.rows[row.trial] = row
+        if row.latency_ms and row.speedup and row.trial and 0 in self.rows:
+            self._use_teacher_latency(row.latency_ms * row.speedup)
         if self._rungs is not None:
             self._rungs.add(row)
         self.untrained += row.rung == 0 and row.state != "running"
@@ -49,6 +53,19 @@ class KnownTrials:
         if row.state == "complete":  # a dominated row stays so: only the front and the new row matter
             candidates = [self.rows[trial] for trial in {0, row.trial} | self._front if trial in self.rows]
             self._front = frozenset(on_front(candidates, self.objectives, self.constraints))
+
+    def _use_teacher_latency(self, latency_ms: float) -> None:
+        """Scale all speedups where the teacher's latency is known better than before."""
+        factor = latency_ms / (self.teacher.latency_ms or latency_ms)
+        if abs(factor - 1) < SAME_LATENCY:
+            return
+        self.rows[0] = replace(self.rows[0], latency_ms=latency_ms)
+        for trial, row in self.rows.items():
+            if trial and row.speedup and row.latency_ms:
+                interval = row.speedup_interval
+                scaled = None if interval is None else (factor * interval[0], factor * interval[1])
+                speedup = latency_ms / row.latency_ms
+                self.rows[trial] = replace(row, speedup=speedup, speedup_interval=scaled)
 
     def _has_new_weights(self, row: TrialRow, rung: int) -> bool:
         """Whether the row's weights were new at that rung. Other bits of known weights take seconds, and count for no rung."""

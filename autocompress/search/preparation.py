@@ -52,7 +52,8 @@ class Preparation:
             for sentence in describe_warnings(TeacherWarning.from_facts(result.outcome.facts)):
                 self.pool.display.message(f"warning: {sentence}")
             log.info("trial 0: measured the teacher in %.0f s", result.outcome.seconds)
-        self.pool.settings = RunSettings(self.study.artifacts_of(0), self.study.fitted_recovery())
+        study = self.study
+        self.pool.settings = RunSettings(study.artifacts_of(0), study.fitted_recovery(), study.times_beside_teacher())
         return None
 
     def _run_teacher(self) -> JobResult | None:

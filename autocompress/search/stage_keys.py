@@ -17,11 +17,13 @@ from autocompress.core.recipe import Recipe, Scalar
 from autocompress.core.stage import Stage, upstream
 from autocompress.core.technique import active_techniques, ordered_techniques
 from autocompress.data import augmentation
+from autocompress.deployment import deploy
 from autocompress.models import candidate, importance
 from autocompress.training import distillation, fine_tuning, supernet
 from autocompress.training.least_squares import VERSION as LEAST_SQUARES_VERSION
 
 OUTPUTS_VERSION = 1  # of cached logits
+TIMING_REFERENCE_VERSION = 1
 SUPERNET_SETTINGS = ("supernet_epochs", "supernet_learning_rate", "batch", "temperature", "label_weight")
 Domains = Mapping[str, Sequence[Scalar]]  # decision -> the values that it may take
 
@@ -115,6 +117,12 @@ def targets_stage(teacher_key: str, copies: int, seed: int) -> Stage:
 def structure_stage(ranking: Stage, recipe: Recipe) -> Stage:
     """Return the stage of a recipe's structure: the layers, heads and neurons that it keeps, and their attention."""
     return Stage("structure", candidate.VERSION, made_from=upstream(ranking, *decision_stages(recipe, structural=True)))
+
+
+def timing_reference_stage(teacher_key: str, runtime: str) -> Stage:
+    """Return the stage of the small model that a teacher's candidates are timed beside, as an artifact for a runtime."""
+    settings = {"runtime": runtime, "artifact": deploy.VERSION}
+    return Stage("timing_reference", TIMING_REFERENCE_VERSION, settings, {"teacher": teacher_key})
 
 
 def decision_stages(recipe: Recipe, *, structural: bool) -> list[Stage]:

@@ -55,6 +55,7 @@ class TrialPipeline:
     def apply_settings(self, settings: RunSettings) -> None:
         """Apply settings that were decided after this pipeline was opened."""
         self.devices.references = settings.references or self.devices.references
+        self.devices.times_beside_teacher = settings.times_beside_teacher
         if settings.recovery is not None and settings.recovery != self.plan.recovery:
             self.context.apply_recovery(settings.recovery)
 
@@ -72,6 +73,7 @@ class TrialPipeline:
         tuning = context.teacher.fine_tuning
         training = {} if tuning is None else {"fine_tuning": tuning}
         warnings = [asdict(warning) for warning in self._check_teacher(training, timer)]
+        self.devices.time_teacher()
         return replace(outcome, facts={**outcome.facts, **origin, **training, "warnings": warnings})
 
     def measure_shared_rates(self, report_progress: ReportProgress) -> tuple[float, float]:
@@ -99,12 +101,12 @@ class TrialPipeline:
         timer, context = StageTimer(report_progress), self.context
         context.teacher.load(timer)
         context.importance(timer)
-        if not context.space.needs_training:
-            return
-        if self.plan.recovery.epochs > 0:
+        if context.space.needs_training and self.plan.recovery.epochs > 0:
             context.targets(timer)
-        if self.plan.engine.supernet:
+        self.devices.time_teacher()
+        if context.space.needs_training and self.plan.engine.supernet:
             context.supernet(timer)
+            self.devices.time_teacher()
 
     def run_trial(
         self, recipe: Recipe, rung: int, limits: AdmissionLimits | None, report_progress: ReportProgress

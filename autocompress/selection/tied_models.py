@@ -14,7 +14,7 @@ SAME_SIZE = 0.01  # of the larger one: a smaller difference decides nothing
 def find_ties(rows: Sequence[TrialRow]) -> dict[int, tuple[int, ...]]:
     """Return trial -> the trials that it is tied with; trials without ties are left out.
 
-    Two trials are tied where neither is significantly better in anything: the 95 % interval of the ratio of their speed-ups
+    Two trials are tied where neither is significantly better in anything: the 95 % interval of the ratio of their latencies
     contains 1, that of the difference of their drops contains 0 (with correlated noise, since candidates are measured on the
     same rows: see `drop_estimate.noise_correlation`), and their sizes differ by at most 1 %.
     """
@@ -30,10 +30,10 @@ def _are_tied(a: TrialRow, b: TrialRow) -> bool:
 
 
 def _have_same_speed(a: TrialRow, b: TrialRow) -> bool:
-    if not (a.speedup and b.speedup and a.speedup_interval and b.speedup_interval):
+    if not (a.latency_ms and b.latency_ms and a.latency_interval and b.latency_interval):
         return False
-    halves = [log(row.speedup_interval[1] / row.speedup_interval[0]) / 2 for row in (a, b) if row.speedup_interval]
-    return abs(log(a.speedup / b.speedup)) <= hypot(*halves)
+    halves = [log(interval[1] / interval[0]) / 2 for interval in (a.latency_interval, b.latency_interval)]
+    return abs(log(a.latency_ms / b.latency_ms)) <= hypot(*halves)
 
 
 def _have_same_drop(a: TrialRow, b: TrialRow) -> bool:

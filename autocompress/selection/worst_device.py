@@ -38,7 +38,10 @@ def _combine_trial(rows: Sequence[TrialRow], teacher: TrialRow | None) -> TrialR
             trial=row.trial, state=row.state, reason=row.reason, recipe=row.recipe, rung=row.rung, heads=row.heads,
             neurons=row.neurons, seconds=row.seconds, sha256=row.sha256, size_mb=row.size_mb, compression=row.compression,
         )  # fmt: skip
-    latency, p95 = teacher.latency_ms / slowest.speedup, None
+    latency, p95, interval = teacher.latency_ms / slowest.speedup, None, None
+    if slowest.latency_ms and slowest.latency_interval:
+        low, high = slowest.latency_interval
+        interval = latency * low / slowest.latency_ms, latency * high / slowest.latency_ms
     if slowest.latency_ms and slowest.latency_p95_ms:
         p95 = latency * slowest.latency_p95_ms / slowest.latency_ms
     tested = [row for row in rows if row.test_drop is not None]
@@ -56,6 +59,7 @@ def _combine_trial(rows: Sequence[TrialRow], teacher: TrialRow | None) -> TrialR
         test_drop_interval=test.test_drop_interval if test else None,
         test_quality=reference - (test.test_drop or 0.0) if test and reference is not None else None,
         latency_ms=latency,
+        latency_interval=interval,
         latency_p95_ms=p95,
         speedup=slowest.speedup,
         speedup_interval=slowest.speedup_interval,

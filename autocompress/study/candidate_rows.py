@@ -29,6 +29,7 @@ from autocompress.study.row_mapping import (
     teacher_of,
     trial_row,
 )
+from autocompress.study.shared_ratio import share_teacher_ratio
 from autocompress.study.tables import ArtifactRow, CandidateRow, MeasurementRow, OtherDeviceRow, StudyRow, TeacherRow
 
 DUPLICATE_OF, DUPLICATES_RUNG = "twin_of", "twins_rung"  # facts of an outcome that was not measured anew
@@ -95,6 +96,8 @@ def record_outcome(
     _add_other_devices(session, row, outcome.other_devices)
     if number == 0 and teacher is not None:
         _record_teacher(session, study, outcome, constraints)
+    for device in (None, *outcome.other_devices):
+        share_teacher_ratio(session, study, number, device)
 
 
 def record_other_devices(session: Session, ac_id: int, number: int, measurements: Mapping[str, Measurement]) -> None:
@@ -105,6 +108,8 @@ def record_other_devices(session: Session, ac_id: int, number: int, measurements
     )
     session.execute(earlier.where(OtherDeviceRow.split != "test"))
     _add_other_devices(session, row, measurements)
+    for device in measurements:
+        share_teacher_ratio(session, session.get_one(StudyRow, ac_id), number, device)
 
 
 def record_quality(session: Session, ac_id: int, number: int, quality: Quality, device: str | None = None) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from autocompress.core.agreement import AGREEMENT
+from autocompress.core.composed_speedup import teacher_latency_ms
 from autocompress.core.json_types import Json
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import Reference
@@ -143,7 +144,7 @@ def _read_teacher_on(session: Session, study: StudyRow, device: str) -> TeacherR
         return None
     return TeacherRecord(
         sha256=row.sha256 or sha256,
-        latency_ms=row.p50_ms,
+        latency_ms=teacher_latency_ms(row.p50_ms, row.reference_p50_ms or row.p50_ms, row.conditions),
         size_mb=row.size_mb,
         quality=row.quality,
         examples=row.examples,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import exp, isfinite
 
 from autocompress.core.agreement import AGREEMENT, Agreement
+from autocompress.core.composed_speedup import ComposedSpeedup, Ratio, teacher_latency_ms
 from autocompress.core.json_types import Json
 from autocompress.core.measurement import Interval, Latency, Measurement, Quality
 from autocompress.core.recipe import Recipe
@@ -43,10 +44,10 @@ def teacher_of(outcome: Outcome) -> TeacherRecord:
     measurement = outcome.measurement
     if outcome.state != "complete" or measurement is None:
         raise ValueError(f"the teacher must be complete and measured, but is {outcome.state}: {outcome.reason}")
-    quality = measurement.quality
+    quality, latency = measurement.quality, measurement.latency
     return TeacherRecord(
         sha256=outcome.sha256,
-        latency_ms=measurement.latency.p50_ms,
+        latency_ms=teacher_latency_ms(latency.p50_ms, latency.reference_p50_ms, measurement.conditions),
         size_mb=measurement.size_mb,
         quality=quality.quality if quality else None,
         examples=quality.examples if quality else None,
@@ -224,6 +225,7 @@ def _with_measurement(row: TrialRow, measurement: Measurement, teacher: TeacherR
     row = replace(
         row,
         latency_ms=latency,
+        latency_interval=_latency_interval(row.trial, latency, measurement),
         latency_p95_ms=latency * p95 / p50 if latency and p50 and p95 else None,
         speedup=speedup,
         speedup_interval=_finite_pair(measurement.latency.speedup_interval),
@@ -249,6 +251,19 @@ def _with_measurement(row: TrialRow, measurement: Measurement, teacher: TeacherR
         soft_drop=finite(quality.soft_drop),
         soft_drop_interval=_finite_pair(quality.soft_drop_interval) if quality.soft_drop_interval else None,
     )
+
+
+def _latency_interval(trial: int, latency_ms: float | None, measurement: Measurement) -> tuple[float, float] | None:
+    """Return the interval of a trial's latency in the study: all trials share the ratio of teacher to timing reference."""
+    interval = measurement.latency.speedup_interval
+    if latency_ms is None or not (interval.low > 0 and isfinite(interval.high)):
+        return None
+    composed = ComposedSpeedup.from_conditions(measurement.conditions)
+    if composed is None:
+        half_width = Ratio.of(measurement.latency).half_width
+    else:
+        half_width = (composed.candidate if trial else composed.teacher.ratio).half_width
+    return latency_ms * exp(-half_width), latency_ms * exp(half_width)
 
 
 def _finite_pair(interval: Interval) -> tuple[float, float] | None:

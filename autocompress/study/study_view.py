@@ -124,7 +124,7 @@ def _build_view(session: Session, study: StudyRow, name: str, url: str, device: 
     if not running:
         rows = tuple(_mark_orphaned(row) for row in rows)
     teacher, reference = read_teacher(session, study, device if device in names[1:] else None), read_reference(study)
-    if reference is not None and teacher is not None:
+    if reference is not None and teacher is not None and device in names[1:]:
         reference = replace(reference, latency_ms=teacher.latency_ms)
     rows = _add_expected_drops(rows, teacher.examples if teacher else None)
     facts = read_facts(session, study.id, 0)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from autocompress.config import LAST_RUNG, Recovery, StudyPlan
 from autocompress.core.agreement import Agreement
+from autocompress.core.composed_speedup import ComposedSpeedup
 from autocompress.core.errors import AutocompressError
 from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import Recipe, Scalar
@@ -27,7 +28,7 @@ from autocompress.study.candidate_rows import BudgetSpent
 from autocompress.study.lifecycle import OpenedStudy, open_or_create, update_plan
 from autocompress.study.note_writer import NoteWriter
 from autocompress.study.orphaned_trials import requeue_trial, settle_orphaned_trials
-from autocompress.study.queries import read_rows, read_teacher
+from autocompress.study.queries import read_conditions, read_rows, read_teacher
 from autocompress.study.recording import TrialRecorder
 from autocompress.study.retries import with_retries
 from autocompress.study.row_mapping import TeacherRecord, teacher_of
@@ -154,6 +155,12 @@ class Study:
             if row is not None and row.sha256 is not None:
                 by_runtime[device.runtime] = row.sha256
         return by_runtime
+
+    def times_beside_teacher(self) -> bool:
+        """Return whether the teacher was measured without a timing reference: the study goes on in the same way."""
+        connection = self._connection
+        conditions = connection.read(lambda session: read_conditions(session, connection.ac_id, 0))
+        return bool(conditions) and ComposedSpeedup.from_conditions(conditions) is None
 
     def tell(self, number: int, recipe: Recipe, outcome: Outcome) -> TrialRow:
         """Record the outcome of a trial and return its row. A second call changes nothing.

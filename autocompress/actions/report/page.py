@@ -10,6 +10,7 @@ import plotly.offline
 
 from autocompress import __version__
 from autocompress.actions.report.report_data import ReportData
+from autocompress.core.composed_speedup import KEY, ComposedSpeedup
 from autocompress.core.formatting import drop_text, duration, megabytes, ms, points, times
 from autocompress.core.measurement import describe_operators
 from autocompress.core.teacher_warning import describe_warnings
@@ -28,6 +29,8 @@ def render(report: ReportData, metric: str, commands: dict[str, str]) -> str:
     outcome = report.details.outcome
     conditions = outcome.measurement.conditions if outcome.measurement else {}
     operators = conditions.get("operators") or []
+    composed = ComposedSpeedup.from_conditions(conditions)
+    shown = {**conditions, **({KEY: composed.describe()} if composed else {})}
     return (
         _environment()
         .get_template("page.html.j2")
@@ -39,7 +42,7 @@ def render(report: ReportData, metric: str, commands: dict[str, str]) -> str:
             version=__version__,
             plots={name: _script_json(plot) for name, plot in _figures(report).items()},
             plotly=plotly.offline.get_plotlyjs(),
-            conditions=conditions,
+            conditions=shown,
             operators=operators,
             operators_sentence=describe_operators(operators) if operators else "",
             versions=report.teacher.outcome.facts.get("versions", {}),

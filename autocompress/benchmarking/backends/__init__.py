@@ -4,6 +4,16 @@ Quality, latency and memory are properties of a file on a device; every measurem
 """
 
 from autocompress.benchmarking.backends.factory import open_backend
-from autocompress.benchmarking.backends.protocol import SHORT_PATIENCE, Backend, Notify, Progress, drift_on
+from autocompress.benchmarking.backends.protocol import SHORT_PATIENCE, Backend, Notify, Progress
+from autocompress.benchmarking.backends.reference_timing import ArtifactTiming, ReferenceTiming, TeacherTiming
 
-__all__ = ["SHORT_PATIENCE", "Backend", "Notify", "Progress", "drift_on", "open_backend"]
+__all__ = [
+    "SHORT_PATIENCE",
+    "ArtifactTiming",
+    "Backend",
+    "Notify",
+    "Progress",
+    "ReferenceTiming",
+    "TeacherTiming",
+    "open_backend",
+]

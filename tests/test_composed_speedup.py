@@ -1,0 +1,99 @@
+"""Speed-ups composed of two ratios, and the ratio of teacher to timing reference, pooled while the teacher drifts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autocompress.benchmarking import teacher_records
+from autocompress.benchmarking.teacher_records import TeacherRecords, pool, t_quantile
+from autocompress.core.composed_speedup import KEY, ComposedSpeedup, Ratio, TeacherRatio, teacher_latency_ms
+from autocompress.core.measurement import Interval, Latency
+
+TEACHER = TeacherRatio(ratio=Ratio(log=np.log(20.0), half_width=0.04), measurements=7, series="s")
+COMPOSED = ComposedSpeedup(candidate=Ratio(log=np.log(0.4), half_width=0.03), teacher=TEACHER)
+
+
+def drifting_teacher(rng: np.random.Generator, times: np.ndarray, spread: float, seconds: float) -> np.ndarray:
+    """Logarithms of a ratio that varies by `spread` and forgets its value within `seconds`, at some times."""
+    values = [rng.normal(0, spread)]
+    for step in np.diff(times):
+        kept = np.exp(-step / seconds)
+        values.append(kept * values[-1] + rng.normal(0, spread * np.sqrt(1 - kept**2)))
+    return np.array(values) + rng.normal(0, 0.02, len(times))
+
+
+def test_composed_speedup_multiplies_ratios_and_adds_the_squares_of_their_errors() -> None:
+    speedup = COMPOSED.speedup
+    assert speedup.value == pytest.approx(8)
+    assert speedup.half_width == pytest.approx(0.05)
+    assert np.log(speedup.interval.high / 8) == pytest.approx(0.05) == -np.log(speedup.interval.low / 8)
+
+
+def test_composed_speedup_can_be_read_from_stored_conditions() -> None:
+    conditions = json.loads(json.dumps({"threads": 1, KEY: COMPOSED.as_json()}))
+    assert ComposedSpeedup.from_conditions(conditions) == COMPOSED
+    assert ComposedSpeedup.from_conditions({"threads": 1}) is None is ComposedSpeedup.from_conditions(None)
+
+
+def test_describe_names_both_ratios_with_their_errors() -> None:
+    sentence = "teacher ÷ timing reference 20 ± 4.1 %, 7 measurements; timing reference ÷ model 0.4 ± 3.0 %"
+    assert COMPOSED.describe() == sentence
+
+
+def test_teacher_latency_is_that_of_the_timing_reference_times_the_pooled_ratio() -> None:
+    assert teacher_latency_ms(7.0, 0.25, {KEY: COMPOSED.as_json()}) == pytest.approx(5)
+    assert teacher_latency_ms(7.0, 7.1, {"threads": 1}) == 7.0  # timed beside itself
+
+
+def test_ratio_of_a_latency_is_its_speedup() -> None:
+    interval = Interval(low=7.5, high=8.533)
+    ratio = Ratio.of(Latency(p50_ms=1, p95_ms=1, reference_p50_ms=8, speedup=8, speedup_interval=interval, blocks=5))
+    assert (ratio.value, ratio.half_width) == pytest.approx((8, np.log(8.533 / 7.5) / 2))
+
+
+# ---- pooled measurements of the teacher ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spread", [0.005, 0.05, 0.14])
+@pytest.mark.parametrize("records", [3, 10, 40])
+def test_interval_of_the_pooled_ratio_holds_the_truth(spread: float, records: int) -> None:
+    """A teacher that varies by `spread` for ten seconds at a time, measured every ten to fourteen seconds."""
+    rng, held, halves = np.random.default_rng(records), 0, []
+    for _ in range(400):
+        times = np.cumsum(rng.uniform(10, 14, records))
+        ratio = pool(times, drifting_teacher(rng, times, spread, 10.0))
+        held += abs(ratio.log) <= ratio.half_width
+        halves.append(ratio.half_width)
+    assert held >= 0.92 * 400
+    if records == 40:
+        assert np.median(halves) <= 0.075
+
+
+def test_close_measurements_do_not_narrow_the_interval() -> None:
+    close = pool(np.linspace(0, 1, 100), np.zeros(100))
+    assert close.half_width > 0.1
+    assert pool(np.linspace(0, 1000, 100), np.zeros(100)).half_width < 0.03
+    with pytest.raises(ValueError, match="was not measured"):
+        pool(np.array([]), np.array([]))
+
+
+def test_t_quantile_is_that_of_student() -> None:
+    for freedom, exact in {2: 4.303, 3: 3.182, 5: 2.571, 10: 2.228, 30: 2.042}.items():
+        assert t_quantile(freedom) == pytest.approx(exact, rel=0.04)
+
+
+def test_records_are_kept_in_a_file_and_due_again_after_ten_seconds(tmp_path: Path) -> None:
+    records = TeacherRecords(tmp_path / "teacher_ratio" / "a.txt")
+    assert records.is_due(100.0)
+    records.add(100.0, 3.0, 0.2)
+    assert not records.is_due(109.0)
+    assert records.is_due(110.5)
+    TeacherRecords(records.file).add(200.0, 3.2, 2.0)
+    assert records.pool()[0].log == pytest.approx(3.1)
+    assert records.pool()[1] == 2
+    assert not records.is_due(230.0)  # a slow teacher is measured for at most a twentieth of the time
+    assert records.is_due(200.0 + 2.0 / teacher_records.MOST_SHARE + 1)

@@ -1,0 +1,196 @@
+"""Artifacts timed beside the timing reference of a study, and how a study finds and keeps its reference."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autocompress.benchmarking import QUICK_TIMING, THOROUGH_TIMING, TimingBudget
+from autocompress.benchmarking.backends import ReferenceTiming, TeacherTiming
+from autocompress.benchmarking.inputs import Feeds
+from autocompress.config import Device, read_plan
+from autocompress.core.composed_speedup import KEY, ComposedSpeedup
+from autocompress.core.measurement import Interval, Latency, Timing
+from autocompress.core.recipe import Recipe
+from autocompress.search import timing_reference
+from autocompress.search.trial_pipeline import TrialPipeline
+from autocompress.storage.artifact_store import Store
+from tests.test_composed_speedup import drifting_teacher
+from tests.test_unknown_families import unknown_study
+from tests.tiny import FAMILIES, tiny_study
+
+TEACHER, FEEDS = "0" * 64, [{"input_ids": np.ones((1, 8), np.int64)}]
+TRUE_MS = {TEACHER: 6.0, "reference": 0.1, "candidate": 0.75}
+SPREAD = 0.14
+
+
+@dataclass
+class DriftingBackend:
+    """A device on which the teacher varies by 14 % and small models by 1 %."""
+
+    rng: np.random.Generator
+    seconds: float = 1000.0
+    teacher: Iterator[float] = field(init=False)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    device: Device = field(default_factory=lambda: Device(tokens=8))
+    patience: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.teacher = iter(drifting_teacher(self.rng, 15.0 * np.arange(4000), SPREAD, 10.0))
+
+    def now(self) -> float:
+        """Return the time."""
+        return self.seconds
+
+    def cpu(self) -> str:
+        return "a CPU"
+
+    def time(self, artifact: Path, reference: Path, feeds: Feeds, budget: TimingBudget, fresh: bool) -> Timing:
+        self.calls.append((artifact.name, reference.name))
+        self.seconds += 0.3
+        logs = {name: np.log(ms) + self.rng.normal(0, 0.01) for name, ms in TRUE_MS.items()}
+        logs[TEACHER] = np.log(TRUE_MS[TEACHER]) + next(self.teacher)
+        ratio = np.exp(logs[reference.name] - logs[artifact.name])
+        latency = Latency(
+            p50_ms=float(np.exp(logs[artifact.name])), p95_ms=1.0, reference_p50_ms=float(np.exp(logs[reference.name])),
+            speedup=float(ratio), speedup_interval=Interval(low=float(ratio / 1.04), high=float(ratio * 1.04)), blocks=5,
+            cold_ms=9.0 if budget.further else None, throughput=50.0 if budget.further else None,
+        )  # fmt: skip
+        return Timing(latency=latency, memory_mb=7.0 if fresh else None, conditions={"threads": 1})
+
+
+def timing_in(folder: Path, seed: int = 0) -> ReferenceTiming:
+    backend: Any = DriftingBackend(np.random.default_rng(seed))
+    return ReferenceTiming(backend, Store(folder), TEACHER, Path("reference"), backend.now)
+
+
+def time_trials(timing: ReferenceTiming, count: int) -> list[Latency]:
+    """Return the latencies of a candidate, measured every fifteen seconds."""
+    backend: Any = timing.backend
+    latencies = []
+    for _ in range(count):
+        latencies.append(timing.time(Path("candidate"), FEEDS, QUICK_TIMING).latency)
+        backend.seconds += 14.4
+    return latencies
+
+
+def half_width(latency: Latency) -> float:
+    return float(np.log(latency.speedup_interval.high / latency.speedup_interval.low) / 2)
+
+
+def test_intervals_are_narrow_beside_the_timing_reference_and_hold_the_truth(tmp_path: Path) -> None:
+    """Beside the teacher itself they would be ± 27 %."""
+    held, halves = [], []
+    for seed in range(60):
+        timing = timing_in(tmp_path / str(seed), seed)
+        latency = time_trials(timing, 40)[-1]
+        halves.append(half_width(latency))
+        held.append(latency.speedup_interval.low <= 8.0 <= latency.speedup_interval.high)
+    assert np.mean(held) >= 0.9
+    assert np.median(halves) <= 0.08
+    direct = TeacherTiming(timing.backend, timing.store, TEACHER)
+    for _ in range(40):
+        latency = direct.time(Path("candidate"), FEEDS, QUICK_TIMING).latency
+    assert half_width(latency) > 0.2
+
+
+def test_measurements_in_a_study_agree_within_the_interval_of_their_difference(tmp_path: Path) -> None:
+    timing = timing_in(tmp_path)
+    pairs = list(itertools.combinations(time_trials(timing, 40), 2))
+    agree = [abs(np.log(a.speedup / b.speedup)) <= np.hypot(half_width(a), half_width(b)) for a, b in pairs]
+    assert np.mean(agree) >= 0.95
+
+
+def test_teacher_is_timed_only_where_that_is_due(tmp_path: Path) -> None:
+    timing = timing_in(tmp_path)
+    backend: Any = timing.backend
+    timing.time(Path("candidate"), FEEDS, QUICK_TIMING)
+    assert backend.calls == [("candidate", "reference"), (TEACHER, "reference")]
+    backend.calls.clear()
+    timing.time(Path("candidate"), FEEDS, QUICK_TIMING)
+    assert backend.calls == [("candidate", "reference")]
+    backend.seconds += 15
+    timing.time_teacher(FEEDS)
+    assert backend.calls[1:] == [(TEACHER, "reference")]
+    assert timing.teacher_ratio(FEEDS).measurements == 2
+
+
+def test_a_thorough_measurement_empties_the_caches_by_the_teacher(tmp_path: Path) -> None:
+    timing = timing_in(tmp_path)
+    backend: Any = timing.backend
+    thorough = timing.time(Path("candidate"), FEEDS, THOROUGH_TIMING)
+    assert ("candidate", TEACHER) in backend.calls
+    assert (thorough.latency.cold_ms, thorough.latency.throughput, thorough.memory_mb) == (9.0, 50.0, 7.0)
+    quick = timing.time(Path("candidate"), FEEDS, QUICK_TIMING)
+    assert (quick.latency.cold_ms, quick.memory_mb) == (None, None)
+
+
+def test_measuring_the_teacher_counts_as_one_of_its_measurements(tmp_path: Path) -> None:
+    timing = timing_in(tmp_path)
+    (tmp_path / "models").mkdir()
+    measured = timing.time(timing.store.artifact(TEACHER), FEEDS, QUICK_TIMING)
+    assert timing.teacher_ratio(FEEDS).measurements == 1
+    assert measured.latency.speedup == pytest.approx(1.0)
+    assert measured.conditions["blocks_alternate_with"].startswith("a small model")
+
+
+def test_other_shapes_have_a_series_of_their_own(tmp_path: Path) -> None:
+    timing = timing_in(tmp_path)
+    longer = [{"input_ids": np.ones((1, 16), np.int64)}]
+    timing.time(Path("candidate"), FEEDS, QUICK_TIMING)
+    timing.time(Path("candidate"), longer, QUICK_TIMING)
+    assert timing.teacher_ratio(FEEDS).series != timing.teacher_ratio(longer).series
+    assert timing.teacher_ratio(longer).measurements == 1
+
+
+# ---- the timing reference of a study ---------------------------------------------------------------------------------
+
+
+def silent(stage: str, fraction: float) -> None:
+    """Report nothing."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_timing_reference_is_one_small_layer_of_each_family(tmp_path: Path, family: str) -> None:
+    plan = read_plan(tiny_study(tmp_path, family=family, teacher={"model": "./teacher"}))
+    pipeline = TrialPipeline(plan, Store(tmp_path / "artifacts"))
+    pipeline.run_teacher(silent)
+    candidate = timing_reference.cut_down(pipeline.context.teacher)
+    assert (candidate.kept_layers, candidate.heads, candidate.neurons) == ((0,), (1,), (64,))
+    (folder,) = (tmp_path / "artifacts" / "stages" / "timing_reference").iterdir()
+    assert (folder / "model.onnx").is_file()
+
+
+def test_timing_reference_is_deployed_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = read_plan(tiny_study(tmp_path, teacher={"model": "./teacher"}))
+    pipeline = TrialPipeline(plan, Store(tmp_path / "artifacts"))
+    outcome = pipeline.run_teacher(silent)
+    measurement = outcome.measurement
+    assert measurement is not None and KEY in measurement.conditions
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("deployed again")
+
+    monkeypatch.setattr(timing_reference, "cut_down", refuse)
+    again = TrialPipeline(plan, Store(tmp_path / "artifacts"))
+    again.devices.references = pipeline.devices.references
+    seen = again.run_trial(Recipe(depth=1, weight_bits=8), 0, None, silent).measurement
+    assert seen is not None
+    composed = ComposedSpeedup.from_conditions(seen.conditions)
+    assert composed is not None
+    assert seen.latency.speedup == pytest.approx(composed.speedup.value)
+
+
+def test_a_teacher_of_an_unknown_family_is_the_reference_itself(tmp_path: Path) -> None:
+    file = unknown_study(tmp_path)
+    pipeline = TrialPipeline(read_plan(file), Store(tmp_path / "artifacts"))
+    measurement = pipeline.run_teacher(silent).measurement
+    assert measurement is not None and KEY not in measurement.conditions
+    assert measurement.conditions["blocks_alternate_with"] == "fp32 teacher artifact, default session"
+    assert not (tmp_path / "artifacts" / "stages" / "timing_reference").exists()
