@@ -48,17 +48,16 @@ class Measured:
 
     round: int
     trial: int
-    time: float  # seconds since 1970
+    time: float  # of its end, seconds since 1970
     candidate: Ratio  # timing reference ÷ model
-    composed: Ratio  # teacher ÷ model, with the teacher's measurements until then
     direct: Ratio  # teacher ÷ model, in blocks that alternate
 
     @classmethod
     def from_json(cls, line: str) -> Measured:
         """Return what a line of the file holds."""
         values = json.loads(line)
-        ratios = {name: Ratio(**values.pop(name)) for name in ("candidate", "composed", "direct")}
-        return cls(**values, **ratios)
+        candidate, direct = (Ratio(**values.pop(name)) for name in ("candidate", "direct"))
+        return cls(candidate=candidate, direct=direct, **values)
 
 
 def main() -> None:
@@ -94,7 +93,7 @@ def main() -> None:
     records = (
         open_timing(view.plan, store, teacher, reference).records(feeds_of(store.artifact(teacher), view.plan)).read()
     )
-    print_tables(results, records[records[:, 0] >= min(result.time for result in results) - 1])
+    print_tables(results, records)
 
 
 def run_round(study: str, number: int, models: dict[int, str], reference: Path, file: Path) -> None:
@@ -105,9 +104,10 @@ def run_round(study: str, number: int, models: dict[int, str], reference: Path, 
             one = [str(number), str(trial), models[trial], str(reference)]
             command = [sys.executable, "-m", "benchmarks.repeatability", study, "--one", *one]
             line = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-            with file.open("a", encoding="utf-8") as results:
-                results.write(line + "\n")
-    agreed = [agree(pair) for pair in pairs_of_models(read(file), "composed")]
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(line + "\n")
+    results = read(file)
+    agreed = [agree(pair) for pair in pairs_of_models(results, [result.candidate for result in results])]
     print(f"round {number + 1}: {percent(agreed)} of {len(agreed)} pairs agree", file=sys.stderr, flush=True)
 
 
@@ -134,7 +134,7 @@ def feeds_of(model: Path, plan: dict[str, object]) -> benchmarking.Feeds:
 
 def measure(timing: ReferenceTiming, number: int, trial: int, model: Path) -> Measured:
     """Measure one model as a search measures a finalist, and beside the teacher."""
-    device, start = timing.backend.device, time.time()
+    device = timing.backend.device
     feeds = feeds_of(model, {"device": device.model_dump()})
     budget = replace(benchmarking.THOROUGH_TIMING, further=False)
     composed = ComposedSpeedup.from_conditions(timing.time(model, feeds, budget).conditions)
@@ -143,9 +143,8 @@ def measure(timing: ReferenceTiming, number: int, trial: int, model: Path) -> Me
     return Measured(
         round=number,
         trial=trial,
-        time=start,
+        time=time.time(),
         candidate=composed.candidate,
-        composed=composed.speedup,
         direct=Ratio.of(direct.latency),
     )
 
@@ -174,18 +173,16 @@ def print_tables(results: Sequence[Measured], records: np.ndarray) -> None:
     print("\n| trial | speed-up | half-width, ± | beside the teacher | half-width, ± |\n|--:|--:|--:|--:|--:|")
     for trial in sorted({result.trial for result in results}):
         mine = [result for result in results if result.trial == trial]
-        composed, direct = [result.candidate.times(final) for result in mine], [result.direct for result in mine]
-        print(f"| {trial} | {describe(composed)} | {describe(direct)} |")
-    pooled = [result.candidate.times(final) for result in results]
+        beside = [result.candidate.times(final) for result in mine], [result.direct for result in mine]
+        print(f"| {trial} | {' | '.join(map(describe, beside))} |")
+    then = [result.candidate.times(pool_until(records, result.time)) for result in results]
+    pooled, direct = [result.candidate.times(final) for result in results], [result.direct for result in results]
     halves = pairs_of_halves(results, records)
     table = {
-        "timing reference, the teacher's measurements until then": (
-            [result.composed for result in results],
-            pairs_of_models(results, "composed"),
-        ),
-        "timing reference, all measurements of the teacher": (pooled, pairs_of_models(results, "candidate")),
+        "timing reference, the teacher's measurements until then": (then, pairs_of_models(results, then)),
+        "timing reference, all measurements of the teacher": (pooled, pairs_of_models(results, pooled)),
         "timing reference, each half of the time with its own": ([ratio for pair in halves for ratio in pair], halves),
-        "beside the teacher": ([result.direct for result in results], pairs_of_models(results, "direct")),
+        "beside the teacher": (direct, pairs_of_models(results, direct)),
     }
     print("\n| way of timing | half-width, median ± | largest ± | pairs that agree | pairs |\n|---|--:|--:|--:|--:|")
     for name, (ratios, pairs) in table.items():
@@ -198,7 +195,7 @@ def print_tables(results: Sequence[Measured], records: np.ndarray) -> None:
     spread = 100 * np.std(records[:, 1], ddof=1)
     print(
         f"\nThe teacher ÷ the timing reference: {len(records)} measurements in {np.ptp(records[:, 0]) / 60:.1f} minutes,"
-        f" standard deviation {spread:.1f} %, mean {final.value:.2f} ± {100 * math.expm1(final.half_width):.1f} %."
+        f" standard deviation {spread:.1f} %, pooled {final.value:.2f} ± {100 * math.expm1(final.half_width):.1f} %."
     )
 
 
@@ -209,11 +206,17 @@ def describe(ratios: Sequence[Ratio]) -> str:
     return f"{math.exp(np.median(logs)):.2f}×{spread} | {100 * np.median([ratio.half_width for ratio in ratios]):.1f} %"
 
 
-def pairs_of_models(results: Sequence[Measured], name: str) -> list[Pair]:
-    """Return all pairs of measurements of the same model in different processes."""
+def pool_until(records: np.ndarray, moment: float) -> Ratio:
+    """Return the pooled ratio of the teacher's measurements until a moment."""
+    known = records[records[:, 0] <= moment]
+    return pool(known[:, 0], known[:, 1])
+
+
+def pairs_of_models(results: Sequence[Measured], ratios: Sequence[Ratio]) -> list[Pair]:
+    """Return the ratios of all pairs of results that measured the same model in different processes."""
     return [
-        (getattr(first, name), getattr(second, name))
-        for first, second in itertools.combinations(results, 2)
+        (a, b)
+        for (first, a), (second, b) in itertools.combinations(zip(results, ratios, strict=True), 2)
         if first.trial == second.trial
     ]
 

@@ -60,6 +60,9 @@ QUICK_TIMING = TimingBudget(
     patience=0.2 * PATIENCE,
     further=False,
 )
+TEACHER_TIMING = TimingBudget(  # short: how the teacher varies between measurements outweighs the error of one
+    fewest=3, most=3, block_seconds=0.05, reopen=False, patience=0.0, further=False
+)
 CACHES_TIMING = TimingBudget(
     fewest=2, most=2, block_seconds=0.02, reopen=False, patience=0.0
 )  # cold caches, throughput

@@ -1,27 +1,26 @@
 """Pool the measurements of the teacher beside the timing reference.
 
-Other programs on the same host slow the teacher down for tens of seconds. Measurements within that time share an error, so
-that their number alone would promise too narrow an interval.
+Other programs on the same host slow the teacher down, for seconds or minutes and by up to twice; rarely they slow the timing
+reference down more. The lower quartile of the measurements therefore repeats far better than their mean: it is what the teacher
+takes while the host is calm. A speedup over a calm teacher is a cautious one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 from pathlib import Path
 
 import numpy as np
 
 from autocompress.core.composed_speedup import Ratio
 
-MIN_SECONDS_APART = 10.0  # measurements closer than this add little
-MOST_SHARE = 0.05  # of the time, for measurements of the teacher
+MIN_SECONDS_APART = 6.0  # measurements closer than this add little
+MOST_SHARE = 0.05  # of the time, for calls of the teacher
 MAX_RECORDS = 400  # of more, the last ones count
-CORRELATED_SECONDS = 30.0  # measurements further apart count as independent
-ASSUMED_SPREAD, ASSUMED_FREEDOM = (
-    0.05,
-    2.0,
-)  # s.d. of one measurement before any is known, and the weight of this assumption
+CALM_SHARE = 0.25  # of the measurements are at most the pooled ratio
+CORRELATED_SECONDS = 10.0  # measurements further apart count as independent (see studies/LOG.md)
+ASSUMED_SPREAD = 0.08  # s.d. of the logarithm of one measurement
 
 
 @dataclass(frozen=True)
@@ -58,21 +57,21 @@ class TeacherRecords:
 
 
 def pool(times: np.ndarray, logs: np.ndarray) -> Ratio:
-    """Return the mean of measurements (records,) taken at some times (s), with the 95 % interval of the mean.
+    """Return the quantile of measurements (records,), taken at some times (s), that a quarter of them are below.
 
-    Two measurements t seconds apart count as correlated by 1 − t ÷ 30; this gives the number of independent ones. Their
-    standard deviation is estimated together with an assumption, because a few close measurements do not show it.
+    Its 95 % interval holds the values whose ranks are 1.96 standard deviations of a binomial count away.
+    Two measurements t seconds apart count as correlated by 1 − t ÷ 10; this gives the number of independent ones. A few
+    measurements may all be disturbed, which an assumed spread stands for; it fades with their number.
     """
     if not len(logs):
         raise ValueError("the teacher was not measured beside the timing reference")
     correlations = np.clip(1 - np.abs(times[:, None] - times) / CORRELATED_SECONDS, 0, 1)
-    count = len(logs)
-    independent = count**2 / float(correlations.sum())
-    freedom = independent - 1
-    observed = float(((logs - logs.mean()) ** 2).sum()) * independent / count  # ≈ freedom × variance
-    variance = (ASSUMED_FREEDOM * ASSUMED_SPREAD**2 + observed) / (ASSUMED_FREEDOM + freedom)
-    half_width = t_quantile(ASSUMED_FREEDOM + freedom) * sqrt(variance / independent)
-    return Ratio(log=float(logs.mean()), half_width=half_width)
+    independent = len(logs) ** 2 / float(correlations.sum())
+    rank_error = 1.96 * sqrt(CALM_SHARE * (1 - CALM_SHARE) / independent)
+    ranks = np.clip([CALM_SHARE - rank_error, CALM_SHARE, CALM_SHARE + rank_error], 0, 1)
+    low, middle, high = (float(value) for value in np.quantile(logs, ranks))
+    assumed = t_quantile(independent + 1) * ASSUMED_SPREAD / independent
+    return Ratio(log=middle, half_width=hypot(max(middle - low, high - middle), assumed))
 
 
 def t_quantile(freedom: float) -> float:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import log
 from pathlib import Path
 from typing import Protocol
 
 from autocompress.benchmarking.backends.protocol import Backend, drift_on
 from autocompress.benchmarking.drift import with_drift
 from autocompress.benchmarking.inputs import Feeds
-from autocompress.benchmarking.latency import CACHES_TIMING, QUICK_TIMING, THOROUGH_TIMING, TimingBudget
+from autocompress.benchmarking.latency import CACHES_TIMING, TEACHER_TIMING, THOROUGH_TIMING, TimingBudget
 from autocompress.benchmarking.teacher_records import TeacherRecords
 from autocompress.core import composed_speedup
 from autocompress.core.composed_speedup import ComposedSpeedup, Ratio, TeacherRatio
-from autocompress.core.measurement import Timing
+from autocompress.core.measurement import Latency, Timing
 from autocompress.core.stage import digest
 from autocompress.storage.artifact_store import Store
+
+CALLS = 50  # of the teacher, about, in one measurement of it: three blocks and their warm-up
 
 
 class ArtifactTiming(Protocol):
@@ -71,7 +74,7 @@ class ReferenceTiming:
         timing = self.backend.time(artifact, self.reference, feeds, replace(budget, further=False), is_thorough)
         candidate, latency = Ratio.of(timing.latency), timing.latency
         if artifact == self._teacher_folder:
-            self.records(feeds).add(start, -candidate.log, self.now() - start)
+            self._add(start, timing.latency, feeds)
         self.time_teacher(feeds)
         if is_thorough:  # the timing reference is too small to empty the caches
             further = self.backend.time(artifact, self._teacher_folder, feeds, CACHES_TIMING, False).latency
@@ -88,13 +91,22 @@ class ReferenceTiming:
         """Time the teacher beside the timing reference where the last measurement is long enough ago."""
         records, start = self.records(feeds), self.now()
         if records.is_due(start):
-            latency = self.backend.time(self._teacher_folder, self.reference, feeds, QUICK_TIMING, False).latency
-            records.add(start, -Ratio.of(latency).log, self.now() - start)
+            latency = self.backend.time(self._teacher_folder, self.reference, feeds, TEACHER_TIMING, False).latency
+            self._add(start, latency, feeds)
 
     def teacher_ratio(self, feeds: Feeds) -> TeacherRatio:
         """Return the teacher's latency ÷ the timing reference's, pooled over all measurements."""
         ratio, measurements = self.records(feeds).pool()
         return TeacherRatio(ratio=ratio, measurements=measurements, series=digest(self._series(feeds)))
+
+    def _add(self, start: float, latency: Latency, feeds: Feeds) -> None:
+        """Add a measurement of the teacher that began at `start`; waiting for other workers is not part of its cost.
+
+        It compares medians over the pairs of blocks: one disturbed block of the timing reference must not make the teacher
+        fast.
+        """
+        log_ratio = log(latency.p50_ms / latency.reference_p50_ms)
+        self.records(feeds).add(start, log_ratio, CALLS * latency.p50_ms / 1e3)
 
     @property
     def _teacher_folder(self) -> Path:
