@@ -20,7 +20,7 @@ from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import TrialRow
 
 RECORDS = Path(__file__).with_name("choosing.json")
-SETS = ("sst2", "trec", "banking77", "ag_news")
+SETS = ("sst2", "trec", "banking77", "ag_news", "mrpc")
 LEAST_TEST_ROWS = 1000  # sets with fewer are reported, not counted
 FIELDS = (
     "trial", "rung", "quality", "drop", "drop_interval", "soft_drop", "soft_drop_interval", "disagreement",

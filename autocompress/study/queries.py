@@ -13,9 +13,9 @@ from autocompress.core.composed_speedup import teacher_latency_ms
 from autocompress.core.json_types import Json
 from autocompress.core.trial_row import TrialRow
 from autocompress.selection import Reference
+from autocompress.study.agreement_mapping import agreement_of
 from autocompress.study.row_mapping import (
     TeacherRecord,
-    agreement_of,
     outcome_of,
     quality_of,
     recipe_of,

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import exp, isfinite
 
-from autocompress.core.agreement import AGREEMENT, Agreement
 from autocompress.core.composed_speedup import ComposedSpeedup, Ratio, teacher_latency_ms
 from autocompress.core.json_types import Json
 from autocompress.core.measurement import Interval, Latency, Measurement, Quality
@@ -17,7 +16,6 @@ from autocompress.study.tables import LATER_NUMBERS, CandidateRow, MeasurementCo
 
 LATER = ("text_ms", "download_mb")  # numbers without a column of their own
 CONFIDENCE = "confidence_drop"  # another one, of the quality
-AGREEMENT_NUMBERS = (CONFIDENCE, "drop_deviation")  # likewise, of a comparison with the teacher
 NEEDED = ("quality", "latency_ms", "size_mb")  # of a complete trial, whatever the objectives
 
 
@@ -134,28 +132,6 @@ def quality_values(quality: Quality) -> dict[str, object]:
         "examples": quality.examples,
         "predictions_sha256": quality.predictions_sha256,
     }
-
-
-def agreement_values(agreement: Agreement) -> dict[str, object]:
-    """Return the columns of a comparison on the agreement rows."""
-    return {
-        "split": AGREEMENT,
-        "examples": agreement.rows,
-        "disagreement": agreement.disagreement,
-        "soft_drop": agreement.drop,
-        "conditions": {LATER_NUMBERS: {name: getattr(agreement, name) for name in AGREEMENT_NUMBERS}},
-    }
-
-
-def agreement_of(row: MeasurementColumns) -> Agreement:
-    """Return the comparison on the agreement rows from its columns."""
-    numbers = (row.conditions or {})[LATER_NUMBERS]
-    return Agreement(
-        rows=row.examples or 0,
-        disagreement=_or_nan(row.disagreement),
-        drop=row.soft_drop,
-        **{name: numbers[name] for name in AGREEMENT_NUMBERS},
-    )
 
 
 def outcome_of(

@@ -46,7 +46,7 @@ def _measured(
     """Return the measurements of a study's trials on a device by the search; only of some trials where numbers are given."""
     table: type[MeasurementRow] | type[OtherDeviceRow] = MeasurementRow if device is None else OtherDeviceRow
     query = select(table).join(CandidateRow, CandidateRow.id == table.candidate_id)
-    query = query.where(CandidateRow.ac_study_id == study.id, table.split != "test")
+    query = query.where(CandidateRow.ac_study_id == study.id, table.split.in_(("validation", "price")))
     if numbers:
         query = query.where(CandidateRow.number.in_(numbers))
     if device is not None:
