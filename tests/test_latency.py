@@ -131,6 +131,21 @@ def test_select_undisturbed_drops_pairs_beside_busy_cores_and_slow_pairs() -> No
     assert latency.select_undisturbed([*undisturbed, *disturbed]) == undisturbed
 
 
+def test_on_a_host_that_is_never_idle_the_steady_pairs_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[latency.BlockPair] = []
+    slow, fast = FakeSession("reference", 0.004, []), FakeSession("candidate", 0.001, [])
+
+    def time_pair(self: latency._SessionPair) -> latency.BlockPair:
+        taken.append(make_pair(0.001, 0.012 if len(taken) % 3 == 1 else 0.004, busy_cores=0.9))
+        return taken[-1]
+
+    monkeypatch.setattr(latency._SessionPair, "time_pair", time_pair)
+    budget = benchmarking.TimingBudget(fewest=3, most=4, patience=0.0, further=False)
+    result = benchmarking.measure_latency(fast.open, slow.open, FEEDS, budget)
+    assert result.speedup == pytest.approx(4)
+    assert result.noise == "4 of 4 pairs of blocks were disturbed, and the 3 fastest included"
+
+
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("patience", [0.0, 1000.0])
 def test_disturbed_pairs_are_taken_again_or_reported(monkeypatch: pytest.MonkeyPatch, patience: float) -> None:

@@ -107,7 +107,7 @@ def measure_latency(
         pairs.append(sessions.time_pair())
         undisturbed = select_undisturbed(pairs)
         is_patient = waited < max_wait
-        counted = undisturbed if is_patient or len(undisturbed) >= budget.fewest else pairs
+        counted = undisturbed if is_patient else select_counted(pairs, budget.fewest)
         timing_seconds = time.perf_counter() - start - waited
         if _is_sufficient(counted, budget) or (len(pairs) >= 2 and timing_seconds > budget.seconds):
             break
@@ -115,21 +115,37 @@ def measure_latency(
             noise.wait_until_quiet(max_wait - waited)
             waited += time.perf_counter() - pair_start
     patience.learn(len(undisturbed) >= budget.fewest)
-    latency = _summarize(pairs, counted if len(counted) >= 2 else pairs)
+    latency = _summarize(pairs, counted if len(counted) >= 2 else select_counted(pairs, budget.fewest))
     if not budget.further:
         return latency
     return replace(latency, cold_ms=sessions.measure_cold_ms(), throughput=sessions.measure_throughput())
 
 
+def select_counted(pairs: Sequence[BlockPair], fewest: int) -> Sequence[BlockPair]:
+    """Return the pairs to count when patience is used up: at least `fewest` undisturbed ones, else steady ones, else all.
+
+    Where other processes compute all the time no pair is undisturbed, but most are as fast as the fastest, and the others would
+    multiply the error.
+    """
+    for chosen in (select_undisturbed(pairs), _select_steady(pairs)):
+        if len(chosen) >= fewest:
+            return chosen
+    return pairs
+
+
 def select_undisturbed(pairs: Sequence[BlockPair]) -> list[BlockPair]:
     """Return the pairs during which no other process computed and no model was far slower than in its fastest block."""
+    return [pair for pair in _select_steady(pairs) if not pair.busy_cores]
+
+
+def _select_steady(pairs: Sequence[BlockPair]) -> list[BlockPair]:
+    """Return the pairs in which no model was far slower than in its fastest block."""
     fastest_candidate = min(float(np.median(pair.candidate)) for pair in pairs)
     fastest_reference = min(float(np.median(pair.reference)) for pair in pairs)
     return [
         pair
         for pair in pairs
-        if not pair.busy_cores
-        and np.median(pair.candidate) <= DISTURBED * fastest_candidate
+        if np.median(pair.candidate) <= DISTURBED * fastest_candidate
         and np.median(pair.reference) <= DISTURBED * fastest_reference
     ]
 
@@ -181,15 +197,20 @@ def _summarize(pairs: Sequence[BlockPair], counted: Sequence[BlockPair]) -> Late
         speedup=float(np.exp(middle)),
         speedup_interval=Interval(low=float(np.exp(middle - half)), high=float(np.exp(middle + half))),
         blocks=len(counted),
-        noise=_describe_noise(len(pairs) - len(select_undisturbed(pairs)), len(pairs), counted is pairs),
+        noise=_describe_noise(pairs, counted),
     )
 
 
-def _describe_noise(disturbed: int, taken: int, counted: bool) -> str | None:
+def _describe_noise(pairs: Sequence[BlockPair], counted: Sequence[BlockPair]) -> str | None:
     """Return a sentence on the disturbed pairs; null where there are none."""
+    undisturbed = select_undisturbed(pairs)
+    disturbed, included = len(pairs) - len(undisturbed), sum(pair not in undisturbed for pair in counted)
     if not disturbed:
         return None
-    return f"{disturbed} of {taken} pairs of blocks were disturbed, and {'included' if counted else 'left out'}"
+    treatment = (
+        "left out" if not included else "included" if included == disturbed else f"the {included} fastest included"
+    )
+    return f"{disturbed} of {len(pairs)} pairs of blocks were disturbed, and {treatment}"
 
 
 class _SessionPair:
