@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from autocompress.core.agreement import Agreement
-from benchmarks.choosing import choose, coverage, judge_oracle, report
+from benchmarks.choosing import COVERAGE_BAR, MAX_DROP, SPEED_BAR, WITHIN_BAR, choose, coverage, judge_oracle, report
 from benchmarks.choosing_records import SearchRecord, append_record, read_records
 from tests.selection_rows import row
 
@@ -86,3 +86,16 @@ def test_coverage_counts_intervals_that_hold_the_test_drop() -> None:
     assert np.mean(list(coverage(record))) >= 0.6  # here every disagreement is a loss, which the prior finds unlikely
     flipped = {n: (p if n == 0 else (p + 1) % 3) for n, p in record.predictions.items()}
     assert not any(coverage(replace(record, predictions=flipped)))
+
+
+def test_the_intervals_of_the_recorded_searches_hold_the_test_drop() -> None:
+    records = read_records()
+    held = [is_held for record in records for is_held in coverage(record)]
+    low, high = COVERAGE_BAR
+    assert records and low <= np.mean(held) <= high
+
+
+def test_what_pick_names_in_the_recorded_searches_is_fast_and_holds_on_test() -> None:
+    choices = [choice for record in read_records() if (choice := choose(record)) is not None and choice.is_counted]
+    assert np.mean([choice.drop <= MAX_DROP for choice in choices]) >= WITHIN_BAR
+    assert np.exp(np.mean([np.log(choice.share) for choice in choices])) >= SPEED_BAR
