@@ -180,6 +180,7 @@ def test_undecided_models_get_more_rows_until_they_are_used_up() -> None:
     assert compared(rows(1000), max_drop=0.2) == {}  # decided
 
 
+@pytest.mark.slow
 def test_a_search_compares_its_models_and_goes_on_without_repeating_one(tmp_path: Path) -> None:
     file = tiny_study(tmp_path)
     write_rows(tmp_path / "data" / "train.csv", tiny_rows(700, 9))

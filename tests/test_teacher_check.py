@@ -170,6 +170,7 @@ def test_equal_candidates_rarely_beat_the_teacher() -> None:
 # ---- a whole study -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_badly_trained_teacher_is_a_warning_everywhere(tmp_path: Path) -> None:
     teacher = {"model": "./teacher", "fine_tune": {"epochs": 0.2, "learning_rate": 1e-7}}
     file = tiny_study(tmp_path, teacher=teacher, space={"weight_bits": [32, 8]}, budget={"trials": 1})
