@@ -183,3 +183,13 @@ def test_choice_precision_is_that_of_a_paired_difference() -> None:
     rng = np.random.default_rng(0)  # 6 % of the rows differ, as often for the better as for the worse
     drops = [rng.choice([-1, 0, 1], p=[0.03, 0.94, 0.03], size=872).mean() for _ in range(4000)]
     assert 1.96 * np.std(drops) == pytest.approx(choice_precision(872), rel=0.05)
+
+
+def test_choice_precision_with_agreement_rows_is_that_of_the_expected_drop() -> None:
+    alone, unlabelled, labelled = (
+        choice_precision(872),
+        choice_precision(872, 4000),
+        choice_precision(872, 4000, True),
+    )
+    assert labelled < unlabelled < alone
+    assert choice_precision(872, 4000, True) < choice_precision(872, 500, True)

@@ -28,6 +28,8 @@ def next_comparisons(
     drop is within 1.96 standard deviations of `max_drop` get the next part, until the rows are used up. Equal artifacts are
     compared once; those of `without` (sha256) not at all.
     """
+    if not agreement_rows:
+        return []
     bounds = [end for _, end in part_bounds(agreement_rows)]
     estimates = expected_drop(rows, examples)
     models = {
@@ -48,14 +50,8 @@ def next_comparisons(
             done = sum(end <= compared.rows for end in bounds)
             batch += [(row, done + 1)] if done < len(bounds) else []
     first = min((parts for _, parts in batch), default=0)
-    return (
-        sorted(
-            ((row, parts) for row, parts in batch if parts == first),
-            key=lambda entry: (entry[0].latency_ms or 0.0, entry[0].trial),
-        )
-        if bounds
-        else []
-    )
+    batch.sort(key=lambda entry: (entry[0].latency_ms or 0.0, entry[0].trial))
+    return [(row, parts) for row, parts in batch if parts == first]
 
 
 def _is_promising(row: TrialRow, models: Sequence[TrialRow], estimates: dict[int, ExpectedDrop], bound: float) -> bool:
