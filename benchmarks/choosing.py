@@ -1,10 +1,11 @@
 """How much of what a search found does `pick` recommend, and does what it names hold on test?
 
 `python -m benchmarks.choosing run [--only SET …] [--seed N] [--minutes M]` searches each set for 30 minutes, from the file that
-`init` writes (sst2 with 8,000 labelled rows; mrpc with its dev set as test), scores every complete model on test, and appends
-the search to choosing.json; an interrupted search goes on. `… report` replays `pick` on the records, without training. Its
-oracle is the fastest model within one point on one half of test, judged on the other; halves are drawn 20 times, swapped, and
-averaged. Nothing else may run while searches run, because latencies are compared. Needs the data sets in AUTOCOMPRESS_DATA.
+`init` writes (sst2 with 8,000 rows of train, its other texts unlabelled; mrpc with its dev set as test), scores every complete
+model on test, and appends the search to choosing.json; an interrupted search goes on. `… report` replays `pick` on the records,
+without training. Its oracle is the fastest model within one point on one half of test, judged on the other; halves are drawn 20
+times, swapped, and averaged. Nothing else may run while searches run, because latencies are compared. Needs the data sets in
+AUTOCOMPRESS_DATA.
 """
 
 from __future__ import annotations

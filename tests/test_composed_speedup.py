@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from autocompress.benchmarking import teacher_records
-from autocompress.benchmarking.teacher_records import CALM_SHARE, TeacherRecords, pool, t_quantile
+from autocompress.benchmarking.teacher_records import CALM_SHARE, TeacherRecords, pool, pool_calm, t_quantile
 from autocompress.core.composed_speedup import KEY, ComposedSpeedup, Ratio, TeacherRatio, teacher_latency_ms
 from autocompress.core.measurement import Interval, Latency
 
@@ -98,7 +98,20 @@ def test_close_measurements_do_not_narrow_the_interval() -> None:
     assert close.half_width > 0.2
     assert pool(np.linspace(0, 1000, 100), np.zeros(100)).half_width < 0.01
     with pytest.raises(ValueError, match="was not measured"):
-        pool(np.array([]), np.array([]))
+        pool_calm(np.empty((0, 4)))
+
+
+def test_measurements_while_the_reference_was_slow_are_left_out() -> None:
+    """On a host whose cores are shared the reference takes 1.5 times as long, and the teacher 1.2 times, half of the time."""
+    rng, times, held, halves = np.random.default_rng(0), 8.0 * np.arange(40), 0, []
+    for _ in range(200):
+        slow = rng.random(len(times)) < 0.5
+        references = 0.075 * np.exp(rng.normal(0, 0.03, len(times)) + np.log(1.5) * slow)
+        logs = np.log(75) + rng.normal(0, 0.04, len(times)) - np.log(1.5 / 1.2) * slow
+        ratio = pool_calm(np.stack([times, logs, np.ones(len(times)), references], axis=1))
+        held += abs(ratio.log - np.log(75)) <= ratio.half_width + 0.67 * 0.04  # it is a quartile
+        halves.append(ratio.half_width)
+    assert held >= 190 and np.median(halves) <= 0.05
 
 
 def test_t_quantile_is_that_of_student() -> None:
@@ -107,12 +120,12 @@ def test_t_quantile_is_that_of_student() -> None:
 
 
 def test_records_are_kept_in_a_file_and_due_again_after_six_seconds(tmp_path: Path) -> None:
-    records = TeacherRecords(tmp_path / "teacher_ratio" / "a.txt")
+    records = TeacherRecords(tmp_path / "teacher_timings" / "a.txt")
     assert records.is_due(100.0)
-    records.add(100.0, 3.0, 0.2)
+    records.add(100.0, 3.0, 0.2, 0.07)
     assert not records.is_due(105.0)
     assert records.is_due(106.5)
-    TeacherRecords(records.file).add(200.0, 3.2, 2.0)
+    TeacherRecords(records.file).add(200.0, 3.2, 2.0, 0.07)
     assert records.pool()[0].log == pytest.approx(3.0 + 0.2 * CALM_SHARE)
     assert records.pool()[1] == 2
     assert not records.is_due(230.0)  # a slow teacher is measured for at most a twentieth of the time

@@ -20,6 +20,15 @@ def test_latency_feeds_have_the_lengths_of_the_data() -> None:
     assert [feed["input_ids"].shape for feed in benchmarking.latency_feeds(100, 1, 32, lengths, seed=0)] == [(1, 32)]
 
 
+def test_any_dozen_latency_feeds_represent_the_lengths_of_the_data() -> None:
+    lengths = np.random.default_rng(0).lognormal(3, 0.6, 2000).astype(int)
+    sizes = [feed["input_ids"].shape[1] for feed in benchmarking.latency_feeds(100, 1, "data", lengths, seed=0)]
+    for start in range(50):
+        dozen = [sizes[(start + call) % 50] for call in range(12)]
+        assert np.median(dozen) == pytest.approx(np.median(lengths), rel=0.18)
+        assert np.mean(dozen) == pytest.approx(np.mean(lengths), rel=0.18)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_outputs_of_keeps_the_order_of_the_rows(batch: int) -> None:
     lengths = [5, 1, 4, 2, 3, 9, 7]

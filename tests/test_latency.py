@@ -131,6 +131,18 @@ def test_select_undisturbed_drops_pairs_beside_busy_cores_and_slow_pairs() -> No
     assert latency.select_undisturbed([*undisturbed, *disturbed]) == undisturbed
 
 
+def test_pairs_are_disturbed_where_the_reference_was_faster_in_earlier_measurements() -> None:
+    slow, calm = (
+        [make_pair(1.3, 6.0), make_pair(1.31, 6.1), make_pair(1.3, 6.2)],
+        [make_pair(1.0, 4.1), make_pair(1.01, 4.0)],
+    )
+    assert latency.select_undisturbed(slow, 4000.0) == []
+    assert latency.select_undisturbed([*slow, *calm], 4000.0) == calm
+    budget = benchmarking.TimingBudget(fewest=2, calm_reference_ms=4000.0)
+    assert latency.select_counted([*slow, *calm], budget) == calm
+    assert latency.select_counted(slow, budget) == slow  # there is nothing better
+
+
 def test_on_a_host_that_is_never_idle_the_steady_pairs_count(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[latency.BlockPair] = []
     slow, fast = FakeSession("reference", 0.004, []), FakeSession("candidate", 0.001, [])

@@ -152,6 +152,21 @@ def test_one_disturbed_block_of_the_timing_reference_does_not_make_the_teacher_f
     assert timing.teacher_ratio(FEEDS).ratio.value == pytest.approx(60)
 
 
+def test_a_speedup_beside_a_slowed_reference_is_less_certain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = timing_in(tmp_path)
+    backend: Any = timing.backend
+    calm = time_trials(timing, 10)[-1]
+    monkeypatch.setitem(TRUE_MS, "reference", 0.15)
+    monkeypatch.setitem(TRUE_MS, "candidate", 0.9)  # slowed down less, so that it looks 1.25 times as fast
+    slowed = timing.time(Path("candidate"), FEEDS, QUICK_TIMING).latency
+    assert slowed.speedup / calm.speedup == pytest.approx(1.25, rel=0.06)
+    assert np.log(slowed.speedup / calm.speedup) < half_width(slowed)
+    assert half_width(slowed) > 2 * half_width(calm)
+    backend.seconds += 100
+    timing.time_teacher(FEEDS)  # beside the slowed reference: the ratio stays that of the calm measurements
+    assert timing.teacher_ratio(FEEDS).ratio.log == pytest.approx(np.log(60), abs=0.06)
+
+
 def test_other_shapes_have_a_series_of_their_own(tmp_path: Path) -> None:
     timing = timing_in(tmp_path)
     longer = [{"input_ids": np.ones((1, 16), np.int64)}]

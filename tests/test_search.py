@@ -62,7 +62,7 @@ def view_of(file: Path) -> StudyView:
 
 def test_a_search_composes_all_speedups_of_the_same_ratio_of_teacher_and_timing_reference(searched: Searched) -> None:
     plan, view = read_plan(searched.file), view_of(searched.file)
-    (series,) = (plan.artifacts.path / "teacher_ratio").iterdir()
+    (series,) = (plan.artifacts.path / "teacher_timings").iterdir()
     details = {
         row.trial: read_trial_details(plan.storage, plan.study, row.trial) for row in view.rows if row.latency_ms
     }

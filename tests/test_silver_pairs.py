@@ -77,6 +77,13 @@ def test_rows_are_rated_by_the_model_in_the_spread_of_the_labels(tmp_path: Path)
     assert len(texts) < MOST_TEXTS
 
 
+def test_one_text_has_no_partner(tmp_path: Path) -> None:
+    plan = write_study(tmp_path, silver_pairs=80)
+    write_rows(tmp_path / "train.csv", [{"first": "one", "second": "one", "score": number / 9} for number in range(10)])
+    with pytest.raises(UsageError, match="silver_pairs: train and the unlabelled rows hold one distinct text"):
+        silver_rows(plan, StudyData(plan, offline=True), 80, offline=True)
+
+
 def test_the_teacher_learns_silver_pairs_once_and_then_the_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ STEADY, STEADY_CALLS, MAX_WARM_UP = 0.05, 5, 50  # a session is warm when 5 call
 COLD_CALLS = 15
 THROUGHPUT_BATCH, THROUGHPUT_CALLS = 32, 5
 DISTURBED = 1.1  # times as slow as in the fastest pair: the clock was throttled, or memory was busy
+DISTURBED_REFERENCE = 1.2  # times as slow as in calm moments of the study: others use the core's caches or units
 BETWEEN_PROCESSES = (
     0.02  # s.d. of the logarithm of a ratio between processes, minutes apart: no single process shows it
 )
@@ -47,6 +48,7 @@ class TimingBudget:
     reopen: bool = True  # open both sessions anew for each pair
     patience: float = PATIENCE  # seconds in all to wait for other processes
     further: bool = True  # also measure cold caches and throughput
+    calm_reference_ms: float | None = None  # the reference's latency in calm moments, where that is known
 
 
 THOROUGH_TIMING = TimingBudget()
@@ -105,9 +107,9 @@ def measure_latency(
             sessions = None  # frees the memory of the old sessions before the new ones are opened
             sessions = _SessionPair(open_candidate(), open_reference(), feeds, budget.block_seconds)
         pairs.append(sessions.time_pair())
-        undisturbed = select_undisturbed(pairs)
+        undisturbed = select_undisturbed(pairs, budget.calm_reference_ms)
         is_patient = waited < max_wait
-        counted = undisturbed if is_patient else select_counted(pairs, budget.fewest)
+        counted = undisturbed if is_patient else select_counted(pairs, budget)
         timing_seconds = time.perf_counter() - start - waited
         if _is_sufficient(counted, budget) or (len(pairs) >= 2 and timing_seconds > budget.seconds):
             break
@@ -115,27 +117,39 @@ def measure_latency(
             noise.wait_until_quiet(max_wait - waited)
             waited += time.perf_counter() - pair_start
     patience.learn(len(undisturbed) >= budget.fewest)
-    latency = _summarize(pairs, counted if len(counted) >= 2 else select_counted(pairs, budget.fewest))
+    counted = counted if len(counted) >= 2 else select_counted(pairs, budget)
+    latency = _summarize(counted, _describe_noise(pairs, undisturbed, counted))
     if not budget.further:
         return latency
     return replace(latency, cold_ms=sessions.measure_cold_ms(), throughput=sessions.measure_throughput())
 
 
-def select_counted(pairs: Sequence[BlockPair], fewest: int) -> Sequence[BlockPair]:
-    """Return the pairs to count when patience is used up: at least `fewest` undisturbed ones, else steady ones, else all.
+def select_counted(pairs: Sequence[BlockPair], budget: TimingBudget) -> Sequence[BlockPair]:
+    """Return the pairs to count when patience is used up: enough undisturbed ones, else calm ones, else steady ones, else all.
 
     Where other processes compute all the time no pair is undisturbed, but most are as fast as the fastest, and the others would
     multiply the error.
     """
-    for chosen in (select_undisturbed(pairs), _select_steady(pairs)):
-        if len(chosen) >= fewest:
+    steady, calm = _select_steady(pairs), budget.calm_reference_ms
+    for chosen in (select_undisturbed(pairs, calm), _select_calm(steady, calm), steady):
+        if len(chosen) >= budget.fewest:
             return chosen
     return pairs
 
 
-def select_undisturbed(pairs: Sequence[BlockPair]) -> list[BlockPair]:
-    """Return the pairs during which no other process computed and no model was far slower than in its fastest block."""
-    return [pair for pair in _select_steady(pairs) if not pair.busy_cores]
+def select_undisturbed(pairs: Sequence[BlockPair], calm_reference_ms: float | None = None) -> list[BlockPair]:
+    """Return the pairs during which no other process computed and no model was far slower than in its fastest block.
+
+    The fastest block of the reference may be one of an earlier measurement: programs on other machines of the same host, which
+    no counter shows, slow the small reference down for longer than a measurement takes.
+    """
+    return [pair for pair in _select_calm(_select_steady(pairs), calm_reference_ms) if not pair.busy_cores]
+
+
+def _select_calm(pairs: Sequence[BlockPair], calm_reference_ms: float | None) -> list[BlockPair]:
+    """Return the pairs in which the reference was about as fast as in calm moments."""
+    limit = float("inf") if calm_reference_ms is None else DISTURBED_REFERENCE * calm_reference_ms / 1e3
+    return [pair for pair in pairs if np.median(pair.reference) <= limit]
 
 
 def _select_steady(pairs: Sequence[BlockPair]) -> list[BlockPair]:
@@ -174,9 +188,9 @@ def block_calls(seconds: float, block_seconds: float) -> int:
     return int(np.clip(block_seconds / seconds, MIN_BLOCK_CALLS, BLOCK_CALLS))
 
 
-def block(session: Session, feeds: Feeds, calls: int) -> np.ndarray:
-    """Return the seconds of each call of one block, without the warm-up."""
-    seconds = [_time_call(session, feeds[call % len(feeds)]) for call in range(calls)]
+def block(session: Session, feeds: Feeds, calls: int, first: int = 0) -> np.ndarray:
+    """Return the seconds of each call of one block, without the warm-up; its first call takes the input `first`."""
+    seconds = [_time_call(session, feeds[call % len(feeds)]) for call in range(first, first + calls)]
     return np.array(seconds[min(WARM_UP_CALLS, calls // 6) :])
 
 
@@ -186,8 +200,8 @@ def _is_sufficient(pairs: Sequence[BlockPair], budget: TimingBudget) -> bool:
     return len(pairs) >= budget.most or half_width([pair.log_ratio for pair in pairs]) <= budget.precision
 
 
-def _summarize(pairs: Sequence[BlockPair], counted: Sequence[BlockPair]) -> Latency:
-    """Compute the latency from the `counted` ones of all `pairs` that were taken."""
+def _summarize(counted: Sequence[BlockPair], noise: str | None) -> Latency:
+    """Compute the latency from the counted pairs."""
     ratios = [pair.log_ratio for pair in counted]
     middle, half = float(np.mean(ratios)), float(np.hypot(half_width(ratios), 1.96 * BETWEEN_PROCESSES))
     return Latency(
@@ -197,13 +211,14 @@ def _summarize(pairs: Sequence[BlockPair], counted: Sequence[BlockPair]) -> Late
         speedup=float(np.exp(middle)),
         speedup_interval=Interval(low=float(np.exp(middle - half)), high=float(np.exp(middle + half))),
         blocks=len(counted),
-        noise=_describe_noise(pairs, counted),
+        noise=noise,
     )
 
 
-def _describe_noise(pairs: Sequence[BlockPair], counted: Sequence[BlockPair]) -> str | None:
+def _describe_noise(
+    pairs: Sequence[BlockPair], undisturbed: Sequence[BlockPair], counted: Sequence[BlockPair]
+) -> str | None:
     """Return a sentence on the disturbed pairs; null where there are none."""
-    undisturbed = select_undisturbed(pairs)
     disturbed, included = len(pairs) - len(undisturbed), sum(pair not in undisturbed for pair in counted)
     if not disturbed:
         return None
@@ -220,12 +235,14 @@ class _SessionPair:
         self._candidate, self._reference, self._feeds = candidate, reference, feeds
         self._candidate_calls = block_calls(warm(candidate, feeds), block_seconds)
         self._reference_calls = block_calls(warm(reference, feeds), block_seconds)
+        self._blocks = 0
 
     def time_pair(self) -> BlockPair:
-        """Time a block of the reference, then one of the candidate."""
+        """Time a block of the reference, then one of the candidate; each goes on with the inputs where its last one ended."""
         before = Moment.now()
-        reference = block(self._reference, self._feeds, self._reference_calls)
-        candidate = block(self._candidate, self._feeds, self._candidate_calls)
+        reference = block(self._reference, self._feeds, self._reference_calls, self._blocks * self._reference_calls)
+        candidate = block(self._candidate, self._feeds, self._candidate_calls, self._blocks * self._candidate_calls)
+        self._blocks += 1
         return BlockPair(candidate, reference, Moment.now().others_since(before))
 
     def measure_cold_ms(self) -> float:

@@ -1,8 +1,9 @@
 """Pool the measurements of the teacher beside the timing reference.
 
-Other programs on the same host slow the teacher down, for seconds or minutes and by up to twice; rarely they slow the timing
-reference down more. The lower quartile of the measurements therefore repeats far better than their mean: it is what the teacher
-takes while the host is calm. A speedup over a calm teacher is a cautious one.
+Other programs on the same host slow both models down, for seconds or minutes. Where they share the core's caches and units, the
+small reference suffers more (1.5 times, the teacher 1.2): its own latency shows that, and such measurements are left out. Where
+they take turns on the core, the teacher suffers alone: the lower quartile of the others repeats far better than their mean. It
+is what the teacher takes while the host is calm.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autocompress.benchmarking.latency import DISTURBED_REFERENCE
 from autocompress.core.composed_speedup import Ratio
 
 MIN_SECONDS_APART = 6.0  # measurements closer than this add little
@@ -25,35 +27,55 @@ ASSUMED_SPREAD = 0.08  # s.d. of the logarithm of one measurement
 
 @dataclass(frozen=True)
 class TeacherRecords:
-    """A file with one measurement a line: the time (s), the logarithm of teacher ÷ timing reference, its duration (s)."""
+    """A file with one measurement a line: its time (s), the logarithm of teacher ÷ timing reference, its duration (s), the
+    timing reference's latency (ms)."""
 
     file: Path
 
-    def add(self, now: float, log_ratio: float, seconds: float) -> None:
+    def add(self, now: float, log_ratio: float, seconds: float, reference_ms: float) -> None:
         """Add a measurement that took `seconds`."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="ascii") as file:
-            file.write(f"{now:.3f} {log_ratio:.6f} {seconds:.3f}\n")  # in one write, since several workers append
+            line = f"{now:.3f} {log_ratio:.6f} {seconds:.3f} {reference_ms:.6f}\n"
+            file.write(line)  # at once, since several workers append
 
     def is_due(self, now: float) -> bool:
         """Return whether the last measurement is so long ago that another one is worth its time."""
         records = self.read()
         if not len(records):
             return True
-        last, _, seconds = records[-1]
+        last, _, seconds, _ = records[-1]
         return bool(now - last >= max(MIN_SECONDS_APART, seconds / MOST_SHARE))
 
     def pool(self) -> tuple[Ratio, int]:
         """Return the pooled ratio and the number of measurements; ValueError where there is none."""
         records = self.read()
-        return pool(records[:, 0], records[:, 1]), len(records)
+        return pool_calm(records), len(records)
+
+    def reference_ms(self) -> float | None:
+        """Return the timing reference's latency while the host is calm; null before the first measurement."""
+        records = self.read()
+        return calm_ms(records[:, 3]) if len(records) else None
 
     def read(self) -> np.ndarray:
-        """Return the measurements (records, 3)."""
+        """Return the measurements (records, 4)."""
         if not self.file.exists():
-            return np.empty((0, 3))
+            return np.empty((0, 4))
         lines = self.file.read_text(encoding="ascii").splitlines()[-MAX_RECORDS:]
-        return np.array([[float(value) for value in line.split()] for line in lines]).reshape(-1, 3)
+        return np.array([[float(value) for value in line.split()] for line in lines]).reshape(-1, 4)
+
+
+def pool_calm(records: np.ndarray) -> Ratio:
+    """Pool those of some measurements (records, 4) in which the timing reference was about as fast as in calm moments."""
+    if not len(records):
+        raise ValueError("the teacher was not measured beside the timing reference")
+    calm = records[records[:, 3] <= DISTURBED_REFERENCE * calm_ms(records[:, 3])]
+    return pool(calm[:, 0], calm[:, 1])
+
+
+def calm_ms(references: np.ndarray) -> float:
+    """Return the latency of the timing reference while the host is calm, from its latencies (records,): their first tenth."""
+    return float(np.quantile(references, 0.1))
 
 
 def pool(times: np.ndarray, logs: np.ndarray) -> Ratio:
@@ -63,8 +85,6 @@ def pool(times: np.ndarray, logs: np.ndarray) -> Ratio:
     Two measurements t seconds apart count as correlated by 1 − t ÷ 10; this gives the number of independent ones. A few
     measurements may all be disturbed, which an assumed spread stands for; it fades with their number.
     """
-    if not len(logs):
-        raise ValueError("the teacher was not measured beside the timing reference")
     correlations = np.clip(1 - np.abs(times[:, None] - times) / CORRELATED_SECONDS, 0, 1)
     independent = len(logs) ** 2 / float(correlations.sum())
     rank_error = 1.96 * sqrt(CALM_SHARE * (1 - CALM_SHARE) / independent)

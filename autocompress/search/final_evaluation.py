@@ -7,12 +7,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from autocompress.config import LAST_RUNG, StudyPlan
+from autocompress.core.formatting import counted
 from autocompress.core.measurement import Measurement
 from autocompress.core.trial_row import TrialRow
 from autocompress.search.display import Display
 from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.search.worker_pool import WorkerPool, open_worker_pool
 from autocompress.selection import as_expected, next_comparisons, on_front
+from autocompress.storage.artifact_store import Store
 from autocompress.study import Study, StudyView, read_study
 
 log = logging.getLogger(__name__)
@@ -58,20 +60,32 @@ class FinalEvaluation:
 
     def _compare_with_teacher(self) -> None:
         """Compare the models that may be worth choosing with the teacher on agreement rows, the undecided ones on more."""
-        failed: set[str] = set()
+        store, failed, freed = Store(self.plan.artifacts.path), set[str](), 0
         while batch := self._next_comparisons(failed):
             for row, parts in batch:
                 if self.pool.interrupt.is_set or not self.has_time():
                     return
-                job = Job("agreement", row.trial, row.recipe, artifacts=self.study.artifacts_of(row.trial), parts=parts)
-                result = self.pool.run_alone(job, row.recipe.describe())
-                if result is None:
-                    return
-                if result.agreement is None:
-                    failed.add(str(row.sha256))
-                    self._warn(f"trial {row.trial} could not be compared with the teacher: {result.error}")
-                else:
-                    self.study.record_agreement(row.trial, result.agreement)
+                sha256 = str(row.sha256)
+                if not store.has_artifact(sha256):
+                    failed.add(sha256)
+                    freed += 1
+                elif not self._compare(row, parts):
+                    failed.add(sha256)
+        if freed:
+            limit = f"{self.plan.place('artifacts.max_gb')}: {self.plan.artifacts.max_gb:g} GB"
+            self._warn(f"not compared with the teacher: {counted(freed, 'model')}, whose files were freed ({limit})")
+
+    def _compare(self, row: TrialRow, parts: int) -> bool:
+        """Compare a model with the teacher; return false where that failed or was interrupted."""
+        job = Job("agreement", row.trial, row.recipe, artifacts=self.study.artifacts_of(row.trial), parts=parts)
+        result = self.pool.run_alone(job, row.recipe.describe())
+        if result is None:
+            return False
+        if result.agreement is None:
+            self._warn(f"trial {row.trial} could not be compared with the teacher: {result.error}")
+            return False
+        self.study.record_agreement(row.trial, result.agreement)
+        return True
 
     def _next_comparisons(self, failed: Collection[str]) -> list[tuple[TrialRow, int]]:
         view = read_study(self.plan.storage, self.plan.study)

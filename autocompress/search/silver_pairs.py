@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from autocompress.config import StudyPlan
+from autocompress.core.errors import UsageError
 from autocompress.data import sample_rows
 from autocompress.data.ragged import Ragged
 from autocompress.search.study_data import StudyData
@@ -44,6 +45,11 @@ def draw_pairs(embeddings: np.ndarray, count: int, rng: np.random.Generator) -> 
 def silver_rows(plan: StudyPlan, data: StudyData, count: int, offline: bool) -> Tokens:
     """Return `count` pairs of texts of train and of the unlabelled rows, with labels of the same mean and spread as train's."""
     texts = _distinct_texts(data, plan.seed)
+    if len(texts) < 2:
+        place = plan.place("teacher.fine_tune.silver_pairs")
+        raise UsageError(
+            f"{place}: train and the unlabelled rows hold one distinct text, which has no partner; leave it out"
+        )
     embeddings = embed_texts(plan, data, texts, offline)
     left, right = draw_pairs(embeddings, count, np.random.default_rng(plan.seed))
     similarity = (embeddings[left] * embeddings[right]).sum(1)

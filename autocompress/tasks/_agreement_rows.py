@@ -36,14 +36,13 @@ def keep_agreement_rows(plan: StudyPlan, data: TaskData, whole: Rows, strata: St
         return data
     is_tuned = plan.teacher.fine_tune is not None
     if is_tuned and len(whole) - len(train) >= LEAST_ROWS:
-        left = _new_rows(whole, (train, data.validation, data.test, unlabelled))
+        left = _new_rows(whole, (train, data.validation, data.test))
         if len(left) >= LEAST_ROWS:
             return _with_agreement(data, left, limit, plan.seed, has_agreement_labels=True)
     size = min(limit, len(unlabelled) // UNLABELLED_SHARE)
     if size >= LEAST_ROWS:
         chosen = sample_rows(np.zeros(len(unlabelled), np.int64), size, plan.seed, "agreement")
-        rest = unlabelled.take(np.setdiff1d(np.arange(len(unlabelled)), chosen))
-        return _with_agreement(data, unlabelled.take(chosen), limit, plan.seed, unlabelled=rest)
+        return _with_agreement(data, unlabelled.take(chosen), limit, plan.seed)
     size = min(limit, len(train) // CUT_SHARE)
     if size < LEAST_ROWS or not is_tuned:
         return data
@@ -59,10 +58,14 @@ def keep_agreement_rows(plan: StudyPlan, data: TaskData, whole: Rows, strata: St
 
 
 def _with_agreement(data: TaskData, rows: Rows, most: int, seed: int, **changes: Any) -> TaskData:
-    """Return the data with at most `most` agreement rows, shuffled so that any first part is a random sample."""
+    """Return the data with at most `most` agreement rows, shuffled so that any first part is a random sample.
+
+    They are no unlabelled texts any more.
+    """
     rows = rows.take(np.random.default_rng([seed, len(rows)]).permutation(len(rows))[:most])
     fingerprint = hashlib.sha256(f"{data.fingerprint} {len(rows)} agreement rows".encode()).hexdigest()
-    return replace(data, agreement=rows, fingerprint=fingerprint, **changes)
+    unlabelled = _new_rows(data.unlabelled, (rows,))
+    return replace(data, agreement=rows, unlabelled=unlabelled, fingerprint=fingerprint, **changes)
 
 
 def _new_rows(rows: Rows, known: Sequence[Rows]) -> Rows:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import log
+from math import hypot, log
 from pathlib import Path
 from typing import Protocol
 
 from autocompress.benchmarking.backends.protocol import Backend, drift_on
 from autocompress.benchmarking.drift import with_drift
 from autocompress.benchmarking.inputs import Feeds
-from autocompress.benchmarking.latency import CACHES_TIMING, TEACHER_TIMING, THOROUGH_TIMING, TimingBudget
+from autocompress.benchmarking.latency import (
+    CACHES_TIMING,
+    DISTURBED_REFERENCE,
+    TEACHER_TIMING,
+    THOROUGH_TIMING,
+    TimingBudget,
+)
 from autocompress.benchmarking.teacher_records import TeacherRecords
 from autocompress.core import composed_speedup
 from autocompress.core.composed_speedup import ComposedSpeedup, Ratio, TeacherRatio
@@ -20,6 +26,7 @@ from autocompress.core.measurement import Latency, Timing
 from autocompress.core.stage import digest
 from autocompress.storage.artifact_store import Store
 
+DISTURBED_BIAS = 0.5  # of the logarithm of the reference's slowness: larger models are slowed down less
 CALLS = 50  # of the teacher, about, in one measurement of it: three blocks and their warm-up
 
 
@@ -71,8 +78,10 @@ class ReferenceTiming:
     def time(self, artifact: Path, feeds: Feeds, budget: TimingBudget) -> Timing:
         """Time an artifact in blocks that alternate with the timing reference's; then time the teacher where that is due."""
         is_thorough, start = budget is THOROUGH_TIMING, self.now()
-        timing = self.backend.time(artifact, self.reference, feeds, replace(budget, further=False), is_thorough)
-        candidate, latency = Ratio.of(timing.latency), timing.latency
+        calm = self.records(feeds).reference_ms()
+        beside_reference = replace(budget, further=False, calm_reference_ms=calm)
+        timing = self.backend.time(artifact, self.reference, feeds, beside_reference, is_thorough)
+        candidate, latency = with_disturbance(Ratio.of(timing.latency), timing.latency, calm), timing.latency
         if artifact == self._teacher_folder:
             self._add(start, timing.latency, feeds)
         self.time_teacher(feeds)
@@ -106,7 +115,7 @@ class ReferenceTiming:
         fast.
         """
         log_ratio = log(latency.p50_ms / latency.reference_p50_ms)
-        self.records(feeds).add(start, log_ratio, CALLS * latency.p50_ms / 1e3)
+        self.records(feeds).add(start, log_ratio, CALLS * latency.p50_ms / 1e3, latency.reference_p50_ms)
 
     @property
     def _teacher_folder(self) -> Path:
@@ -115,7 +124,7 @@ class ReferenceTiming:
     def records(self, feeds: Feeds) -> TeacherRecords:
         """Return the teacher's measurements with inputs of these shapes."""
         where = {"url": self.backend.device.url}
-        return TeacherRecords(self.store.series("teacher_ratio", {**self._series(feeds), **where}))
+        return TeacherRecords(self.store.series("teacher_timings", {**self._series(feeds), **where}))
 
     def _series(self, feeds: Feeds) -> dict[str, object]:
         """Return what the ratio depends on; nothing in it identifies a host."""
@@ -123,8 +132,19 @@ class ReferenceTiming:
         return {
             "teacher": self.teacher,
             "reference": self.reference.name,
-            "shapes": sorted(feed["input_ids"].shape for feed in feeds),
+            "shapes": [feed["input_ids"].shape for feed in feeds],  # in order: a slow model sees the first ones
             "threads": device.threads,
             "runtime": device.runtime,
             "cpu": self.backend.cpu(),
         }
+
+
+def with_disturbance(ratio: Ratio, latency: Latency, calm_reference_ms: float | None) -> Ratio:
+    """Widen a ratio that could only be measured while other programs slowed the timing reference down.
+
+    A larger model is slowed down less, so that the ratio flatters it (see studies/LOG.md).
+    """
+    slowness = log(latency.reference_p50_ms / calm_reference_ms) if calm_reference_ms else 0.0
+    if slowness <= log(DISTURBED_REFERENCE):
+        return ratio
+    return replace(ratio, half_width=hypot(ratio.half_width, DISTURBED_BIAS * slowness))
