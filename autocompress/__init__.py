@@ -55,7 +55,8 @@ def search(plan: StudyPlan | str | Path, *, display: Display | None = None, offl
     """Run a study, or continue it, to the end of its budget; return its handle, whose `end` says why the search ended.
 
     `plan` is a plan or the path of a study file. Nothing is printed unless `display` shows the progress. `offline` allows no
-    network. Ctrl-C ends the search cleanly, and the same call continues it. UsageError for a mistake in the plan.
+    network. Ctrl-C ends the search cleanly, and the same call continues it. Where the file says `teacher: {improve: true}` and
+    the teacher proves weak, the handle is that of the successor. UsageError for a mistake in the plan.
     """
     from autocompress.interfaces.study_handle import search_study
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import autocompress
 from autocompress.actions.successor import write_successor
 from autocompress.config import AutoFineTune, read_plan
 from autocompress.core.teacher_warning import TeacherWarning, successor_name
@@ -79,6 +80,7 @@ def test_a_search_goes_on_with_a_better_teacher(tmp_path: Path) -> None:
     again = run_cli("search", file, "--offline", cwd=tmp_path)  # both have met their budgets
     assert "the front of study tiny-2" in again.stdout
     assert read_study(url, "tiny").rows == old.rows
+    assert autocompress.search(file, offline=True).name == "tiny-2"
     assert run_cli("compare", f"{file}", tmp_path / "tiny-2.yaml", cwd=tmp_path).stdout.count("different teachers") == 1
 
 

@@ -54,12 +54,12 @@ class TimingBudget:
 THOROUGH_TIMING = TimingBudget()
 QUICK_TIMING = TimingBudget(
     fewest=3,
-    most=6,
-    precision=0.06,
-    seconds=5.0,
+    most=10,
+    precision=0.045,
+    seconds=6.0,
     block_seconds=0.1,
     reopen=False,
-    patience=0.2 * PATIENCE,
+    patience=0.6 * PATIENCE,
     further=False,
 )
 TEACHER_TIMING = TimingBudget(  # short: how the teacher varies between measurements outweighs the error of one

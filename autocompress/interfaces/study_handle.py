@@ -100,15 +100,20 @@ class StudyHandle:
 
 
 def search_study(plan: StudyPlan | str | Path, display: Display | None, offline: bool) -> StudyHandle:
-    """Run a study to the end of its budget, and return its handle."""
+    """Run a study to the end of its budget, and return its handle; that of its successor where it is to have one."""
+    from autocompress.actions.successor import write_successor
     from autocompress.search.supervisor import run_search
 
+    file = None if isinstance(plan, StudyPlan) else Path(plan)
     if not isinstance(plan, StudyPlan):
         plan = read_plan(plan)
     end = run_search(plan, display=display or SilentDisplay(), offline=offline)
-    return StudyHandle(
-        StudyLocation(typed=plan.study, storage=None, url=plan.storage, name=plan.study, given=plan), end
-    )
+    location = StudyLocation(typed=plan.study, storage=None, url=plan.storage, name=plan.study, given=plan)
+    if file is not None and plan.teacher.improve and not end.interrupted:
+        successor = write_successor(file, plan, location.view())
+        if successor is not None:
+            return search_study(successor, display, offline)
+    return StudyHandle(location, end)
 
 
 def open_handle(url: str, name: str, plan: StudyPlan | str | Path | None = None) -> StudyHandle:
