@@ -1,9 +1,9 @@
 """Check whether repeated measurements agree: `python -m benchmarks.repeatability STUDY.yaml [--times 10] [--models 10]`.
 
 Models of a study's front, from the slowest to the fastest, are measured in each round, each in a fresh process and in a random
-order, while another process computes on one core for half of the time. Each process measures a model twice: beside the timing
-reference, as a study does, and beside the teacher itself. Results are kept in a file; a second call goes on where the first
-one ended.
+order, while another process computes on one core for half of the time. Inputs have 32 tokens where the study takes the lengths
+of its data. Each process measures a model twice: beside the timing reference, as a study does, and beside the teacher itself.
+Results are kept in a file; a second call goes on where the first one ended.
 
 Two measurements of one model agree if they differ by no more than the interval of their difference, which is computed from both
 stated intervals. In one study all speed-ups share one ratio of teacher to timing reference. The strictest row therefore
@@ -38,6 +38,7 @@ from autocompress.core.composed_speedup import ComposedSpeedup, Ratio
 from autocompress.storage.artifact_store import Store
 
 MODELS = 10
+TOKENS = 32
 LOAD_SECONDS = 2.0  # mean length of the phases with and without load
 Pair = tuple[Ratio, Ratio]
 
@@ -129,7 +130,8 @@ def feeds_of(model: Path, plan: dict[str, object]) -> benchmarking.Feeds:
     """Return the inputs to time."""
     device = Device.model_validate(plan["device"])
     vocabulary = int(json.loads((model / "config.json").read_text(encoding="utf-8"))["vocab_size"])
-    return benchmarking.latency_feeds(vocabulary, device.batch, device.tokens, (), 0)
+    tokens = TOKENS if device.tokens == "data" else device.tokens
+    return benchmarking.latency_feeds(vocabulary, device.batch, tokens, (), 0)
 
 
 def measure(timing: ReferenceTiming, number: int, trial: int, model: Path) -> Measured:
