@@ -12,13 +12,7 @@ from typing import Protocol
 from autocompress.benchmarking.backends.protocol import Backend, drift_on
 from autocompress.benchmarking.drift import with_drift
 from autocompress.benchmarking.inputs import Feeds
-from autocompress.benchmarking.latency import (
-    CACHES_TIMING,
-    DISTURBED_REFERENCE,
-    TEACHER_TIMING,
-    THOROUGH_TIMING,
-    TimingBudget,
-)
+from autocompress.benchmarking.latency import CACHES_TIMING, TEACHER_TIMING, THOROUGH_TIMING, TimingBudget
 from autocompress.benchmarking.teacher_records import TeacherRecords
 from autocompress.core import composed_speedup
 from autocompress.core.composed_speedup import ComposedSpeedup, Ratio, TeacherRatio
@@ -140,11 +134,9 @@ class ReferenceTiming:
 
 
 def with_disturbance(ratio: Ratio, latency: Latency, calm_reference_ms: float | None) -> Ratio:
-    """Widen a ratio that could only be measured while other programs slowed the timing reference down.
+    """Widen a ratio that was measured while the timing reference was slower than in calm moments.
 
-    A larger model is slowed down less, so that the ratio flatters it (see studies/LOG.md).
+    Other programs slow a larger model down less, so that the ratio flatters it (see studies/LOG.md).
     """
-    slowness = log(latency.reference_p50_ms / calm_reference_ms) if calm_reference_ms else 0.0
-    if slowness <= log(DISTURBED_REFERENCE):
-        return ratio
+    slowness = max(0.0, log(latency.reference_p50_ms / calm_reference_ms)) if calm_reference_ms else 0.0
     return replace(ratio, half_width=hypot(ratio.half_width, DISTURBED_BIAS * slowness))
