@@ -21,6 +21,7 @@ from autocompress.core.stage import digest
 from autocompress.storage.artifact_store import Store
 
 DISTURBED_BIAS = 0.5  # of the logarithm of the reference's slowness: larger models are slowed down less
+BETWEEN_PROCESSES = 0.022  # further s.d. of the logarithm of a ratio to so small a model between processes
 CALLS = 50  # of the teacher, about, in one measurement of it: three blocks and their warm-up
 
 
@@ -75,7 +76,7 @@ class ReferenceTiming:
         calm = self.records(feeds).reference_ms()
         beside_reference = replace(budget, further=False, calm_reference_ms=calm)
         timing = self.backend.time(artifact, self.reference, feeds, beside_reference, is_thorough)
-        candidate, latency = with_disturbance(Ratio.of(timing.latency), timing.latency, calm), timing.latency
+        candidate, latency = widen(Ratio.of(timing.latency), timing.latency, calm), timing.latency
         if artifact == self._teacher_folder:
             self._add(start, timing.latency, feeds)
         self.time_teacher(feeds)
@@ -133,10 +134,8 @@ class ReferenceTiming:
         }
 
 
-def with_disturbance(ratio: Ratio, latency: Latency, calm_reference_ms: float | None) -> Ratio:
-    """Widen a ratio that was measured while the timing reference was slower than in calm moments.
-
-    Other programs slow a larger model down less, so that the ratio flatters it (see studies/LOG.md).
-    """
+def widen(ratio: Ratio, latency: Latency, calm_reference_ms: float | None) -> Ratio:
+    """Widen a ratio to the timing reference by how it varies between processes, and by how much slower than in calm moments
+    the reference was: other programs slow a larger model down less, so that the ratio flatters it (see studies/LOG.md)."""
     slowness = max(0.0, log(latency.reference_p50_ms / calm_reference_ms)) if calm_reference_ms else 0.0
-    return replace(ratio, half_width=hypot(ratio.half_width, DISTURBED_BIAS * slowness))
+    return replace(ratio, half_width=hypot(ratio.half_width, DISTURBED_BIAS * slowness, 1.96 * BETWEEN_PROCESSES))
