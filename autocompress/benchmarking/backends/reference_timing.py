@@ -21,7 +21,7 @@ from autocompress.core.stage import digest
 from autocompress.storage.artifact_store import Store
 
 DISTURBED_BIAS = 0.5  # of the logarithm of the reference's slowness: larger models are slowed down less
-BETWEEN_PROCESSES = 0.022  # further s.d. of the logarithm of a ratio to so small a model between processes
+REFERENCE_SPREAD = 0.022  # further s.d. of the logarithm of a ratio to so small a model between processes
 CALLS = 50  # of the teacher, about, in one measurement of it: three blocks and their warm-up
 
 
@@ -138,4 +138,4 @@ def widen(ratio: Ratio, latency: Latency, calm_reference_ms: float | None) -> Ra
     """Widen a ratio to the timing reference by how it varies between processes, and by how much slower than in calm moments
     the reference was: other programs slow a larger model down less, so that the ratio flatters it (see studies/LOG.md)."""
     slowness = max(0.0, log(latency.reference_p50_ms / calm_reference_ms)) if calm_reference_ms else 0.0
-    return replace(ratio, half_width=hypot(ratio.half_width, DISTURBED_BIAS * slowness, 1.96 * BETWEEN_PROCESSES))
+    return replace(ratio, half_width=hypot(ratio.half_width, DISTURBED_BIAS * slowness, 1.96 * REFERENCE_SPREAD))
