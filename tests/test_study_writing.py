@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from autocompress.core.agreement import Agreement
 from autocompress.core.errors import UsageError
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import Outcome
@@ -39,6 +40,26 @@ def test_find_duplicate_reuses_an_outcome_without_counting_it(
     assert (row.state, row.reason) == ("complete", f"the same candidate as trial {first.number}")
     assert begun.budget_spent().trials == before
     assert {row.trial for row in toy.view().front} <= {first.number}
+
+
+def test_a_duplicate_shows_the_comparison_of_its_model(
+    begun: Study, toy: ToyStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = begun.ask()
+    begun.tell(first.number, first.recipe, outcome_of(first.recipe))
+    compared = Agreement(rows=1000, disagreement=0.05, confidence_drop=0.02)
+    begun.record_agreement(first.number, compared)
+    duplicate = begun.find_duplicate(first.recipe)
+    assert duplicate is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(Space, "suggest", lambda *_: first.recipe)
+        second = begun.ask()
+    begun.tell(second.number, second.recipe, duplicate)
+    third = begun.ask()
+    begun.tell(third.number, third.recipe, outcome_of(third.recipe))
+    rows = {row.trial: row for row in toy.view().rows}
+    assert rows[first.number].agreement == rows[second.number].agreement == compared
+    assert rows[third.number].agreement is None and rows[third.number].sha256 != rows[first.number].sha256
 
 
 def test_find_duplicate_requires_the_same_rung(begun: Study, toy: ToyStudy) -> None:

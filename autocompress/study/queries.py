@@ -51,6 +51,7 @@ def find_study(session: Session, name: str) -> StudyRow | None:
 def read_rows(session: Session, study: StudyRow, *numbers: int, device: str | None = None) -> list[TrialRow]:
     """Return the trials of a study (only those of `numbers`, where any are named), by number; `on_front` is left false.
 
+    Trials of the same artifact share its comparison on the agreement rows.
     `device`: a secondary device whose measurements the rows show; null: the device that drives the search.
     """
     teacher = read_teacher(session, study, device)
@@ -63,10 +64,12 @@ def read_rows(session: Session, study: StudyRow, *numbers: int, device: str | No
     if numbers:
         query = query.where(CandidateRow.number.in_(numbers))
     measured = _read_measurements(session, study, numbers, device)
-    return [
+    rows = [
         _to_trial_row(candidate, sha256, measured.get(candidate.id, {}), teacher)
         for candidate, sha256 in session.execute(query)
     ]
+    compared = {row.sha256: row.agreement for row in rows if row.sha256 is not None and row.agreement is not None}
+    return [replace(row, agreement=row.agreement or compared.get(row.sha256 or "")) for row in rows]
 
 
 def read_teacher(session: Session, study: StudyRow, device: str | None = None) -> TeacherRecord | None:
