@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from autocompress import benchmarking
-from autocompress.benchmarking import latency, noise
+from autocompress.benchmarking import block_pairs, latency, noise
 
 
 class FakeSession:
@@ -46,9 +46,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 FEEDS = [{"input_ids": np.ones((1, 4), np.int64)}]
 
 
-def make_pair(candidate: float, reference: float, busy_cores: float = 0.0) -> latency.BlockPair:
-    """Two blocks of equal calls."""
-    return latency.BlockPair(np.full(9, candidate), np.full(9, reference), busy_cores)
+def make_pair(candidate: float, *references: float, busy_cores: float = 0.0) -> block_pairs.BlockPair:
+    """Blocks of equal calls."""
+    return block_pairs.BlockPair(
+        np.full(9, candidate), tuple(np.full(9, seconds) for seconds in references), busy_cores
+    )
 
 
 # ---- blocks ----------------------------------------------------------------------------------------------------------
@@ -128,7 +130,7 @@ def test_block_calls_are_fewer_for_slow_models() -> None:
 def test_select_undisturbed_drops_pairs_beside_busy_cores_and_slow_pairs() -> None:
     undisturbed = [make_pair(1.0, 4.0), make_pair(1.01, 3.99), make_pair(1.02, 4.2)]
     disturbed = [make_pair(1.0, 4.0, busy_cores=0.5), make_pair(1.2, 4.0), make_pair(1.0, 4.5)]
-    assert latency.select_undisturbed([*undisturbed, *disturbed]) == undisturbed
+    assert block_pairs.select_undisturbed([*undisturbed, *disturbed]) == undisturbed
 
 
 def test_pairs_are_disturbed_where_the_reference_was_faster_in_earlier_measurements() -> None:
@@ -136,18 +138,33 @@ def test_pairs_are_disturbed_where_the_reference_was_faster_in_earlier_measureme
         [make_pair(1.3, 6.0), make_pair(1.31, 6.1), make_pair(1.3, 6.2)],
         [make_pair(1.0, 4.1), make_pair(1.01, 4.0)],
     )
-    assert latency.select_undisturbed(slow, 4000.0) == []
-    assert latency.select_undisturbed([*slow, *calm], 4000.0) == calm
-    budget = benchmarking.TimingBudget(fewest=2, calm_reference_ms=4000.0)
-    assert latency.select_counted([*slow, *calm], budget) == calm
-    assert latency.select_counted(slow, budget) == slow  # there is nothing better
+    assert block_pairs.select_undisturbed(slow, 4000.0) == []
+    assert block_pairs.select_undisturbed([*slow, *calm], 4000.0) == calm
+    assert block_pairs.select_counted([*slow, *calm], 2, 4000.0) == calm
+    assert block_pairs.select_counted(slow, 2, 4000.0) == slow  # there is nothing better
+
+
+def test_a_pair_is_disturbed_where_the_reference_is_no_longer_calm_at_its_end() -> None:
+    calm, ended = make_pair(1.0, 4.0, 4.1), make_pair(1.0, 4.0, 6.0)
+    assert block_pairs.select_undisturbed([calm, ended], 4000.0) == [calm]
+    assert block_pairs.select_undisturbed([calm, ended], latency.UNKNOWN_MS) == [
+        calm
+    ]  # the fastest block so far is calm
+    assert ended.reference.shape == (18,)
+
+
+def test_the_usual_candidate_of_calm_pairs_does_not_depend_on_their_number() -> None:
+    """One block of a hundred is very fast; one of ten was disturbed in its middle."""
+    usual = [make_pair(1.0 + 0.002 * (number % 10), 4.0, 4.0) for number in range(90)]
+    lucky, disturbed = make_pair(0.85, 4.0, 4.0), make_pair(1.3, 4.0, 4.0)
+    assert block_pairs.select_undisturbed([*usual, lucky, disturbed], 4000.0) == [*usual, lucky]
 
 
 def test_on_a_host_that_is_never_idle_the_steady_pairs_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[latency.BlockPair] = []
+    taken: list[block_pairs.BlockPair] = []
     slow, fast = FakeSession("reference", 0.004, []), FakeSession("candidate", 0.001, [])
 
-    def time_pair(self: latency._SessionPair) -> latency.BlockPair:
+    def time_pair(self: latency._SessionPair) -> block_pairs.BlockPair:
         taken.append(make_pair(0.001, 0.012 if len(taken) % 3 == 1 else 0.004, busy_cores=0.9))
         return taken[-1]
 
@@ -163,12 +180,12 @@ def test_on_a_host_that_is_never_idle_the_steady_pairs_count(monkeypatch: pytest
 def test_disturbed_pairs_are_taken_again_or_reported(monkeypatch: pytest.MonkeyPatch, patience: float) -> None:
     """Others compute during every second pair, and slow the reference down, which would look like a speedup."""
     waits: list[float] = []
-    taken: list[latency.BlockPair] = []
+    taken: list[block_pairs.BlockPair] = []
     slow, fast = FakeSession("reference", 0.004, []), FakeSession("candidate", 0.001, [])
 
-    def time_pair(self: latency._SessionPair) -> latency.BlockPair:
+    def time_pair(self: latency._SessionPair) -> block_pairs.BlockPair:
         busy = len(taken) % 2 == 1
-        taken.append(make_pair(0.001, 0.005 if busy else 0.004, 0.9 if busy else 0.0))
+        taken.append(make_pair(0.001, 0.005 if busy else 0.004, busy_cores=0.9 if busy else 0.0))
         return taken[-1]
 
     monkeypatch.setattr(latency._SessionPair, "time_pair", time_pair)
@@ -194,7 +211,7 @@ def test_patience_is_halved_after_each_disturbed_measurement(monkeypatch: pytest
     budget = benchmarking.TimingBudget(fewest=4, most=4, patience=10.0, further=False)
     taken: list[float] = []
 
-    def time_disturbed_pair(self: latency._SessionPair) -> latency.BlockPair:
+    def time_disturbed_pair(self: latency._SessionPair) -> block_pairs.BlockPair:
         FakeSession.now += 1.0
         taken.append(0.004 if not taken else 0.006)
         return make_pair(0.001, taken[-1])
@@ -210,6 +227,35 @@ def test_patience_is_halved_after_each_disturbed_measurement(monkeypatch: pytest
     monkeypatch.setattr(latency._SessionPair, "time_pair", lambda self: make_pair(0.001, 0.004))
     benchmarking.measure_latency(fast.open, slow.open, FEEDS, budget, patience)
     assert patience.share == 1.0  # the machine is quiet again
+
+
+@pytest.mark.usefixtures("clock")
+def test_blocks_begin_when_the_reference_is_calm_on_whichever_core_that_is() -> None:
+    """Another machine on the same host computes beside one core, and slows the small reference down more than the candidate."""
+    cores = {"current": 0, "moves": 0}
+
+    class DisturbedSession(FakeSession):
+        """Slower on core 0."""
+
+        slowness = 1.0
+
+        def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+            FakeSession.now += (self.slowness - 1.0) * self.seconds if cores["current"] == 0 else 0.0
+            return super().run(feeds)
+
+    def move() -> None:
+        cores["current"], cores["moves"] = 1 - cores["current"], cores["moves"] + 1
+
+    small, candidate = DisturbedSession("reference", 0.0001, []), DisturbedSession("candidate", 0.001, [])
+    small.slowness, candidate.slowness = 1.6, 1.2
+    budget = benchmarking.TimingBudget(fewest=3, most=3, patience=1.0, further=False, calm_reference_ms=0.1)
+    result = benchmarking.measure_latency(candidate.open, small.open, FEEDS, budget, move=move)
+    assert (result.speedup, result.reference_p50_ms) == (pytest.approx(0.1), pytest.approx(0.1))
+    assert (result.noise, cores["moves"]) == (None, 1)
+    cores["current"] = 0
+    result = benchmarking.measure_latency(candidate.open, small.open, FEEDS, budget)  # it cannot move
+    assert result.speedup == pytest.approx(0.1 * 1.6 / 1.2)
+    assert result.noise == "3 of 3 pairs of blocks were disturbed, and included"
 
 
 @pytest.mark.skipif(not noise.COUNTERS.exists(), reason="this system does not count CPU time in /proc/stat")
@@ -233,10 +279,16 @@ def test_moment_ignores_this_process_and_the_rounding_of_the_counters() -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not pin processes to cores")
 def test_pin_to_cores_uses_one_core_per_thread() -> None:
     before = os.sched_getaffinity(0)
-    with noise.pin_to_cores(1) as cores:
-        assert cores == (1 if len(before) > 1 else None)
-        assert len(os.sched_getaffinity(0)) == 1
+    with noise.pin_to_cores(1) as pinning:
+        assert pinning.cores == (1 if len(before) > 1 else None)
+        used = set()
+        for _ in before:
+            assert len(os.sched_getaffinity(0)) == 1
+            used |= os.sched_getaffinity(0)
+            pinning.move()
+        assert used == {core for core in before if noise._processor_of(core) == noise._processor_of(max(before))}
     assert os.sched_getaffinity(0) == before
-    with noise.pin_to_cores(len(before)) as cores:
-        assert cores is None
+    with noise.pin_to_cores(len(before)) as pinning:
+        assert pinning.cores is None
+        pinning.move()
         assert os.sched_getaffinity(0) == before

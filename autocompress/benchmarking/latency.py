@@ -4,6 +4,10 @@ Blocks of both alternate, so that noise hits both. How the sessions lie in memor
 one opening to the next: both are opened anew for each pair of blocks, and the interval is taken over pairs. Differences
 between processes and minutes are added to it (2 %, see studies/LOG.md; a large teacher varies more, see `drift`). A
 pair during which other processes computed is left out and taken again, within `patience`.
+
+Programs on other machines of the same host share a core's caches and units. No counter shows them, but a small reference does,
+whose calm latency is known: a block of the candidate begins when the reference is calm, on whichever core that is, and counts
+if the reference is still calm when it ends.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autocompress.benchmarking import noise
+from autocompress.benchmarking.block_pairs import BlockPair, calm_limit, select_counted, select_undisturbed
 from autocompress.benchmarking.inputs import Feeds
 from autocompress.benchmarking.noise import AdaptivePatience, Moment
 from autocompress.core.measurement import Interval, Latency
@@ -28,8 +33,8 @@ WARM_UP_CALLS = 10  # calls at the beginning of a block that are dropped
 STEADY, STEADY_CALLS, MAX_WARM_UP = 0.05, 5, 50  # a session is warm when 5 calls take as long as the 5 before
 COLD_CALLS = 15
 THROUGHPUT_BATCH, THROUGHPUT_CALLS = 32, 5
-DISTURBED = 1.1  # times as slow as in the fastest pair: the clock was throttled, or memory was busy
-DISTURBED_REFERENCE = 1.2  # times as slow as in calm moments of the study: others use the core's caches or units
+UNKNOWN_MS = 1e9  # of calm moments: then the fastest block so far is taken for calm
+CALM_BLOCK_SECONDS = 0.05  # of a block that begins and ends with a calm reference: calm moments may be short
 BETWEEN_PROCESSES = (
     0.02  # s.d. of the logarithm of a ratio between processes, minutes apart: no single process shows it
 )
@@ -45,10 +50,11 @@ class TimingBudget:
     precision: float = 0.03  # half-width of the interval, relative
     seconds: float = 15.0
     block_seconds: float = 0.3  # of slow models; fast models need less
-    reopen: bool = True  # open both sessions anew for each pair
+    reopen: bool = True  # open both sessions anew after each undisturbed pair
     patience: float = PATIENCE  # seconds in all to wait for other processes
     further: bool = True  # also measure cold caches and throughput
-    calm_reference_ms: float | None = None  # the reference's latency in calm moments, where that is known
+    learns: bool = True  # whether later measurements wait less if this one stays disturbed
+    calm_reference_ms: float | None = None  # of a small reference: its latency in calm moments, or `UNKNOWN_MS`
 
 
 THOROUGH_TIMING = TimingBudget()
@@ -63,25 +69,11 @@ QUICK_TIMING = TimingBudget(
     further=False,
 )
 TEACHER_TIMING = TimingBudget(  # short: how the teacher varies between measurements outweighs the error of one
-    fewest=3, most=3, block_seconds=0.05, reopen=False, patience=0.0, further=False
+    fewest=3, most=3, block_seconds=0.05, reopen=False, patience=0.1 * PATIENCE, further=False, learns=False
 )
 CACHES_TIMING = TimingBudget(
     fewest=2, most=2, block_seconds=0.02, reopen=False, patience=0.0
 )  # cold caches, throughput
-
-
-@dataclass(frozen=True, eq=False)
-class BlockPair:
-    """Seconds of each call in two consecutive blocks."""
-
-    candidate: np.ndarray
-    reference: np.ndarray
-    busy_cores: float  # cores that other processes kept busy meanwhile
-
-    @property
-    def log_ratio(self) -> float:
-        """The logarithm of the speedup: the reference's median ÷ the candidate's."""
-        return float(np.log(np.median(self.reference) / np.median(self.candidate)))
 
 
 def measure_latency(
@@ -90,6 +82,7 @@ def measure_latency(
     feeds: Feeds,
     budget: TimingBudget = THOROUGH_TIMING,
     patience: AdaptivePatience | None = None,  # shared by consecutive measurements
+    move: Callable[[], None] = lambda: None,  # to another core
 ) -> Latency:
     """Time a session in blocks that alternate with blocks of the reference.
 
@@ -100,68 +93,34 @@ def measure_latency(
     patience = patience or AdaptivePatience()
     start, waited, max_wait = time.perf_counter(), 0.0, patience.share * budget.patience
     pairs: list[BlockPair] = []
+    undisturbed: Sequence[BlockPair] = pairs
     sessions: _SessionPair | None = None
     while True:
-        pair_start = time.perf_counter()
-        if sessions is None or budget.reopen:
+        if sessions is None or (budget.reopen and pairs[-1] in undisturbed):
             sessions = None  # frees the memory of the old sessions before the new ones are opened
-            sessions = _SessionPair(open_candidate(), open_reference(), feeds, budget.block_seconds)
+            sessions = _SessionPair(open_candidate(), open_reference(), feeds, budget, move)
+        waited += sessions.await_calm(pairs, max_wait - waited)
+        pair_start = time.perf_counter()
         pairs.append(sessions.time_pair())
         undisturbed = select_undisturbed(pairs, budget.calm_reference_ms)
         is_patient = waited < max_wait
-        counted = undisturbed if is_patient else select_counted(pairs, budget)
+        counted = undisturbed if is_patient else select_counted(pairs, budget.fewest, budget.calm_reference_ms)
+        has_enough = not is_patient and max_wait > 0 and len(undisturbed) >= budget.fewest
         timing_seconds = time.perf_counter() - start - waited
-        if _is_sufficient(counted, budget) or (len(pairs) >= 2 and timing_seconds > budget.seconds):
+        is_late = len(pairs) >= 2 and timing_seconds > budget.seconds
+        if has_enough or is_late or _is_sufficient(counted, budget):
             break
         if pairs[-1] not in undisturbed and is_patient:
-            noise.wait_until_quiet(max_wait - waited)
+            if pairs[-1].busy_cores:
+                noise.wait_until_quiet(max_wait - waited)
             waited += time.perf_counter() - pair_start
-    patience.learn(len(undisturbed) >= budget.fewest)
-    counted = counted if len(counted) >= 2 else select_counted(pairs, budget)
+    if budget.learns:
+        patience.learn(len(undisturbed) >= budget.fewest)
+    counted = counted if len(counted) >= 2 else select_counted(pairs, budget.fewest, budget.calm_reference_ms)
     latency = _summarize(counted, _describe_noise(pairs, undisturbed, counted))
     if not budget.further:
         return latency
     return replace(latency, cold_ms=sessions.measure_cold_ms(), throughput=sessions.measure_throughput())
-
-
-def select_counted(pairs: Sequence[BlockPair], budget: TimingBudget) -> Sequence[BlockPair]:
-    """Return the pairs to count when patience is used up: enough undisturbed ones, else calm ones, else steady ones, else all.
-
-    Where other processes compute all the time no pair is undisturbed, but most are as fast as the fastest, and the others would
-    multiply the error.
-    """
-    steady, calm = _select_steady(pairs), budget.calm_reference_ms
-    for chosen in (select_undisturbed(pairs, calm), _select_calm(steady, calm), steady):
-        if len(chosen) >= budget.fewest:
-            return chosen
-    return pairs
-
-
-def select_undisturbed(pairs: Sequence[BlockPair], calm_reference_ms: float | None = None) -> list[BlockPair]:
-    """Return the pairs during which no other process computed and no model was far slower than in its fastest block.
-
-    The fastest block of the reference may be one of an earlier measurement: programs on other machines of the same host, which
-    no counter shows, slow the small reference down for longer than a measurement takes.
-    """
-    return [pair for pair in _select_calm(_select_steady(pairs), calm_reference_ms) if not pair.busy_cores]
-
-
-def _select_calm(pairs: Sequence[BlockPair], calm_reference_ms: float | None) -> list[BlockPair]:
-    """Return the pairs in which the reference was about as fast as in calm moments."""
-    limit = float("inf") if calm_reference_ms is None else DISTURBED_REFERENCE * calm_reference_ms / 1e3
-    return [pair for pair in pairs if np.median(pair.reference) <= limit]
-
-
-def _select_steady(pairs: Sequence[BlockPair]) -> list[BlockPair]:
-    """Return the pairs in which no model was far slower than in its fastest block."""
-    fastest_candidate = min(float(np.median(pair.candidate)) for pair in pairs)
-    fastest_reference = min(float(np.median(pair.reference)) for pair in pairs)
-    return [
-        pair
-        for pair in pairs
-        if np.median(pair.candidate) <= DISTURBED * fastest_candidate
-        and np.median(pair.reference) <= DISTURBED * fastest_reference
-    ]
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -231,19 +190,49 @@ def _describe_noise(
 class _SessionPair:
     """Two open, warm sessions, and how many calls make a block of each."""
 
-    def __init__(self, candidate: Session, reference: Session, feeds: Feeds, block_seconds: float) -> None:
-        self._candidate, self._reference, self._feeds = candidate, reference, feeds
-        self._candidate_calls = block_calls(warm(candidate, feeds), block_seconds)
-        self._reference_calls = block_calls(warm(reference, feeds), block_seconds)
-        self._blocks = 0
+    def __init__(
+        self, candidate: Session, reference: Session, feeds: Feeds, budget: TimingBudget, move: Callable[[], None]
+    ) -> None:
+        self._candidate, self._reference, self._feeds, self._move = candidate, reference, feeds, move
+        self._calm_reference_ms = budget.calm_reference_ms
+        seconds = budget.block_seconds if self._calm_reference_ms is None else CALM_BLOCK_SECONDS
+        self._candidate_calls = block_calls(warm(candidate, feeds), seconds)
+        self._reference_calls = block_calls(warm(reference, feeds), seconds)
+        self._candidate_blocks = self._reference_blocks = 0
+        self._waiting: list[np.ndarray] = []  # the block of the reference that a pair begins with, where it was taken
+
+    def await_calm(self, pairs: Sequence[BlockPair], seconds: float) -> float:
+        """Time blocks of a small reference, on one core after another, until it is calm, or `seconds` are over.
+
+        The last one belongs to the next pair. Return the seconds of the others.
+        """
+        if self._calm_reference_ms is None:
+            return 0.0
+        start = before = time.perf_counter()
+        limit = calm_limit(pairs, self._calm_reference_ms)
+        while True:
+            self._waiting = [self._time_reference()]
+            if np.median(self._waiting[0]) <= limit or time.perf_counter() - start >= seconds:
+                return before - start
+            self._move()
+            before = time.perf_counter()
 
     def time_pair(self) -> BlockPair:
-        """Time a block of the reference, then one of the candidate; each goes on with the inputs where its last one ended."""
+        """Time a block of the reference, one of the candidate, and where the reference is small another one of it."""
         before = Moment.now()
-        reference = block(self._reference, self._feeds, self._reference_calls, self._blocks * self._reference_calls)
-        candidate = block(self._candidate, self._feeds, self._candidate_calls, self._blocks * self._candidate_calls)
-        self._blocks += 1
-        return BlockPair(candidate, reference, Moment.now().others_since(before))
+        references = self._waiting or [self._time_reference()]
+        first = self._candidate_blocks * self._candidate_calls
+        candidate = block(self._candidate, self._feeds, self._candidate_calls, first)
+        self._candidate_blocks, self._waiting = self._candidate_blocks + 1, []
+        if self._calm_reference_ms is not None:
+            references.append(self._time_reference())
+        return BlockPair(candidate, tuple(references), Moment.now().others_since(before))
+
+    def _time_reference(self) -> np.ndarray:
+        """Time a block of the reference; each block goes on with the inputs where the last one ended."""
+        first = self._reference_blocks * self._reference_calls
+        self._reference_blocks += 1
+        return block(self._reference, self._feeds, self._reference_calls, first)
 
     def measure_cold_ms(self) -> float:
         """Return the median of calls that alternate with the reference's: each finds the caches full of the other model."""

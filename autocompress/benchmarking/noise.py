@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 COUNTERS = Path("/proc/stat")
+TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/physical_package_id"
 USER, NICE, SYSTEM, _IDLE, _IO_WAIT, IRQ, SOFT_IRQ, STEAL = range(8)  # columns of the counters
 ROUNDING_SECONDS, TOLERATED_SHARE = 0.05, 0.1  # CPU time of others that is tolerated: rounding, and a share of the time
 OBSERVATION_SECONDS = 0.2  # long enough to see whether the machine is quiet again
@@ -39,19 +40,37 @@ class Moment:
         return others / seconds if others > ROUNDING_SECONDS + TOLERATED_SHARE * seconds else 0.0
 
 
+@dataclass
+class Pinning:
+    """The cores that this thread is kept on, and those that it may move to; cores are numbers of the system."""
+
+    others: tuple[int, ...]  # on the same processor, so that memory is as near
+    cores: int | None  # how many it is kept on; null: all
+
+    def move(self) -> None:
+        """Keep this thread on the next core instead: other programs may disturb that one less.
+
+        No effect where a model has several threads, because those that a runtime has started would stay.
+        """
+        if self.cores == 1:
+            (current,) = os.sched_getaffinity(0)
+            place = self.others.index(current)
+            os.sched_setaffinity(0, {self.others[place - 1]})
+
+
 @contextmanager
-def pin_to_cores(threads: int) -> Iterator[int | None]:
+def pin_to_cores(threads: int) -> Iterator[Pinning]:
     """Keep this thread, and those it starts, on as many cores as a model has threads: the system would move them.
 
-    Yield the number of cores; null where the machine has no more cores anyway, or the system cannot pin.
+    Nothing is pinned where the machine has no more cores anyway, or the system cannot pin.
     """
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
     if len(cores) <= threads:
-        yield None
+        yield Pinning((), None)
         return
-    os.sched_setaffinity(0, sorted(cores)[-threads:])  # the system itself mostly uses the first cores
+    os.sched_setaffinity(0, cores[-threads:])  # the system itself mostly uses the first cores
     try:
-        yield threads
+        yield Pinning(tuple(core for core in cores if _processor_of(core) == _processor_of(cores[-1])), threads)
     finally:
         os.sched_setaffinity(0, cores)
 
@@ -76,6 +95,12 @@ def wait_until_quiet(seconds: float) -> None:
         time.sleep(OBSERVATION_SECONDS)
         if not Moment.now().others_since(before):
             return
+
+
+def _processor_of(core: int) -> str:
+    """Return the number of the processor that a core belongs to; an empty text where the system does not tell."""
+    file = Path(TOPOLOGY.format(core))
+    return file.read_text(encoding="ascii") if file.exists() else ""
 
 
 def _read_cpu_seconds() -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress.benchmarking.latency import DISTURBED_REFERENCE
+from autocompress.benchmarking.block_pairs import DISTURBED_REFERENCE
 from autocompress.core.composed_speedup import Ratio
 
 MIN_SECONDS_APART = 6.0  # measurements closer than this add little

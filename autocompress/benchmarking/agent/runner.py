@@ -61,14 +61,14 @@ def _measure_timing(
 ) -> Timing:
     """Time the first model beside the last one (itself, where it is the only one)."""
     openers = [partial(runtime.open_session, folder, run.threads) for folder in folders]
-    with benchmarking.pin_to_cores(run.threads) as cores:
-        latency = benchmarking.measure_latency(openers[0], openers[-1], feeds, run.effort)
+    with benchmarking.pin_to_cores(run.threads) as pinning:
+        latency = benchmarking.measure_latency(openers[0], openers[-1], feeds, run.effort, move=pinning.move)
     memory_mb = start_ms = None
     if run.fresh:
         memory_mb, start_ms = benchmarking.measure_fresh_process(run.runtime, folders[0], feeds[0], run.threads)
     tokens = run.lengths[0] if len(set(run.lengths)) == 1 else "data"
     conditions = benchmarking.collect_conditions(run.runtime, run.threads, run.batch, tokens, 0, latency.noise)
-    conditions["pinned_to_cores"] = cores
+    conditions["pinned_to_cores"] = pinning.cores
     if run.fresh:
         operators = runtime.audit(folders[0], feeds[0], run.threads)
         conditions["operators"] = [asdict(operator) for operator in operators]

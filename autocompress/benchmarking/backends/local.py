@@ -44,16 +44,16 @@ class LocalBackend:
 
     def time(self, artifact: Path, reference: Path | None, feeds: Feeds, budget: TimingBudget, fresh: bool) -> Timing:
         device = self.device
-        with hold_cores(self.root) as waited, benchmarking.pin_to_cores(device.threads) as cores:
+        with hold_cores(self.root) as waited, benchmarking.pin_to_cores(device.threads) as pinning:
             open_reference = self._opener(artifact if reference is None else reference, cached=not budget.reopen)
             latency = benchmarking.measure_latency(
-                self._opener(artifact), open_reference, feeds, budget, self._noise_patience
+                self._opener(artifact), open_reference, feeds, budget, self._noise_patience, pinning.move
             )
         memory_mb, start_ms = self._measure_fresh_process(artifact, feeds) if fresh else (None, None)
         conditions = benchmarking.collect_conditions(
             device.runtime, device.threads, device.batch, device.tokens, self.seed, latency.noise
         )
-        conditions["pinned_to_cores"] = cores
+        conditions["pinned_to_cores"] = pinning.cores
         if fresh:
             operators = self.runtime.audit(artifact, feeds[0], device.threads)
             conditions["operators"] = [asdict(operator) for operator in operators]

@@ -12,7 +12,7 @@ from typing import Protocol
 from autocompress.benchmarking.backends.protocol import Backend, drift_on
 from autocompress.benchmarking.drift import with_drift
 from autocompress.benchmarking.inputs import Feeds
-from autocompress.benchmarking.latency import CACHES_TIMING, TEACHER_TIMING, THOROUGH_TIMING, TimingBudget
+from autocompress.benchmarking.latency import CACHES_TIMING, TEACHER_TIMING, THOROUGH_TIMING, UNKNOWN_MS, TimingBudget
 from autocompress.benchmarking.teacher_records import TeacherRecords
 from autocompress.core import composed_speedup
 from autocompress.core.composed_speedup import ComposedSpeedup, Ratio, TeacherRatio
@@ -74,7 +74,7 @@ class ReferenceTiming:
         """Time an artifact in blocks that alternate with the timing reference's; then time the teacher where that is due."""
         is_thorough, start = budget is THOROUGH_TIMING, self.now()
         calm = self.records(feeds).reference_ms()
-        beside_reference = replace(budget, further=False, calm_reference_ms=calm)
+        beside_reference = replace(budget, further=False, calm_reference_ms=calm or UNKNOWN_MS)
         timing = self.backend.time(artifact, self.reference, feeds, beside_reference, is_thorough)
         candidate, latency = widen(Ratio.of(timing.latency), timing.latency, calm), timing.latency
         if artifact == self._teacher_folder:
@@ -95,7 +95,8 @@ class ReferenceTiming:
         """Time the teacher beside the timing reference where the last measurement is long enough ago."""
         records, start = self.records(feeds), self.now()
         if records.is_due(start):
-            latency = self.backend.time(self._teacher_folder, self.reference, feeds, TEACHER_TIMING, False).latency
+            budget = replace(TEACHER_TIMING, calm_reference_ms=records.reference_ms() or UNKNOWN_MS)
+            latency = self.backend.time(self._teacher_folder, self.reference, feeds, budget, False).latency
             self._add(start, latency, feeds)
 
     def teacher_ratio(self, feeds: Feeds) -> TeacherRatio:
