@@ -24,7 +24,7 @@ SETS = ("sst2", "trec", "banking77", "ag_news", "mrpc")
 LEAST_TEST_ROWS = 1000  # sets with fewer are reported, not counted
 FIELDS = (
     "trial", "rung", "quality", "drop", "drop_interval", "soft_drop", "soft_drop_interval", "disagreement",
-    "confidence_drop", "latency_ms", "speedup", "speedup_interval", "size_mb", "sha256",
+    "confidence_drop", "latency_ms", "speedup", "speedup_interval", "size_mb", "seconds", "sha256",
 )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def _read(values: dict[str, Any]) -> SearchRecord:
     predictions: dict[int, np.ndarray] = {}
     rows = []
     for model in sorted(values["models"], key=lambda model: model["trial"]):
-        fields = {name: tuple(value) if isinstance(value := model[name], list) else value for name in FIELDS}
+        fields = {name: tuple(value) if isinstance(value := model.get(name), list) else value for name in FIELDS}
         agreement = None if model["agreement"] is None else Agreement(**model["agreement"])
         recipe = Recipe.from_stored(model["recipe"])
         rows.append(TrialRow(**fields, state="complete", reason=None, recipe=recipe, agreement=agreement))

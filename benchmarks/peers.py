@@ -7,8 +7,8 @@ where needed, scores all on test, and times all in the same rounds. It adds a ro
 where it stopped. A peer that fails keeps a row with the reason; `--again` tries those again. Nothing else may run meanwhile.
 Teacher, rows and models stay in studies/peers/SET-SEED; delete that folder and its rows after the study has changed.
 
-`… report` prints the tables, computes our goals from them, and draws docs/peers.svg (needs the extra `benchmarks`). With
-`--studies FOLDER` it adds the selection matrix from the trials of the studies there.
+`… report` prints the tables, computes our goals from them, adds the selection matrix from the recorded searches of
+`benchmarks.choosing`, writes all of it into docs/pages/peers.md, and draws its picture (needs the extra `benchmarks`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
     if options.what == "report":
         from benchmarks.peers_report import write_report
 
-        write_report(options.studies)
+        write_report()
     else:
         if options.again:
             remove_lost_rows(options.only, options.seeds, options.peers)

@@ -1,8 +1,9 @@
 """The field's selection matrix from our own trials: family of techniques × compression, loss, speed-up, effort.
 
-A trial belongs to one family if all decisions that differ from the teacher's are of that family, else it is joint. Each range
-is that of the family's own front, as far as it loses at most 15 points: other trials of a search are steps on its way. A search
-tries few recipes of one family, so that the measurements of single decisions (decisions.json) count, too; they have no minutes.
+The trials are those of the recorded searches (choosing.json), with their loss on test. A trial belongs to one family if all
+decisions that differ from the teacher's are of that family, else it is joint. Each range is that of the family's own front, as
+far as it loses at most 15 points: other trials of a search are steps on its way. A search tries few recipes of one family, so
+that the measurements of single decisions (decisions.json) count, too; they have no minutes, and their loss is on validation.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autocompress.core.errors import UsageError
 from autocompress.core.scalar import Scalar
 from autocompress.core.trial_row import TrialRow
+from autocompress.selection import on_front
+from benchmarks.choosing_records import SearchRecord
 
 FAMILIES = {
     "quantization": ("weight_bits", "embedding_bits"),
@@ -37,12 +39,12 @@ class Entry:
     minutes: float | None = None
 
 
-def render_matrix(studies: Path, decisions: Path = DECISIONS) -> list[str]:
-    """Return the lines of the matrix from all studies of a folder and the single decisions; none where no study has trials."""
+def render_matrix(searches: Iterable[SearchRecord], decisions: Path = DECISIONS) -> list[str]:
+    """Return the lines of the matrix from recorded searches and the single decisions; none where nothing is recorded."""
     entries: dict[str, list[Entry]] = {}
-    for rows in read_studies(studies):
-        for family, members in split_by_family(rows).items():
-            entries.setdefault(family, []).extend(select_front(members))
+    for search in searches:
+        for family, members in split_by_family(search.rows).items():
+            entries.setdefault(family, []).extend(select_front(members, search))
     if not entries:
         return []
     for family, entry in read_decisions(decisions):
@@ -61,17 +63,6 @@ def read_decisions(path: Path) -> Iterable[tuple[str, Entry]]:
         family = next((family for family, names in FAMILIES.items() if row["decision"] in names), None)
         if family is not None and row.get("drop", 1.0) <= MAX_LOSS:
             yield family, Entry(row["compression"], row["drop"], row["speedup"])
-
-
-def read_studies(folder: Path) -> Iterable[Sequence[TrialRow]]:
-    """Yield the rows of every begun study of a folder."""
-    from autocompress.actions.locate import locate
-
-    for file in sorted(folder.glob("*.yaml")):
-        try:
-            yield locate(str(file), None).view().rows
-        except UsageError:  # not begun yet
-            continue
 
 
 def split_by_family(rows: Sequence[TrialRow]) -> dict[str, list[TrialRow]]:
@@ -94,16 +85,20 @@ def find_family(recipe: Mapping[str, Scalar], teacher: Mapping[str, Scalar]) -> 
     return next((family for family, names in FAMILIES.items() if changed <= set(names)), JOINT)
 
 
-def select_front(rows: Sequence[TrialRow]) -> list[Entry]:
-    """Return the numbers of the rows on the front of a family that lose at most 15 points."""
-    from autocompress.selection import on_front
-
-    members = on_front([replace(row, soft_drop=None) for row in rows])
+def select_front(rows: Sequence[TrialRow], search: SearchRecord) -> list[Entry]:
+    """Return the numbers of a family's front (quality on test, latency, size) as far as it loses at most 15 points."""
+    size = next(row.size_mb for row in search.rows if row.trial == 0) or 0.0
+    drops = {row.trial: float(search.losses(row.trial).mean()) for row in rows}
+    members = on_front([replace(row, quality=-drops[row.trial]) for row in rows])
     return [
-        Entry(row.compression, row.drop, row.speedup, None if row.seconds is None else row.seconds / 60)
+        Entry(size / row.size_mb if row.size_mb else None, drops[row.trial], row.speedup, _minutes(row.seconds))
         for row in rows
-        if row.trial in members and (row.drop or 0.0) <= MAX_LOSS
+        if row.trial in members and drops[row.trial] <= MAX_LOSS
     ]
+
+
+def _minutes(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / 60
 
 
 def _line(family: str, entries: Sequence[Entry]) -> str:

@@ -6,28 +6,28 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.choosing_records import read_records
 from benchmarks.peer_recipes import NAMES, PICKED, Peer, load_peer
 from benchmarks.peers_goals import SetResult, describe_goals, judge_set
 from benchmarks.peers_matrix import render_matrix
 from benchmarks.peers_records import SETS, Row, read_rows
 
 ROOT = Path(__file__).parent.parent
-PAGE, PICTURE = ROOT / "docs" / "pages" / "peers.md", ROOT / "docs" / "peers.svg"
+PAGE, PICTURE = ROOT / "docs" / "pages" / "peers.md", ROOT / "docs" / "pages" / "peers.svg"
 BEGIN, END = "<!-- peers: begin (written by benchmarks/peers.py) -->", "<!-- peers: end -->"
 COLOURS = {"reference": "#666666", "picked": "#0072B2", "training-free": "#D55E00", "trained": "#009E73",
            "no transformer": "#CC79A7"}  # Okabe and Ito: readable for colour-blind people  # fmt: skip
 
 
-def write_report(studies: Path) -> None:
-    """Print the tables, draw the picture, and rewrite the block of the docs' page where there is one."""
+def write_report() -> None:
+    """Print the tables, draw the picture, and rewrite the block of the docs' page."""
     rows = list(read_rows().values())
     peers = {name: load_peer(name) for name in NAMES}
-    text = "\n".join([*render_tables(rows, peers), *render_matrix(studies)])
+    text = "\n".join([*render_tables(rows, peers), *render_matrix(read_records())])
     print(text)
     if rows:
         draw(rows, peers)
-    if PAGE.is_file():
-        write_block(PAGE, text)
+    write_block(PAGE, text)
 
 
 def render_tables(rows: Sequence[Row], peers: Mapping[str, Peer]) -> list[str]:
@@ -37,6 +37,8 @@ def render_tables(rows: Sequence[Row], peers: Mapping[str, Peer]) -> list[str]:
     kinds = {name: peer.kind for name, peer in peers.items()}
     results = {name: judge_set(name, rows, kinds) for name in SETS}
     lines = [*_goal_lines(results), ""]
+    if any(row.is_timed for row in rows):
+        lines += [f"![Points lost on test against the time from text to label]({PICTURE.name})", ""]
     for name in SETS:
         of_set = [row for row in rows if row.set == name]
         if of_set:
@@ -142,7 +144,7 @@ def write_block(page: Path, text: str) -> None:
 
 
 def draw(rows: Iterable[Row], peers: Mapping[str, Peer]) -> None:
-    """Draw the drop on test against the time from text to label, one panel per set, into docs/peers.svg."""
+    """Draw the drop on test against the time from text to label, one panel per set, into docs/pages/peers.svg."""
     import matplotlib as mpl
 
     mpl.use("svg")
