@@ -91,10 +91,9 @@ def main() -> None:
         for number in range(arguments.times):
             run_round(arguments.study, number, models, reference, file)
     results = [result for result in read(file) if result.trial in models and result.round < arguments.times]
-    records = (
-        open_timing(view.plan, store, teacher, reference).records(feeds_of(store.artifact(teacher), view.plan)).read()
-    )
-    print_tables(results, records)
+    feeds = feeds_of(store.artifact(teacher), view.plan)
+    records = open_timing(view.plan, store, teacher, reference).records(feeds)
+    print_tables(results, records.read(), records.reference_ms())
 
 
 def run_round(study: str, number: int, models: dict[int, str], reference: Path, file: Path) -> None:
@@ -169,17 +168,17 @@ def deploy_reference(located: StudyLocation, store: Store) -> Path:
 # ---- tables ----------------------------------------------------------------------------------------------------------
 
 
-def print_tables(results: Sequence[Measured], records: np.ndarray) -> None:
+def print_tables(results: Sequence[Measured], records: np.ndarray, calm_reference_ms: float | None) -> None:
     """Print a table of the models, and the agreement of pairs for each way of timing."""
-    final = pool_calm(records)
+    final = pool_calm(records, calm_reference_ms)
     print("\n| trial | speed-up | half-width, ± | beside the teacher | half-width, ± |\n|--:|--:|--:|--:|--:|")
     for trial in sorted({result.trial for result in results}):
         mine = [result for result in results if result.trial == trial]
         beside = [result.candidate.times(final) for result in mine], [result.direct for result in mine]
         print(f"| {trial} | {' | '.join(map(describe, beside))} |")
-    then = [result.candidate.times(pool_until(records, result.time)) for result in results]
+    then = [result.candidate.times(pool_until(records, calm_reference_ms, result.time)) for result in results]
     pooled, direct = [result.candidate.times(final) for result in results], [result.direct for result in results]
-    halves = pairs_of_halves(results, records)
+    halves = pairs_of_halves(results, records, calm_reference_ms)
     table = {
         "timing reference, the teacher's measurements until then": (then, pairs_of_models(results, then)),
         "timing reference, all measurements of the teacher": (pooled, pairs_of_models(results, pooled)),
@@ -208,9 +207,9 @@ def describe(ratios: Sequence[Ratio]) -> str:
     return f"{math.exp(np.median(logs)):.2f}×{spread} | {100 * np.median([ratio.half_width for ratio in ratios]):.1f} %"
 
 
-def pool_until(records: np.ndarray, moment: float) -> Ratio:
+def pool_until(records: np.ndarray, calm_reference_ms: float | None, moment: float) -> Ratio:
     """Return the pooled ratio of the teacher's measurements until a moment."""
-    return pool_calm(records[records[:, 0] <= moment])
+    return pool_calm(records[records[:, 0] <= moment], calm_reference_ms)
 
 
 def pairs_of_models(results: Sequence[Measured], ratios: Sequence[Ratio]) -> list[Pair]:
@@ -222,13 +221,13 @@ def pairs_of_models(results: Sequence[Measured], ratios: Sequence[Ratio]) -> lis
     ]
 
 
-def pairs_of_halves(results: Sequence[Measured], records: np.ndarray) -> list[Pair]:
+def pairs_of_halves(results: Sequence[Measured], records: np.ndarray, calm_reference_ms: float | None) -> list[Pair]:
     """Return pairs of measurements of the same model, one of each half of the time, composed with that half's teacher."""
     middle = float(np.median([result.time for result in results]))
     parts = [records[records[:, 0] < middle], records[records[:, 0] >= middle]]
     if not all(map(len, parts)):
         return []
-    before, after = (pool_calm(part) for part in parts)
+    before, after = (pool_calm(part, calm_reference_ms) for part in parts)
     return [
         (first.candidate.times(before), second.candidate.times(after))
         for first, second in itertools.product(results, repeat=2)

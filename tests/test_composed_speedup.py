@@ -98,7 +98,7 @@ def test_close_measurements_do_not_narrow_the_interval() -> None:
     assert close.half_width > 0.2
     assert pool(np.linspace(0, 1000, 100), np.zeros(100)).half_width < 0.01
     with pytest.raises(ValueError, match="was not measured"):
-        pool_calm(np.empty((0, 4)))
+        pool_calm(np.empty((0, 4)), 0.075)
 
 
 def test_measurements_while_the_reference_was_slow_are_left_out() -> None:
@@ -108,10 +108,31 @@ def test_measurements_while_the_reference_was_slow_are_left_out() -> None:
         slow = rng.random(len(times)) < 0.5
         references = 0.075 * np.exp(rng.normal(0, 0.03, len(times)) + np.log(1.5) * slow)
         logs = np.log(75) + rng.normal(0, 0.04, len(times)) - np.log(1.5 / 1.2) * slow
-        ratio = pool_calm(np.stack([times, logs, np.ones(len(times)), references], axis=1))
+        ratio = pool_calm(np.stack([times, logs, np.ones(len(times)), references], axis=1), 0.075)
         held += abs(ratio.log - np.log(75)) <= ratio.half_width + 0.67 * 0.04  # it is a quartile
         halves.append(ratio.half_width)
     assert held >= 190 and np.median(halves) <= 0.05
+
+
+def test_without_calm_measurements_the_calmest_count_and_the_interval_tells_it() -> None:
+    times = 8.0 * np.arange(40)
+    logs, references = np.full(40, np.log(60.0)), np.full(40, 0.11)
+    records = np.stack([times, logs, np.ones(40), references], axis=1)
+    ratio = pool_calm(records, 0.07)
+    assert ratio.log == pytest.approx(np.log(60.0))
+    assert ratio.log + ratio.half_width > np.log(60.0 * (0.11 / 0.07) ** 0.45)  # what the teacher takes in calm moments
+    assert pool_calm(records, 0.11).half_width < 0.02
+
+
+def test_calm_moments_are_learned_from_the_fastest_blocks_of_all_measurements(tmp_path: Path) -> None:
+    records = TeacherRecords(tmp_path / "a.txt")
+    assert records.reference_ms() is None
+    records.add(100.0, 3.0, 0.2, 0.11)
+    assert records.reference_ms() == 0.11  # a series that began without fastest blocks
+    for moment, fastest in enumerate((0.1, 0.07, 0.071, 0.072, 0.12)):
+        records.add_fastest(100.0 + moment, fastest)
+    assert records.reference_ms() == pytest.approx(0.0704)
+    assert len(records.read()) == records.pool()[1] == 1 and not records.is_due(103.0)
 
 
 def test_t_quantile_is_that_of_student() -> None:

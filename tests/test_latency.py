@@ -138,18 +138,19 @@ def test_pairs_are_disturbed_where_the_reference_was_faster_in_earlier_measureme
         [make_pair(1.3, 6.0), make_pair(1.31, 6.1), make_pair(1.3, 6.2)],
         [make_pair(1.0, 4.1), make_pair(1.01, 4.0)],
     )
-    assert block_pairs.select_undisturbed(slow, 4000.0) == []
-    assert block_pairs.select_undisturbed([*slow, *calm], 4000.0) == calm
-    assert block_pairs.select_counted([*slow, *calm], 2, 4000.0) == calm
-    assert block_pairs.select_counted(slow, 2, 4000.0) == slow  # there is nothing better
+    reference = block_pairs.CalmReference(4.0)
+    assert block_pairs.select_undisturbed(slow, reference) == []
+    assert block_pairs.select_undisturbed([*slow, *calm], reference) == calm
+    assert block_pairs.select_counted([*slow, *calm], 2, reference) == calm
+    assert block_pairs.select_counted(slow, 2, reference) == slow  # there is nothing better
 
 
 def test_a_pair_is_disturbed_where_the_reference_is_no_longer_calm_at_its_end() -> None:
     calm, ended = make_pair(1.0, 4.0, 4.1), make_pair(1.0, 4.0, 6.0)
-    assert block_pairs.select_undisturbed([calm, ended], 4000.0) == [calm]
-    assert block_pairs.select_undisturbed([calm, ended], latency.UNKNOWN_MS) == [
-        calm
-    ]  # the fastest block so far is calm
+    assert block_pairs.select_undisturbed([calm, ended], block_pairs.CalmReference(4.0)) == [calm]
+    unknown = block_pairs.CalmReference(float("inf"))
+    assert [unknown.note(block) for block in ended.references] == [True, False]  # the fastest block so far is calm
+    assert block_pairs.select_undisturbed([calm, ended], unknown) == [calm]
     assert ended.reference.shape == (18,)
 
 
@@ -157,7 +158,7 @@ def test_the_usual_candidate_of_calm_pairs_does_not_depend_on_their_number() -> 
     """One block of a hundred is very fast; one of ten was disturbed in its middle."""
     usual = [make_pair(1.0 + 0.002 * (number % 10), 4.0, 4.0) for number in range(90)]
     lucky, disturbed = make_pair(0.85, 4.0, 4.0), make_pair(1.3, 4.0, 4.0)
-    assert block_pairs.select_undisturbed([*usual, lucky, disturbed], 4000.0) == [*usual, lucky]
+    assert block_pairs.select_undisturbed([*usual, lucky, disturbed], block_pairs.CalmReference(4.0)) == [*usual, lucky]
 
 
 def test_on_a_host_that_is_never_idle_the_steady_pairs_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,10 +253,29 @@ def test_blocks_begin_when_the_reference_is_calm_on_whichever_core_that_is() -> 
     result = benchmarking.measure_latency(candidate.open, small.open, FEEDS, budget, move=move)
     assert (result.speedup, result.reference_p50_ms) == (pytest.approx(0.1), pytest.approx(0.1))
     assert (result.noise, cores["moves"]) == (None, 1)
+    assert result.fastest_reference_ms == pytest.approx(0.1)
     cores["current"] = 0
     result = benchmarking.measure_latency(candidate.open, small.open, FEEDS, budget)  # it cannot move
     assert result.speedup == pytest.approx(0.1 * 1.6 / 1.2)
     assert result.noise == "3 of 3 pairs of blocks were disturbed, and included"
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_first_measurement_looks_for_calm_moments_before_it_begins() -> None:
+    """Calm moments are rare: two seconds of ten."""
+
+    class RarelyCalmSession(FakeSession):
+        def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+            FakeSession.now += 0.6 * self.seconds * (FakeSession.now % 10.0 < 8.0)
+            return super().run(feeds)
+
+    FakeSession.now = 6.0
+    small, candidate = RarelyCalmSession("reference", 0.0001, []), FakeSession("candidate", 0.001, [])
+    unknown = benchmarking.TimingBudget(
+        fewest=3, most=3, patience=10.0, further=False, calm_reference_ms=latency.UNKNOWN_MS
+    )
+    result = benchmarking.measure_latency(candidate.open, small.open, FEEDS, unknown)
+    assert (result.speedup, result.fastest_reference_ms) == (pytest.approx(0.1), pytest.approx(0.1))
 
 
 @pytest.mark.skipif(not noise.COUNTERS.exists(), reason="this system does not count CPU time in /proc/stat")

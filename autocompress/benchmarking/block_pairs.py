@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DISTURBED = 1.1  # times as slow as in the fastest pair: the clock was throttled, or memory was busy
+FEWEST_CALM = 3  # pairs
 DISTURBED_REFERENCE = 1.2  # times as slow as in calm moments of the study: others use the core's caches or units
 
 
@@ -25,57 +26,59 @@ class BlockPair:
         return np.concatenate(self.references)
 
     @property
-    def slower_reference(self) -> float:
-        """The median of the reference's slower block."""
-        return max(float(np.median(reference)) for reference in self.references)
-
-    @property
     def log_ratio(self) -> float:
         """The logarithm of the speedup: the reference's median ÷ the candidate's."""
         return float(np.log(np.median(self.reference) / np.median(self.candidate)))
 
 
-def select_counted(
-    pairs: Sequence[BlockPair], fewest: int, calm_reference_ms: float | None = None
-) -> Sequence[BlockPair]:
+@dataclass
+class CalmReference:
+    """The latency of a small reference in calm moments, in seconds, as far as a measurement knows it."""
+
+    known: float  # from earlier measurements; infinite where there is none
+    fastest: float = float("inf")  # block of this measurement
+
+    def note(self, reference: np.ndarray) -> bool:
+        """Take a block into account, and return whether it was calm."""
+        self.fastest = min(self.fastest, float(np.median(reference)))
+        return self.is_calm(reference)
+
+    def is_calm(self, reference: np.ndarray) -> bool:
+        """Return whether a block was about as fast as in calm moments."""
+        return bool(np.median(reference) <= DISTURBED_REFERENCE * min(self.known, self.fastest))
+
+
+def select_counted(pairs: Sequence[BlockPair], fewest: int, calm: CalmReference | None = None) -> Sequence[BlockPair]:
     """Return the pairs to count when patience is used up: enough undisturbed ones, else calm ones, else steady ones, else all.
 
-    Where other processes compute all the time no pair is undisturbed, but most are as fast as the fastest, and the others would
+    Three pairs between calm blocks of a small reference are better than many others. Where other processes compute all the time no pair is undisturbed, but most are as fast as the fastest, and the others would
     multiply the error.
     """
-    steady = _select_steady(pairs)
-    for chosen in (select_undisturbed(pairs, calm_reference_ms), _select_calm(pairs, calm_reference_ms), steady):
-        if len(chosen) >= fewest:
+    enough = fewest if calm is None else min(fewest, FEWEST_CALM)
+    for chosen in (select_undisturbed(pairs, calm), _select_calm(pairs, calm)):
+        if len(chosen) >= enough:
             return chosen
-    return pairs
+    steady = _select_steady(pairs)
+    return steady if len(steady) >= fewest else pairs
 
 
-def select_undisturbed(pairs: Sequence[BlockPair], calm_reference_ms: float | None = None) -> list[BlockPair]:
+def select_undisturbed(pairs: Sequence[BlockPair], calm: CalmReference | None = None) -> list[BlockPair]:
     """Return the pairs during which no other process computed, and that were calm, or without a small reference steady."""
-    return [pair for pair in _select_calm(pairs, calm_reference_ms) if not pair.busy_cores]
+    return [pair for pair in _select_calm(pairs, calm) if not pair.busy_cores]
 
 
-def _select_calm(pairs: Sequence[BlockPair], calm_reference_ms: float | None) -> list[BlockPair]:
+def _select_calm(pairs: Sequence[BlockPair], calm: CalmReference | None) -> list[BlockPair]:
     """Return the pairs in which a small reference was about as fast as in calm moments, and the candidate as usual in these.
 
     A disturbance may begin and end within a block. The lower quartile tells what is usual: unlike the fastest block, it does
     not depend on how many pairs there are.
     """
-    if calm_reference_ms is None:
+    if calm is None:
         return _select_steady(pairs)
-    limit = calm_limit(pairs, calm_reference_ms)
-    calm = [pair for pair in pairs if pair.slower_reference <= limit]
-    medians = [float(np.median(pair.candidate)) for pair in calm]
-    usual = DISTURBED * float(np.quantile(medians, 0.25)) if calm else 0.0
-    return [pair for pair, median in zip(calm, medians, strict=True) if median <= usual]
-
-
-def calm_limit(pairs: Sequence[BlockPair], calm_reference_ms: float | None) -> float:
-    """Return the seconds of a call up to which a small reference counts as calm, given the pairs so far; else infinity."""
-    if calm_reference_ms is None:
-        return float("inf")
-    medians = [float(np.median(reference)) for pair in pairs for reference in pair.references]
-    return DISTURBED_REFERENCE * min(calm_reference_ms / 1e3, *medians, float("inf"))
+    between_calm = [pair for pair in pairs if all(map(calm.is_calm, pair.references))]
+    medians = [float(np.median(pair.candidate)) for pair in between_calm]
+    usual = DISTURBED * float(np.quantile(medians, 0.25)) if medians else 0.0
+    return [pair for pair, median in zip(between_calm, medians, strict=True) if median <= usual]
 
 
 def _select_steady(pairs: Sequence[BlockPair]) -> list[BlockPair]:

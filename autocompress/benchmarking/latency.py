@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autocompress.benchmarking import noise
-from autocompress.benchmarking.block_pairs import BlockPair, calm_limit, select_counted, select_undisturbed
+from autocompress.benchmarking.block_pairs import BlockPair, CalmReference, select_counted, select_undisturbed
 from autocompress.benchmarking.inputs import Feeds
 from autocompress.benchmarking.noise import AdaptivePatience, Moment
 from autocompress.core.measurement import Interval, Latency
@@ -34,7 +34,8 @@ STEADY, STEADY_CALLS, MAX_WARM_UP = 0.05, 5, 50  # a session is warm when 5 call
 COLD_CALLS = 15
 THROUGHPUT_BATCH, THROUGHPUT_CALLS = 32, 5
 UNKNOWN_MS = 1e9  # of calm moments: then the fastest block so far is taken for calm
-CALM_BLOCK_SECONDS = 0.05  # of a block that begins and ends with a calm reference: calm moments may be short
+SCOUTING_SECONDS = 3.0  # for which a small reference is timed before the first pair where its calm latency is unknown
+CALM_BLOCK_SECONDS, MIN_CALM_CALLS = 0.05, 6  # of a block between calm blocks of a reference: calm moments may be short
 BETWEEN_PROCESSES = (
     0.02  # s.d. of the logarithm of a ratio between processes, minutes apart: no single process shows it
 )
@@ -69,7 +70,7 @@ QUICK_TIMING = TimingBudget(
     further=False,
 )
 TEACHER_TIMING = TimingBudget(  # short: how the teacher varies between measurements outweighs the error of one
-    fewest=3, most=3, block_seconds=0.05, reopen=False, patience=0.1 * PATIENCE, further=False, learns=False
+    fewest=3, most=3, block_seconds=0.05, reopen=False, patience=0.3 * PATIENCE, further=False, learns=False
 )
 CACHES_TIMING = TimingBudget(
     fewest=2, most=2, block_seconds=0.02, reopen=False, patience=0.0
@@ -92,19 +93,20 @@ def measure_latency(
     """
     patience = patience or AdaptivePatience()
     start, waited, max_wait = time.perf_counter(), 0.0, patience.share * budget.patience
+    calm = None if budget.calm_reference_ms is None else CalmReference(budget.calm_reference_ms / 1e3)
     pairs: list[BlockPair] = []
     undisturbed: Sequence[BlockPair] = pairs
     sessions: _SessionPair | None = None
     while True:
         if sessions is None or (budget.reopen and pairs[-1] in undisturbed):
             sessions = None  # frees the memory of the old sessions before the new ones are opened
-            sessions = _SessionPair(open_candidate(), open_reference(), feeds, budget, move)
-        waited += sessions.await_calm(pairs, max_wait - waited)
+            sessions = _SessionPair(open_candidate(), open_reference(), feeds, budget.block_seconds, calm, move)
+        waited += sessions.await_calm(max_wait - waited)
         pair_start = time.perf_counter()
         pairs.append(sessions.time_pair())
-        undisturbed = select_undisturbed(pairs, budget.calm_reference_ms)
+        undisturbed = select_undisturbed(pairs, calm)
         is_patient = waited < max_wait
-        counted = undisturbed if is_patient else select_counted(pairs, budget.fewest, budget.calm_reference_ms)
+        counted = undisturbed if is_patient else select_counted(pairs, budget.fewest, calm)
         has_enough = not is_patient and max_wait > 0 and len(undisturbed) >= budget.fewest
         timing_seconds = time.perf_counter() - start - waited
         is_late = len(pairs) >= 2 and timing_seconds > budget.seconds
@@ -116,8 +118,9 @@ def measure_latency(
             waited += time.perf_counter() - pair_start
     if budget.learns:
         patience.learn(len(undisturbed) >= budget.fewest)
-    counted = counted if len(counted) >= 2 else select_counted(pairs, budget.fewest, budget.calm_reference_ms)
+    counted = counted if len(counted) >= 2 else select_counted(pairs, budget.fewest, calm)
     latency = _summarize(counted, _describe_noise(pairs, undisturbed, counted))
+    latency = latency if calm is None else replace(latency, fastest_reference_ms=1e3 * calm.fastest)
     if not budget.further:
         return latency
     return replace(latency, cold_ms=sessions.measure_cold_ms(), throughput=sessions.measure_throughput())
@@ -142,9 +145,9 @@ def warm(session: Session, feeds: Feeds) -> float:
     return last
 
 
-def block_calls(seconds: float, block_seconds: float) -> int:
-    """Return the number of calls in a block: 60, or as many as fit into `block_seconds`, but at least 12."""
-    return int(np.clip(block_seconds / seconds, MIN_BLOCK_CALLS, BLOCK_CALLS))
+def block_calls(seconds: float, block_seconds: float, fewest: int = MIN_BLOCK_CALLS) -> int:
+    """Return the number of calls in a block: 60, or as many as fit into `block_seconds`, but at least `fewest`."""
+    return int(np.clip(block_seconds / seconds, fewest, BLOCK_CALLS))
 
 
 def block(session: Session, feeds: Feeds, calls: int, first: int = 0) -> np.ndarray:
@@ -191,41 +194,47 @@ class _SessionPair:
     """Two open, warm sessions, and how many calls make a block of each."""
 
     def __init__(
-        self, candidate: Session, reference: Session, feeds: Feeds, budget: TimingBudget, move: Callable[[], None]
-    ) -> None:
-        self._candidate, self._reference, self._feeds, self._move = candidate, reference, feeds, move
-        self._calm_reference_ms = budget.calm_reference_ms
-        seconds = budget.block_seconds if self._calm_reference_ms is None else CALM_BLOCK_SECONDS
-        self._candidate_calls = block_calls(warm(candidate, feeds), seconds)
-        self._reference_calls = block_calls(warm(reference, feeds), seconds)
+        self, candidate: Session, reference: Session, feeds: Feeds, block_seconds: float,
+        calm: CalmReference | None, move: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._candidate, self._reference, self._feeds, self._calm, self._move = candidate, reference, feeds, calm, move
+        length = (block_seconds, MIN_BLOCK_CALLS) if calm is None else (CALM_BLOCK_SECONDS, MIN_CALM_CALLS)
+        self._candidate_calls = block_calls(warm(candidate, feeds), *length)
+        self._reference_calls = block_calls(warm(reference, feeds), *length)
         self._candidate_blocks = self._reference_blocks = 0
-        self._waiting: list[np.ndarray] = []  # the block of the reference that a pair begins with, where it was taken
+        self._begun: list[
+            np.ndarray
+        ] = []  # the block of the reference that the next pair begins with, where it was timed
 
-    def await_calm(self, pairs: Sequence[BlockPair], seconds: float) -> float:
+    def await_calm(self, seconds: float) -> float:
         """Time blocks of a small reference, on one core after another, until it is calm, or `seconds` are over.
 
-        The last one belongs to the next pair. Return the seconds of the others.
+        Where its calm latency is unknown, it is looked for first. The last block belongs to the next pair. Return the seconds
+        of the others.
         """
-        if self._calm_reference_ms is None:
+        if self._calm is None:
             return 0.0
-        start = before = time.perf_counter()
-        limit = calm_limit(pairs, self._calm_reference_ms)
+        start = begun = time.perf_counter()
+        scouting = 0.0 if min(self._calm.known, self._calm.fastest) < UNKNOWN_MS / 1e3 else SCOUTING_SECONDS
         while True:
-            self._waiting = [self._time_reference()]
-            if np.median(self._waiting[0]) <= limit or time.perf_counter() - start >= seconds:
-                return before - start
+            self._begun = [self._time_reference()]
+            passed = time.perf_counter() - start
+            if passed >= seconds or (self._calm.note(self._begun[0]) and passed >= scouting):
+                return begun - start
             self._move()
-            before = time.perf_counter()
+            begun = time.perf_counter()
 
     def time_pair(self) -> BlockPair:
         """Time a block of the reference, one of the candidate, and where the reference is small another one of it."""
         before = Moment.now()
-        references = self._waiting or [self._time_reference()]
+        references = self._begun or [self._time_reference()]
         first = self._candidate_blocks * self._candidate_calls
         candidate = block(self._candidate, self._feeds, self._candidate_calls, first)
-        self._candidate_blocks, self._waiting = self._candidate_blocks + 1, []
-        if self._calm_reference_ms is not None:
+        self._candidate_blocks, self._begun = self._candidate_blocks + 1, []
+        if self._calm is not None:
             references.append(self._time_reference())
+            for reference in references:
+                self._calm.note(reference)
         return BlockPair(candidate, tuple(references), Moment.now().others_since(before))
 
     def _time_reference(self) -> np.ndarray:

@@ -8,8 +8,8 @@ is what the teacher takes while the host is calm.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import hypot, sqrt
+from dataclasses import dataclass, replace
+from math import hypot, log, nan, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +22,25 @@ MOST_SHARE = 0.05  # of the time, for calls of the teacher
 MAX_RECORDS = 400  # of more, the last ones count
 CALM_SHARE = 0.25  # of the measurements are at most the pooled ratio
 CORRELATED_SECONDS = 10.0  # measurements further apart count as independent (see studies/LOG.md)
+DISTURBED_BIAS = 0.5  # of the logarithm of the reference's slowness: larger models are slowed down less
 ASSUMED_SPREAD = 0.08  # s.d. of the logarithm of one measurement
 
 
 @dataclass(frozen=True)
 class TeacherRecords:
     """A file with one measurement a line: its time (s), the logarithm of teacher ÷ timing reference, its duration (s), the
-    timing reference's latency (ms)."""
+    timing reference's latency (ms). A measurement of any model adds a line with the latency of the reference's fastest block.
+    """
 
     file: Path
 
     def add(self, now: float, log_ratio: float, seconds: float, reference_ms: float) -> None:
-        """Add a measurement that took `seconds`."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a", encoding="ascii") as file:
-            line = f"{now:.3f} {log_ratio:.6f} {seconds:.3f} {reference_ms:.6f}\n"
-            file.write(line)  # at once, since several workers append
+        """Add a measurement of the teacher that took `seconds`."""
+        self._append(now, log_ratio, seconds, reference_ms)
+
+    def add_fastest(self, now: float, reference_ms: float) -> None:
+        """Add the latency of the timing reference's fastest block in a measurement of any model."""
+        self._append(now, nan, 0.0, reference_ms)
 
     def is_due(self, now: float) -> bool:
         """Return whether the last measurement is so long ago that another one is worth its time."""
@@ -50,32 +53,47 @@ class TeacherRecords:
     def pool(self) -> tuple[Ratio, int]:
         """Return the pooled ratio and the number of measurements; ValueError where there is none."""
         records = self.read()
-        return pool_calm(records), len(records)
+        return pool_calm(records, self.reference_ms()), len(records)
 
     def reference_ms(self) -> float | None:
-        """Return the timing reference's latency while the host is calm; null before the first measurement."""
-        records = self.read()
-        return calm_ms(records[:, 3]) if len(records) else None
+        """Return the timing reference's latency while the host is calm; null before the first measurement.
+
+        The first tenth of the latencies of fastest blocks: some measurements find no calm moment, and one may be very lucky.
+        """
+        lines = self._read_lines()
+        fastest = lines[np.isnan(lines[:, 1])]
+        known = fastest if len(fastest) else lines  # a series that began without them
+        return float(np.quantile(known[:, 3], 0.1)) if len(known) else None
 
     def read(self) -> np.ndarray:
-        """Return the measurements (records, 4)."""
+        """Return the measurements of the teacher (records, 4)."""
+        lines = self._read_lines()
+        return np.asarray(lines[~np.isnan(lines[:, 1])][-MAX_RECORDS:])
+
+    def _append(self, *values: float) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a", encoding="ascii") as file:
+            file.write(" ".join(f"{value:.6f}" for value in values) + "\n")  # at once, since several workers append
+
+    def _read_lines(self) -> np.ndarray:
         if not self.file.exists():
             return np.empty((0, 4))
-        lines = self.file.read_text(encoding="ascii").splitlines()[-MAX_RECORDS:]
+        lines = self.file.read_text(encoding="ascii").splitlines()
         return np.array([[float(value) for value in line.split()] for line in lines]).reshape(-1, 4)
 
 
-def pool_calm(records: np.ndarray) -> Ratio:
-    """Pool those of some measurements (records, 4) in which the timing reference was about as fast as in calm moments."""
-    if not len(records):
+def pool_calm(records: np.ndarray, calm_reference_ms: float | None) -> Ratio:
+    """Pool those of some measurements (records, 4) in which the timing reference was about as fast as in calm moments.
+
+    Where there are none, the calmest tenth count; their interval is widened as that of any ratio beside a slow reference.
+    """
+    if not len(records) or calm_reference_ms is None:
         raise ValueError("the teacher was not measured beside the timing reference")
-    calm = records[records[:, 3] <= DISTURBED_REFERENCE * calm_ms(records[:, 3])]
-    return pool(calm[:, 0], calm[:, 1])
-
-
-def calm_ms(references: np.ndarray) -> float:
-    """Return the latency of the timing reference while the host is calm, from its latencies (records,): their first tenth."""
-    return float(np.quantile(references, 0.1))
+    calmest = float(np.quantile(records[:, 3], 0.1))
+    calm = records[records[:, 3] <= max(calmest, DISTURBED_REFERENCE * calm_reference_ms)]
+    pooled = pool(calm[:, 0], calm[:, 1])
+    slowness = log(calmest / calm_reference_ms) if calmest > DISTURBED_REFERENCE * calm_reference_ms else 0.0
+    return replace(pooled, half_width=hypot(pooled.half_width, DISTURBED_BIAS * slowness))
 
 
 def pool(times: np.ndarray, logs: np.ndarray) -> Ratio:

@@ -34,6 +34,7 @@ class Latency:
     noise: str | None = None  # other load on the machine, in words; null if none was detected
     cold_ms: float | None = None  # median of calls right after the reference has filled the caches
     throughput: float | None = None  # texts per second, in batches of 32 (or of the device's batch, if larger)
+    fastest_reference_ms: float | None = None  # of a small reference: the median of its fastest block
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,14 +13,13 @@ from autocompress.benchmarking.backends.protocol import Backend, drift_on
 from autocompress.benchmarking.drift import with_drift
 from autocompress.benchmarking.inputs import Feeds
 from autocompress.benchmarking.latency import CACHES_TIMING, TEACHER_TIMING, THOROUGH_TIMING, UNKNOWN_MS, TimingBudget
-from autocompress.benchmarking.teacher_records import TeacherRecords
+from autocompress.benchmarking.teacher_records import DISTURBED_BIAS, TeacherRecords
 from autocompress.core import composed_speedup
 from autocompress.core.composed_speedup import ComposedSpeedup, Ratio, TeacherRatio
 from autocompress.core.measurement import Latency, Timing
 from autocompress.core.stage import digest
 from autocompress.storage.artifact_store import Store
 
-DISTURBED_BIAS = 0.5  # of the logarithm of the reference's slowness: larger models are slowed down less
 REFERENCE_SPREAD = 0.022  # further s.d. of the logarithm of a ratio to so small a model between processes
 CALLS = 50  # of the teacher, about, in one measurement of it: three blocks and their warm-up
 
@@ -76,7 +75,9 @@ class ReferenceTiming:
         calm = self.records(feeds).reference_ms()
         beside_reference = replace(budget, further=False, calm_reference_ms=calm or UNKNOWN_MS)
         timing = self.backend.time(artifact, self.reference, feeds, beside_reference, is_thorough)
-        candidate, latency = widen(Ratio.of(timing.latency), timing.latency, calm), timing.latency
+        self._note_fastest(start, timing.latency, feeds)
+        latency = timing.latency
+        candidate = widen(Ratio.of(latency), latency, self.records(feeds).reference_ms())
         if artifact == self._teacher_folder:
             self._add(start, timing.latency, feeds)
         self.time_teacher(feeds)
@@ -97,6 +98,7 @@ class ReferenceTiming:
         if records.is_due(start):
             budget = replace(TEACHER_TIMING, calm_reference_ms=records.reference_ms() or UNKNOWN_MS)
             latency = self.backend.time(self._teacher_folder, self.reference, feeds, budget, False).latency
+            self._note_fastest(start, latency, feeds)
             self._add(start, latency, feeds)
 
     def teacher_ratio(self, feeds: Feeds) -> TeacherRatio:
@@ -112,6 +114,10 @@ class ReferenceTiming:
         """
         log_ratio = log(latency.p50_ms / latency.reference_p50_ms)
         self.records(feeds).add(start, log_ratio, CALLS * latency.p50_ms / 1e3, latency.reference_p50_ms)
+
+    def _note_fastest(self, start: float, latency: Latency, feeds: Feeds) -> None:
+        if latency.fastest_reference_ms is not None:
+            self.records(feeds).add_fastest(start, latency.fastest_reference_ms)
 
     @property
     def _teacher_folder(self) -> Path:
