@@ -33,7 +33,7 @@ def write_report() -> None:
 def render_tables(rows: Sequence[Row], peers: Mapping[str, Peer]) -> list[str]:
     """Return the lines of the tables in Markdown."""
     if not rows:
-        return ["Not run yet."]
+        return ["Not run yet.", ""]
     kinds = {name: peer.kind for name, peer in peers.items()}
     results = {name: judge_set(name, rows, kinds) for name in SETS}
     lines = [*_goal_lines(results), ""]

@@ -51,8 +51,8 @@ class CalmReference:
 def select_counted(pairs: Sequence[BlockPair], fewest: int, calm: CalmReference | None = None) -> Sequence[BlockPair]:
     """Return the pairs to count when patience is used up: enough undisturbed ones, else calm ones, else steady ones, else all.
 
-    Three pairs between calm blocks of a small reference are better than many others. Where other processes compute all the time no pair is undisturbed, but most are as fast as the fastest, and the others would
-    multiply the error.
+    Three pairs between calm blocks of a small reference are better than many others. Where other processes compute all the time
+    no pair is undisturbed, but most are as fast as the fastest, and the others would multiply the error.
     """
     enough = fewest if calm is None else min(fewest, FEWEST_CALM)
     for chosen in (select_undisturbed(pairs, calm), _select_calm(pairs, calm)):
