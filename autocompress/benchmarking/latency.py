@@ -1,9 +1,9 @@
 """Latency of an artifact beside the reference's, in one process, with an interval that also holds for the next process.
 
 Blocks of both alternate, so that noise hits both. How the sessions lie in memory changes the latency by about a percent from
-one opening to the next: both are opened anew for each pair of blocks, and the interval is taken over pairs. Differences
-between processes and minutes are added to it (2 %, see studies/LOG.md; a large teacher varies more, see `drift`). A
-pair during which other processes computed is left out and taken again, within `patience`.
+one opening to the next: both are opened anew after each pair of blocks that counts, and the interval is taken over pairs.
+Differences between processes and minutes are added to it (2 %, see studies/LOG.md; a large teacher varies more, see `drift`).
+A pair during which other processes computed is left out and taken again, within `patience`.
 
 Programs on other machines of the same host share a core's caches and units. No counter shows them, but a small reference does,
 whose calm latency is known: a block of the candidate begins when the reference is calm, on whichever core that is, and counts
@@ -202,9 +202,7 @@ class _SessionPair:
         self._candidate_calls = block_calls(warm(candidate, feeds), *length)
         self._reference_calls = block_calls(warm(reference, feeds), *length)
         self._candidate_blocks = self._reference_blocks = 0
-        self._begun: list[
-            np.ndarray
-        ] = []  # the block of the reference that the next pair begins with, where it was timed
+        self._begun: list[np.ndarray] = []  # the reference's block that the next pair begins with
 
     def await_calm(self, seconds: float) -> float:
         """Time blocks of a small reference, on one core after another, until it is calm, or `seconds` are over.
