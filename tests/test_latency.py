@@ -143,6 +143,8 @@ def test_pairs_are_disturbed_where_the_reference_was_faster_in_earlier_measureme
     assert block_pairs.select_undisturbed([*slow, *calm], reference) == calm
     assert block_pairs.select_counted([*slow, *calm], 2, reference) == calm
     assert block_pairs.select_counted(slow, 2, reference) == slow  # there is nothing better
+    three = [*calm, make_pair(1.0, 4.2)]
+    assert block_pairs.select_counted([*slow, *three], 5, reference) == three  # few, but calm
 
 
 def test_a_pair_is_disturbed_where_the_reference_is_no_longer_calm_at_its_end() -> None:

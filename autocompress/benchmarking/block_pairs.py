@@ -35,7 +35,7 @@ class BlockPair:
 class CalmReference:
     """The latency of a small reference in calm moments, in seconds, as far as a measurement knows it."""
 
-    known: float  # from earlier measurements; infinite where there is none
+    known: float  # from earlier measurements; longer than any block where there is none
     fastest: float = float("inf")  # block of this measurement
 
     def note(self, reference: np.ndarray) -> bool:
