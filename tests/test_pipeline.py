@@ -83,3 +83,17 @@ def test_trained_weights_leave_out_the_word_table_which_the_teacher_keeps(tmp_pa
     again = TrialPipeline(plan, store).rebuild(recipe, 2, silent).model.state_dict()
     for name, tensor in trained.items():
         torch.testing.assert_close(again[name], tensor, msg=name)
+
+
+def test_candidates_that_keep_every_layer_learn_at_their_own_rate(tmp_path: Path) -> None:
+    recovery = {"epochs": 1, "copies": 0, "learning_rate": 1e-2, "whole_depth_learning_rate": 1e-12}
+    plan = read_plan(
+        tiny_study(tmp_path, teacher={"model": "./teacher"}, recovery=recovery, engine={"supernet": False})
+    )
+    pipeline = TrialPipeline(plan, Store(tmp_path / "artifacts"))
+    moved = {}
+    for depth in (1, 3):  # of the tiny teacher
+        recipe = Recipe(depth=depth, ffn_sparsity=0.5)
+        untrained, trained = (dict(pipeline.rebuild(recipe, rung, silent).model.named_parameters()) for rung in (0, 2))
+        moved[depth] = max(float((trained[name] - value).detach().abs().max()) for name, value in untrained.items())
+    assert moved[3] < 1e-6 < moved[1]

@@ -238,6 +238,9 @@ class Recovery(Section):
     """Length of the short training before it, in epochs."""
     learning_rate: float = Field(default=1.5e-4, gt=0)
     """Learning rate of a candidate's training."""
+    whole_depth_learning_rate: float | None = Field(default=None, gt=0)
+    """Learning rate of candidates that keep every layer, and so begin near the teacher; null: `learning_rate`. A study with a
+    time budget uses a third of `learning_rate` where its file sets neither."""
     batch: int = Field(default=32, ge=1)
     """Rows per step."""
     temperature: float = Field(default=2.0, gt=0)
@@ -248,6 +251,9 @@ class Recovery(Section):
     """Weight of the loss on the teacher's hidden states."""
     copies: int = Field(default=6, ge=0)
     """Number of augmented copies of each training row, labelled by the teacher."""
+    distilled_rows: int | None = Field(default=None, ge=1)
+    """Number of rows that candidates learn from, drawn from training rows, unlabelled texts and copies by the seed; null: all.
+    A study with a time budget has no more than a training reads, where its file does not set it: the teacher labels them."""
     supernet_epochs: float = Field(default=6, gt=0)
     """Length of the super-net's training, in epochs."""
     supernet_learning_rate: float = Field(default=3e-4, gt=0)

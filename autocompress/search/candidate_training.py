@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from autocompress.config import Recovery
 from autocompress.core.recipe import Recipe
 from autocompress.core.technique import active_techniques
 from autocompress.models.candidate import Candidate
@@ -62,7 +63,8 @@ class CandidateTraining:
     def _train(self, candidate: Candidate, rung: int, folder: Path, progress: Report, timer: StageTimer) -> None:
         """Train a candidate in place and save its weights."""
         context, targets = self._context, self._prepare(candidate, rung, timer)
-        plan, epochs = context.plan, context.plan.recovery.epochs_at(rung)
+        plan, settings = context.plan, self._settings(candidate)
+        epochs = settings.epochs_at(rung)
         is_first = self._is_first(rung)
         share = 0.0  # of the progress, before distillation
         if is_first:
@@ -80,13 +82,24 @@ class CandidateTraining:
                     rows.batch,
                     rows.lengths,
                     len(context.data.lengths("train")),
-                    plan.recovery,
+                    settings,
                     plan.seed + rung,  # each rung sees the rows in another order
                     lambda done: report(share + (1 - share) * done),
                     epochs=epochs,
                     objective=context.data.objective,
                 )
         save_weights(candidate.model, context.teacher, folder)
+
+    def _settings(self, candidate: Candidate) -> Recovery:
+        """Return the settings of a candidate's training: one that keeps every layer may have a learning rate of its own."""
+        recovery = self._context.plan.recovery
+        rate = recovery.whole_depth_learning_rate
+        if rate is None or not self._has_every_layer(candidate):
+            return recovery
+        return recovery.model_copy(update={"learning_rate": rate})
+
+    def _has_every_layer(self, candidate: Candidate) -> bool:
+        return len(candidate.kept_layers) == self._context.teacher.layer_count
 
     def _start(
         self, candidate: Candidate, targets: distillation.Targets | None, progress: Report, timer: StageTimer
@@ -100,8 +113,9 @@ class CandidateTraining:
         cut = None
         if engine.supernet and targets is not None:
             cut = context.build(context.supernet(timer), candidate.recipe, timer)
-        has_every_layer = len(candidate.kept_layers) == context.teacher.layer_count
-        is_fitted = engine.refit and (cut is None or has_every_layer or not is_subnet(candidate.recipe))
+        is_fitted = engine.refit and (
+            cut is None or self._has_every_layer(candidate) or not is_subnet(candidate.recipe)
+        )
         if is_fitted and not self._fit(candidate, cut, targets, progress):
             return
         if cut is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from autocompress.config import AutoFineTune, StudyPlan
+from autocompress.config import AutoFineTune, Recovery, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.fine_tuning_record import FineTuningRecord
 from autocompress.core.recipe import Recipe
@@ -15,7 +15,7 @@ from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.search.worker_pool import WorkerPool
 from autocompress.space.space import Space
 from autocompress.study import Study
-from autocompress.training.time_fitting import fit_training_time
+from autocompress.training.time_fitting import TrainingRates, fit_training_time
 
 INTERRUPTED = "interrupted"
 MOST_CRASHES = 10  # while settings of fine-tuning are searched
@@ -92,7 +92,7 @@ class Preparation:
         amounts = (
             f"fitted to the time left: super-net {recovery.supernet_epochs:.1f} epochs"
             f"{' (trained already)' if is_trained else ''}, short training {recovery.short_epochs:.2f},"
-            f" full training {recovery.epochs:.1f}, {recovery.copies} copies of each row"
+            f" full training {recovery.epochs:.1f}, {_describe_rows(recovery, result.rates)}"
         )
         log.info("%s (%s)", amounts, result.rates)
         self.pool.display.message(amounts)
@@ -106,6 +106,13 @@ class Preparation:
         if result is not None and result.error is not None:
             raise _error_of(result, result.error)
         return INTERRUPTED if result is None else None
+
+
+def _describe_rows(recovery: Recovery, rates: TrainingRates) -> str:
+    """Return how many rows candidates learn from, in words."""
+    every = rates.rows * (1 + recovery.copies) + rates.further
+    used = "" if recovery.distilled_rows is None else f", {min(recovery.distilled_rows, every):,} of {every:,} rows"
+    return f"{recovery.copies} copies of each row{used}"
 
 
 def _error_of(result: JobResult, default: str) -> AutocompressError:

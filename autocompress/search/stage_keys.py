@@ -9,7 +9,7 @@ teacher ─┬─► importance ─► structure ─┬────────�
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autocompress.config import AutoFineTune, Engine, Recovery, StudyPlan
@@ -34,6 +34,7 @@ class Amounts:
 
     copies: int
     supernet_epochs: float
+    distilled_rows: int | None = None  # null: all
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class TrainedStages:
     @property
     def targets(self) -> Stage:
         """The teacher's outputs on the distillation set."""
-        return targets_stage(self.teacher, self.recovery.copies, self.seed)
+        return targets_stage(self.teacher, self.recovery, self.seed)
 
     @property
     def supernet(self) -> Stage:
@@ -64,7 +65,7 @@ class TrainedStages:
         return Stage(
             "supernet",
             supernet.VERSION,
-            {"recovery": settings, "copies": self.recovery.copies, "seed": self.seed},
+            {"recovery": settings, **_distilled_rows(self.recovery), "seed": self.seed},
             upstream(self.targets, self.importance, *values),
         )
 
@@ -73,7 +74,7 @@ class TrainedStages:
         first = rung == 0 or not self.engine.rungs
         bits = None if self.engine.reuse else [recipe[name] for name in keyed_when_neutral()]
         settings = {
-            "recovery": self.recovery.model_dump(), "engine": {"rungs": self.engine.rungs}, "seed": self.seed,
+            "recovery": self.recovery.model_dump(exclude_none=True), "engine": {"rungs": self.engine.rungs}, "seed": self.seed,
             "rung": rung, "bits": bits,
         }  # fmt: skip
         structure = structure_stage(self.importance, recipe)
@@ -86,8 +87,7 @@ class TrainedStages:
 
     def with_amounts(self, amounts: Amounts) -> TrainedStages:
         """Return the same stages with a super-net that was trained for other amounts."""
-        update = {"copies": amounts.copies, "supernet_epochs": amounts.supernet_epochs}
-        recovery = self.recovery.model_copy(update=update)
+        recovery = self.recovery.model_copy(update=asdict(amounts))
         return TrainedStages(self.teacher, recovery, self.engine, self.seed, self.domains)
 
 
@@ -108,9 +108,10 @@ def importance_stage(teacher_key: str, seed: int) -> Stage:
     return Stage("importance", importance.VERSION, {"seed": seed}, {"teacher": teacher_key})
 
 
-def targets_stage(teacher_key: str, copies: int, seed: int) -> Stage:
+def targets_stage(teacher_key: str, recovery: Recovery, seed: int) -> Stage:
     """Return the stage of a teacher's outputs on the distillation set (see `study_data.DistillationSet`)."""
-    rows = Stage("distillation_set", augmentation.VERSION, {"copies": copies, "seed": seed}, {"teacher": teacher_key})
+    inputs = {**_distilled_rows(recovery), "seed": seed}
+    rows = Stage("distillation_set", augmentation.VERSION, inputs, {"teacher": teacher_key})
     return Stage("targets", distillation.TARGETS_VERSION, made_from=upstream(rows))
 
 
@@ -170,6 +171,11 @@ def outputs_stage(
     """
     settings = {"artifact": artifact, "data": data, "split": split, "max_tokens": max_tokens, **device}
     return Stage("outputs", OUTPUTS_VERSION, settings, upstream(*decisions))
+
+
+def _distilled_rows(recovery: Recovery) -> dict[str, int]:
+    """Return what tells the rows of a distillation set; all rows change no key."""
+    return recovery.model_dump(include={"copies", "distilled_rows"}, exclude_none=True)
 
 
 def subnet_choices(domains: Domains) -> dict[str, Sequence[Scalar]]:

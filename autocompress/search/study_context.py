@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class StudyContext:
         self.plan, self.store, self.offline = plan, store, offline
         self.data = StudyData(plan, offline)
         self.teacher = TeacherProvider(plan, self.data, store, offline)
-        self._distillation_sets: dict[StudyData, tuple[int, DistillationSet]] = {}  # with the copies of each row
+        self._distillation_sets: dict[StudyData, tuple[Recovery, DistillationSet]] = {}  # with the settings it follows
         self._edited: dict[Recipe, EditedData] = {}  # by the decisions about data
         self._supernet: Any = None
 
@@ -75,9 +75,9 @@ class StudyContext:
         return self._edited[key]
 
     def _distillation_set(self, data: StudyData) -> DistillationSet:
-        copies = self.plan.recovery.copies
-        if data not in self._distillation_sets or self._distillation_sets[data][0] != copies:
-            self._distillation_sets[data] = copies, DistillationSet(data, copies)
+        recovery = self.plan.recovery
+        if data not in self._distillation_sets or self._distillation_sets[data][0] != recovery:
+            self._distillation_sets[data] = recovery, DistillationSet(data, recovery)
         return self._distillation_sets[data][1]
 
     @property
@@ -125,7 +125,7 @@ class StudyContext:
     def targets(self, timer: StageTimer) -> distillation.Targets:
         """Return the teacher's outputs on the distillation set."""
         with timer.stage("teacher outputs") as progress:
-            stage = targets_stage(self.teacher.stage.key, self.plan.recovery.copies, self.plan.seed)
+            stage = targets_stage(self.teacher.stage.key, self.plan.recovery, self.plan.seed)
             folder = self.store.stage(stage, lambda new: self._compute_targets(new, progress))
         return distillation.Targets(load_outputs(folder), np.load(folder / "hidden.npy", mmap_mode="r"))
 
@@ -176,14 +176,13 @@ class StudyContext:
             )
         save_weights(net.restore_teacher_order(), self.teacher, folder)
 
-    def trained_supernet(self) -> dict[str, float]:
+    def trained_supernet(self) -> dict[str, Any]:
         """Return the amounts of the longest cached training of this super-net, for example by an earlier study."""
         recovery, stages = self.plan.recovery, self.stages
-        fixed = {
-            name: getattr(recovery, name) for name in ("copies", "supernet_epochs") if name in self.plan.given_recovery
-        }
+        names = {field.name for field in fields(Amounts)}
+        fixed = {name: getattr(recovery, name) for name in names & self.plan.given_recovery}
         cached = {
-            key: Amounts(inputs["copies"], inputs["recovery"]["supernet_epochs"])
+            key: Amounts(inputs["copies"], inputs["recovery"]["supernet_epochs"], inputs.get("distilled_rows"))
             for key, inputs in self.store.stages("supernet").items()
         }
         same = [asdict(amounts) for key, amounts in cached.items() if stages.with_amounts(amounts).supernet.key == key]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from autocompress.config import StudyPlan
+from autocompress.config import Recovery, StudyPlan
 from autocompress.data.augmentation import Specials, augment
 from autocompress.data.ragged import Ragged
 from autocompress.models.model_config import read_config
@@ -112,10 +112,12 @@ class StudyData:
 
 
 class DistillationSet:
-    """The rows that candidates learn from: training rows, unlabelled texts, and augmented copies of both."""
+    """The rows that candidates learn from: training rows, unlabelled texts, and augmented copies of both, or some of these."""
 
-    def __init__(self, data: StudyData, copies: int) -> None:
-        self._data, self.tokens = data, data.augmented(copies)
+    def __init__(self, data: StudyData, recovery: Recovery) -> None:
+        self._data, self.tokens = data, data.augmented(recovery.copies)
+        if recovery.distilled_rows is not None:
+            self.tokens = self.tokens.take(np.sort(data.shuffled(len(self.tokens))[: recovery.distilled_rows]))
         self.lengths = self.tokens.lengths
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:

@@ -86,6 +86,11 @@ class Tokens:
         """The number of tokens of each row."""
         return [len(ids) for ids in self.input_ids]
 
+    def take(self, indices: np.ndarray) -> Tokens:
+        """Return some of the rows, each with a label of its own, in the order of `indices` (rows,)."""
+        types = None if self.token_type_ids is None else tuple(self.token_type_ids[index] for index in indices)
+        return Tokens(tuple(self.input_ids[index] for index in indices), types, self.labels.take(indices))
+
     @classmethod
     def join(cls, parts: Sequence[Tokens]) -> Tokens:
         """Return the rows of several parts of one kind, one part after the other."""

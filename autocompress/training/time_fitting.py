@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from autocompress.config import Recovery
 
@@ -14,8 +15,10 @@ REUSABLE_FRACTION = (
 )
 FULL_TRIALS = (5, 16)  # fewest and most trials trained in full; with their bit-widths they are most of a front
 SHORT_FRACTION = 1 / 8  # of a full training
+WHOLE_DEPTH_FRACTION = 1 / 3  # of the learning rate, for candidates that keep every layer (see studies/LOG.md)
 MOST_COPIES = 6
-SUPERNET_STEPS, FULL_STEPS, SHORT_STEPS = (150, 2000), (150, 6000), (40, 800)  # fewest, most
+SUPERNET_STEPS, FULL_STEPS = (150, 2000), (150, 6000)  # fewest, most
+SHORT_STEPS = (120, 800)  # 55 steps left candidates as far from the teacher as before, or farther (see studies/LOG.md)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,21 +30,22 @@ class TrainingRates:
     step: float  # one step of training a candidate of medium size in one worker, while the other workers run
     rows: int  # of the train split
     further: int  # unlabelled rows
-    trained: Mapping[str, float] = field(default_factory=dict)  # amounts of the existing super-net; empty: none
+    trained: Mapping[str, Any] = field(default_factory=dict)  # amounts of the existing super-net; empty: none
 
 
 def fit_training_time(
     recovery: Recovery, fixed: Collection[str], seconds: float, workers: int, rates: TrainingRates
 ) -> Recovery:
-    """Fit `copies`, `supernet_epochs`, `short_epochs` and `epochs` to the remaining seconds.
+    """Fit `copies`, `distilled_rows`, `supernet_epochs`, `short_epochs` and `epochs` to the remaining seconds.
 
     The amounts in `fixed`, which the study file sets, do not change. An existing super-net is used where it was trained for at
-    least half the fitted epochs; its time goes to the trials.
+    least half the fitted epochs; its time goes to the trials. `whole_depth_learning_rate` follows from the learning rate.
     """
     epochs_per_step = recovery.batch / rates.rows
     shared = _fit_shared_amounts(recovery, fixed, seconds, rates, epochs_per_step)
-    if rates.trained.get("supernet_epochs", 0.0) >= REUSABLE_FRACTION * shared["supernet_epochs"]:
-        shared = {"copies": int(rates.trained["copies"]), "supernet_epochs": rates.trained["supernet_epochs"]}
+    is_reused = rates.trained.get("supernet_epochs", 0.0) >= REUSABLE_FRACTION * shared["supernet_epochs"]
+    if is_reused:
+        shared = {name: rates.trained[name] for name in shared}
         seconds /= 1 - TARGETS_SHARE - SUPERNET_SHARE
     trials = _clip(2 * (seconds / 60) ** 0.5, FULL_TRIALS)  # a short budget trains few trials in full
     full_steps = _clip(FULL_SHARE * seconds * workers / trials / rates.step, FULL_STEPS)
@@ -49,7 +53,13 @@ def fit_training_time(
         full_steps = recovery.epochs / epochs_per_step
     short_steps = _clip(full_steps * SHORT_FRACTION, SHORT_STEPS)
     amounts = shared | {"short_epochs": epochs_per_step * short_steps, "epochs": epochs_per_step * full_steps}
-    return recovery.model_copy(update={name: amount for name, amount in amounts.items() if name not in fixed})
+    if "learning_rate" not in fixed:
+        amounts["whole_depth_learning_rate"] = WHOLE_DEPTH_FRACTION * recovery.learning_rate
+    fitted = recovery.model_copy(update={name: amount for name, amount in amounts.items() if name not in fixed})
+    if "distilled_rows" in fixed:
+        return fitted
+    rows = rates.trained.get("distilled_rows") if is_reused else _count_distilled_rows(fitted, seconds, rates)
+    return fitted.model_copy(update={"distilled_rows": rows})
 
 
 def _fit_shared_amounts(
@@ -63,6 +73,14 @@ def _fit_shared_amounts(
         "supernet_epochs": epochs_per_step * supernet_steps,
     }
     return amounts | {name: getattr(recovery, name) for name in amounts if name in fixed}
+
+
+def _count_distilled_rows(recovery: Recovery, seconds: float, rates: TrainingRates) -> int | None:
+    """Return the rows to learn from: as many as the longest training reads, or as the teacher's share of the time holds; null
+    where that is all there are."""
+    read = rates.rows * max(recovery.supernet_epochs, recovery.epochs)
+    rows = int(max(read, TARGETS_SHARE * seconds / rates.label))
+    return rows if rows < rates.rows * (1 + recovery.copies) + rates.further else None
 
 
 def _clip(value: float, bounds: tuple[float, float]) -> float:
