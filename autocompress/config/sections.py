@@ -253,7 +253,8 @@ class Recovery(Section):
     """Number of augmented copies of each training row, labelled by the teacher."""
     distilled_rows: int | None = Field(default=None, ge=1)
     """Number of rows that candidates learn from, drawn from training rows, unlabelled texts and copies by the seed; null: all.
-    A study with a time budget has no more than a training reads, where its file does not set it: the teacher labels them."""
+    A study with a time budget takes as many as its longest training reads where its file does not set it: the teacher labels
+    no others."""
     supernet_epochs: float = Field(default=6, gt=0)
     """Length of the super-net's training, in epochs."""
     supernet_learning_rate: float = Field(default=3e-4, gt=0)
