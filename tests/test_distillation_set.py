@@ -39,7 +39,9 @@ def test_a_distillation_set_has_as_many_rows_of_each_kind_as_the_study_learns_fr
 def test_an_edited_tokenizer_cuts_the_same_texts(tmp_path: Path) -> None:
     data, recovery = read_data(tmp_path), Recovery(copies=0, distilled_rows=50)
     edited = EditedData(read_plan(tmp_path / "tiny.yaml"), data, ())
-    assert DistillationSet(edited, recovery).lengths == DistillationSet(data, recovery).lengths
+    lengths = DistillationSet(edited, recovery).lengths
+    assert len(lengths) == 50
+    assert lengths == DistillationSet(data, recovery).lengths
 
 
 def test_all_rows_keep_the_key_of_earlier_studies() -> None:
