@@ -110,7 +110,7 @@ class Preparation:
 
 def _describe_rows(recovery: Recovery, rates: TrainingRates) -> str:
     """Return how many rows candidates learn from, in words."""
-    every = rates.rows * (1 + recovery.copies) + rates.further
+    every = rates.count_rows(recovery.copies)
     used = "" if recovery.distilled_rows is None else f", {min(recovery.distilled_rows, every):,} of {every:,} rows"
     return f"{recovery.copies} copies of each row{used}"
 

@@ -174,7 +174,8 @@ def outputs_stage(
 
 
 def _distilled_rows(recovery: Recovery) -> dict[str, int]:
-    """Return what tells the rows of a distillation set; all rows change no key."""
+    """Return the settings that decide which rows a distillation set has. Where it has all, their number stands in no key, as in
+    earlier studies."""
     return recovery.model_dump(include={"copies", "distilled_rows"}, exclude_none=True)
 
 

@@ -32,6 +32,10 @@ class TrainingRates:
     further: int  # unlabelled rows
     trained: Mapping[str, Any] = field(default_factory=dict)  # amounts of the existing super-net; empty: none
 
+    def count_rows(self, copies: int) -> int:
+        """Return how many rows there are to learn from, with so many copies of each training row."""
+        return self.rows * (1 + copies) + self.further
+
 
 def fit_training_time(
     recovery: Recovery, fixed: Collection[str], seconds: float, workers: int, rates: TrainingRates
@@ -80,7 +84,7 @@ def _count_distilled_rows(recovery: Recovery, seconds: float, rates: TrainingRat
     where that is all there are."""
     read = rates.rows * max(recovery.supernet_epochs, recovery.epochs)
     rows = int(max(read, TARGETS_SHARE * seconds / rates.label))
-    return rows if rows < rates.rows * (1 + recovery.copies) + rates.further else None
+    return rows if rows < rates.count_rows(recovery.copies) else None
 
 
 def _clip(value: float, bounds: tuple[float, float]) -> float:
