@@ -13,10 +13,11 @@ import pytest
 
 from autocompress.benchmarking import QUICK_TIMING, THOROUGH_TIMING, TimingBudget
 from autocompress.benchmarking.backends import ReferenceTiming, TeacherTiming
+from autocompress.benchmarking.backends.reference_timing import widen
 from autocompress.benchmarking.inputs import Feeds
 from autocompress.benchmarking.teacher_records import CALM_SHARE
 from autocompress.config import Device, read_plan
-from autocompress.core.composed_speedup import KEY, ComposedSpeedup
+from autocompress.core.composed_speedup import KEY, ComposedSpeedup, Ratio
 from autocompress.core.measurement import Interval, Latency, Timing
 from autocompress.core.recipe import Recipe
 from autocompress.search import timing_reference
@@ -39,6 +40,7 @@ class DriftingBackend:
     seconds: float = 1000.0
     teacher: Iterator[float] = field(init=False)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    budgets: list[TimingBudget] = field(default_factory=list)
     device: Device = field(default_factory=lambda: Device(tokens=8))
     patience: float = 0.0
 
@@ -54,6 +56,7 @@ class DriftingBackend:
 
     def time(self, artifact: Path, reference: Path, feeds: Feeds, budget: TimingBudget, fresh: bool) -> Timing:
         self.calls.append((artifact.name, reference.name))
+        self.budgets.append(budget)
         self.seconds += 0.3
         logs = {name: np.log(ms) + self.rng.normal(0, 0.01) for name, ms in TRUE_MS.items()}
         logs[TEACHER] = np.log(TRUE_MS[TEACHER]) + next(self.teacher)
@@ -165,6 +168,28 @@ def test_a_speedup_beside_a_slowed_reference_is_less_certain(tmp_path: Path, mon
     backend.seconds += 100
     timing.time_teacher(FEEDS)  # beside the slowed reference: the ratio stays that of the calm measurements
     assert timing.teacher_ratio(FEEDS).ratio.log == pytest.approx(np.log(60), abs=0.06)
+
+
+def test_every_measurement_knows_how_fast_the_reference_is_in_calm_moments(tmp_path: Path) -> None:
+    timing = timing_in(tmp_path)
+    backend: Any = timing.backend
+    time_trials(timing, 3)
+    backend.seconds += 15  # the teacher is due
+    calm = timing.records(FEEDS).reference_ms()
+    backend.budgets.clear()
+    timing.time(Path("candidate"), FEEDS, QUICK_TIMING)
+    assert [budget.calm_reference_ms for budget in backend.budgets] == pytest.approx([calm, calm], rel=0.02)
+
+
+def test_ratios_of_two_processes_agree_within_the_intervals_that_widening_gives() -> None:
+    """Ratios to the small reference vary by 2.2 % (s.d.) between processes, even where each is measured exactly."""
+    rng, calm = np.random.default_rng(0), Latency(
+        p50_ms=1.0, p95_ms=1.0, reference_p50_ms=0.1, speedup=0.1, speedup_interval=Interval(low=0.1, high=0.1), blocks=5
+    )  # fmt: skip
+    ratios = [widen(Ratio(log=draw, half_width=0.0), calm, 0.1) for draw in rng.normal(np.log(10), 0.022, 400)]
+    pairs = zip(ratios[::2], ratios[1::2], strict=True)
+    agree = [abs(one.log - other.log) <= np.hypot(one.half_width, other.half_width) for one, other in pairs]
+    assert np.mean(agree) >= 0.92
 
 
 def test_other_shapes_have_a_series_of_their_own(tmp_path: Path) -> None:
