@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.choosing_records import read_records
 from benchmarks.peer_recipes import NAMES, PICKED, Peer, load_peer
@@ -17,6 +18,7 @@ PAGE, PICTURE = ROOT / "docs" / "pages" / "peers.md", ROOT / "docs" / "pages" / 
 BEGIN, END = "<!-- peers: begin (written by benchmarks/peers.py) -->", "<!-- peers: end -->"
 COLOURS = {"reference": "#666666", "picked": "#0072B2", "training-free": "#D55E00", "trained": "#009E73",
            "no transformer": "#CC79A7"}  # Okabe and Ito: readable for colour-blind people  # fmt: skip
+LABELS = {"reference": "teacher, fp32", "picked": "autocompress, as picked"}  # of kinds, where they are one model
 
 
 def write_report() -> None:
@@ -43,13 +45,18 @@ def render_tables(rows: Sequence[Row], peers: Mapping[str, Peer]) -> list[str]:
         of_set = [row for row in rows if row.set == name]
         if of_set:
             lines += [*_set_lines(name, of_set, peers), ""]
-    cpus = sorted({str(row.machine["cpu"]) for row in rows if row.machine})
+    cpus = sorted({_describe_cpu(row.machine) for row in rows if row.machine})
     return [
         *lines,
-        f"1 thread, batch 1 ({', '.join(cpus)}). Values are medians over the seeds, with their range; the"
+        f"1 thread, batch 1 ({'; '.join(cpus)}). Values are medians over the seeds, with their range; the"
         " 95 % interval where there is one seed.",
         "",
     ]
+
+
+def _describe_cpu(machine: Mapping[str, Any]) -> str:
+    """Return the CPU and its instructions, which decide how much int8 and bf16 bring."""
+    return f"{machine['cpu']} with {', '.join(machine['cpu_flags'])}"
 
 
 def _goal_lines(results: Mapping[str, SetResult]) -> list[str]:
@@ -160,14 +167,15 @@ def draw(rows: Iterable[Row], peers: Mapping[str, Peer]) -> None:
         for kind, colour in COLOURS.items():
             marks = [row for row in timed if row.set == name and peers[row.peer].kind == kind]
             panel.scatter([row.text_ms for row in marks], [100 * (row.drop or 0.0) for row in marks],
-                          s=[4 * (row.size_mb or 0.0) + 8 for row in marks], color=colour, alpha=0.75, label=kind,
-                          edgecolor="white")  # fmt: skip
+                          s=[4 * (row.size_mb or 0.0) + 8 for row in marks], color=colour, alpha=0.75,
+                          label=LABELS.get(kind, kind), edgecolor="white")  # fmt: skip
         panel.set_xscale("log")
         panel.invert_yaxis()
         panel.set_title(name)
         panel.set_xlabel("ms from text to label (log scale)")
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("points lost on test; area = file size")
-    for handle in panels[0][-1].legend(frameon=False).legend_handles:
+    marks, labels = panels[0][-1].get_legend_handles_labels()
+    for handle in figure.legend(marks, labels, frameon=False, loc="outside lower center", ncols=3).legend_handles:
         handle.set_sizes([40])
     figure.savefig(PICTURE, metadata={"Date": None})

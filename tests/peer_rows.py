@@ -13,7 +13,7 @@ def row_of(
 ) -> Row:
     return Row(set=name, seed=seed, peer=peer, accuracy=0.9 - drop, drop=drop, drop_interval=(drop - 0.01, drop + 0.01),
                size_mb=size_mb, speedup=speedup, latency_ms=4 / speedup, text_ms=5 / speedup, text_speedup=speedup,
-               seconds=60.0, machine={"cpu": "a CPU"})  # fmt: skip
+               seconds=60.0, machine={"cpu": "a CPU", "cpu_flags": ["avx2"]})  # fmt: skip
 
 
 def complete_rows(name: str = "trec", seed: int = 0) -> list[Row]:

@@ -81,6 +81,7 @@ def test_tables_show_every_peer_and_the_reason_of_a_lost_one() -> None:
     assert any("Olive" in line and "seed 0 lost | ValueError: a \\| b" in line for line in table)
     assert any("NNCF int8 |" in line and "| 3.20 |" in line for line in table)
     assert table[4].startswith("| autocompress, as picked")
+    assert "1 thread, batch 1 (a CPU with avx2)" in lines[-2]
     assert len({line.count("|") for line in lines[: lines.index("")]}) == 1  # the table of the goals
 
 
