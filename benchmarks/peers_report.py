@@ -18,7 +18,6 @@ PAGE, PICTURE = ROOT / "docs" / "pages" / "peers.md", ROOT / "docs" / "pages" / 
 BEGIN, END = "<!-- peers: begin (written by benchmarks/peers.py) -->", "<!-- peers: end -->"
 COLOURS = {"reference": "#666666", "picked": "#0072B2", "training-free": "#D55E00", "trained": "#009E73",
            "no transformer": "#CC79A7"}  # Okabe and Ito: readable for colour-blind people  # fmt: skip
-LABELS = {"reference": "teacher, fp32", "picked": "autocompress, as picked"}  # of kinds, where they are one model
 
 
 def write_report() -> None:
@@ -56,7 +55,7 @@ def render_tables(rows: Sequence[Row], peers: Mapping[str, Peer]) -> list[str]:
 
 def _describe_cpu(machine: Mapping[str, Any]) -> str:
     """Return the CPU and its instructions, which decide how much int8 and bf16 bring."""
-    return f"{machine['cpu']} with {', '.join(machine['cpu_flags'])}"
+    return f"{machine['cpu']} with {', '.join(machine['cpu_flags']) or 'no special instruction sets'}"
 
 
 def _goal_lines(results: Mapping[str, SetResult]) -> list[str]:
@@ -165,10 +164,11 @@ def draw(rows: Iterable[Row], peers: Mapping[str, Peer]) -> None:
     figure, panels = pyplot.subplots(1, len(names), figsize=(4 * len(names), 4), layout="constrained", squeeze=False)
     for panel, name in zip(panels[0], names, strict=True):
         for kind, colour in COLOURS.items():
+            titles = [peer.title for peer in peers.values() if peer.kind == kind]
             marks = [row for row in timed if row.set == name and peers[row.peer].kind == kind]
             panel.scatter([row.text_ms for row in marks], [100 * (row.drop or 0.0) for row in marks],
                           s=[4 * (row.size_mb or 0.0) + 8 for row in marks], color=colour, alpha=0.75,
-                          label=LABELS.get(kind, kind), edgecolor="white")  # fmt: skip
+                          label=titles[0] if len(titles) == 1 else kind, edgecolor="white")  # fmt: skip
         panel.set_xscale("log")
         panel.invert_yaxis()
         panel.set_title(name)
