@@ -183,10 +183,10 @@ def test_every_measurement_knows_how_fast_the_reference_is_in_calm_moments(tmp_p
 
 def test_ratios_of_two_processes_agree_within_the_intervals_that_widening_gives() -> None:
     """Ratios to the small reference vary by 2.2 % (s.d.) between processes, even where each is measured exactly."""
-    rng, calm = np.random.default_rng(0), Latency(
-        p50_ms=1.0, p95_ms=1.0, reference_p50_ms=0.1, speedup=0.1, speedup_interval=Interval(low=0.1, high=0.1), blocks=5
-    )  # fmt: skip
-    ratios = [widen(Ratio(log=draw, half_width=0.0), calm, 0.1) for draw in rng.normal(np.log(10), 0.022, 400)]
+    exact = Interval(low=0.1, high=0.1)
+    calm = Latency(p50_ms=1.0, p95_ms=1.0, reference_p50_ms=0.1, speedup=0.1, speedup_interval=exact, blocks=5)
+    draws = np.random.default_rng(0).normal(np.log(10), 0.022, 400)
+    ratios = [widen(Ratio(log=draw, half_width=0.0), calm, 0.1) for draw in draws]
     pairs = zip(ratios[::2], ratios[1::2], strict=True)
     agree = [abs(one.log - other.log) <= np.hypot(one.half_width, other.half_width) for one, other in pairs]
     assert np.mean(agree) >= 0.92
