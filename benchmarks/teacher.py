@@ -3,7 +3,8 @@
 `python -m benchmarks.teacher run [--only SET …] [--seed N]` fine-tunes MiniLM on each set: once from the study file that
 `init` writes, then with every setting of a grid (learning rate × epochs), which learns the rows that a study keeps back, too.
 It appends a row to teacher.json after each, and goes on where it stopped. `… report` prints the table: the best of the grid is
-chosen on validation. Nothing else may run meanwhile, because seconds are compared. Needs the data sets in AUTOCOMPRESS_DATA.
+chosen on validation. Nothing else may run meanwhile, because seconds are compared; of rows that were made on different machines
+only the rows learned are (each row of a set once an epoch). Needs the data sets in AUTOCOMPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -119,9 +120,9 @@ def table(rows: list[Row]) -> Iterator[str]:
     """Yield the lines of the table in Markdown: auto beside the best of the grid on validation, for complete sets."""
     yield (
         "| set | seed | auto: test | minutes | grid: best on validation | test | minutes | auto − grid, points |"
-        " share of the time |"
+        " share of the time | share of the rows learned |"
     )
-    yield "|---|--:|--:|--:|---|--:|--:|--:|--:|"
+    yield "|---|--:|--:|--:|---|--:|--:|--:|--:|--:|"
     for name, seed in sorted({(row["set"], row["seed"]) for row in rows}):
         of_set = {row["settings"]: row for row in rows if (row["set"], row["seed"]) == (name, seed)}
         auto, others = of_set.pop("auto", None), [of_set[settings] for settings in grid() if settings in of_set]
@@ -129,12 +130,15 @@ def table(rows: list[Row]) -> Iterator[str]:
             continue
         begin = f"| {name} | {seed} | {100 * auto['test']:.1f} | {auto['seconds'] / 60:.1f} |"
         if len(others) < len(list(grid())):
-            yield f"{begin} {len(others)} of {len(list(grid()))} settings | | | | |"
+            yield f"{begin} {len(others)} of {len(list(grid()))} settings | | | | | |"
             continue
         best, seconds = max(others, key=lambda row: row["validation"]), sum(row["seconds"] for row in others)
+        has_one_machine = all(row["machine"] == auto["machine"] for row in others)
+        share_of_time = f"{auto['seconds'] / seconds:.2f}" if has_one_machine else "several machines"
+        share_of_rows = auto["record"]["learned"] / sum(row["record"]["learned"] for row in others)
         yield (
             f"{begin} {best['settings'].strip('{}')} | {100 * best['test']:.1f} | {seconds / 60:.1f} |"
-            f" {100 * (auto['test'] - best['test']):+.1f} | {auto['seconds'] / seconds:.2f} |"
+            f" {100 * (auto['test'] - best['test']):+.1f} | {share_of_time} | {share_of_rows:.2f} |"
         )
 
 
