@@ -22,14 +22,14 @@ from tests.extended_package import ROOT, ExtendedPackage, extend_package
 from tests.tiny import tiny_study
 
 ACTIVE: dict[str, Any] = {  # each added decision with a value that changes something, in the order of application
-    "stop_words": "drop",
+    "articles": "drop",
     "neuron_multiple": 24,
     "confidence_penalty": 20,
     "fake_quantization": "straight_through",
     "bias_bits": 16,
     "temperature": 2,
 }
-NEUTRAL = {"stop_words": "keep", "neuron_multiple": 1, "confidence_penalty": 0, "fake_quantization": "none",
+NEUTRAL = {"articles": "keep", "neuron_multiple": 1, "confidence_penalty": 0, "fake_quantization": "none",
            "bias_bits": 32, "temperature": 1}  # fmt: skip
 FIRST = {"depth": "1/3", "weight_bits": 8, **ACTIVE}
 
@@ -75,7 +75,7 @@ def test_techniques_load_nothing_heavy() -> None:
 def test_added_techniques_are_listed_in_the_order_of_their_stages(extended: ExtendedPackage) -> None:
     listed = {entry["name"]: entry for entry in extended.json("list", "techniques")["techniques"]}
     assert [name for name in listed if name in ACTIVE] == list(ACTIVE)
-    assert next(iter(listed)) == "stop_words" and list(listed)[-1] == "temperature"
+    assert next(iter(listed)) == "articles" and list(listed)[-1] == "temperature"
     assert listed["temperature"]["summary"].startswith("Divide the logits by a temperature")
     assert "32, 16 in onnxruntime" in listed["bias_bits"]["here"]
     assert [name for name in listed if name not in ACTIVE] == list(ordered_techniques())
@@ -97,7 +97,7 @@ print(json.dumps({
     assert seen["old"] == seen["neutral"] == "a6f992a412a1658c29e2c1de80c22dd9142ec1d14737ea6c98ff0187a1da1201"
     assert seen["active"] != seen["old"]
     assert seen["text"] == (
-        "no stop words · 2 layers · −50% heads · neurons in 24s · 20 % confidence penalty · trained in its bits · 8-bit · "
+        "no articles · 2 layers · −50% heads · neurons in 24s · 20 % confidence penalty · trained in its bits · 8-bit · "
         "16-bit biases · temperature 2"
     )
     assert seen["trained"] | {"bias_bits": 32, "temperature": 1} == seen["trained"]  # one training serves all of them
@@ -118,7 +118,7 @@ changed = {name: stages.weights(plain.replace(**{name: value}), 2).key != stages
            for name, value in names.items()}
 trained_in = [plain.replace(fake_quantization="straight_through", weight_bits=bits) for bits in (8, 4)]
 outputs = [outputs_stage("a", "d", "test", {}, 32, data_stages(recipe)).key
-           for recipe in (plain, plain.replace(stop_words="drop"))]
+           for recipe in (plain, plain.replace(articles="drop"))]
 print(json.dumps({"weights": changed, "read": len({stages.weights(recipe, 2).key for recipe in trained_in}),
                   "outputs": outputs}))
 """
@@ -236,7 +236,7 @@ def test_added_techniques_are_columns_and_optuna_parameters(
     recorded = connection.execute("SELECT recipe, facts FROM ac_candidates WHERE state = 'complete'").fetchall()
     facts = next(json.loads(facts) for recipe, facts in recorded if ACTIVE.items() <= json.loads(recipe).items())
     connection.close()
-    assert names[5:][: len(ordered_techniques()) + len(ACTIVE)][0] == "stop_words"
+    assert names[5:][: len(ordered_techniques()) + len(ACTIVE)][0] == "articles"
     assert any(ACTIVE.items() <= row.items() for row in values)
     assert set(ACTIVE) <= parameters
     assert facts["structure"]["details"] == {"neuron_multiple": 24}
@@ -260,11 +260,11 @@ def test_an_exported_model_holds_what_added_techniques_did(
     assert len(json.loads(extended.python(load, to))) == 3
     assert json.loads((to / "recipe.json").read_text())["recipe"] == row["recipe"]
     card = (to / "README.md").read_text(encoding="utf-8")
-    assert "| stop_words | drop |" in card and "no stop words" in card
+    assert "| articles | drop |" in card and "no articles" in card
     page = tmp_path / "report.html"
     extended.run("report", searched_with_added.name, "--trial", row["trial"], "--to", page, cwd=folder)
     text = page.read_text(encoding="utf-8")
-    assert "no stop words" in text and all(name.replace("_", " ") in text or name in text for name in ACTIVE)
+    assert "no articles" in text and all(name.replace("_", " ") in text or name in text for name in ACTIVE)
 
 
 @pytest.mark.slow
@@ -285,7 +285,7 @@ def test_added_techniques_have_pages_in_the_reference(extended: ExtendedPackage)
     for name in ACTIVE:
         assert f"# {name}\n" in pages[f"decisions/{name}.md"]
         assert f"| `{name}` |" in pages["reference/decisions.md"]
-    assert "Silva and Ribeiro 2003" in pages["decisions/stop_words.md"]
+    assert "Silva and Ribeiro 2003" in pages["decisions/articles.md"]
     assert "decisions/depth.md" not in pages  # written by hand
 
 
@@ -299,8 +299,8 @@ try:
 except UsageError as error:
     print(error)
 """
-    file = tiny_study(tmp_path, space={"stop_wordz": "drop"})
-    assert "tiny.yaml: space.stop_wordz: unknown decision 'stop_wordz'; did you mean 'stop_words'" in extended.python(
+    file = tiny_study(tmp_path, space={"articlez": "drop"})
+    assert "tiny.yaml: space.articlez: unknown decision 'articlez'; did you mean 'articles'" in extended.python(
         program, file
     )
     file = tiny_study(tmp_path, space={"depth": 1, "initial": [{"dept": 1}]})
@@ -341,14 +341,14 @@ from autocompress.core.technique import TECHNIQUES, ordered_techniques
 from autocompress.space.parsing import resolve_space
 space = resolve_space(json.loads(sys.argv[1]), Anatomy(6), {}, "space")
 tokenizer = Tokenizer(models.WordLevel({}, "?"))
-ordered_techniques()["accents"].edit_tokenizer(tokenizer, "strip")
-recipe = space.canonical({"accents": "strip"})
-normalized = tokenizer.normalizer.normalize_str("café")
-print(json.dumps([TECHNIQUES.summary("accents"), space.choices["accents"], normalized, recipe.describe()]))
+ordered_techniques()["apostrophes"].edit_tokenizer(tokenizer, "plain")
+recipe = space.canonical({"apostrophes": "plain"})
+normalized = tokenizer.normalizer.normalize_str("it’s")
+print(json.dumps([TECHNIQUES.summary("apostrophes"), space.choices["apostrophes"], normalized, recipe.describe()]))
 """
     summary, choices, normalized, text = json.loads(package.python(program, json.dumps(space)))
-    assert summary == "Strip accents from letters before a text is cut into tokens."
-    assert choices == ["keep", "strip"] and normalized == "cafe" and text.startswith("no accents · 2 layers")
+    assert summary == "Write typographic apostrophes as plain ones before a text is cut into tokens."
+    assert choices == ["keep", "plain"] and normalized == "it's" and text.startswith("plain apostrophes · 2 layers")
 
 
 def test_support_files_are_no_entries() -> None:

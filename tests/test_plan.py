@@ -140,7 +140,7 @@ recovery:
         ("task.metric=./mine.py", "task.metric: no metric at "),
         ("space=encodr", "--set space: unknown space 'encodr'; did you mean 'encoder'? (available: bits, encoder"),
         ("space=./mine.yaml", "mine.yaml: no such search space"),
-        ("space={dept: 3}", "unknown decision 'dept'; did you mean 'depth'? (available: depth, attention"),
+        ("space={dept: 3}", "unknown decision 'dept'; did you mean 'depth'? (available: "),
         ("space.dept=3", "--set space.dept: unknown decision 'dept'"),
         ("space=[1]", "the name of a space or a mapping of decisions is needed, but got [1]"),
         # paths

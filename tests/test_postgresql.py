@@ -15,9 +15,11 @@ import optuna
 import pytest
 
 from autocompress.core.errors import AutocompressError, UsageError
+from autocompress.core.recipe import Recipe
 from autocompress.selection import on_front, violations
 from autocompress.study import read_study, studies
 from autocompress.study.database import open_storage
+from autocompress.study.migrations.versions.v0006_recipe_keys import NEUTRAL
 from tests.conftest import run_cli
 from tests.databases import execute
 from tests.formula import search
@@ -29,10 +31,12 @@ SCHEMA_VERSION = "SELECT version_num FROM ac_alembic_version"
 
 @pytest.fixture
 def outdated(toy: ToyStudy) -> ToyStudy:
-    """A study whose tables an earlier version wrote, with other keys of its recipes."""
+    """A study whose tables an earlier version wrote, with other keys of its recipes, and without later decisions."""
     study = toy.open()
     with study.lease():
         search(study, 3)
+    later = "".join(f" - '{name}'" for name in Recipe() if name not in NEUTRAL)
+    execute(toy.url, f"UPDATE ac_candidates SET recipe = (recipe::jsonb{later})::json")
     execute(toy.url, "UPDATE ac_candidates SET recipe_key = 'key of version 5: ' || number")
     execute(toy.url, "UPDATE ac_alembic_version SET version_num = '0005'")
     return toy

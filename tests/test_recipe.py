@@ -38,7 +38,7 @@ def test_keys_and_descriptions_of_earlier_versions_stay(key: str) -> None:
 def test_a_recipe_is_a_frozen_mapping() -> None:
     recipe = Recipe(weight_bits=8, depth=2)
     assert recipe["depth"] == 2 and dict(recipe)["weight_bits"] == 8 and recipe["embedding_bits"] == 32
-    assert list(recipe) == list(recipe.as_dict()) and next(iter(recipe)) == "depth"  # in the order of application
+    assert list(recipe) == list(recipe.as_dict()) and next(iter(recipe)) == "stop_words"  # in the order of application
     with pytest.raises(TypeError):
         recipe["depth"] = 3  # type: ignore[index]
     other = recipe.replace(depth=3)
@@ -47,11 +47,11 @@ def test_a_recipe_is_a_frozen_mapping() -> None:
     assert recipe != recipe.as_dict()
     copy = pickle.loads(pickle.dumps(recipe))
     assert copy == recipe and hash(copy) == hash(recipe) and copy.key == recipe.key
-    assert repr(Recipe(depth=1)).startswith("Recipe(depth=1, attention='full'")
+    assert "depth=1, attention='full'" in repr(Recipe(depth=1))
 
 
 def test_unknown_decisions_are_refused_and_stored_ones_left_out() -> None:
-    with pytest.raises(TypeError, match="unknown decision 'rank'; available: depth, attention"):
+    with pytest.raises(TypeError, match=r"unknown decision 'rank'; available: .*depth, attention"):
         Recipe(depth=1, rank=4)
     assert Recipe.from_stored({"depth": 1, "rank": 4}) == Recipe(depth=1)
 

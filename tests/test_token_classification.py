@@ -16,7 +16,7 @@ from autocompress.data.ragged import Ragged
 from autocompress.models.families import load_family
 from autocompress.models.forward import open_forward
 from autocompress.models.teacher import load_tokenizer
-from autocompress.search import plan_check
+from autocompress.search import tokenizer_check
 from autocompress.space.space import Space
 from autocompress.tasks import load_task
 from autocompress.tasks._class_objective import ClassObjective
@@ -147,11 +147,11 @@ def test_a_decision_that_changes_tokens_is_refused(monkeypatch: pytest.MonkeyPat
             raise AssertionError("never called")
 
     monkeypatch.setattr(Lower, "__abstractmethods__", frozenset())
-    monkeypatch.setattr(plan_check, "ordered_techniques", lambda: {"depth": Lower()})
+    monkeypatch.setattr(tokenizer_check, "ordered_techniques", lambda: {"depth": Lower()})
     space, fixed = (Space(Anatomy(3), {"depth": values}) for values in ((1, 3), (3,)))
     with pytest.raises(
         UsageError, match=r"s.yaml: space.depth: it changes how texts become tokens, but candidates of token-"
     ):
-        plan_check.check_tokens(space, TASK, "s.yaml: space")
-    plan_check.check_tokens(space, load_task("text-classification"), "s.yaml: space")
-    plan_check.check_tokens(fixed, TASK, "s.yaml: space")
+        tokenizer_check.check_tokens(space, TASK, "s.yaml: space")
+    tokenizer_check.check_tokens(space, load_task("text-classification"), "s.yaml: space")
+    tokenizer_check.check_tokens(fixed, TASK, "s.yaml: space")

@@ -11,12 +11,12 @@ from autocompress.config import AutoFineTune, StudyPlan, check_storage
 from autocompress.core.domain import Anatomy
 from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.core.formatting import points
-from autocompress.core.technique import ordered_techniques
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.search.family_check import check_family
 from autocompress.search.final_evaluation_time import FinalRows
 from autocompress.search.fine_tuning_length import FINE_TUNING_SHARE, LEAST_STOP_ROWS, stop_rows
 from autocompress.search.row_conflicts import describe_conflicts
+from autocompress.search.tokenizer_check import check_normalization, check_tokens
 from autocompress.selection import choice_precision
 from autocompress.space.parsing import resolve_space
 from autocompress.space.space import Space
@@ -24,7 +24,6 @@ from autocompress.study import Study
 from autocompress.study.trial_details import read_trial_details
 from autocompress.tasks import Task, TaskData, load_task
 from autocompress.tasks._sentence_pooling import has_pooling
-from autocompress.techniques.stages import DataTechnique
 
 AGREEMENT_ROWS = 4000  # at most, if the study file names no number
 log = logging.getLogger(__name__)
@@ -66,6 +65,7 @@ def prepare(plan: StudyPlan, offline: bool) -> CheckedPlan:
             " tokens; lower it"
         )
     check_tokens(space, load_task(plan.task.kind, plan.place("task.kind")), plan.place("space"))
+    check_normalization(space, plan.teacher.model, plan.place("space"), offline)
     data = _check_task(plan, config, offline)
     check_storage(plan.storage)  # last, since it makes a folder
     return CheckedPlan(
@@ -100,16 +100,6 @@ def _choose_fine_tuning(plan: StudyPlan, offline: bool) -> StudyPlan:
     if settings.time is None and plan.budget.time is not None:
         settings = settings.model_copy(update={"time": FINE_TUNING_SHARE * plan.budget.time})
     return plan.with_fine_tuning(settings)
-
-
-def check_tokens(space: Space, task: Task, place: str) -> None:
-    """Raise UsageError where a decision changes the tokens of a task whose outputs are those of the teacher's tokens."""
-    for name, technique in ordered_techniques().items():
-        if task.has_token_outputs and isinstance(technique, DataTechnique) and space.changes(name):
-            raise UsageError(
-                f"{place}.{name}: it changes how texts become tokens, but candidates of {task.name} learn an output of each"
-                " token of the teacher; leave it out"
-            )
 
 
 def _check_task(plan: StudyPlan, config: ModelConfig, offline: bool) -> TaskData:

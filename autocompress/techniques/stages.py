@@ -34,6 +34,8 @@ class DataTechnique(Technique):
     """Changes how texts become tokens. The candidate is trained, scored, timed and exported with its own tokenizer."""
 
     stage = "data"
+    sample: str = ""
+    """A text that every active value changes, unless the teacher's tokenizer does so already; empty: that is not checked."""
 
     @abstractmethod
     def edit_tokenizer(self, tokenizer: Tokenizer, value: Scalar) -> None:

@@ -1,4 +1,4 @@
-"""Drop frequent words that carry little meaning before a text is cut into tokens (Silva and Ribeiro 2003)."""
+"""Drop articles and conjunctions before a text is cut into tokens (Silva and Ribeiro 2003)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-class StopWords(DataTechnique):
+class Articles(DataTechnique):
     """Whether articles and conjunctions stay in a text."""
 
-    name = "stop_words"
+    name = "articles"
     domain = Names(("keep", "drop"))
 
     def neutral(self, anatomy: Anatomy | None) -> Scalar:
         return "keep"
 
     def describe(self, value: Scalar) -> str:
-        return "no stop words" if value == "drop" else ""
+        return "no articles" if value == "drop" else ""
 
     def edit_tokenizer(self, tokenizer: Tokenizer, value: Scalar) -> None:
         from tokenizers import Regex, normalizers
@@ -32,4 +32,4 @@ class StopWords(DataTechnique):
         tokenizer.normalizer = normalizers.Sequence([dropped, *before])
 
 
-TECHNIQUE = StopWords()
+TECHNIQUE = Articles()

@@ -1,0 +1,1 @@
+"""Decisions about how texts are written before they are cut into tokens."""
