@@ -1,7 +1,7 @@
 """Drop frequent words that carry little meaning before a text is cut into tokens (Luhn 1958; Silva and Ribeiro 2003).
 
-The list holds English articles, auxiliaries, pronouns, prepositions and conjunctions. Negations, and words of degree such as
-`very` and `too`, are not among them: they decide on sentiment.
+The list holds English articles, auxiliaries, pronouns, prepositions and conjunctions. It holds no negations and no words of
+degree such as `too`, which decide on sentiment; and no `what`, `who` or `where`, which tell what is asked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ENGLISH = (
     "a an the and or but if as of at by for with about into to from in on this that these those it its he him his she her hers"
     " they them their theirs we us our ours you your yours i me my mine is are was were be been being am do does did doing has"
-    " have had having will would shall should can could may might must there here which who whom whose what when where how"
+    " have had having will would shall should can could may might must there here"
     " while than then so such also just because until during between through upon"
 )
 ENGLISH = tuple(_ENGLISH.split())
