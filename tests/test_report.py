@@ -15,6 +15,7 @@ import pytest
 from autocompress.actions.locate import locate
 from autocompress.actions.report import ReportData, ablate, gather, render
 from autocompress.actions.report.ablation import without_decision
+from autocompress.actions.report.page import mark_code
 from autocompress.core.recipe import Recipe
 from autocompress.core.trial_row import TrialRow
 from autocompress.interfaces.cli import main
@@ -50,6 +51,12 @@ def test_report_holds_the_numbers_of_the_study(
         assert row.test_quality is not None and f"{100 * row.test_quality:.1f}" in page
     assert f'<h2 id="chosen">Trial {answer["trial"]}: ' in page
     assert main(["report", str(searched.file), "--trial", "9999", "--to", str(to)]) == 2
+
+
+def test_what_a_warning_quotes_is_shown_as_code() -> None:
+    assert mark_code("below <b>: add `--set a=1` to `search`") == (
+        "below &lt;b&gt;: add <code>--set a=1</code> to <code>search</code>"
+    )
 
 
 def test_report_needs_no_network(report: ReportData) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jinja2
 import plotly.offline
+from markupsafe import Markup, escape
 
 from autocompress import __version__
 from autocompress.actions.report.report_data import ReportData
@@ -62,10 +64,16 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "points": points, "ms": ms, "mb": megabytes, "times": times, "duration": duration,
-        "describe_warnings": describe_warnings, "capitalize_first": lambda text: text[:1].upper() + text[1:],
+        "describe_warnings": describe_warnings, "mark_code": mark_code,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
     }  # fmt: skip
     environment.globals |= {"drop": drop_text}
     return environment
+
+
+def mark_code(sentence: str) -> Markup:
+    """Return a sentence as HTML, with what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
 def _figures(report: ReportData) -> dict[str, Any]:
