@@ -37,7 +37,7 @@ def render_tables(rows: Sequence[Row], peers: Mapping[str, Peer]) -> list[str]:
         return ["Not run yet.", ""]
     kinds = {name: peer.kind for name, peer in peers.items()}
     results = {name: judge_set(name, rows, kinds) for name in SETS}
-    lines = [*_goal_lines(results), ""]
+    lines = [*_goal_lines(results, peers), ""]
     if any(row.is_timed for row in rows):
         lines += [f"![Points lost on test against the time from text to label]({PICTURE.name})", ""]
     for name in SETS:
@@ -58,27 +58,27 @@ def _describe_cpu(machine: Mapping[str, Any]) -> str:
     return f"{machine['cpu']} with {', '.join(machine['cpu_flags']) or 'no special instruction sets'}"
 
 
-def _goal_lines(results: Mapping[str, SetResult]) -> list[str]:
+def _goal_lines(results: Mapping[str, SetResult], peers: Mapping[str, Peer]) -> list[str]:
     """Render the goals: a sentence for each, and a line for each set."""
     lines = [
-        "| set | seeds | drop on test, points | × fp32 onnxruntime | × the best training-free peer | × the best transformer |"
-        " size ÷ that one's | all reached |",
+        "| set | seeds | drop, points | × fp32 | × best training-free peer | × best transformer | size ÷ its | all reached |",
         "|---|--:|--:|--:|---|---|--:|---|",
     ]
     for result in results.values():
         if result.lost_seeds:
             lines.append(f"| {result.name} | no model picked in {result.lost_seeds} seeds | | | | | | no |")
         if result.seeds:
-            lines.append(_goal_line(result))
+            lines.append(_goal_line(result, peers))
     return [*lines, "", *describe_goals(results), "mrpc is reported, not counted."]
 
 
-def _goal_line(result: SetResult) -> str:
-    free, best = ({getattr(seed, name) for seed in result.seeds} for name in ("best_training_free", "best_transformer"))
+def _goal_line(result: SetResult, peers: Mapping[str, Peer]) -> str:
+    names = ({getattr(seed, name) for seed in result.seeds} for name in ("best_training_free", "best_transformer"))
+    free, best = ("; ".join(sorted(peers[name].title for name in of_seeds)) for of_seeds in names)
     return (
         f"| {result.name} | {len(result.seeds)} | {100 * result.median('drop'):.1f} | {result.median('speedup'):.1f} |"
-        f" {result.median('over_training_free'):.1f} ({', '.join(sorted(free))}) |"
-        f" {result.median('over_transformers'):.2f} ({', '.join(sorted(best))}) |"
+        f" {result.median('over_training_free'):.1f} ({free}) |"
+        f" {result.median('over_transformers'):.2f} ({best}) |"
         f" {result.median('size_share'):.2f} | {'yes' if result.is_met else 'no'} |"
     )
 
