@@ -17,11 +17,12 @@ from autocompress.core.domain import Anatomy
 from autocompress.core.errors import UsageError
 from autocompress.core.technique import ordered_techniques
 from autocompress.deployment.companion_files import _write_tokenizer
+from autocompress.interfaces.cli import main
 from autocompress.search.tokenizer_check import check_normalization
 from autocompress.space.parsing import resolve_space
 from autocompress.techniques.normalization.stop_words import ENGLISH
 from autocompress.techniques.stages import DataTechnique
-from tests.tiny import tiny_tokenizer
+from tests.tiny import tiny_study, tiny_tokenizer
 
 ACTIVE = {
     "stop_words": "english", "punctuation": "remove", "digits": "zero", "letter_case": "lower", "accents": "strip",
@@ -120,3 +121,12 @@ def test_a_decision_that_the_tokenizer_makes_already_is_refused(name: str, tmp_p
         check_normalization(space, str(tmp_path / "edited"), "s.yaml: space", offline=True)
     fixed = resolve_space({name: "keep"}, Anatomy(3), {}, "space")
     check_normalization(fixed, str(tmp_path / "none"), "s.yaml: space", offline=True)  # reads no file
+
+
+def test_a_search_ends_before_any_work_where_a_decision_is_made_already(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tiny_study(tmp_path, space={"depth": "all", "letter_case": ["keep", "lower"]})  # BERT's tokenizer is uncased
+    assert main(["search", str(file), "--offline"]) == 2
+    assert "tiny.yaml: space.letter_case: the teacher's tokenizer gives the same tokens" in capsys.readouterr().err
+    assert not (tmp_path / "tiny").exists()
