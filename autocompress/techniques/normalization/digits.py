@@ -1,4 +1,4 @@
-"""Write every digit as 0, so that numbers of one form share their tokens (as Collobert et al. 2011 did for tagging)."""
+"""Write every digit as 0, so that numbers of one form share their tokens (as Lample et al. 2016 did for tagging)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _ENGLISH = (
     "a an the and or but if as of at by for with about into to from in on this that these those it its he him his she her hers"
     " they them their theirs we us our ours you your yours i me my mine is are was were be been being am do does did doing has"
     " have had having will would shall should can could may might must there here"
-    " while than then so such also just because until during between through upon"
+    " while than then also because until during between through upon"
 )
 ENGLISH = tuple(_ENGLISH.split())
 
