@@ -61,7 +61,8 @@ def _describe_cpu(machine: Mapping[str, Any]) -> str:
 def _goal_lines(results: Mapping[str, SetResult], peers: Mapping[str, Peer]) -> list[str]:
     """Render the goals: a sentence for each, and a line for each set."""
     lines = [
-        "| set | seeds | drop, points | × fp32 | × best training-free peer | × best transformer | size ÷ its | all reached |",
+        "| set | seeds | drop, points | × fp32 | × best training-free peer | × best transformer | size ÷ the latter's |"
+        " all reached |",
         "|---|--:|--:|--:|---|---|--:|---|",
     ]
     for result in results.values():

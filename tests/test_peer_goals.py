@@ -82,6 +82,7 @@ def test_tables_show_every_peer_and_the_reason_of_a_lost_one() -> None:
     assert any("NNCF int8 |" in line and "| 3.20 |" in line for line in table)
     assert table[4].startswith("| autocompress, as picked")
     assert "1 thread, batch 1 (a CPU with avx2)" in lines[-2]
+    assert any("(Torch-Pruning and fine-tuning, dynamic int8) |" in line for line in lines[: lines.index("")])
     assert len({line.count("|") for line in lines[: lines.index("")]}) == 1  # the table of the goals
 
 
