@@ -16,7 +16,7 @@ from autocompress.core.fine_tuning_record import FineTuningRecord
 from autocompress.core.json_types import Json
 from autocompress.search import auto_fine_tuning
 from autocompress.search.auto_fine_tuning import AutoFineTuning
-from autocompress.search.fine_tuning_length import stop_rows
+from autocompress.search.fine_tuning_length import PROBED_ROWS, stop_rows
 from autocompress.search.plan_check import complete_plan, prepare
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_data import StudyData
@@ -201,9 +201,13 @@ def chosen(file: Path, *overrides: str) -> StudyPlan:
 def test_a_model_without_classifier_is_fine_tuned_automatically_within_a_quarter_of_the_time(tmp_path: Path) -> None:
     headless(tmp_path / "bare")
     file = tiny_study(tmp_path, teacher={"model": "./bare"}, budget={"time": "20m"})
-    assert chosen(file).teacher.fine_tune == AutoFineTune(time=300)
-    assert chosen(file, "teacher.fine_tune={auto: true, time: 2m}").teacher.fine_tune == AutoFineTune(time=120)
-    assert chosen(file, "budget.time=null", "budget.trials=3").teacher.fine_tune == AutoFineTune()
+    probed = AutoFineTune(linear_probe_rows=PROBED_ROWS)
+    for overrides, expected in {
+        (): probed.model_copy(update={"time": 300}),
+        ("teacher.fine_tune={auto: true, time: 2m}",): probed.model_copy(update={"time": 120}),
+        ("budget.time=null", "budget.trials=3"): probed,
+    }.items():
+        assert chosen(file, *overrides).teacher.fine_tune == expected
     with_classifier = tiny_study(tmp_path, teacher={"model": "./teacher"}, budget={"time": "20m"})
     assert chosen(with_classifier).teacher.fine_tune is None
 
@@ -255,8 +259,8 @@ def test_a_study_searches_the_settings_once_and_keeps_their_time(tmp_path: Path)
     stored = stored_plan(plan.storage, plan.study)
     assert stored is not None and stored["teacher"]["fine_tune"]["time"] == 5
     file.write_text(file.read_text().replace("model: ./bare", "model: ./bare\n  fine_tune: auto"))
-    assert read_as_begun(file, stored).teacher.fine_tune == AutoFineTune(time=5)
+    assert read_as_begun(file, stored).teacher.fine_tune == AutoFineTune(time=5, linear_probe_rows=PROBED_ROWS)
     file.write_text(file.read_text().replace("fine_tune: auto", "fine_tune: {epochs: 2}"))
-    assert read_as_begun(file, stored).teacher.fine_tune == AutoFineTune(time=5)
+    assert read_as_begun(file, stored).teacher.fine_tune == AutoFineTune(time=5, linear_probe_rows=PROBED_ROWS)
     refused = run_cli("search", file, "--offline", "--trials", 3, cwd=tmp_path, code=2)
     assert "teacher.fine_tune" in refused.stderr

@@ -62,7 +62,7 @@ class StudyPlan(StudyFile):
         """Return the plan to resume a study with.
 
         A packaged space keeps the values it had when the study began; its initial recipes are those of today. A search for
-        the settings of fine-tuning keeps its time, and a study without agreement rows gets none.
+        the settings of fine-tuning keeps its time and its linear probe, and a study without agreement rows gets none.
         """
         if stored is None:
             return self
@@ -96,11 +96,11 @@ class StudyPlan(StudyFile):
         if not isinstance(known, Mapping) or not known.get("auto"):
             return self
         begun = AutoFineTune.model_validate(known)
-        if own is None:
-            return self.with_fine_tuning(begun)
-        if not isinstance(own, AutoFineTune) or own.time is not None:
+        if own is not None and not isinstance(own, AutoFineTune):
             return self
-        return self.with_fine_tuning(own.model_copy(update={"time": begun.time}))
+        chosen = {"time": begun.time, "linear_probe_rows": begun.linear_probe_rows or 0}
+        left_out = {name: value for name, value in chosen.items() if own is None or getattr(own, name) is None}
+        return self.with_fine_tuning((own or begun).model_copy(update=left_out))
 
     def identity(self) -> Json:
         """Return the keys that must not change when a study is resumed, as plain JSON types.
@@ -113,6 +113,9 @@ class StudyPlan(StudyFile):
         del values["teacher"]["improve"]  # what comes after this study
         data = values["task"]["data"]
         data["max_agreement_rows"] = data["max_agreement_rows"] or None  # 0, as in a study of before they existed
+        if isinstance(self.teacher.fine_tune, AutoFineTune):
+            tuned = values["teacher"]["fine_tune"]
+            tuned["linear_probe_rows"] = tuned["linear_probe_rows"] or None  # likewise
         values["space"].pop(INITIAL, None)  # tried first, and no limit of what may be tried
         for device in (values["device"], *values["devices"].values()):
             for key in CONNECTION_KEYS:

@@ -29,6 +29,9 @@ class FineTune(Section):
     silver_pairs: int | None = Field(default=None, ge=1)
     """Pairs of the study's texts, rated by the cosine similarity of the model's own embeddings, that it learns once before the
     labels. For numbers that compare two texts, and a model of sentence-transformers."""
+    linear_probe_rows: int | None = Field(default=None, ge=1)
+    """Rows of train that the new classifier is fitted to before anything is trained: a linear probe, in seconds. For texts with
+    one label each."""
 
 
 class AutoFineTune(Section):
@@ -42,6 +45,9 @@ class AutoFineTune(Section):
     `budget.time` there is no limit."""
     silver_pairs: int | None = Field(default=None, ge=1)
     """As with given settings."""
+    linear_probe_rows: int | None = Field(default=None, ge=0)
+    """As with given settings, at most; fewer where time is short, 0: none. If left out: 20,000 for texts with one label each; a
+    study that began without stays so."""
 
     @model_validator(mode="before")
     @classmethod

@@ -37,6 +37,8 @@ class FineTuningRecord:
 
     def describe(self) -> str:
         """Describe settings, choice and learning curve in one sentence."""
+        probed = self.settings.get("linear_probe_rows")
+        probe = f" after a linear probe of {probed:,} rows" if probed else ""
         failed = sum(trial["failure"] is not None for trial in self.trials)
         tried = counted(len(self.trials), "setting") + (f" ({failed} failed)" if failed else "")
         chosen = f", the best of {tried} on {self.judged_rows:,} rows of train" if self.trials else ""
@@ -45,8 +47,8 @@ class FineTuningRecord:
             f"; quality on {counted(self.curve_rows, 'validation row')} meanwhile: {qualities}" if self.curve else ""
         )
         return (
-            f"the teacher was fine-tuned for {self.settings['epochs']:.1f} epochs, {describe_setting(self.settings)}{chosen},"
-            f" in {duration(self.seconds)}{curve}"
+            f"the teacher was fine-tuned for {self.settings['epochs']:.1f} epochs, {describe_setting(self.settings)}{chosen}"
+            f"{probe}, in {duration(self.seconds)}{curve}"
         )
 
 

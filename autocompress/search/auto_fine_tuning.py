@@ -6,35 +6,34 @@ search that goes on there ends as one that was not interrupted.
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 
-import numpy as np
 import torch
 
 from autocompress.config import AutoFineTune, FineTune, StudyPlan
 from autocompress.core.errors import AutocompressError
 from autocompress.core.fine_tuning_record import describe_setting
 from autocompress.core.json_types import Json
-from autocompress.data import cut_rows
 from autocompress.models.model_types import Model
 from autocompress.search.fine_tuning_length import (
     USED_TIME,
     SearchSize,
     effective_labels,
     first_setting,
+    probe_size,
     search_size,
-    stop_rows,
     usual_length,
 )
+from autocompress.search.fine_tuning_rows import FineTuningRows, count_labels
 from autocompress.search.study_data import StudyData
 from autocompress.search.teacher_evaluation import JudgedRows
 from autocompress.search.work_folder import WorkFolder
-from autocompress.tasks import TaskData
 from autocompress.training.fine_tuning import LabelledRows, fine_tune, seconds_per_row
+from autocompress.training.linear_probe import fit_linear_probe, set_output_layer
 from autocompress.training.loop import Progress
 from autocompress.training.settings_search import (
     FRACTIONS,
@@ -47,6 +46,7 @@ from autocompress.training.settings_search import (
     whole_length,
 )
 
+LINEAR_PROBE = "a linear probe"  # as progress is reported
 LEAST_LENGTH = 0.5  # of the usual one, whatever the time
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class AutoFineTuning:
     plan: StudyPlan
     settings: AutoFineTune
     data: StudyData
-    load_model: Callable[[], Model]  # the pretrained model with its new head
+    load_pretrained: Callable[[], Model]  # the model with its new head
     work: WorkFolder  # of what an interrupted search needs
     report_progress: Callable[[str, float], None]  # description, fraction done
     pause: Callable[[Progress], Progress]  # lets measurements pass
@@ -76,19 +76,19 @@ class AutoFineTuning:
                 trials, self._first, self._size.limits, partial(self._try, trials), partial(self._is_late, trials)
             )
             chosen = self._choose(trials)
-            model = self.load_model()
+            model = self._load_model()
             settings = self._whole_settings(trials[chosen])
-            curve = self._train(trials, chosen, model, self._all_rows, settings, self.shown, "the chosen setting")
+            curve = self._train(trials, chosen, model, self._rows.all, settings, self.shown, "the chosen setting")
             if trials[chosen].failure is None:
                 break
         return model, {
             "settings": settings.model_dump(exclude_none=True),
             "curve": [asdict(point) for point in curve],
             "curve_rows": len(self.shown),
-            "learned": round(settings.epochs * len(self._all_rows)) + sum(map(_learned_rows, trials)),
+            "learned": round(settings.epochs * len(self._rows.all)) + sum(map(_learned_rows, trials)),
             "seconds": self.work.seconds,
             "trials": [trial.as_json() for trial in trials if trial.curve or trial.failure],
-            "judged_rows": len(self._judged),
+            "judged_rows": len(self._rows.judged),
         }
 
     # ---- the search ------------------------------------------------------------------------------------------------
@@ -97,14 +97,14 @@ class AutoFineTuning:
         """Train one setting for the next fraction of the length, and judge it."""
         trial = trials[number]
         fraction = FRACTIONS[len(trial.curve)]
-        rows, model = self._learned, self.load_model()
+        rows, model = self._rows.learned, self._load_model()
         settings = FineTune(
             epochs=self._size.length * fraction / len(rows), learning_rate=trial.setting.rate_at(fraction),
             batch=trial.setting.batch, warmup=trial.setting.warmup,
         )  # fmt: skip
         self._train(trials, number, model, rows, settings, None, f"setting {number + 1}, {fraction:.0%} of the length")
         if trial.failure is None:
-            quality, loss = self._judged.judge(model)
+            quality, loss = self._rows.judged.judge(model)
             trial.curve.append(CurvePoint(rows=round(settings.epochs * len(rows)), quality=quality, loss=loss))
             self._save(trials)
 
@@ -126,14 +126,14 @@ class AutoFineTuning:
         known = self.work.read("whole")
         if known is not None and known["setting"] == asdict(trial.setting):
             return FineTune.model_validate(known["settings"])
-        length = self._size.length * whole_length(trial, len(self._judged))
+        length = self._size.length * whole_length(trial, len(self._rows.judged))
         if self.settings.time is not None:
             left = max(0.0, self.settings.time - self.work.seconds)
             length = min(length, left / (self._row_seconds * trial.setting.cost))
         length = max(length, LEAST_LENGTH * self._size.length)
         settings = FineTune(
-            epochs=float(f"{length / len(self._all_rows):.2g}"), learning_rate=trial.setting.learning_rate,
-            batch=trial.setting.batch, warmup=trial.setting.warmup,
+            epochs=float(f"{length / len(self._rows.all):.2g}"), learning_rate=trial.setting.learning_rate,
+            batch=trial.setting.batch, warmup=trial.setting.warmup, linear_probe_rows=self._size.probed_rows or None,
         )  # fmt: skip
         self.work.write("whole", {"setting": asdict(trial.setting), "settings": settings.model_dump()})
         return settings
@@ -173,14 +173,14 @@ class AutoFineTuning:
         best = leading_trial(trials)
         if best is None:
             return ""
-        return f"; best so far {100 * trials[best].curve[-1].quality:.1f} on {len(self._judged):,} rows of train"
+        return f"; best so far {100 * trials[best].curve[-1].quality:.1f} on {len(self._rows.judged):,} rows of train"
 
     # ---- how much is trained ---------------------------------------------------------------------------------------
 
     @cached_property
     def _first(self) -> Setting:
         return first_setting(
-            effective_labels(count_labels(self.data.splits)), int(self.load_model().config.hidden_size)
+            effective_labels(count_labels(self.data.splits)), int(self.load_pretrained().config.hidden_size)
         )
 
     @cached_property
@@ -188,12 +188,26 @@ class AutoFineTuning:
         """How much the search may train: as it was planned when the search began."""
         known = self.work.read("size")
         if known is not None:
-            return SearchSize(length=known["length"], limits=SearchLimits(**known["limits"]))
-        usual = usual_length(len(self._all_rows), effective_labels(count_labels(self.data.splits)))
-        time_allowed = self.settings.time
-        size = search_size(usual, None if time_allowed is None else USED_TIME * time_allowed / self._row_seconds)
+            return SearchSize(**{**known, "limits": SearchLimits(**known["limits"])})
+        counts, seconds = count_labels(self.data.splits), self.settings.time
+        usual = usual_length(len(self._rows.all), effective_labels(counts))
+        affordable = None if seconds is None else USED_TIME * seconds / self._row_seconds
+        most = min(self.settings.linear_probe_rows or 0, len(self._rows.learned))
+        size = search_size(usual, affordable, probe_size(most, len(counts), affordable))
         self.work.write("size", asdict(size))
         return size
+
+    def _load_model(self) -> Model:
+        """Return the pretrained model, with a new head that a linear probe has fitted where the settings ask for one."""
+        model, count, file = self.load_pretrained(), self._size.probed_rows, self.work.file("linear_probe.pt")
+        if not count:
+            return model
+        if not file.is_file():
+            progress = self.pause(lambda done: self.report_progress(LINEAR_PROBE, done))
+            torch.save(fit_linear_probe(model, self._rows.probed(count), progress), file.with_suffix(".new"))
+            os.replace(file.with_suffix(".new"), file)
+        set_output_layer(model, torch.load(file, weights_only=True))
+        return model
 
     @cached_property
     def _row_seconds(self) -> float:
@@ -211,7 +225,9 @@ class AutoFineTuning:
         setting = replace(self._first, batch=batch)
         settings = FineTune(learning_rate=setting.learning_rate, batch=batch)
         try:
-            seconds = seconds_per_row(self.load_model(), self._learned, settings, self.data.objective, self.plan.seed)
+            seconds = seconds_per_row(
+                self.load_pretrained(), self._rows.learned, settings, self.data.objective, self.plan.seed
+            )
         except (MemoryError, RuntimeError) as error:
             if batch == 1 or not _is_out_of_memory(error):
                 raise
@@ -226,45 +242,13 @@ class AutoFineTuning:
             return False
         return self.work.seconds + self._size.length * self._row_seconds > self.settings.time
 
+    @cached_property
+    def _rows(self) -> FineTuningRows:
+        return FineTuningRows(self.data, self.plan.task.metric, self.plan.seed)
+
     def _save(self, trials: list[SettingTrial]) -> None:
         self.work.write("trials", {"trials": [trial.as_json() for trial in trials]})
         self.work.save_seconds()
-
-    # ---- rows ------------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _is_judged(self) -> np.ndarray:
-        """Which rows of train settings are judged on, (rows,): the same ones for every setting, and none of validation."""
-        rows = self.data.splits.train
-        labels = rows.labels.values
-        is_class = rows.labels.has_single_units and np.issubdtype(labels.dtype, np.integer)
-        strata = labels if is_class else np.zeros(len(rows), np.int64)
-        keys = [json.dumps(content[:-1]).casefold() for content in rows.contents()]
-        return cut_rows(keys, strata, stop_rows(len(rows)), self.plan.seed, "cut rows to judge settings on")
-
-    @cached_property
-    def _judged(self) -> JudgedRows:
-        rows = self.data.splits.train.take(np.flatnonzero(self._is_judged))
-        return JudgedRows(self.data, self.plan.task.metric, self.data.tokenize(rows))
-
-    @cached_property
-    def _learned(self) -> LabelledRows:
-        """The rows that the settings are trained on."""
-        tokens = self.data.tokenize(self.data.splits.train.take(np.flatnonzero(~self._is_judged)))
-        return LabelledRows(partial(self.data.training_batch, tokens), tokens.lengths)
-
-    @property
-    def _all_rows(self) -> LabelledRows:
-        tokens = self.data.tokens["train"]
-        return LabelledRows(partial(self.data.training_batch, tokens), tokens.lengths)
-
-
-def count_labels(data: TaskData) -> list[int]:
-    """Return how often each label stands in train; empty where labels are numbers."""
-    labels = data.train.labels.values
-    return (
-        np.bincount(labels[labels >= 0].ravel(), minlength=len(data.label_names)).tolist() if data.label_names else []
-    )
 
 
 def _learned_rows(trial: SettingTrial) -> int:

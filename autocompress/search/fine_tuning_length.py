@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autocompress.search.baselines import MOST_CELLS
 from autocompress.training.settings_search import FRACTIONS, LONGER, USUAL_BATCH, SearchLimits, Setting
 
 LEAST_STEPS, STEPS_PER_LABEL = 500, 6  # of a whole fine-tuning at the usual batch
@@ -24,6 +25,9 @@ SEARCH_LEVELS = (
     3.0,
 )  # whole lengths: coarse, so that a noisy price rarely changes the search
 USED_TIME = 0.85  # of the time is planned for training; evaluation and loading take the rest
+PROBED_ROWS = 20_000  # of a linear probe, at most
+PROBED_SHARE = 0.5  # of the rows that time allows to learn
+READ_COST = 1 / 3  # the time of reading a row, of that of learning it
 FINE_TUNING_SHARE = 0.25  # of the time budget, where the study file sets no time for it
 
 
@@ -33,6 +37,7 @@ class SearchSize:
 
     length: int  # rows of the usual whole fine-tuning, repeated ones included
     limits: SearchLimits
+    probed_rows: int = 0  # of the linear probe that it begins with; 0: none
 
 
 def stop_rows(rows: int) -> int:
@@ -75,17 +80,33 @@ def effective_labels(counts: Sequence[int]) -> float:
     return float(min(max(len(counts), sum(present) / min(present)), 10 * len(counts)))
 
 
-def search_size(usual: int, affordable: float | None) -> SearchSize:
-    """Return how much a search may train, given the rows of a usual fine-tuning and those that time allows (null: any)."""
+def probe_size(most: int, labels: int, affordable: float | None) -> int:
+    """Return how many rows, at most `most`, a linear probe is fitted to, given the rows that time allows to learn (null: any).
+
+    Halved until they are at most half of these, so that a noisy price rarely changes them; 0 where not every label has one.
+    """
+    rows = min(most, MOST_CELLS // max(1, labels))
+    while affordable is not None and rows > PROBED_SHARE * affordable:
+        rows //= 2
+    return rows if rows >= labels else 0
+
+
+def search_size(usual: int, affordable: float | None, probed: int = 0) -> SearchSize:
+    """Return how much a search may train, given the rows of a usual fine-tuning and those that time allows (null: any).
+
+    `probed`: the rows of a linear probe, which takes time first.
+    """
     if affordable is None:
-        return SearchSize(length=usual, limits=SearchLimits(settings=MOST_SETTINGS))
+        return SearchSize(length=usual, limits=SearchLimits(settings=MOST_SETTINGS), probed_rows=probed)
+    affordable -= READ_COST * probed
     lengths = max(level for level in SEARCH_LEVELS if level <= max(0.0, affordable / usual - 1))
     length = usual
     if not lengths:  # the time for a search is better used for a longer fine-tuning
         most = int(min(affordable, LONGER * usual))
         unit = max(1, 10 ** (len(str(most)) - 2))  # two digits, for the same reason as above
         length = max(1, most // unit * unit)
-    return SearchSize(length=length, limits=SearchLimits(settings=MOST_SETTINGS, lengths=lengths))
+    limits = SearchLimits(settings=MOST_SETTINGS, lengths=lengths)
+    return SearchSize(length=length, limits=limits, probed_rows=probed)
 
 
 def minutes_of_search(rows: int, labels: float, seconds_per_row: float, most_seconds: float | None) -> float:

@@ -14,7 +14,7 @@ from autocompress.core.formatting import points
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.search.family_check import check_family
 from autocompress.search.final_evaluation_time import FinalRows
-from autocompress.search.fine_tuning_length import FINE_TUNING_SHARE, LEAST_STOP_ROWS, stop_rows
+from autocompress.search.fine_tuning_length import FINE_TUNING_SHARE, LEAST_STOP_ROWS, PROBED_ROWS, stop_rows
 from autocompress.search.row_conflicts import describe_conflicts
 from autocompress.search.tokenizer_check import check_normalization, check_tokens
 from autocompress.selection import choice_precision
@@ -87,18 +87,20 @@ def complete_plan(plan: StudyPlan, offline: bool) -> StudyPlan:
 def _choose_fine_tuning(plan: StudyPlan, offline: bool) -> StudyPlan:
     """Return the plan with `fine_tune: auto` where it names no settings and the model does not do the task yet.
 
-    A search for settings without a time gets its share of the budget.
+    A search for settings without a time gets its share of the budget, and it begins with a linear probe of the labels.
     """
-    settings = plan.teacher.fine_tune
+    settings, task = plan.teacher.fine_tune, load_task(plan.task.kind, plan.place("task.kind"))
     if settings is None:
         config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
-        if load_task(plan.task.kind, plan.place("task.kind")).has_head(config.architectures, config.outputs):
+        if task.has_head(config.architectures, config.outputs):
             return plan
         settings = AutoFineTune()
     if not isinstance(settings, AutoFineTune):
         return plan
     if settings.time is None and plan.budget.time is not None:
         settings = settings.model_copy(update={"time": FINE_TUNING_SHARE * plan.budget.time})
+    if settings.linear_probe_rows is None and task.predicts == "labels":
+        settings = settings.model_copy(update={"linear_probe_rows": PROBED_ROWS})
     return plan.with_fine_tuning(settings)
 
 
@@ -111,6 +113,7 @@ def _check_task(plan: StudyPlan, config: ModelConfig, offline: bool) -> TaskData
         metrics.check_fit(metric, task.predicts, task.name, place)
     task.check_teacher(plan, config.outputs, offline)
     _check_silver_pairs(plan, task, offline)
+    _check_linear_probe(plan, task)
     _check_unlabelled_columns(plan, task)
     data = task.read(plan, config.id2label)
     if metric is not None:
@@ -134,6 +137,16 @@ def _check_fine_tuning(plan: StudyPlan, data: TaskData) -> None:
         )
     if labels > rows - stop_rows(rows):
         raise UsageError(f"{place}: train has {rows} rows for {labels} labels; add rows, or {given}")
+
+
+def _check_linear_probe(plan: StudyPlan, task: Task) -> None:
+    """Raise UsageError where `linear_probe_rows` is asked of a task without one label for each text."""
+    settings = plan.teacher.fine_tune
+    if settings is not None and settings.linear_probe_rows and task.predicts != "labels":
+        place = plan.place("teacher.fine_tune.linear_probe_rows")
+        raise UsageError(
+            f"{place}: it fits a classifier of texts, but {task.name} predicts {task.predicts}; leave it out"
+        )
 
 
 def _check_silver_pairs(plan: StudyPlan, task: Task, offline: bool) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from autocompress.config import AutoFineTune, Engine, Recovery, StudyPlan
+from autocompress.config import AutoFineTune, Engine, FineTune, Recovery, StudyPlan
+from autocompress.core.json_types import Json
 from autocompress.core.recipe import Recipe, Scalar
 from autocompress.core.stage import Stage, upstream
 from autocompress.core.technique import active_techniques, ordered_techniques
@@ -95,12 +96,18 @@ def teacher_stage(plan: StudyPlan, model: Mapping[str, str], data: str) -> Stage
     """Return the stage of the fine-tuned teacher. `model`: sha256 of each of its files; `data`: the fingerprint of the rows."""
     tuned = plan.teacher.fine_tune
     settings = {
-        "model": dict(model), "fine_tune": tuned.model_dump(exclude_none=True) if tuned else None, "data": data,
+        "model": dict(model), "fine_tune": _fine_tuning_settings(tuned) if tuned else None, "data": data,
         "max_tokens": plan.task.max_tokens, "seed": plan.seed if tuned else None,
     }  # fmt: skip
     if isinstance(tuned, AutoFineTune):
         return Stage("teacher", fine_tuning.AUTO_VERSION, {**settings, "metric": Path(plan.task.metric).name})
     return Stage("teacher", fine_tuning.VERSION, settings)
+
+
+def _fine_tuning_settings(settings: FineTune | AutoFineTune) -> Json:
+    """Return the settings that a key holds; without a linear probe it is what it was before there was one."""
+    has_probe = bool(settings.linear_probe_rows)
+    return settings.model_dump(exclude_none=True, exclude=None if has_probe else {"linear_probe_rows"})
 
 
 def importance_stage(teacher_key: str, seed: int) -> Stage:

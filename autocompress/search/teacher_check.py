@@ -14,9 +14,9 @@ from autocompress.core.formatting import counted
 from autocompress.core.teacher_warning import TeacherWarning, describe_remedy
 from autocompress.data.ragged import Ragged
 from autocompress.metrics import Metric
-from autocompress.search.auto_fine_tuning import count_labels
 from autocompress.search.baselines import learned_rows, predict_from_embeddings, predict_from_words, probed_rows
 from autocompress.search.fine_tuning_length import FINE_TUNING_SHARE, effective_labels, minutes_of_search
+from autocompress.search.fine_tuning_rows import count_labels
 from autocompress.search.study_data import StudyData
 from autocompress.search.text_embeddings import embed_texts
 from autocompress.tasks import Rows

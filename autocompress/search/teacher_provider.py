@@ -24,8 +24,9 @@ from autocompress.models.families import Family, load_family
 from autocompress.models.forward import Forward, open_forward
 from autocompress.models.model_types import Model
 from autocompress.models.teacher import load_teacher, model_fingerprint, save_teacher
-from autocompress.search.auto_fine_tuning import AutoFineTuning
+from autocompress.search.auto_fine_tuning import LINEAR_PROBE, AutoFineTuning
 from autocompress.search.fine_tuning_length import MOST_STOP_ROWS, first_setting
+from autocompress.search.fine_tuning_rows import FineTuningRows
 from autocompress.search.silver_pairs import silver_rows
 from autocompress.search.stage_keys import teacher_stage
 from autocompress.search.stage_timer import ReportProgress, StageTimer
@@ -37,6 +38,7 @@ from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
 from autocompress.tasks import Tokens, load_task
 from autocompress.training.fine_tuning import LabelledRows, fine_tune
+from autocompress.training.linear_probe import fit_linear_probe, set_output_layer
 from autocompress.training.loop import Progress
 from autocompress.training.settings_search import CurvePoint
 
@@ -128,10 +130,22 @@ class TeacherProvider:
             else:
                 assert settings is not None  # a model that is not fine-tuned has no such stage
                 model = self._load_new_head()
+                self._fit_linear_probe(model, settings, report_progress, pause)
                 record = self._train_on(model, settings, pause(progress))
         (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
         self._data.objective.finish_fine_tuning(model)
         save_teacher(model, self._data.tokenizer, folder)
+
+    def _fit_linear_probe(
+        self, model: Model, settings: FineTune, report_progress: ReportProgress, pause: Callable[[Progress], Progress]
+    ) -> None:
+        """Fit the model's new head, in place, where the settings ask for it."""
+        if settings.linear_probe_rows:
+            rows = FineTuningRows(self._data, self._plan.task.metric, self._plan.seed).probed(
+                settings.linear_probe_rows
+            )
+            report = pause(lambda done: report_progress(f"{FINE_TUNING}: {LINEAR_PROBE}", done))
+            set_output_layer(model, fit_linear_probe(model, rows, report))
 
     def _train_on(self, model: Model, settings: FineTune, report: Progress) -> Json:
         """Fine-tune a model with settings that are given; return the record."""
