@@ -41,6 +41,8 @@ class Technique(ABC):
 
     latency_role: Literal["kernel", "size"] | None = None
     """How predicted latencies depend on it: each value has its own kernels, or the cost grows with 1 ÷ value; null: not."""
+    adds_texts: bool = False
+    """Whether it only changes which texts a candidate learns from, so that an untrained candidate does not depend on it."""
     is_keyed_when_neutral: bool = False
     """Whether keys of separately trained weights contain its neutral value, as they did in the first version."""
 

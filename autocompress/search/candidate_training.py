@@ -13,9 +13,11 @@ from autocompress.core.technique import active_techniques
 from autocompress.models.candidate import Candidate
 from autocompress.search.stage_timer import StageTimer
 from autocompress.search.study_context import StudyContext
+from autocompress.search.study_data import DistillationSet
 from autocompress.search.weights import load_weights, save_weights
 from autocompress.storage import device_lock
 from autocompress.training import distillation, least_squares
+from autocompress.training.distillation import Targets
 
 LEAST_SQUARES_SHARE = 0.1  # of a training's time, for its progress display
 Report = Callable[[float], None]  # fraction done
@@ -50,19 +52,24 @@ class CandidateTraining:
         """Whether a rung starts from the super-net or the teacher, and not from the weights of the rung below."""
         return rung == 0 or not self._context.plan.engine.rungs
 
-    def _prepare(self, candidate: Candidate, rung: int, timer: StageTimer) -> distillation.Targets | None:
-        """Compute the stages that a rung's training needs; each reports its own progress."""
+    def _prepare(self, candidate: Candidate, rung: int, timer: StageTimer) -> tuple[DistillationSet, Targets | None]:
+        """Compute the stages that a rung's training needs; each reports its own progress.
+
+        Return the rows that the candidate learns from, and the teacher's outputs on them where they are needed.
+        """
         context, is_first = self._context, self._is_first(rung)
         if not is_first:
             self.bring_to_rung(candidate, rung - 1, timer)
         elif context.plan.engine.supernet:
             context.supernet(timer)
         is_distilled = context.plan.recovery.epochs_at(rung) > 0
-        return context.targets(timer) if is_distilled or (is_first and context.plan.engine.supernet) else None
+        if is_distilled or (is_first and context.plan.engine.supernet):
+            return context.learned_rows(candidate.recipe, rung, timer)
+        return context.distillation_set_for(candidate.recipe), None
 
     def _train(self, candidate: Candidate, rung: int, folder: Path, progress: Report, timer: StageTimer) -> None:
         """Train a candidate in place and save its weights."""
-        context, targets = self._context, self._prepare(candidate, rung, timer)
+        context, (rows, targets) = self._context, self._prepare(candidate, rung, timer)
         plan, settings = context.plan, self._settings(candidate)
         epochs = settings.epochs_at(rung)
         is_first = self._is_first(rung)
@@ -73,9 +80,8 @@ class CandidateTraining:
         with device_lock.share_with_pauses(context.store.root) as pause:
             report = pause(progress)
             if is_first:
-                self._start(candidate, targets, lambda done: report(share * done), timer)
+                self._start(candidate, rows, targets, lambda done: report(share * done), timer)
             if targets is not None and epochs > 0:
-                rows = context.distillation_set_for(candidate.recipe)
                 distillation.distil(
                     candidate,
                     targets,
@@ -102,7 +108,7 @@ class CandidateTraining:
         return len(candidate.kept_layers) == self._context.teacher.layer_count
 
     def _start(
-        self, candidate: Candidate, targets: distillation.Targets | None, progress: Report, timer: StageTimer
+        self, candidate: Candidate, rows: DistillationSet, targets: Targets | None, progress: Report, timer: StageTimer
     ) -> None:
         """Set the weights that distillation starts from: cut from the super-net, or the teacher's fitted by least squares.
 
@@ -116,16 +122,20 @@ class CandidateTraining:
         is_fitted = engine.refit and (
             cut is None or self._has_every_layer(candidate) or not is_subnet(candidate.recipe)
         )
-        if is_fitted and not self._fit(candidate, cut, targets, progress):
+        if is_fitted and not self._fit(candidate, cut, rows, targets, progress):
             return
         if cut is not None:
             candidate.model.load_state_dict(cut.model.state_dict())
 
     def _fit(
-        self, candidate: Candidate, cut: Candidate | None, targets: distillation.Targets | None, progress: Report
+        self,
+        candidate: Candidate,
+        cut: Candidate | None,
+        rows: DistillationSet,
+        targets: Targets | None,
+        progress: Report,
     ) -> bool:
         """Fit a candidate by least squares; return whether the one that was cut from the super-net is nearer to the teacher."""
-        rows = self._context.distillation_set_for(candidate.recipe)
         numbers = rows.fitting_batches()
         batches = [rows.batch(part) for part in numbers]
         least_squares.fit_least_squares(candidate, self._context.teacher.forward, batches, progress)

@@ -57,12 +57,12 @@ class EditedData(StudyData):
         """Return the rows of `original.augmented`, cut anew; augmented copies, which have no text, are decoded first."""
         original = self._original.augmented(copies)
         texts = len(self.splits.train) + len(self.splits.unlabelled)
-        parts = [
-            self.tokens["train"],
-            self.tokenize(self.splits.unlabelled),
-            self.tokenize(self._decode(original.input_ids[texts:])),
-        ]
-        return Tokens.join(parts)
+        copied = self.tokenize(self._decode(original.input_ids[texts:]))
+        return Tokens.join([self.tokens["train"], self.tokenize(self.splits.unlabelled), copied])
+
+    def recut(self, tokens: Tokens) -> Tokens:
+        """Return rows that the teacher's tokenizer has cut, decoded and cut anew."""
+        return self.tokenize(self._decode(tokens.input_ids))
 
     def _decode(self, rows: Sequence[np.ndarray]) -> Rows:
         """Return rows of token ids of the teacher as rows of text. A mask token becomes its name, which is encoded again."""

@@ -24,6 +24,7 @@ from autocompress.training import distillation, fine_tuning, supernet
 from autocompress.training.least_squares import VERSION as LEAST_SQUARES_VERSION
 
 OUTPUTS_VERSION = 1  # of cached logits
+AUGMENTED_VERSION = 1
 TIMING_REFERENCE_VERSION = 1
 SUPERNET_SETTINGS = ("supernet_epochs", "supernet_learning_rate", "batch", "temperature", "label_weight")
 Domains = Mapping[str, Sequence[Scalar]]  # decision -> the values that it may take
@@ -83,6 +84,8 @@ class TrainedStages:
         lower = None if first else self.weights(recipe, rung - 1)
         net = self.supernet if self.engine.supernet else None
         decisions = decision_stages(recipe if not self.engine.reuse else recipe.trained(), structural=False)
+        if rung == 0:  # nothing is learned there, so no copies
+            decisions = [stage for stage in decisions if stage.kind not in augmentations()]
         stages = upstream(structure, self.targets, net, fitted, lower, *decisions)
         return Stage("recovered", distillation.VERSION, settings, stages)
 
@@ -122,6 +125,12 @@ def targets_stage(teacher_key: str, recovery: Recovery, seed: int) -> Stage:
     return Stage("targets", distillation.TARGETS_VERSION, made_from=upstream(rows))
 
 
+def augmented_stage(teacher_key: str, name: str, value: Scalar, count: int, seed: int) -> Stage:
+    """Return the stage of a teacher's outputs on `count` copies of the study's texts, which a decision changes."""
+    made_from = {"teacher": teacher_key, **upstream(technique_stage(name, value))}
+    return Stage("augmented", AUGMENTED_VERSION, {"count": count, "seed": seed}, made_from)
+
+
 def structure_stage(ranking: Stage, recipe: Recipe) -> Stage:
     """Return the stage of a recipe's structure: the layers, heads and neurons that it keeps, and their attention."""
     return Stage("structure", candidate.VERSION, made_from=upstream(ranking, *decision_stages(recipe, structural=True)))
@@ -152,6 +161,11 @@ def data_stages(recipe: Recipe) -> list[Stage]:
     """Return the stages of the active decisions about data, which change the inputs of a candidate."""
     active = active_techniques(recipe)
     return [technique_stage(name, recipe[name]) for name, technique in active.items() if technique.stage == "data"]
+
+
+def augmentations() -> list[str]:
+    """Return the decisions about what texts a candidate learns from."""
+    return [name for name, technique in ordered_techniques().items() if technique.adds_texts]
 
 
 def keyed_when_neutral() -> list[str]:

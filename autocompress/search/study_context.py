@@ -13,10 +13,12 @@ import numpy as np
 
 from autocompress.config import Recovery, StudyPlan
 from autocompress.core.recipe import Recipe
+from autocompress.core.scalar import as_int
 from autocompress.data.ragged import load_outputs, save_outputs
 from autocompress.models import importance
 from autocompress.models.candidate import Candidate
 from autocompress.models.importance import Importance
+from autocompress.search.augmentation import Augmentation
 from autocompress.search.edited_data import EditedData
 from autocompress.search.rate_calibration import RateCalibration
 from autocompress.search.stage_keys import Amounts, TrainedStages, importance_stage, structure_stage, targets_stage
@@ -29,7 +31,7 @@ from autocompress.space.space import Space
 from autocompress.storage import device_lock
 from autocompress.storage.artifact_store import Store
 from autocompress.techniques.building import build_candidate, resolve_structure
-from autocompress.techniques.stages import DataTechnique, active_of
+from autocompress.techniques.stages import AugmentationTechnique, DataTechnique, active_of
 from autocompress.techniques.structure import Structure, load_structure, save_structure
 from autocompress.training import distillation, supernet
 from autocompress.training.loop import ordered_batches
@@ -63,6 +65,28 @@ class StudyContext:
     def distillation_set_for(self, recipe: Recipe) -> DistillationSet:
         """Return the rows that the candidate of a recipe learns from: the same texts, cut by its own tokenizer."""
         return self._distillation_set(self.data_for(recipe))
+
+    def learned_rows(
+        self, recipe: Recipe, rung: int, timer: StageTimer
+    ) -> tuple[DistillationSet, distillation.Targets]:
+        """Return the rows that a recipe's candidate learns from at a rung, and the teacher's outputs on them.
+
+        Above rung 0 the copies of the recipe's decisions about augmentation are among them.
+        """
+        targets, decisions = self.targets(timer), active_of(recipe, AugmentationTechnique) if rung else []
+        if not decisions:
+            return self.distillation_set_for(recipe), targets
+        most, train = self.plan.recovery.distilled_rows, len(self.data.lengths("train"))
+        added = []
+        for technique, value in decisions:
+            count = as_int(value) * train
+            added.append(self._augmentation.load(technique, value, count if most is None else min(count, most), timer))
+        rows = DistillationSet(self.data_for(recipe), self.plan.recovery, [each.tokens for each in added])
+        return rows, distillation.Targets.join([targets, *(each.targets for each in added)])
+
+    @cached_property
+    def _augmentation(self) -> Augmentation:
+        return Augmentation(self.data, self.teacher, self.store, self.plan.seed)
 
     def data_for(self, recipe: Recipe) -> StudyData:
         """Return the splits as a candidate reads them: with its own tokenizer, where a decision edits the teacher's."""
@@ -134,7 +158,7 @@ class StudyContext:
         with device_lock.share_with_pauses(self.store.root) as pause:
             targets = distillation.compute_targets(self.teacher.forward, rows.batch, rows.lengths, pause(progress))
         save_outputs(targets.outputs, folder)
-        np.save(folder / "hidden.npy", targets.hidden)
+        np.save(folder / "hidden.npy", np.asarray(targets.hidden))
 
     # ---- super-net ---------------------------------------------------------------------------------------------
 

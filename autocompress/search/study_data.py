@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -106,18 +107,32 @@ class StudyData:
             Ragged.join((train.labels, missing)),
         )
 
+    @property
+    def max_tokens(self) -> int:
+        """The longest row, in tokens."""
+        return self._plan.task.max_tokens
+
+    def recut(self, tokens: Tokens) -> Tokens:
+        """Return rows without labels, which the teacher's tokenizer has cut, as this tokenizer cuts them."""
+        return tokens
+
     def tokenize(self, rows: Rows) -> Tokens:
         """Return the token ids of rows of text."""
         return self.task.tokenize(rows, self.tokenizer, self._plan.task.max_tokens)
 
 
 class DistillationSet:
-    """The rows that candidates learn from: training rows, unlabelled texts, and augmented copies of both, or some of these."""
+    """The rows that candidates learn from: training rows, unlabelled texts, and augmented copies of both, or some of these.
 
-    def __init__(self, data: StudyData, recovery: Recovery) -> None:
+    What decisions about augmentation add, cut by the teacher's tokenizer, follows them.
+    """
+
+    def __init__(self, data: StudyData, recovery: Recovery, added: Sequence[Tokens] = ()) -> None:
         self._data, self.tokens = data, data.augmented(recovery.copies)
         if recovery.distilled_rows is not None:
             self.tokens = self.tokens.take(np.sort(data.shuffled(len(self.tokens))[: recovery.distilled_rows]))
+        if added:
+            self.tokens = Tokens.join([self.tokens, *map(data.recut, added)])
         self.lengths = self.tokens.lengths
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:

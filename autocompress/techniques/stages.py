@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from autocompress.core.domain import Anatomy, WholeNumbers
 from autocompress.core.errors import UsageError
 from autocompress.core.scalar import Scalar
 from autocompress.core.technique import Technique, active_techniques
@@ -15,6 +16,7 @@ from autocompress.core.technique import Technique, active_techniques
 if TYPE_CHECKING:
     import numpy as np
     import onnx
+    from numpy.random import Generator
     from tokenizers import Tokenizer
     from torch import Tensor, nn
 
@@ -90,6 +92,38 @@ class TrainingTechnique(Technique):
         """Return a context that a training of the candidate runs in; it yields a term to add to the loss, or null.
 
         `read` holds the values of the decisions in `reads`. At the end the candidate must have the modules it began with.
+        """
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What is known of the tokens of the texts that are copied."""
+
+    is_word: np.ndarray  # (vocabulary,): whether a token is a word or a part of one; others stay where they are
+    nearest: Callable[[], np.ndarray]  # -> (vocabulary, neighbours): the tokens with the nearest embeddings
+
+
+class AugmentationTechnique(Technique):
+    """Adds texts to learn from: changed copies of the study's texts, which the teacher labels.
+
+    A value is the number of copies of each row of train. Copies that are near duplicates of rows that models are judged on are
+    left out.
+    """
+
+    stage, adds_texts = "training", True
+    domain = WholeNumbers(least=0)
+
+    def neutral(self, anatomy: Anatomy | None) -> Scalar:
+        return 0
+
+    def describe(self, value: Scalar) -> str:
+        return f"{value}× {self.name.replace('_', ' ')}" if self.is_active(value) else ""
+
+    @abstractmethod
+    def change(self, row: np.ndarray, vocabulary: Vocabulary, draws: Generator) -> np.ndarray:
+        """Return a changed copy of a text, whose token ids, with special tokens, are `row` (tokens,).
+
+        The copy is (tokens, 2): the place in `row` whose token type each of its tokens has, and the token's id.
         """
 
 

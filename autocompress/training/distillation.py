@@ -34,7 +34,34 @@ class Targets:
     """
 
     outputs: Ragged  # (units, width) float32
-    hidden: np.ndarray  # (rows, layers, 2, hidden) float16; index i = after layer i
+    hidden: np.ndarray | StackedRows  # (rows, layers, 2, hidden) float16; index i = after layer i
+
+    @classmethod
+    def join(cls, parts: Sequence[Targets]) -> Targets:
+        """Return the targets of several sets of rows, one set after the other; their states stay where they are."""
+        return cls(
+            Ragged.join([part.outputs for part in parts]), StackedRows([np.asarray(part.hidden) for part in parts])
+        )
+
+
+class StackedRows:
+    """Arrays (rows, …) of the same kind as one, whose rows are read when they are asked for: files stay on disk."""
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self._parts, self._ends = tuple(parts), np.cumsum([len(part) for part in parts])
+        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
+
+    def __array__(self, dtype: np.dtype[np.float16] | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+    def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
+        numbers = np.arange(self.shape[0])[rows]
+        found = np.empty((len(numbers), *self.shape[1:]), self._parts[0].dtype)
+        of_part = np.searchsorted(self._ends, numbers, side="right")
+        for index, part in enumerate(self._parts):
+            first = self._ends[index] - len(part)
+            found[of_part == index] = part[numbers[of_part == index] - first]
+        return found
 
 
 @torch.no_grad()

@@ -1,0 +1,1 @@
+"""Decisions about the texts that candidates learn from beside those of the study."""
