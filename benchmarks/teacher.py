@@ -47,7 +47,7 @@ SETS: dict[str, tuple[str, ...]] = {  # with what is changed in the file that `i
 }
 ALL_ROWS = "task.data.max_agreement_rows=0"
 RATES = (5e-5, 1e-4, 2e-4, 4e-4)
-EPOCHS, FEW_EPOCHS = (2, 4, 8), {name: (1, 2, 4) for name in ("sst2", "ag_news")}  # two to four labels are learned soon
+EPOCHS, FEW_EPOCHS = (2, 4, 8), dict.fromkeys(("sst2", "ag_news"), (1, 2, 4))  # two to four labels are learned soon
 CORES_OF_EARLIER_ROWS = 2  # rows without a number of cores
 Row = dict[str, Any]
 

@@ -73,16 +73,18 @@ class StudyContext:
 
         Above rung 0 the copies of the recipe's decisions about augmentation are among them.
         """
-        targets, decisions = self.targets(timer), active_of(recipe, AugmentationTechnique) if rung else []
+        rows, targets = self.distillation_set_for(recipe), self.targets(timer)
+        decisions = active_of(recipe, AugmentationTechnique) if rung else []
         if not decisions:
-            return self.distillation_set_for(recipe), targets
+            return rows, targets
         most, train = self.plan.recovery.distilled_rows, len(self.data.lengths("train"))
         added = []
         for technique, value in decisions:
             count = as_int(value) * train
             added.append(self._augmentation.load(technique, value, count if most is None else min(count, most), timer))
-        rows = DistillationSet(self.data_for(recipe), self.plan.recovery, [each.tokens for each in added])
-        return rows, distillation.Targets.join([targets, *(each.targets for each in added)])
+        return rows.with_added([each.tokens for each in added]), distillation.Targets.join(
+            [targets, *(each.targets for each in added)]
+        )
 
     @cached_property
     def _augmentation(self) -> Augmentation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -122,18 +123,20 @@ class StudyData:
 
 
 class DistillationSet:
-    """The rows that candidates learn from: training rows, unlabelled texts, and augmented copies of both, or some of these.
+    """The rows that candidates learn from: training rows, unlabelled texts, and augmented copies of both, or some of these."""
 
-    What decisions about augmentation add, cut by the teacher's tokenizer, follows them.
-    """
-
-    def __init__(self, data: StudyData, recovery: Recovery, added: Sequence[Tokens] = ()) -> None:
+    def __init__(self, data: StudyData, recovery: Recovery) -> None:
         self._data, self.tokens = data, data.augmented(recovery.copies)
         if recovery.distilled_rows is not None:
             self.tokens = self.tokens.take(np.sort(data.shuffled(len(self.tokens))[: recovery.distilled_rows]))
-        if added:
-            self.tokens = Tokens.join([self.tokens, *map(data.recut, added)])
         self.lengths = self.tokens.lengths
+
+    def with_added(self, added: Sequence[Tokens]) -> DistillationSet:
+        """Return a set in which more rows, as the teacher's tokenizer has cut them, follow these."""
+        more = copy.copy(self)
+        more.tokens = Tokens.join([self.tokens, *map(self._data.recut, added)])
+        more.lengths = more.tokens.lengths
+        return more
 
     def batch(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
         """Return a batch: inputs, and labels where a row has one."""
