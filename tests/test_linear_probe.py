@@ -27,7 +27,7 @@ from autocompress.search.teacher_provider import TeacherProvider
 from autocompress.storage.artifact_store import Store
 from autocompress.training.evaluation import evaluate_rows
 from autocompress.training.fine_tuning import LabelledRows
-from autocompress.training.linear_probe import fit_linear_probe, set_output_layer
+from autocompress.training.linear_probe import feature_spread, fit_linear_probe, set_output_layer
 from tests.tiny import FAMILIES, tiny_rows, tiny_study, tiny_teacher, write_rows
 
 
@@ -83,7 +83,7 @@ def test_its_logits_are_those_of_logistic_regression(tmp_path: Path) -> None:
         logits = torch.from_numpy(logits_of(model, data, LabelledRows(rows.batch_of, [1] * len(rows))))  # in order
         hook.remove()
         features = torch.cat(read).numpy().astype(np.float64)
-        features = (features - features.mean(0)) / (features.std(0) + 1e-6)
+        features = (features - features.mean(0)) / feature_spread(features)
         truth = data.tokens["train"].labels.values
         expected = LogisticRegression(C=0.1, max_iter=200, tol=1e-3).fit(features, truth).predict_proba(features)
         np.testing.assert_allclose(logits.softmax(1).numpy(), expected, atol=0.02)  # other order of rows, float32
@@ -117,6 +117,14 @@ def test_it_reads_no_row_that_settings_are_judged_on(tmp_path: Path) -> None:
         assert not texts & judged
         assert set(batch["labels"].tolist()) == {0, 1, 2}
     assert judged
+
+
+def test_a_feature_that_hardly_varies_gets_no_large_weight() -> None:
+    draws = np.random.default_rng(0)
+    features = draws.normal(size=(500, 4)) * (1.0, 0.5, 1e-4, 0.0)
+    spread = feature_spread(features)
+    np.testing.assert_allclose(spread[:2], features[:, :2].std(0))
+    assert (spread[2:] > 0.05).all()
 
 
 @pytest.mark.parametrize("affordable", [None, 3.0, 100.0, 12_345.6, 1e7])

@@ -28,18 +28,27 @@ Weights = Mapping[str, Tensor]  # `weight` (labels, width) and `bias` (labels,) 
 def fit_linear_probe(model: Model, rows: LabelledRows, progress: Callable[[float], None]) -> Weights:
     """Return the output layer that predicts the labels of the rows best, all other weights being what they are.
 
-    Empty where the model has no such layer, or the rows have one label. The model does not change.
+    Empty where the model has no such layer, the rows have one label, or the layers hardly tell texts apart, as random ones. The
+    model does not change.
     """
     layer = _output_layer(model)
     if layer is None:
         return {}
     features, labels = _read_features(model, layer, rows, progress)
-    mean, spread = features.mean(0), features.std(0) + 1e-6
-    if len(np.unique(labels)) < 2:
+    mean, spread = features.mean(0), feature_spread(features)
+    if len(np.unique(labels)) < 2 or np.median(features.std(0) / spread) < 1:  # the layers hardly tell texts apart
         return {}
     weight, bias = _regress((features - mean) / spread, labels, layer.out_features)
     weight = weight / spread
     return {"weight": torch.from_numpy(weight).float(), "bias": torch.from_numpy(bias - weight @ mean).float()}
+
+
+def feature_spread(features: np.ndarray) -> np.ndarray:
+    """Return by what each feature is divided (width,): its standard deviation, and at least a tenth of the usual magnitude.
+
+    A weight on a feature that hardly varies would be so large that the rounding of 8 bits changes the labels.
+    """
+    return np.maximum(features.std(0), 0.1 * np.sqrt(np.square(features).mean()) + 1e-6)
 
 
 def set_output_layer(model: Model, weights: Weights) -> None:
