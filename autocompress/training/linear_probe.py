@@ -48,7 +48,8 @@ def feature_spread(features: np.ndarray) -> np.ndarray:
 
     A weight on a feature that hardly varies would be so large that the rounding of 8 bits changes the labels.
     """
-    return np.maximum(features.std(0), 0.1 * np.sqrt(np.square(features).mean()) + 1e-6)
+    spread: np.ndarray = np.maximum(features.std(0), 0.1 * np.sqrt(np.square(features).mean()) + 1e-6)
+    return spread
 
 
 def set_output_layer(model: Model, weights: Weights) -> None:
