@@ -119,6 +119,16 @@ def test_it_reads_no_row_that_settings_are_judged_on(tmp_path: Path) -> None:
     assert judged
 
 
+def test_layers_that_hardly_tell_texts_apart_keep_their_head(tmp_path: Path) -> None:
+    plan, data = open_study(tmp_path)
+    model, rows = untrained(plan, data), FineTuningRows(data, "accuracy", 0).all
+    assert fit_linear_probe(model, rows, quiet)
+    with torch.no_grad():
+        model.bert.pooler.dense.weight.mul_(1e-3)  # its bias is what remains
+        model.bert.pooler.dense.bias.fill_(0.5)
+    assert fit_linear_probe(model, rows, quiet) == {}
+
+
 def test_a_feature_that_hardly_varies_gets_no_large_weight() -> None:
     draws = np.random.default_rng(0)
     features = draws.normal(size=(500, 4)) * (1.0, 0.5, 1e-4, 0.0)
