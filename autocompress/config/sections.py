@@ -289,4 +289,5 @@ class Engine(Section):
     latency_table: bool = True
     """Stop a candidate before it is built if it certainly exceeds `max_latency_ms`."""
     stop_early: bool = True
-    """End a search with a time budget when its hypervolume no longer grows."""
+    """End a search with a time budget when its hypervolume no longer grows, and no candidate that it could train in full
+    promises a faster model within `max_drop`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from autocompress.config import LAST_RUNG
 from autocompress.core.trial_row import TrialRow
-from autocompress.selection import Promotion, Reference, Rungs, hypervolume, on_front
+from autocompress.selection import Promotion, Prospect, Reference, Rungs, hypervolume, on_front, prospects
 from autocompress.study import StudyView
 
 SAME_LATENCY = 1e-9  # relative difference that rounding makes
@@ -22,6 +22,7 @@ class KnownTrials:
     constraints: Mapping[str, float | None]
     reference: Reference | None
     rows: dict[int, TrialRow] = field(default_factory=dict)
+    examples: int | None = None  # rows of validation
     reuse: bool = True  # whether one training serves all recipes with the same weights
     seconds: list[float] = field(default_factory=lambda: [0.0] * (LAST_RUNG + 1))  # of the trainings of each rung
     untrained: int = 0  # trials that ended at rung 0
@@ -35,7 +36,7 @@ class KnownTrials:
     @classmethod
     def of(cls, view: StudyView, reuse: bool = True) -> KnownTrials:
         """Return the trials of a stored study."""
-        known = cls(view.objectives, view.constraints, view.reference, reuse=reuse)
+        known = cls(view.objectives, view.constraints, view.reference, examples=view.examples, reuse=reuse)
         for row in view.rows:
             known.add(row)
         return known
@@ -88,6 +89,10 @@ class KnownTrials:
     def promotions(self, rung: int) -> list[Promotion]:
         """Return the candidates at a rung with the largest expected gain of training (see `selection.promotions`)."""
         return self._rungs.promotions(rung) if self._rungs is not None else []
+
+    def prospects(self) -> list[Prospect]:
+        """Return the candidates that may become the model to pick (see `selection.prospects`)."""
+        return prospects(list(self.rows.values()), self.constraints, self.examples)
 
     def largest_promised_gain(self) -> float:
         """Return the largest gain of hypervolume to expect from training one candidate further."""

@@ -34,8 +34,7 @@ class PromotionRequest:
     recipe: Recipe
     rung: int
     trial: int  # where the candidate stands now
-    gain: float  # hypervolume that the front would probably gain
-    rank: int  # 0: no candidate at its rung dominates it
+    reason: str
 
 
 @dataclass
@@ -46,6 +45,7 @@ class Scheduler:
     space: Space
     meter: BudgetMeter
     duplicates: int = 0  # known proposals in a row
+    has_stalled: bool = False  # whether the front has stopped growing
 
     def first_rung(self, recipe: Recipe) -> int:
         """Return the first rung of a new recipe: 0, or the last one where rungs are off or nothing is removed."""
@@ -69,6 +69,8 @@ class Scheduler:
         """
         if not self.plan.engine.rungs:
             return self._reason_of_exhaustion()
+        if (prospect := self.best_prospect(known, running)) is not None:
+            return prospect
         spent = list(known.seconds)
         for trial in running:
             spent[trial.rung] += trial.seconds
@@ -84,13 +86,25 @@ class Scheduler:
                 return request
         return self._reason_of_exhaustion() or "the time left is too short for another trial"
 
+    def best_prospect(self, known: KnownTrials, running: Sequence[RunningTrial]) -> PromotionRequest | None:
+        """Return the candidate to train in full that may become the model to pick, once the front has stopped growing."""
+        if not self.has_stalled:
+            return None
+        in_training = {trial.recipe.trained() for trial in running if trial.rung == LAST_RUNG}
+        for prospect in known.prospects():
+            row = prospect.row
+            if row.recipe.trained() not in in_training and self.meter.fits(LAST_RUNG, row.latency_ms):
+                return PromotionRequest(row.recipe, LAST_RUNG, row.trial, prospect.describe())
+        return None
+
     def _promotion_to(self, rung: int, known: KnownTrials, running: Sequence[RunningTrial]) -> PromotionRequest | None:
         """Return the best candidate that can be trained as far as a rung in the time left, or null."""
         in_training = {trial.recipe.trained() for trial in running if trial.rung >= rung}
         for promotion in known.promotions(rung - 1):
             row = promotion.row
             if row.recipe.trained() not in in_training and self.meter.fits(rung, row.latency_ms):
-                return PromotionRequest(row.recipe, rung, row.trial, promotion.gain, promotion.rank)
+                reason = f"rank {promotion.rank}, expected gain of {promotion.gain:.3g} points × octaves²"
+                return PromotionRequest(row.recipe, rung, row.trial, reason)
         return None
 
     def _reason_of_exhaustion(self) -> str | None:

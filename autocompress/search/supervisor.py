@@ -270,7 +270,9 @@ class Supervisor:
         is_met = self.meter.reason_to_end(len(self.pool.running))
         if is_met is not None or not self.plan.engine.stop_early or self.plan.budget.time is None:
             return is_met
-        return self.history.stalled(self.known.largest_promised_gain)
+        stalled = self.history.stalled(self.known.largest_promised_gain)
+        self.scheduler.has_stalled = stalled is not None
+        return None if self.scheduler.best_prospect(self.known, self._running_trials()) else stalled
 
     def _tick(self, save: bool = False) -> None:
         """Update the display, and store the used time."""
@@ -284,10 +286,7 @@ def _origin(asked: AskedTrial, promotion: PromotionRequest | None, was_queued: b
     if asked.retry:
         return "retried after an interruption"
     if promotion is not None and (asked.recipe, asked.rung) == (promotion.recipe, promotion.rung):
-        return (
-            f"promoted from trial {promotion.trial} to rung {promotion.rung} (rank {promotion.rank}, expected gain of"
-            f" {promotion.gain:.3g} points × octaves²)"
-        )
+        return f"promoted from trial {promotion.trial} to rung {promotion.rung} ({promotion.reason})"
     return "taken from the queue" if was_queued else "proposed by the sampler"
 
 

@@ -11,7 +11,7 @@ Pure functions of rows, with numpy and moocore alone. A *drop* is a fraction (0.
 | undecided_models | which models are compared with the teacher on more rows |
 | tied_models | models that the measurements cannot distinguish |
 | picking, explanation | the recommended model, and why that one (on judged_models and loosened_constraints) |
-| promotion | which candidates are trained further |
+| promotion, choice_promotion | which candidates are trained further |
 | comparison, front_comparison | two trials, two fronts |
 | worst_device | several devices as one |
 | latency_model | latency of candidates that were not built |
@@ -20,6 +20,7 @@ Pure functions of rows, with numpy and moocore alone. A *drop* is a fraction (0.
 from __future__ import annotations
 
 from autocompress.selection.beaten_teacher import beating_trials
+from autocompress.selection.choice_promotion import Prospect, prospects
 from autocompress.selection.comparison import Check, Comparison, mcnemar, ratio_interval
 from autocompress.selection.constraints import BOUNDED, Constraints, broken, violations
 from autocompress.selection.dominance import AXES, Reference, hypervolume, knee, on_front, reference_point
@@ -49,6 +50,7 @@ __all__ = [
     "NoneFits",
     "Picked",
     "Promotion",
+    "Prospect",
     "Reference",
     "Rungs",
     "as_expected",
@@ -68,6 +70,7 @@ __all__ = [
     "on_front",
     "pick",
     "promotions",
+    "prospects",
     "ratio_interval",
     "reference_point",
     "standings",
