@@ -16,7 +16,7 @@ from autocompress.core.fine_tuning_record import FineTuningRecord
 from autocompress.models.families import load_family
 from autocompress.models.forward import open_forward
 from autocompress.models.teacher import load_teacher
-from autocompress.search import auto_fine_tuning
+from autocompress.search import auto_fine_tuning, teacher_provider
 from autocompress.search.fine_tuning_length import PROBED_ROWS, PROBED_SHARE, READ_COST, probe_size, search_size
 from autocompress.search.fine_tuning_rows import FineTuningRows
 from autocompress.search.plan_check import complete_plan, prepare
@@ -165,6 +165,21 @@ def test_the_teacher_is_what_the_printed_settings_give(tmp_path: Path, monkeypat
     again = TeacherProvider(plan.model_copy(update={"teacher": given}), data, Store(tmp_path / "given"), offline=True)
     for first, second in zip(model.parameters(), again.load(timer).parameters(), strict=True):
         assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("settings", [{"auto": True}, {"epochs": 1}])
+def test_a_probe_that_is_left_out_is_not_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(auto_fine_tuning, "usual_length", lambda rows, labels: 200)
+    for module in (auto_fine_tuning, teacher_provider):
+        monkeypatch.setattr(module, "fit_linear_probe", lambda *arguments: {})
+    plan, data = open_study(tmp_path, linear_probe_rows=100, **settings)
+    provider = TeacherProvider(plan, data, Store(tmp_path / "store"), offline=True)
+    provider.load(StageTimer(lambda stage, fraction: None))
+    record = FineTuningRecord.from_facts({"fine_tuning": provider.fine_tuning})
+    assert record is not None and not record.settings.get("linear_probe_rows")
+    assert "probe" not in record.describe()
 
 
 def test_a_study_of_before_goes_on_without(tmp_path: Path) -> None:

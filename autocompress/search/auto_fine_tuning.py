@@ -33,7 +33,7 @@ from autocompress.search.study_data import StudyData
 from autocompress.search.teacher_evaluation import JudgedRows
 from autocompress.search.work_folder import WorkFolder
 from autocompress.training.fine_tuning import LabelledRows, fine_tune, seconds_per_row
-from autocompress.training.linear_probe import fit_linear_probe, set_output_layer
+from autocompress.training.linear_probe import Weights, fit_linear_probe, set_output_layer
 from autocompress.training.loop import Progress
 from autocompress.training.settings_search import (
     FRACTIONS,
@@ -133,7 +133,8 @@ class AutoFineTuning:
         length = max(length, LEAST_LENGTH * self._size.length)
         settings = FineTune(
             epochs=float(f"{length / len(self._rows.all):.2g}"), learning_rate=trial.setting.learning_rate,
-            batch=trial.setting.batch, warmup=trial.setting.warmup, linear_probe_rows=self._size.probed_rows or None,
+            batch=trial.setting.batch, warmup=trial.setting.warmup,
+            linear_probe_rows=self._size.probed_rows if self._probe else None,
         )  # fmt: skip
         self.work.write("whole", {"setting": asdict(trial.setting), "settings": settings.model_dump()})
         return settings
@@ -199,15 +200,23 @@ class AutoFineTuning:
 
     def _load_model(self) -> Model:
         """Return the pretrained model, with a new head that a linear probe has fitted where the settings ask for one."""
-        model, count, file = self.load_pretrained(), self._size.probed_rows, self.work.file("linear_probe.pt")
+        model = self.load_pretrained()
+        set_output_layer(model, self._probe)
+        return model
+
+    @cached_property
+    def _probe(self) -> Weights:
+        """The output layer of the linear probe; empty where the settings ask for none or where it is left out."""
+        count, file = self._size.probed_rows, self.work.file("linear_probe.pt")
         if not count:
-            return model
+            return {}
         if not file.is_file():
             progress = self.pause(lambda done: self.report_progress(LINEAR_PROBE, done))
-            torch.save(fit_linear_probe(model, self._rows.probed(count), progress), file.with_suffix(".new"))
+            weights = fit_linear_probe(self.load_pretrained(), self._rows.probed(count), progress)
+            torch.save(weights, file.with_suffix(".new"))
             os.replace(file.with_suffix(".new"), file)
-        set_output_layer(model, torch.load(file, weights_only=True))
-        return model
+        known: Weights = torch.load(file, weights_only=True)
+        return known
 
     @cached_property
     def _row_seconds(self) -> float:

@@ -130,7 +130,7 @@ class TeacherProvider:
             else:
                 assert settings is not None  # a model that is not fine-tuned has no such stage
                 model = self._load_new_head()
-                self._fit_linear_probe(model, settings, report_progress, pause)
+                settings = self._fit_linear_probe(model, settings, report_progress, pause)
                 record = self._train_on(model, settings, pause(progress))
         (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
         self._data.objective.finish_fine_tuning(model)
@@ -138,14 +138,15 @@ class TeacherProvider:
 
     def _fit_linear_probe(
         self, model: Model, settings: FineTune, report_progress: ReportProgress, pause: Callable[[Progress], Progress]
-    ) -> None:
-        """Fit the model's new head, in place, where the settings ask for it."""
-        if settings.linear_probe_rows:
-            rows = FineTuningRows(self._data, self._plan.task.metric, self._plan.seed).probed(
-                settings.linear_probe_rows
-            )
-            report = pause(lambda done: report_progress(f"{FINE_TUNING}: {LINEAR_PROBE}", done))
-            set_output_layer(model, fit_linear_probe(model, rows, report))
+    ) -> FineTune:
+        """Fit the model's new head, in place, where the settings ask for it; return the settings, without a probe left out."""
+        if not settings.linear_probe_rows:
+            return settings
+        known = FineTuningRows(self._data, self._plan.task.metric, self._plan.seed)
+        report = pause(lambda done: report_progress(f"{FINE_TUNING}: {LINEAR_PROBE}", done))
+        weights = fit_linear_probe(model, known.probed(settings.linear_probe_rows), report)
+        set_output_layer(model, weights)
+        return settings if weights else settings.model_copy(update={"linear_probe_rows": None})
 
     def _train_on(self, model: Model, settings: FineTune, report: Progress) -> Json:
         """Fine-tune a model with settings that are given; return the record."""
