@@ -191,7 +191,7 @@ def test_every_command_has_the_common_options() -> None:
     commands = dict(group.commands)  # type: ignore[attr-defined]  # it is a group
     commands["storage upgrade"] = commands.pop("storage").commands["upgrade"]
     assert set(commands) == {
-        *("init", "search", "front", "trials", "pick", "compare", "reproduce", "report"),
+        *("init", "search", "front", "trials", "pick", "compare", "refresh", "reproduce", "report"),
         *("export", "dashboard", "clean", "storage upgrade"),
         *("verify", "measure", "agent", "list", "doctor"),
     }

@@ -68,7 +68,9 @@ class Workspace:
         for name in ("train", "validation", "test"):
             write_rows(folder / "my-words" / f"{name}.parquet", tiny_tagged_rows(20))
             write_rows(folder / "my-texts" / f"{name}.csv", tiny_rows(20))
+        write_rows(folder / "my-newer-data" / "train.csv", rows)
         tiny_teacher(folder / "my-encoder")
+        tiny_teacher(folder / "my-newer-model", seed=1)
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "AUTOCOMPRESS_TOKEN": TOKEN, "COLUMNS": "120"}
         self.servers = ExitStack()
 
@@ -89,9 +91,10 @@ class Workspace:
             assert done.returncode == 0, f"{block.location} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
 
     def adapt(self, text: str) -> str:
-        """Replace the machine `pi` by this one, and give a search of half an hour 20 s."""
+        """Replace the machine `pi` by this one, give a search of half an hour 20 s, and a refresh of a minute 10 s."""
         text = text.replace("https://pi:7311", f"https://localhost:{self.port}")
         text = text.replace("DNS:pi", "DNS:localhost,IP:127.0.0.1").replace(PYTHON_SEARCH, SHORT_PYTHON_SEARCH)
+        text = re.sub(r"^.* refresh .*$", r"\g<0> --time 10s", text, flags=re.MULTILINE)
         return re.sub(
             rf"^.*{re.escape(SEARCH)}$", rf"{RAISE_LEARNING_RATE}\g<0>{SHORT_BUDGET}", text, flags=re.MULTILINE
         )

@@ -27,7 +27,9 @@ from autocompress.study.trial_details import read_trial_details
 
 if TYPE_CHECKING:
     from autocompress.config import StudyPlan
+    from autocompress.models.candidate import Candidate
     from autocompress.search.display import Display
+    from autocompress.search.trial_pipeline import TrialPipeline
     from autocompress.study import StudyView
 
 OUTPUT_TOLERANCE = 1e-4  # between two runs of the same weights
@@ -62,7 +64,7 @@ def export_trial(
     if form == "onnx":
         write_model = artifact_copier(row, store)
     else:
-        plan, description = _plan_of_training(located, view, form), row.describe()
+        plan, description = plan_of_training(located, view, f"--form {form}"), row.describe()
         write_model = weights_writer(
             plan, row, store, lambda stage, done: display.stage(0, trial, description, stage, done)
         )
@@ -111,36 +113,45 @@ def artifact_copier(row: TrialRow, store: ArtifactStore) -> WriteModel:
 def weights_writer(
     plan: StudyPlan, row: TrialRow, store: Store, report_progress: Callable[[str, float], None]
 ) -> WriteModel:
-    """Return a function that writes the trained weights of a trial in the transformers form.
-
-    The weights must give the outputs of the measured artifact. Weights that the store has dropped are trained again.
-    """
-    from transformers.utils import logging
-
+    """Return a function that writes the trained weights of a trial in the transformers form."""
     from autocompress.deployment import transformers_form
-    from autocompress.search import trial_pipeline
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
     def write(folder: Path) -> None:
-        assert row.sha256 is not None  # seen by check_trial
-        pipeline = trial_pipeline.TrialPipeline(plan, store)
-        candidate = pipeline.rebuild(row.recipe, row.rung, report_progress)
-        report_progress("comparing", 0.0)
-        measured = store.artifact(row.sha256)
-        with tempfile.TemporaryDirectory() as temporary:
-            rebuilt = Path(temporary)
-            pipeline.write_artifact(candidate, rebuilt, read_runtime_name(measured))
-            data = pipeline.context.data_for(candidate.recipe)
-            _check_same_outputs(rebuilt, measured, data.interface.output, row.trial)
+        pipeline, candidate = rebuild_measured(plan, row, store, report_progress)
+        data = pipeline.context.data_for(candidate.recipe)
         transformers_form.save_candidate(candidate, data.tokenizer, data.interface, folder)
 
     return write
 
 
-def _plan_of_training(located: StudyLocation, view: StudyView, form: str) -> StudyPlan:
-    """Return the study's plan with the training settings that were fitted to its time budget."""
-    plan = located.plan(f"--form {form}")
+def rebuild_measured(
+    plan: StudyPlan, row: TrialRow, store: Store, report_progress: Callable[[str, float], None]
+) -> tuple[TrialPipeline, Candidate]:
+    """Return the candidate of a trial with its trained weights, and the pipeline that rebuilt it.
+
+    The weights must give the outputs of the measured artifact (else AutocompressError). Weights that the store has dropped are
+    trained again.
+    """
+    from transformers.utils import logging
+
+    from autocompress.search import trial_pipeline
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    assert row.sha256 is not None  # seen by check_trial
+    pipeline = trial_pipeline.TrialPipeline(plan, store)
+    candidate = pipeline.rebuild(row.recipe, row.rung, report_progress)
+    report_progress("comparing", 0.0)
+    measured = store.artifact(row.sha256)
+    with tempfile.TemporaryDirectory() as temporary:
+        rebuilt = Path(temporary)
+        pipeline.write_artifact(candidate, rebuilt, read_runtime_name(measured))
+        _check_same_outputs(rebuilt, measured, pipeline.context.data_for(candidate.recipe).interface.output, row.trial)
+    return pipeline, candidate
+
+
+def plan_of_training(located: StudyLocation, view: StudyView, purpose: str) -> StudyPlan:
+    """Return the study's plan with the training settings that were fitted to its time budget; `purpose` as in `plan`."""
+    plan = located.plan(purpose)
     if view.recovery is None:
         return plan
     return plan.model_copy(update={"recovery": type(plan.recovery).model_validate(view.recovery)})

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from autocompress.config.sections import ArtifactSettings, AutoFineTune, Device
+from autocompress.config.sections import ArtifactSettings, AutoFineTune, Budget, Device
 from autocompress.config.space_files import INITIAL
 from autocompress.config.study_file import StudyFile
 from autocompress.core.json_types import Json
 
 # Keys that must not change when a study is resumed.
-IDENTITY = ("teacher", "task", "device", "devices", "objectives", "space", "seed")
+IDENTITY = ("teacher", "task", "device", "devices", "objectives", "space", "seed", "start")
 CONNECTION_KEYS = ("url", "token_env", "ca", "patience")  # how a device is reached; they may change
 
 
@@ -53,6 +53,11 @@ class StudyPlan(StudyFile):
     def others(self) -> dict[str, Device]:
         """The devices besides the main one, by name. Models of the front are measured on them, too."""
         return dict(list(self.devices.items())[1:])
+
+    @property
+    def search_budget(self) -> Budget:
+        """The limits of a search. A study of one earlier candidate has none: its time only sets how long that is trained."""
+        return self.budget if self.start is None else Budget()
 
     def place(self, key_path: str) -> str:
         """Return where a key stands, for messages: `sst2.yaml: task.data.train`."""

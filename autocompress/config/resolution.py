@@ -60,6 +60,7 @@ def resolve(
         "space": _resolve_space(content.space, folder, place),
         "storage": _resolve_storage(content.storage, study, folder, place("storage")),
         "artifacts": _resolve_artifacts(content, study, folder, place("artifacts.path")),
+        "start": None if content.start is None else local_path(str(content.start), folder, place("start")),
         "source": source,
     }
     return validate(StudyPlan, {**dict(content), **resolved}, place)
@@ -72,6 +73,8 @@ def path_keys(content: StudyFile) -> Iterator[str]:
         is_hub = isinstance(getattr(content.task.data, name), HubData)
         yield f"task.data.{name}.path" if is_hub else f"task.data.{name}"
     yield "task.metric"
+    if content.start is not None:
+        yield "start"
 
 
 def _check_names(content: StudyFile, place: Place) -> None:

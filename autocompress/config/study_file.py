@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -51,6 +52,9 @@ class StudyFile(Section):
     """How the super-net and each candidate are trained; lengths that are left out are fitted to the time budget."""
     engine: Engine = Engine()
     """Parts of the search engine that can be switched off."""
+    start: Path | None = None
+    """The folder of an earlier study's candidate, which `autocompress refresh` writes. The study measures that candidate as it
+    is, trains it further and measures it again; it tries nothing else. Needs `engine: {supernet: false, refit: false}`."""
     storage: str | None = None
     """The database, an SQLAlchemy URL. If left out: `STUDY/study.db` beside the study file."""
     artifacts: ArtifactSettings = ArtifactSettings()
@@ -90,6 +94,15 @@ class StudyFile(Section):
         if len(set(value)) < len(value):
             raise ValueError(f"each objective may be named only once, but got {', '.join(value)}")
         return value
+
+    @model_validator(mode="after")
+    def _check_start(self) -> Self:
+        engine = self.engine
+        if self.start is not None and (engine.supernet or engine.refit or not engine.rungs):
+            raise ValueError(
+                "start: the candidate has weights of its own; write engine: {supernet: false, refit: false}, and keep rungs"
+            )
+        return self
 
     @property
     def by_key_path(self) -> dict[str, Device]:

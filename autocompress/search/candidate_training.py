@@ -32,10 +32,11 @@ class CandidateTraining:
     def bring_to_rung(self, candidate: Candidate, rung: int, timer: StageTimer) -> bool:
         """Load a candidate's weights at a rung from the cache, or train them; return whether it was trained now.
 
-        A candidate that shares the teacher's weights is not trained.
+        A candidate that shares the teacher's weights is not trained; one of an earlier study has its own at rung 0.
         """
         context, was_trained = self._context, False
-        if candidate.recipe.shares_weights(context.teacher.recipe):
+        is_earlier = context.earlier is not None and rung == 0
+        if candidate.recipe.shares_weights(context.teacher.recipe) and not is_earlier:
             return False
 
         def train(folder: Path) -> None:
@@ -110,12 +111,16 @@ class CandidateTraining:
     def _start(
         self, candidate: Candidate, rows: DistillationSet, targets: Targets | None, progress: Report, timer: StageTimer
     ) -> None:
-        """Set the weights that distillation starts from: cut from the super-net, or the teacher's fitted by least squares.
+        """Set the weights that distillation starts from: cut from the super-net, or the teacher's fitted by least squares, or
+        those of an earlier study.
 
         Where no layer is removed, or the super-net does not know the structure, both are tried and those nearer to the teacher
         are taken. With fewer layers the super-net's were always nearer.
         """
         context, engine = self._context, self._context.plan.engine
+        if context.earlier is not None:
+            context.earlier.load_weights(candidate.model)
+            return
         cut = None
         if engine.supernet and targets is not None:
             cut = context.build(context.supernet(timer), candidate.recipe, timer)

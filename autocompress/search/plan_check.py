@@ -12,6 +12,7 @@ from autocompress.core.domain import Anatomy
 from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.core.formatting import points
 from autocompress.models.model_config import ModelConfig, read_config
+from autocompress.search.earlier_candidate import read_earlier_candidate, read_teacher_form
 from autocompress.search.family_check import check_family
 from autocompress.search.final_evaluation_time import FinalRows
 from autocompress.search.fine_tuning_length import FINE_TUNING_SHARE, LEAST_STOP_ROWS, PROBED_ROWS, stop_rows
@@ -67,6 +68,7 @@ def prepare(plan: StudyPlan, offline: bool) -> CheckedPlan:
     check_tokens(space, load_task(plan.task.kind, plan.place("task.kind")), plan.place("space"))
     check_normalization(space, plan.teacher.model, plan.place("space"), offline)
     data = _check_task(plan, config, offline)
+    _check_start(plan, space, data, offline)
     check_storage(plan.storage)  # last, since it makes a folder
     return CheckedPlan(
         plan=plan,
@@ -177,6 +179,24 @@ def _check_unlabelled_columns(plan: StudyPlan, task: Task) -> None:
     if task.reads_words or task.has_pairs(plan.task.columns):
         reads = "lists of words" if task.reads_words else "pairs of texts"
         raise UsageError(f"{place}: {task.name} reads {reads} here, and single texts are none; leave it out")
+
+
+def _check_start(plan: StudyPlan, space: Space, data: TaskData, offline: bool) -> None:
+    """Raise UsageError where the candidate that the study starts from does not fit its space or its teacher."""
+    if plan.start is None:
+        return
+    earlier = read_earlier_candidate(plan.start, plan.place("start"))
+    name = f"trial {earlier.trial} of {earlier.study}"
+    if not space.contains(earlier.recipe):
+        raise UsageError(
+            f"{plan.place('space')}: {name}, which the study starts from, is not in it: {earlier.recipe.describe()}"
+        )
+    form = read_teacher_form(plan.teacher.model, data.label_names, offline)
+    if difference := form.describe_difference(earlier.teacher):
+        raise UsageError(
+            f"{plan.place('teacher.model')}: {name}, which the study starts from, was cut from another kind of model: this one"
+            f" {difference}; name a teacher of the same kind, or begin a new study with `init`"
+        )
 
 
 def _describe_choice(plan: StudyPlan, data: TaskData) -> str | None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from autocompress.config import AutoFineTune, Recovery, StudyPlan
+from autocompress.config import LAST_RUNG, AutoFineTune, Recovery, StudyPlan
 from autocompress.core.errors import AutocompressError, UsageError
 from autocompress.core.fine_tuning_record import FineTuningRecord
 from autocompress.core.recipe import Recipe
 from autocompress.core.teacher_warning import TeacherWarning, describe_warnings
 from autocompress.search.budget import BudgetMeter
+from autocompress.search.earlier_candidate import read_earlier_candidate
 from autocompress.search.jobs import Job, JobResult, RunSettings
 from autocompress.search.worker_pool import WorkerPool
 from autocompress.space.space import Space
 from autocompress.study import Study
-from autocompress.training.time_fitting import TrainingRates, fit_training_time
+from autocompress.training.time_fitting import TrainingRates, fit_further_training, fit_training_time
 
 INTERRUPTED = "interrupted"
 MOST_CRASHES = 10  # while settings of fine-tuning are searched
@@ -34,7 +35,17 @@ class Preparation:
 
     def prepare_study(self) -> str | None:
         """Prepare the study; return a reason to end the search, or null."""
-        return self._measure_teacher() or self._fit_amounts() or self._compute_shared()
+        reason = self._measure_teacher() or self._fit_amounts() or self._compute_shared()
+        if reason is None:
+            self._enqueue_earlier_candidate()
+        return reason
+
+    def _enqueue_earlier_candidate(self) -> None:
+        """Enqueue the candidate that the study starts from, if any: as it was, and trained. A second call changes nothing."""
+        if self.plan.start is not None:
+            recipe = read_earlier_candidate(self.plan.start, self.plan.place("start")).recipe
+            for rung in (0, LAST_RUNG):
+                self.study.enqueue([recipe], rung=rung)
 
     def _measure_teacher(self) -> str | None:
         """Complete trial 0 before any other trial begins."""
@@ -85,15 +96,13 @@ class Preparation:
         if result.rates is None:
             raise AutocompressError(f"the cost of training could not be measured: {result.error}")
         seconds_left = max(0.0, time_budget - self.meter.seconds)
-        recovery = fit_training_time(plan.recovery, plan.given_recovery, seconds_left, plan.workers, result.rates)
+        if plan.start is None:
+            recovery = fit_training_time(plan.recovery, plan.given_recovery, seconds_left, plan.workers, result.rates)
+        else:
+            recovery = fit_further_training(plan.recovery, plan.given_recovery, seconds_left, result.rates)
         self.study.record_recovery(recovery)
         self.pool.settings = replace(self.pool.settings, recovery=recovery)
-        is_trained = recovery.supernet_epochs == result.rates.trained.get("supernet_epochs")
-        amounts = (
-            f"fitted to the time left: super-net {recovery.supernet_epochs:.1f} epochs"
-            f"{' (trained already)' if is_trained else ''}, short training {recovery.short_epochs:.2f},"
-            f" full training {recovery.epochs:.1f}, {_describe_rows(recovery, result.rates)}"
-        )
+        amounts = f"fitted to the time left: {_describe_amounts(plan, recovery, result.rates)}"
         log.info("%s (%s)", amounts, result.rates)
         self.pool.display.message(amounts)
         return None
@@ -106,6 +115,17 @@ class Preparation:
         if result is not None and result.error is not None:
             raise _error_of(result, result.error)
         return INTERRUPTED if result is None else None
+
+
+def _describe_amounts(plan: StudyPlan, recovery: Recovery, rates: TrainingRates) -> str:
+    rows = _describe_rows(recovery, rates)
+    if plan.start is not None:
+        return f"the earlier candidate is trained for {recovery.epochs:.1f} epochs, {rows}"
+    is_trained = recovery.supernet_epochs == rates.trained.get("supernet_epochs")
+    return (
+        f"super-net {recovery.supernet_epochs:.1f} epochs{' (trained already)' if is_trained else ''},"
+        f" short training {recovery.short_epochs:.2f}, full training {recovery.epochs:.1f}, {rows}"
+    )
 
 
 def _describe_rows(recovery: Recovery, rates: TrainingRates) -> str:

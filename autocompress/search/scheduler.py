@@ -67,6 +67,8 @@ class Scheduler:
 
         Weights that are being trained are not chosen: they will serve all recipes that share them.
         """
+        if self.plan.start is not None:
+            return "the earlier candidate was measured, trained and measured again"
         if not self.plan.engine.rungs:
             return self._reason_of_exhaustion()
         if (prospect := self.best_prospect(known, running)) is not None:

@@ -9,7 +9,7 @@ teacher ─┬─► importance ─► structure ─┬────────�
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from autocompress.config import AutoFineTune, Engine, FineTune, Recovery, StudyPlan
@@ -25,6 +25,7 @@ from autocompress.training.least_squares import VERSION as LEAST_SQUARES_VERSION
 
 OUTPUTS_VERSION = 1  # of cached logits
 AUGMENTED_VERSION = 1
+START_VERSION = 1
 TIMING_REFERENCE_VERSION = 1
 SUPERNET_SETTINGS = ("supernet_epochs", "supernet_learning_rate", "batch", "temperature", "label_weight")
 Domains = Mapping[str, Sequence[Scalar]]  # decision -> the values that it may take
@@ -48,6 +49,7 @@ class TrainedStages:
     engine: Engine
     seed: int
     domains: Domains
+    start: Stage | None = None  # the candidate of an earlier study that training starts from
 
     @property
     def importance(self) -> Stage:
@@ -82,7 +84,7 @@ class TrainedStages:
         structure = structure_stage(self.importance, recipe)
         fitted = Stage("least_squares", LEAST_SQUARES_VERSION, {"seed": self.seed}) if self.engine.refit else None
         lower = None if first else self.weights(recipe, rung - 1)
-        net = self.supernet if self.engine.supernet else None
+        net = self.supernet if self.engine.supernet else self.start
         decisions = decision_stages(recipe if not self.engine.reuse else recipe.trained(), structural=False)
         if rung == 0:  # nothing is learned there, so no copies
             decisions = [stage for stage in decisions if stage.kind not in augmentations()]
@@ -92,7 +94,7 @@ class TrainedStages:
     def with_amounts(self, amounts: Amounts) -> TrainedStages:
         """Return the same stages with a super-net that was trained for other amounts."""
         recovery = self.recovery.model_copy(update=asdict(amounts))
-        return TrainedStages(self.teacher, recovery, self.engine, self.seed, self.domains)
+        return replace(self, recovery=recovery)
 
 
 def teacher_stage(plan: StudyPlan, model: Mapping[str, str], data: str) -> Stage:
@@ -129,6 +131,11 @@ def augmented_stage(teacher_key: str, name: str, value: Scalar, count: int, seed
     """Return the stage of a teacher's outputs on `count` copies of the study's texts, which a decision changes."""
     made_from = {"teacher": teacher_key, **upstream(technique_stage(name, value))}
     return Stage("augmented", AUGMENTED_VERSION, {"count": count, "seed": seed}, made_from)
+
+
+def start_stage(files: Mapping[str, str]) -> Stage:
+    """Return the stage of an earlier study's candidate; `files`: sha256 of each of its files."""
+    return Stage("start", START_VERSION, {"files": dict(files)})
 
 
 def structure_stage(ranking: Stage, recipe: Recipe) -> Stage:

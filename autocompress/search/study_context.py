@@ -19,6 +19,7 @@ from autocompress.models import importance
 from autocompress.models.candidate import Candidate
 from autocompress.models.importance import Importance
 from autocompress.search.augmentation import Augmentation
+from autocompress.search.earlier_candidate import EarlierCandidate, read_earlier_candidate
 from autocompress.search.edited_data import EditedData
 from autocompress.search.rate_calibration import RateCalibration
 from autocompress.search.stage_keys import Amounts, TrainedStages, importance_stage, structure_stage, targets_stage
@@ -110,7 +111,13 @@ class StudyContext:
     def stages(self) -> TrainedStages:
         """The stages that follow from the teacher under the present settings."""
         plan = self.plan
-        return TrainedStages(self.teacher.stage.key, plan.recovery, plan.engine, plan.seed, self.space.choices)
+        start = None if self.earlier is None else self.earlier.stage
+        return TrainedStages(self.teacher.stage.key, plan.recovery, plan.engine, plan.seed, self.space.choices, start)
+
+    @cached_property
+    def earlier(self) -> EarlierCandidate | None:
+        """The candidate of an earlier study that the only recipe starts from; null in a search."""
+        return None if self.plan.start is None else read_earlier_candidate(self.plan.start, self.plan.place("start"))
 
     def rates(self) -> RateCalibration:
         """Return the calibration of the cost of training steps; the teacher must be loaded."""
@@ -137,6 +144,8 @@ class StudyContext:
 
     def structure(self, recipe: Recipe, timer: StageTimer) -> Structure:
         """Return the layers, heads and neurons that a recipe keeps."""
+        if self.earlier is not None and recipe.trained() == self.earlier.recipe.trained():
+            return self.earlier.structure
         ranking = self.importance(timer)
         stage = structure_stage(importance_stage(self.teacher.stage.key, self.plan.seed), recipe)
         folder = self.store.stage(stage, lambda new: save_structure(resolve_structure(recipe, ranking), new))

@@ -90,7 +90,7 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         self.random = Random(self.plan.seed)
-        self.meter = BudgetMeter(self.plan.budget, self.study)
+        self.meter = BudgetMeter(self.plan.search_budget, self.study)
         self.scheduler = Scheduler(self.plan, self.space, self.meter)
         self.pool.tick = self._tick
 
@@ -251,7 +251,7 @@ class Supervisor:
 
     def _has_time_to_compare(self) -> bool:
         """Whether time is left besides that of the tests."""
-        budget = self.plan.budget.time
+        budget = self.plan.search_budget.time
         return budget is None or self.meter.seconds + self.final.tests < budget
 
     def _shrink_store(self) -> None:
@@ -268,7 +268,7 @@ class Supervisor:
     def _reason_to_end(self) -> str | None:
         """Return why no further trial may start, or null."""
         is_met = self.meter.reason_to_end(len(self.pool.running))
-        if is_met is not None or not self.plan.engine.stop_early or self.plan.budget.time is None:
+        if is_met is not None or not self.plan.engine.stop_early or self.plan.search_budget.time is None:
             return is_met
         stalled = self.history.stalled(self.known.largest_promised_gain)
         self.scheduler.has_stalled = stalled is not None

@@ -77,13 +77,14 @@ class TrialPipeline:
         return replace(outcome, facts={**outcome.facts, **origin, **training, "warnings": warnings})
 
     def measure_shared_rates(self, report_progress: ReportProgress) -> tuple[float, float]:
-        """Return the seconds of the teacher's outputs on one row, and of one step of the super-net, on all cores."""
+        """Return the seconds of the teacher's outputs on one row, and of one step of the super-net, if any, on all cores."""
         timer, context = StageTimer(report_progress), self.context
         context.teacher.load(timer)
         importance = context.importance(timer)
         with timer.stage("calibrating"), device_lock.share(self.store.root):
             rates = context.rates()
-            return rates.label_seconds(), rates.supernet_step_seconds(importance, context.space)
+            step = rates.supernet_step_seconds(importance, context.space) if context.earlier is None else 0.0
+            return rates.label_seconds(), step
 
     def measure_worker_rates(self, report_progress: ReportProgress) -> dict[str, Any]:
         """Return the seconds of a training step of a medium-sized candidate in this worker, the number of rows, and the amounts
@@ -131,7 +132,8 @@ class TrialPipeline:
         was_trained = self.training.bring_to_rung(candidate, rung, timer)
         artifacts = self._deploy(candidate, timer)
         # other recipes with known weights come by the dozen: a quick measurement must do
-        thorough = rung == LAST_RUNG and (was_trained or recipe.shares_weights(context.teacher.recipe))
+        is_new = was_trained or recipe.shares_weights(context.teacher.recipe)
+        thorough = context.earlier is not None or (rung == LAST_RUNG and is_new)
         outcome = self._measure(candidate, artifacts, timer, start, thorough)
         return replace(outcome, facts={**outcome.facts, "structure": structure.as_json()})
 

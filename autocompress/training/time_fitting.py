@@ -10,6 +10,7 @@ from autocompress.config import Recovery
 
 # Shares of the remaining time: the teacher's outputs, the super-net, the trials that are trained in full.
 TARGETS_SHARE, SUPERNET_SHARE, FULL_SHARE = 0.06, 0.18, 0.4
+FURTHER_TARGETS_SHARE, FURTHER_SHARE = 0.2, 0.5  # where there is one candidate only; measuring takes the rest
 REUSABLE_FRACTION = (
     0.5  # an existing super-net is used where it was trained for at least this part of the fitted epochs
 )
@@ -64,6 +65,22 @@ def fit_training_time(
         return fitted
     rows = rates.trained.get("distilled_rows") if is_reused else _count_distilled_rows(fitted, seconds, rates)
     return fitted.model_copy(update={"distilled_rows": rows})
+
+
+def fit_further_training(recovery: Recovery, fixed: Collection[str], seconds: float, rates: TrainingRates) -> Recovery:
+    """Fit `copies`, `distilled_rows` and `epochs` to the remaining seconds of a study that only trains an earlier candidate.
+
+    There is no short training. The amounts in `fixed`, which the study file sets, do not change.
+    """
+    steps = _clip(FURTHER_SHARE * seconds / rates.step, FULL_STEPS)
+    labelled = FURTHER_TARGETS_SHARE * seconds / rates.label
+    copies = int(_clip((labelled - rates.further) / rates.rows - 1, (0, MOST_COPIES)))
+    amounts = {"short_epochs": 0.0, "epochs": steps * recovery.batch / rates.rows, "copies": copies}
+    fitted = recovery.model_copy(update={name: amount for name, amount in amounts.items() if name not in fixed})
+    if "distilled_rows" in fixed:
+        return fitted
+    rows = int(max(rates.rows * fitted.epochs, labelled))
+    return fitted.model_copy(update={"distilled_rows": rows if rows < rates.count_rows(fitted.copies) else None})
 
 
 def _fit_shared_amounts(

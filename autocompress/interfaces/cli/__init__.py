@@ -14,7 +14,7 @@ from autocompress.interfaces.terminal import run
 __all__ = ["app", "main", "managing", "reading", "searching", "tools"]
 
 order_commands(
-    *("init", "search", "front", "trials", "pick", "compare", "report", "reproduce"),
+    *("init", "search", "front", "trials", "pick", "compare", "report", "refresh", "reproduce"),
     *("export", "verify", "measure", "dashboard", "clean", "agent", "list", "doctor"),
 )
 

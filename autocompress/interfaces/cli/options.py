@@ -49,6 +49,30 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override a key of the study file; may be repeated."),
 ]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Allow a metric whose code comes from the hub.")]
+TrialToRefresh = Annotated[int, typer.Option("--trial", min=0, help="The trial whose model is refreshed.")]
+NewTeacher = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        metavar="MODEL",
+        help="The new teacher: a transformers folder, or a model of the hub, of the same kind.",
+    ),
+]
+NewData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        exists=True,
+        help="New data: a file of training rows, or a folder with one file per split.",
+    ),
+]
+RefreshTime = Annotated[
+    str | None, typer.Option("--time", help="Time: 90s, 30m, 2h; by default a tenth of the time of the search.")
+]
+RefreshName = Annotated[
+    str | None, typer.Option("--name", metavar="STUDY", help="Name of the new study; by default STUDY-refreshed.")
+]
 TrialToReproduce = Annotated[int, typer.Option("--trial", min=0, help="The trial to run again.")]
 
 # constraints

@@ -1,4 +1,4 @@
-"""Commands that run trials: write a study file, search, reproduce a trial."""
+"""Commands that run trials: write a study file, search, refresh or reproduce a trial."""
 
 from __future__ import annotations
 
@@ -102,6 +102,47 @@ def _search(terminal: Terminal, plan: StudyPlan, study: str, storage: str | None
         terminal.note("interrupted; finished trials are saved, and the same command continues the search")
         raise typer.Exit(INTERRUPTED)
     return None
+
+
+@command(app)
+def refresh(
+    terminal: Terminal,
+    study: opt.Study,
+    trial: opt.TrialToRefresh,
+    teacher: opt.NewTeacher = None,
+    data: opt.NewData = None,
+    time: opt.RefreshTime = None,
+    name: opt.RefreshName = None,
+    offline: opt.Offline = False,
+    storage: opt.Storage = None,
+) -> None:
+    """Train a model further against a new teacher, or on new data, and compare it with what it was."""
+    from autocompress.actions.locate import locate
+    from autocompress.actions.refresh import RefreshRequest, begin_refresh, finish_refresh, refresh_seconds
+    from autocompress.config import read_plan
+    from autocompress.interfaces import presenters, rendering
+    from autocompress.interfaces.rendering.progress import display_for
+    from autocompress.search.supervisor import run_search
+
+    seconds = parse_time(time)
+    request = RefreshRequest(
+        study=locate(study, storage), trial=trial, teacher=teacher, data=data, name=name,
+        seconds=None if seconds is None else float(seconds),
+    )  # fmt: skip
+    metric = presenters.metric_of(request.study.view())
+    with display_for(terminal.err, metric, terminal.quiet, terminal.verbose) as display:
+        file = begin_refresh(request, display, offline)
+        display.message(rendering.refresh_price(refresh_seconds(request), str(file)))
+        ending = run_search(read_plan(file, storage=storage), display=display, offline=offline)
+        if not ending.interrupted:
+            refreshed = finish_refresh(request, file, display, offline)
+    if ending.interrupted:
+        terminal.note("interrupted; what is done is saved, and the same command continues")
+        raise typer.Exit(INTERRUPTED)
+    terminal.result(refreshed.as_json(), *rendering.refresh_sentences(refreshed))
+    better = refreshed.comparison.a if refreshed.verdict == "old" else refreshed.comparison.b
+    chosen = [*refreshed.study.arguments(), "--trial", str(better.trial), "--to", "DIR"]
+    terminal.note(f"export it:\n  {command_line(['export', *chosen])}")
 
 
 @command(app)

@@ -11,6 +11,8 @@ from rich.console import Console
 from autocompress.interfaces.rendering.comparison_sentences import (
     comparison_sentences,
     front_comparison_sentences,
+    refresh_price,
+    refresh_sentences,
     reproduction_sentences,
 )
 from autocompress.interfaces.rendering.folder_sentences import measurement_sentences, verification_sentence
@@ -49,6 +51,8 @@ __all__ = [
     "loosened_json",
     "measurement_sentences",
     "nearest_sentence",
+    "refresh_price",
+    "refresh_sentences",
     "reproduction_sentences",
     "row_sentences",
     "trials_table",

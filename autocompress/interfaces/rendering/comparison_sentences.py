@@ -9,17 +9,49 @@ from autocompress.core.formatting import counted, drop_text, duration, factor, m
 from autocompress.core.trial_row import TrialRow
 
 if TYPE_CHECKING:
+    from autocompress.actions.refresh import Refreshed
     from autocompress.selection import Check, Comparison, FrontComparison
 
 
 def comparison_sentences(comparison: Comparison) -> list[str]:
     """Describe two trials, and the second beside the first."""
+    return [*_trial_lines(comparison), *_difference_lines(comparison)]
+
+
+def refresh_price(seconds: float, file: str) -> str:
+    """Describe what a refresh will take."""
+    return f"refreshing takes about {duration(seconds)}, in a study of its own: {file}"
+
+
+def refresh_sentences(refreshed: Refreshed) -> list[str]:
+    """Describe a refreshed model beside what it was, and say which one is better."""
+    comparison, (study, trial) = refreshed.comparison, refreshed.origin
+    drops = [
+        "not measured" if row.test_drop is None else f"{drop_text(row.test_drop, row.test_drop_interval)} points"
+        for row in (comparison.a, comparison.b)
+    ]
+    verdicts = {
+        "new": "verdict: the refreshed model is better; take it",
+        "old": "verdict: the refreshed model is worse; keep the model as it was, or give it more --time",
+        "open": f"verdict: on {comparison.examples:,} rows neither is better than the other",
+    }
+    return [
+        f"A: trial {trial} of {study} as it was: {comparison.a.recipe.describe()}",
+        f"B: the same model, trained further in {duration(refreshed.seconds)} in all (trial {comparison.b.trial})",
+        *_difference_lines(comparison),
+        f"drop on test against the teacher of now: A {drops[0]}, B {drops[1]}",
+        verdicts[refreshed.verdict],
+    ]
+
+
+def _difference_lines(comparison: Comparison) -> list[str]:
     sizes = [megabytes(row.size_mb or 0.0) for row in (comparison.a, comparison.b)]
-    lines = [*_trial_lines(comparison), _quality_line(comparison), _disagreement_line(comparison)]
+    lines = [_quality_line(comparison), _disagreement_line(comparison)]
     if comparison.faster is not None and comparison.faster_interval is not None:
         low, high = comparison.faster_interval
         lines.append(f"B is {comparison.faster:.2f}× ({low:.2f}…{high:.2f}) as fast as A")
-    return [*lines, f"size: A {sizes[0]} MB, B {sizes[1]} MB; B is {factor(comparison.smaller, 'smaller')}"]
+    difference = "they are of one size" if sizes[0] == sizes[1] else f"B is {factor(comparison.smaller, 'smaller')}"
+    return [*lines, f"size: A {sizes[0]} MB, B {sizes[1]} MB; {difference}"]
 
 
 def _quality_line(comparison: Comparison) -> str:
