@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autocompress.config import StudyPlan, read_as_begun, storage_of, storage_url, study_file
 from autocompress.core.errors import UsageError
+from autocompress.core.teacher_warning import TeacherWarning
+from autocompress.data.source_files import changed_sources
 from autocompress.storage.artifact_store import Store
 from autocompress.study import StudyView, read_study, studies
 from autocompress.study.connections import parse_url, sqlite_path
+from autocompress.study.trial_details import read_trial_details
+
+REFRESH = "the study describes what was there; `autocompress refresh` brings a chosen model up to date"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,24 @@ class StudyLocation:
     def view(self, device: str | None = None) -> StudyView:
         """Read the study as it is now, on the device of that name."""
         return read_study(self.url, self.name, device)
+
+    def checked_view(self, device: str | None = None) -> StudyView:
+        """Read the study, with a warning where files of its teacher or its rows have changed since it was begun.
+
+        Without the study file, or with paths that no longer exist, nothing is checked.
+        """
+        view = self.view(device)
+        try:
+            plan = self.plan("looking for changed files")
+            facts = read_trial_details(self.url, self.name, 0).outcome.facts
+        except UsageError:
+            return view
+        changed = changed_sources(plan, facts.get("sources", {}))
+        found = [
+            TeacherWarning(finding=f"{key} changed since the study was begun ({', '.join(names)})", remedy=REFRESH)
+            for key, names in changed.items()
+        ]
+        return replace(view, warnings=(*view.warnings, *found))
 
     def plan(self, purpose: str) -> StudyPlan:
         """Read the plan that the study was begun with; `purpose` tells in the error why the study file is needed."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from autocompress.core.errors import UsageError
+from autocompress.data.source_files import MODEL_FILES
 from autocompress.models import attentions
 from autocompress.models.families import load_family
 from autocompress.storage.checksums import file_sha256
@@ -71,10 +72,9 @@ def model_fingerprint(model: str, more_files: Sequence[str] = ()) -> dict[str, s
     folder = Path(model)
     if not folder.is_dir():
         return {"hub": model}
-    patterns = ("config.json", "*.safetensors", "*.bin", "tokenizer*", "vocab*", "merges.txt", "*.model", *more_files)
     return {
         path.relative_to(folder).as_posix(): file_sha256(path)
-        for pattern in patterns
+        for pattern in (*MODEL_FILES, *more_files)
         for path in sorted(folder.glob(pattern))
     }
 

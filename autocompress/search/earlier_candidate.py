@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autocompress.core.errors import UsageError
 from autocompress.core.recipe import Recipe
 from autocompress.core.stage import Stage
+from autocompress.models.model_types import Model
 from autocompress.search.stage_keys import start_stage
 from autocompress.storage.atomic_folder import move_into_place, open_temporary_folder
 from autocompress.storage.checksums import manifest
@@ -65,7 +66,7 @@ class EarlierCandidate:
         """The stage that stands for it in the keys of what is made from it."""
         return start_stage(manifest(self.folder))
 
-    def load_weights(self, model: Any) -> None:
+    def load_weights(self, model: Model) -> None:
         """Give its weights to a model of the same structure; the word table is among them."""
         from safetensors.torch import load_file
 

@@ -11,6 +11,7 @@ from autocompress.config import AutoFineTune, StudyPlan, check_storage
 from autocompress.core.domain import Anatomy
 from autocompress.core.errors import DeviceLost, UsageError
 from autocompress.core.formatting import points
+from autocompress.data.source_files import TEACHER, changed_sources
 from autocompress.models.model_config import ModelConfig, read_config
 from autocompress.search.earlier_candidate import read_earlier_candidate, read_teacher_form
 from autocompress.search.family_check import check_family
@@ -212,12 +213,17 @@ def _describe_choice(plan: StudyPlan, data: TaskData) -> str | None:
     return f"{sentence}, and with {len(agreement):,} agreement rows within ± {points(precision)}"
 
 
-def check_same_data(plan: StudyPlan, study: Study, fingerprint: str) -> None:
-    """Raise UsageError where the rows differ from those that the study was begun with; names of files may change."""
+def check_same_sources(plan: StudyPlan, study: Study, fingerprint: str) -> None:
+    """Raise UsageError where rows or teacher are not those that the study was begun with; names of data files may change."""
     if study.teacher() is None:
         return
-    known = read_trial_details(plan.storage, plan.study, 0).outcome.facts.get("data")
-    if known not in (None, fingerprint):
+    facts = read_trial_details(plan.storage, plan.study, 0).outcome.facts
+    if TEACHER in (changed := changed_sources(plan, facts.get("sources", {}))):
+        raise UsageError(
+            f"{plan.place(TEACHER)}: {', '.join(changed[TEACHER])} changed since study {plan.study!r} was begun; restore the"
+            " model, give the study another name, or bring a chosen model up to date with `refresh`"
+        )
+    if facts.get("data") not in (None, fingerprint):
         raise UsageError(
             f"{plan.place('task.data')}: the rows are not those that study {plan.study!r} was begun with; restore the data,"
             " or give the study another name"

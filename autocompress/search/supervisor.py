@@ -20,7 +20,7 @@ from autocompress.search.final_evaluation import FinalEvaluation
 from autocompress.search.final_evaluation_time import FinalRows, FinalSeconds, predict_final_seconds
 from autocompress.search.jobs import Job, JobResult
 from autocompress.search.known_trials import KnownTrials
-from autocompress.search.plan_check import check_same_data, prepare
+from autocompress.search.plan_check import check_same_sources, prepare
 from autocompress.search.preparation import INTERRUPTED, Preparation
 from autocompress.search.scheduler import PromotionRequest, RunningTrial, Scheduler
 from autocompress.search.shared_weights import next_exports
@@ -59,7 +59,7 @@ def run_search(plan: StudyPlan, *, display: Display, offline: bool = False) -> S
     study = Study.open(plan, checked.space)
     if checked.lost is not None and study.teacher() is None:
         raise checked.lost  # later, an unreachable device can catch up
-    check_same_data(plan, study, checked.fingerprint)
+    check_same_sources(plan, study, checked.fingerprint)
     with writing_study_log(plan), study.lease(), open_worker_pool(plan, display, offline) as pool:
         for sentence in filter(None, (checked.limits, checked.choice)):
             display.message(sentence)

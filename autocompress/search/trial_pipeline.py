@@ -21,6 +21,7 @@ from autocompress.core.measurement import Measurement, Quality
 from autocompress.core.recipe import Recipe
 from autocompress.core.teacher_warning import TeacherWarning
 from autocompress.core.trial_row import Outcome
+from autocompress.data.source_files import describe_sources
 from autocompress.deployment.deploy import deploy
 from autocompress.models.candidate import Candidate
 from autocompress.runtimes import load_runtime_of
@@ -69,7 +70,11 @@ class TrialPipeline:
         candidate = Candidate(context.teacher.recipe, model, context.teacher.family, layers)
         self.devices.references = self._deploy(candidate, timer)
         outcome = self._measure(candidate, self.devices.references, timer, start, require_all=True)
-        origin = {"data": context.data.splits.fingerprint, "versions": benchmarking.versions()}
+        origin = {
+            "data": context.data.splits.fingerprint,
+            "sources": describe_sources(self.plan),
+            "versions": benchmarking.versions(),
+        }
         tuning = context.teacher.fine_tuning
         training = {} if tuning is None else {"fine_tuning": tuning}
         warnings = [asdict(warning) for warning in self._check_teacher(training, timer)]

@@ -54,7 +54,7 @@ class ReportData:
 
 def gather(located: StudyLocation, trial: int, device: str | None = None, examples: bool = True) -> ReportData:
     """Gather a study and one of its trials. Raises UsageError for an unknown or incomplete trial."""
-    view = located.view(device)
+    view = located.checked_view(device)
     chosen, store = view.row(trial), located.store(view)
     plan = located.plan("report")
     rows = _read_rows(plan)

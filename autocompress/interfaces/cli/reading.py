@@ -17,7 +17,7 @@ def front(terminal: Terminal, study: opt.Study, device: opt.StudyDevice = None, 
     from autocompress.actions.locate import locate
     from autocompress.interfaces import presenters
 
-    view = locate(study, storage).view(device)
+    view = locate(study, storage).checked_view(device)
     terminal.result(presenters.document(view, view.front), *presenters.front_parts(view))
 
 
