@@ -46,10 +46,10 @@ def search_set(name: str, seed: int, minutes: float) -> SearchRecord:
     return make_record(plan, name, seed, minutes)
 
 
-def write_study(name: str, seed: int) -> Path:
+def write_study(name: str, seed: int, folder: Path = FOLDER) -> Path:
     """Write the study file that `init` writes for a set, under a name of its own."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    file = FOLDER / f"{name}-{seed}.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}-{seed}.yaml"
     if not file.exists():
         data = str(Path(os.environ["AUTOCOMPRESS_DATA"]) / name)
         template = make_study_template(MODEL, data, file, True, {"text": None, "pair": None, "label": None})
