@@ -2,11 +2,11 @@
 
 `python -m benchmarks.teaching run [--only SET …] [--methods NAME …] [--seed N]` makes a teacher and a super-net for each set,
 and trains two candidates (3 and 2 layers, half the heads, a quarter of the neurons) with every method: from the same weights,
-on the same rows and what the method adds to them, for as many steps as fit the seconds of today's training. Each is deployed in
-8 bits, and both forms answer all of validation and test. It appends a row to teaching.json after each training, and goes on
-where it stopped. `… report` prints the tables: agreement with the teacher and accuracy on test, and what a method adds to
-today's training on the same rows. Nothing else may run meanwhile, since the time of a step is measured. Teachers and super-nets
-stay in studies/teaching. Needs the data sets in AUTOCOMPRESS_DATA.
+on the same rows and what the method adds to them, for as many steps as fit the seconds of today's training, or as many as the
+method names. Each is deployed in 8 bits, and both forms answer all of validation and test. It appends a row to teaching.json
+after each training, and goes on where it stopped. `… report` prints the tables: agreement with the teacher and accuracy on test,
+and what a method adds to today's training on the same rows. Nothing else may run meanwhile, since the time of a step is
+measured. Teachers and super-nets stay in studies/teaching. Needs the data sets in AUTOCOMPRESS_DATA.
 """
 
 from __future__ import annotations
@@ -36,14 +36,23 @@ SETS = ("banking77", "sst2", "trec", "mrpc")
 STRUCTURE = {"head_sparsity": 0.5, "ffn_sparsity": 0.75, "weight_bits": 8, "embedding_bits": 4}
 CANDIDATES = {f"{depth} layers": {"depth": depth, **STRUCTURE} for depth in (3, 2)}
 TODAY = "today"
+WRITTEN = "written texts"
 METHODS: dict[str, dict[str, Any]] = {  # decisions that are added to the recipe
     TODAY: {},
+    WRITTEN: {},
     "1 copy with replaced words": {"replaced_words": 1},
     "4 copies with replaced words": {"replaced_words": 4},
     "2 copies with swapped words": {"swapped_words": 2},
     "2 copies with dropped words": {"dropped_words": 2},
     "2 copies with inserted words": {"inserted_words": 2},
+    "written texts, three times the steps": {},
+    "today, three times the steps": {},
     "all four": {"replaced_words": 2, "swapped_words": 1, "dropped_words": 1, "inserted_words": 1},
+}
+RECOVERY: dict[str, dict[str, Any]] = {  # changes of how super-net and candidates are trained
+    WRITTEN: {"copy_kind": "written"},
+    "written texts, three times the steps": {"copy_kind": "written", "epochs": 18},
+    "today, three times the steps": {"epochs": 18},
 }
 FULL_RUNG, EPOCHS = 2, 6
 TIMINGS = 3  # of a step; the shortest counts
@@ -141,10 +150,12 @@ class School:
         timer = StageTimer(lambda stage, done: print(f"\r{stage} {done:4.0%}   ", end="", flush=True))
         context.data.tokens  # noqa: B018  # from now on the tokenizer cuts texts at max_tokens
         context.teacher.load(timer)
-        context.supernet(timer)  # made once; what follows is the method's
+        changes = {"copy_kind": "edited", "epochs": EPOCHS, **RECOVERY.get(method, {})}
+        context.apply_recovery(pipeline.plan.recovery.model_copy(update=changes))
+        context.supernet(timer)  # made once for each kind of copies; what follows is the method's
         before = dict(timer.seconds)
         share = self._step_seconds(kind, TODAY, timer) / self._step_seconds(kind, method, timer)
-        context.apply_recovery(pipeline.plan.recovery.model_copy(update={"epochs": EPOCHS * share}))
+        context.apply_recovery(pipeline.plan.recovery.model_copy(update={"epochs": changes["epochs"] * share}))
         candidate = self._build(kind, method, timer)
         pipeline.training.bring_to_rung(candidate, FULL_RUNG, timer)
         spent = {stage: seconds - before.get(stage, 0.0) for stage, seconds in timer.seconds.items()}

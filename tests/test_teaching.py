@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import choosing_searches, teaching
 from benchmarks.peers_records import pack_labels
-from benchmarks.teaching import CANDIDATES, METHODS, TODAY, Row, School, append, gain, read_rows, report
+from benchmarks.teaching import CANDIDATES, METHODS, TODAY, WRITTEN, Row, School, append, gain, read_rows, report
 from tests.tiny import tiny_study
 
 TRUTH = np.arange(100) % 2
@@ -62,6 +62,9 @@ def test_each_kind_of_method_trains_a_candidate_for_the_same_time(
     today, more = (school.train("2 layers", method) for method in (TODAY, "2 copies with swapped words"))
     assert today.seconds > 0 and today.label_seconds == 0 < more.label_seconds
     assert 0.3 < more.steps / today.steps < 3  # the same but for what a disturbed clock says
+    written = school.train("2 layers", WRITTEN)
+    assert len(school.pipeline.store.stages("supernet")) == 2  # one for each kind of copies
+    assert written.label_seconds == 0  # the teacher labelled them for the super-net
     assert today.teacher == more.teacher and today.truth == more.truth
     assert today.is_right().mean() > 0.6 and more.is_right().mean() > 0.6
     assert set(METHODS) > {TODAY} and set(CANDIDATES) == {"3 layers", "2 layers"}

@@ -257,6 +257,9 @@ class Recovery(Section):
     """Weight of the loss on the teacher's hidden states."""
     copies: int = Field(default=6, ge=0)
     """Number of augmented copies of each training row, labelled by the teacher."""
+    copy_kind: Literal["edited", "written"] = "edited"
+    """How copies are made. `edited`: words masked, rows joined or cut. `written`: new texts, as many, that an n-gram model of
+    the texts writes; pairs of texts are edited all the same."""
     distilled_rows: int | None = Field(default=None, ge=1)
     """Number of rows that candidates learn from, drawn from training rows, unlabelled texts and copies by the seed; null: all.
     A study with a time budget takes as many as its longest training reads where its file does not set it: the teacher labels

@@ -39,7 +39,7 @@ def augment(
     rng = np.random.default_rng(seed)
     longest = int(np.quantile([len(row) for row in rows], 0.95))
     repeated = [rows[index % len(rows)] for index in range(count)]
-    if types is not None or any(len(_special_positions(row, specials)) != 2 for row in rows[:100]):
+    if not are_single_texts(rows, types, specials):
         copies = [_mask_words(row, specials, rng) for row in repeated]
         return copies, None if types is None else [types[index % len(types)] for index in range(count)]
     copies = []
@@ -52,6 +52,11 @@ def augment(
         else:
             copies.append(_cut_ngram(row, rng))
     return copies, None
+
+
+def are_single_texts(rows: Sequence[np.ndarray], types: Sequence[np.ndarray] | None, specials: Specials) -> bool:
+    """Return whether rows are single texts between two special tokens, and not pairs of texts."""
+    return types is None and all(len(_special_positions(row, specials)) == 2 for row in rows[:100])
 
 
 def _mask_words(row: np.ndarray, specials: Specials, rng: np.random.Generator) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autocompress.config import StudyPlan
+from autocompress.config import Recovery, StudyPlan
 from autocompress.core.scalar import Scalar
 from autocompress.search.study_data import StudyData
 from autocompress.tasks import Rows, TaskData, Tokens
@@ -53,9 +53,9 @@ class EditedData(StudyData):
         """The splits as text."""
         return self._original.splits
 
-    def augmented(self, copies: int) -> Tokens:
+    def augmented(self, recovery: Recovery) -> Tokens:
         """Return the rows of `original.augmented`, cut anew; augmented copies, which have no text, are decoded first."""
-        original = self._original.augmented(copies)
+        original = self._original.augmented(recovery)
         texts = len(self.splits.train) + len(self.splits.unlabelled)
         copied = self.tokenize(self._decode(original.input_ids[texts:]))
         return Tokens.join([self.tokens["train"], self.tokenize(self.splits.unlabelled), copied])

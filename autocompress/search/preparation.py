@@ -132,7 +132,8 @@ def _describe_rows(recovery: Recovery, rates: TrainingRates) -> str:
     """Return how many rows candidates learn from, in words."""
     every = rates.count_rows(recovery.copies)
     used = "" if recovery.distilled_rows is None else f", {min(recovery.distilled_rows, every):,} of {every:,} rows"
-    return f"{recovery.copies} copies of each row{used}"
+    kind = "written texts for" if recovery.copy_kind == "written" else "copies of"
+    return f"{recovery.copies} {kind} each row{used}"
 
 
 def _error_of(result: JobResult, default: str) -> AutocompressError:

@@ -17,7 +17,7 @@ from autocompress.core.json_types import Json
 from autocompress.core.recipe import Recipe, Scalar
 from autocompress.core.stage import Stage, upstream
 from autocompress.core.technique import active_techniques, ordered_techniques
-from autocompress.data import augmentation
+from autocompress.data import augmentation, written_texts
 from autocompress.deployment import deploy
 from autocompress.models import candidate, importance
 from autocompress.training import distillation, fine_tuning, supernet
@@ -78,7 +78,7 @@ class TrainedStages:
         first = rung == 0 or not self.engine.rungs
         bits = None if self.engine.reuse else [recipe[name] for name in keyed_when_neutral()]
         settings = {
-            "recovery": self.recovery.model_dump(exclude_none=True), "engine": {"rungs": self.engine.rungs}, "seed": self.seed,
+            "recovery": _recovery_settings(self.recovery), "engine": {"rungs": self.engine.rungs}, "seed": self.seed,
             "rung": rung, "bits": bits,
         }  # fmt: skip
         structure = structure_stage(self.importance, recipe)
@@ -203,8 +203,15 @@ def outputs_stage(
 
 def _distilled_rows(recovery: Recovery) -> dict[str, int]:
     """Return the settings that decide which rows a distillation set has. Where it has all, their number stands in no key, as in
-    earlier studies."""
-    return recovery.model_dump(include={"copies", "distilled_rows"}, exclude_none=True)
+    earlier studies; nor does the kind of edited copies."""
+    rows: dict[str, int] = recovery.model_dump(include={"copies", "distilled_rows"}, exclude_none=True)
+    return {**rows, "written": written_texts.VERSION} if recovery.copy_kind == "written" else rows
+
+
+def _recovery_settings(recovery: Recovery) -> Json:
+    """Return the settings of training that a key holds; edited copies are what there was before there were others."""
+    is_written = recovery.copy_kind == "written"
+    return recovery.model_dump(exclude_none=True, exclude=None if is_written else {"copy_kind"})
 
 
 def subnet_choices(domains: Domains) -> dict[str, Sequence[Scalar]]:

@@ -52,6 +52,7 @@ class StudyContext:
     def apply_recovery(self, recovery: Recovery) -> None:
         """Use the amounts of training that were fitted to the time budget."""
         self.plan = self.plan.model_copy(update={"recovery": recovery})
+        self._supernet = None  # its amounts are among them
 
     @cached_property
     def space(self) -> Space:

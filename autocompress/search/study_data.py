@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,8 +12,10 @@ import numpy as np
 import torch
 
 from autocompress.config import Recovery, StudyPlan
-from autocompress.data.augmentation import Specials, augment
+from autocompress.data.augmentation import Specials, are_single_texts, augment
+from autocompress.data.near_duplicates import near_duplicates
 from autocompress.data.ragged import Ragged
+from autocompress.data.written_texts import write_texts
 from autocompress.models.model_config import read_config
 from autocompress.models.teacher import load_tokenizer
 from autocompress.tasks import SPLITS, ModelInterface, Objective, Rows, Task, TaskData, Tokens, load_task
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 RANGE_ROWS = 128  # that an artifact's activation ranges are taken from
 FITTING_ROWS, FITTING_TOKENS = 1500, 25_000  # at most; more cost seconds and memory, and fit no better
+log = logging.getLogger(__name__)
 
 
 class StudyData:
@@ -90,15 +94,13 @@ class StudyData:
         """Return the numbers 0 … count − 1 in an order that the study's seed draws."""
         return np.random.default_rng(self._plan.seed).permutation(count)
 
-    def augmented(self, copies: int) -> Tokens:
-        """Return the training rows and, without labels, the unlabelled texts and `copies` augmented copies of each row."""
+    def augmented(self, recovery: Recovery) -> Tokens:
+        """Return the training rows and, without labels, the unlabelled texts and the copies that the settings ask for."""
         train, more_texts = self.tokens["train"], self.tokenize(self.splits.unlabelled)
         ids, types = (*train.input_ids, *more_texts.input_ids), None
         if train.token_type_ids is not None:
             types = (*train.token_type_ids, *(more_texts.token_type_ids or ()))
-        specials = Specials(frozenset(self.tokenizer.all_special_ids), self.tokenizer.mask_token_id)
-        count = copies * len(train)
-        copied_ids, copied_types = augment(ids, types, count, specials, self._plan.seed)
+        copied_ids, copied_types = self._copies(ids, types, recovery.copies * len(train), recovery.copy_kind)
         unlabelled = [len(row) for row in (*more_texts.input_ids, *copied_ids)]
         labels = train.labels.values
         missing = self.task.missing_labels(unlabelled, labels.dtype, labels.shape[1:])
@@ -107,6 +109,23 @@ class StudyData:
             None if types is None or copied_types is None else (*types, *copied_types),
             Ragged.join((train.labels, missing)),
         )
+
+    def _copies(
+        self, ids: Sequence[np.ndarray], types: Sequence[np.ndarray] | None, count: int, kind: str | None
+    ) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
+        """Return the token ids and types of copies; no written one is nearly a row that models are judged on."""
+        specials, seed = (
+            Specials(frozenset(self.tokenizer.all_special_ids), self.tokenizer.mask_token_id),
+            self._plan.seed,
+        )
+        if kind != "written" or not count or not are_single_texts(ids, types, specials):
+            return augment(ids, types, count, specials, seed)
+        written = write_texts(ids, count, seed)
+        judged = [row for split, tokens in self.tokens.items() if split != "train" for row in tokens.input_ids]
+        is_near = near_duplicates(written, judged)
+        log.info("written texts: %d, and %d left out as near duplicates of rows that models are judged on",
+                 len(written) - is_near.sum(), is_near.sum())  # fmt: skip
+        return [text for text, near in zip(written, is_near, strict=True) if not near], None
 
     @property
     def max_tokens(self) -> int:
@@ -123,10 +142,10 @@ class StudyData:
 
 
 class DistillationSet:
-    """The rows that candidates learn from: training rows, unlabelled texts, and augmented copies of both, or some of these."""
+    """The rows that candidates learn from: training rows, unlabelled texts, and copies of both, or some of these."""
 
     def __init__(self, data: StudyData, recovery: Recovery) -> None:
-        self._data, self.tokens = data, data.augmented(recovery.copies)
+        self._data, self.tokens = data, data.augmented(recovery)
         if recovery.distilled_rows is not None:
             self.tokens = self.tokens.take(np.sort(data.shuffled(len(self.tokens))[: recovery.distilled_rows]))
         self.lengths = self.tokens.lengths
