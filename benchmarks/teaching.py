@@ -4,7 +4,7 @@
 and trains two candidates (3 and 2 layers, half the heads, a quarter of the neurons) with every method: from the same weights,
 on the same rows and what the method adds to them, for as many steps as fit the seconds of today's training, or as many as the
 method names. Each is deployed in 8 bits, and both forms answer all of validation and test. It appends a row to teaching.json
-after each training, and goes on where it stopped. `… report` prints the tables: agreement with the teacher and accuracy on test,
+after each training, and goes on where it stopped. `… report` prints the tables: agreement with the teacher, accuracy on test,
 and what a method adds to today's training on the same rows. Nothing else may run meanwhile, since the time of a step is
 measured. Teachers and super-nets stay in studies/teaching. Needs the data sets in AUTOCOMPRESS_DATA.
 """
