@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 RECORDS = Path(__file__).with_name("teaching.json")
 FOLDER = Path(__file__).parent.parent / "studies" / "teaching"
 SETS = ("banking77", "sst2", "trec", "mrpc")
-STRUCTURE = {"head_sparsity": 0.5, "ffn_sparsity": 0.75, "weight_bits": 8, "embedding_bits": 4}
+STRUCTURE = {"head_sparsity": 0.5, "ffn_sparsity": 0.75, "weight_bits": 8, "embedding_bits": 8}
 CANDIDATES = {f"{depth} layers": {"depth": depth, **STRUCTURE} for depth in (3, 2)}
 TODAY = "today"
 WRITTEN = "written texts"

@@ -199,7 +199,7 @@ def test_good_candidates_are_trained_before_all_starters_were_tried(
 def test_structures_are_first_tried_in_the_usual_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     view = searched(tmp_path, monkeypatch, budget={"trials": 40}, engine={"starters": False})
     usual = space().first_values()
-    assert usual == {"weight_bits": 8, "embedding_bits": 4}
+    assert usual == {"weight_bits": 8, "embedding_bits": 8}
     first = [one for one in view.rows if one.trial and one.rung == 0 and one.reason is None]
     assert sum(usual.items() <= one.recipe.as_dict().items() for one in first) > 0.7 * len(first)
     assert len({one.recipe.trained().key for one in first}) > 0.7 * len(first)  # hardly any structure twice

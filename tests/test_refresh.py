@@ -109,6 +109,15 @@ def test_what_cannot_be_refreshed_is_refused_before_any_work(
     assert not list(study.parent.glob("tiny-refreshed*"))
 
 
+def test_a_model_whose_teacher_is_gone_is_not_made_from_another_one(study: Path) -> None:
+    asked = request(study)
+    tiny_teacher(study.parent / "teacher", seed=9)
+    with pytest.raises(
+        UsageError, match=r"teacher.model changed since .* \(model.safetensors\), so the model cannot be made"
+    ):
+        begin(asked)
+
+
 def test_a_name_refreshes_one_thing(study: Path) -> None:
     asked = request(study)
     begin(asked)

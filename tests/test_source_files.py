@@ -63,8 +63,8 @@ def test_front_and_its_json_warn_of_a_change(study: Path, capsys: pytest.Capture
     assert main(["front", str(study), "--json"]) == 0
     (warning,) = json.loads(capsys.readouterr().out)["warnings"]
     assert warning == (
-        "task.data.train changed since the study was begun (train.csv); the study describes what was there; `autocompress"
-        " refresh` brings a chosen model up to date"
+        "task.data.train changed since the study was begun (train.csv); the study describes what was there before; to bring a"
+        " chosen model up to date, restore that, and give the new files to `autocompress refresh`"
     )
     assert main(["front", str(study)]) == 0
     assert "train.csv" in capsys.readouterr().out

@@ -119,7 +119,7 @@ def test_siblings_differ_in_bit_widths_only(space: Space, random: Any) -> None:
 @given(a_space())
 def test_initial_recipes_are_distinct_and_in_the_space(space: Space) -> None:
     initial_recipes = space.initial_recipes()
-    assert 1 <= len(initial_recipes) <= 8
+    assert 1 <= len(initial_recipes) <= 9
     assert len(set(initial_recipes)) == len(initial_recipes)
     assert all(space.contains(recipe) for recipe in initial_recipes)
     if "full" in space.choices["attention"]:
@@ -129,9 +129,9 @@ def test_initial_recipes_are_distinct_and_in_the_space(space: Space) -> None:
 def test_initial_recipes_of_the_default_space() -> None:
     initial_recipes = resolved(yaml.safe_load(spaces()["encoder"].read_text())).initial_recipes()
     assert initial_recipes[0] == Recipe(depth=6, weight_bits=8, embedding_bits=8)
-    measured = Recipe(depth=3, head_sparsity=0.625, ffn_sparsity=0.75, weight_bits=8, embedding_bits=4)
+    measured = Recipe(depth=3, head_sparsity=0.625, ffn_sparsity=0.75, weight_bits=8, embedding_bits=8)
     assert measured in initial_recipes
-    assert Recipe(depth=1, head_sparsity=0.75, ffn_sparsity=0.9375, weight_bits=8, embedding_bits=4) in initial_recipes
+    assert Recipe(depth=1, head_sparsity=0.75, ffn_sparsity=0.9375, weight_bits=8, embedding_bits=8) in initial_recipes
 
 
 @pytest.mark.parametrize("name", ["bits", "encoder", "long_text", "quickstart"])

@@ -14,7 +14,10 @@ from autocompress.study import StudyView, read_study, studies
 from autocompress.study.connections import parse_url, sqlite_path
 from autocompress.study.trial_details import read_trial_details
 
-REFRESH = "the study describes what was there; `autocompress refresh` brings a chosen model up to date"
+REFRESH = (
+    "the study describes what was there before; to bring a chosen model up to date, restore that, and give the new files to"
+    " `autocompress refresh`"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +39,19 @@ class StudyLocation:
 
         Without the study file, or with paths that no longer exist, nothing is checked.
         """
+        found = [TeacherWarning(finding=change, remedy=REFRESH) for change in self.changes()]
         view = self.view(device)
+        return replace(view, warnings=(*view.warnings, *found))
+
+    def changes(self) -> list[str]:
+        """Return in words which files of the teacher or the rows have changed since the study was begun."""
         try:
             plan = self.plan("looking for changed files")
             facts = read_trial_details(self.url, self.name, 0).outcome.facts
         except UsageError:
-            return view
+            return []
         changed = changed_sources(plan, facts.get("sources", {}))
-        found = [
-            TeacherWarning(finding=f"{key} changed since the study was begun ({', '.join(names)})", remedy=REFRESH)
-            for key, names in changed.items()
-        ]
-        return replace(view, warnings=(*view.warnings, *found))
+        return [f"{key} changed since the study was begun ({', '.join(names)})" for key, names in changed.items()]
 
     def plan(self, purpose: str) -> StudyPlan:
         """Read the plan that the study was begun with; `purpose` tells in the error why the study file is needed."""

@@ -76,6 +76,11 @@ def begin_refresh(request: RefreshRequest, display: Display, offline: bool = Fal
         raise UsageError("refresh: what is new? Name a teacher with --teacher, data with --data, or both")
     view = request.study.view()
     row, file = view.row(request.trial), study_file(request.study.typed)
+    if changes := request.study.changes():
+        raise UsageError(
+            f"refresh: {changes[0]}, so the model cannot be made again; restore that, and give the new files to --teacher or"
+            " --data under another name"
+        )
     if row.trial == 0:
         raise UsageError("--trial 0: that is the teacher itself; name a model that was made from it")
     check_trial(row, request.study.store(view))
