@@ -17,7 +17,7 @@ from autocompress.search import worker_pool as crews
 from autocompress.search.budget import BudgetMeter
 from autocompress.search.known_trials import KnownTrials
 from autocompress.search.scheduler import FEWEST_UNTRAINED, PromotionRequest, Scheduler
-from autocompress.selection import Promotion, Reference, hypervolume, on_front, promotions, standings
+from autocompress.selection import Promotion, Reference, beyond_trained, hypervolume, on_front, promotions, standings
 from autocompress.study import StudyView, read_study
 from tests.formula import FormulaExecutor, open_study, plan_in, space
 
@@ -152,6 +152,21 @@ def test_what_would_not_end_in_time_is_left_and_a_smaller_one_taken(tmp_path: Pa
     assert (further.recipe["depth"], further.rung) == (2, 2)
 
 
+def test_what_is_much_faster_than_all_that_was_trained_in_full_is_trained_next() -> None:
+    teacher = row(0, 2, 0.0, 8.0, 80.0, recipe=Recipe(depth=6))
+    full = row(9, 2, 0.0, 3.0, recipe=Recipe(depth=5))
+    near, far, bad = row(1, 0, 0.01, 2.5), row(2, 0, 0.03, 1.0), row(3, 1, 0.2, 0.5)
+    rows = [teacher, near, far, bad]
+    assert beyond_trained(rows, {}) is None  # nothing was trained in full yet
+    assert beyond_trained([*rows, full], {"max_drop": 0.01}) == far  # near is not much faster, bad is too bad
+    assert beyond_trained([*rows, full], {"max_drop": 0.05}) == far
+    assert beyond_trained([*rows, full], {"max_size_mb": 5.0}) is None
+    fuller = row(10, 2, 0.01, 1.0, recipe=Recipe(depth=2))
+    assert beyond_trained([*rows, full, fuller], {"max_drop": 0.05}) == bad
+    sibling = replace(bad, trial=4, recipe=Recipe(depth=2, weight_bits=8))  # the weights of one that was trained
+    assert beyond_trained([teacher, fuller, sibling], {"max_drop": 0.05}) is None
+
+
 # ---- a whole search --------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +187,7 @@ def test_a_search_goes_up_the_rungs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert count[0] > count[1] > 0
     assert count[2] > 0
     for one in rows:
-        below = [other for other in rows if other.recipe == one.recipe and other.rung == (one.rung or 0) - 1]
+        below = [other for other in rows if other.recipe == one.recipe and (other.rung or 0) < (one.rung or 0)]
         siblings = [
             other for other in rows if other.recipe.trained() == one.recipe.trained() and other.rung == one.rung
         ]

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field, replace
 
 from autocompress.config import LAST_RUNG
 from autocompress.core.trial_row import TrialRow
-from autocompress.selection import Promotion, Prospect, Reference, Rungs, hypervolume, on_front, prospects
+from autocompress.selection import (
+    Promotion,
+    Prospect,
+    Reference,
+    Rungs,
+    beyond_trained,
+    hypervolume,
+    on_front,
+    prospects,
+)
 from autocompress.study import StudyView
 
 SAME_LATENCY = 1e-9  # relative difference that rounding makes
@@ -89,6 +98,10 @@ class KnownTrials:
     def promotions(self, rung: int) -> list[Promotion]:
         """Return the candidates at a rung with the largest expected gain of training (see `selection.promotions`)."""
         return self._rungs.promotions(rung) if self._rungs is not None else []
+
+    def beyond_trained(self) -> TrialRow | None:
+        """Return a candidate much faster than all that were trained in full (see `selection.beyond_trained`)."""
+        return beyond_trained(list(self.rows.values()), self.constraints)
 
     def prospects(self) -> list[Prospect]:
         """Return the candidates that may become the model to pick (see `selection.prospects`)."""

@@ -79,6 +79,8 @@ class Scheduler:
         begun = known.untrained + sum(trial.rung == 0 for trial in running)
         if begun < FEWEST_UNTRAINED and self._reason_of_exhaustion() is None:
             return None
+        if (ladder := self._beyond_trained(known, running)) is not None:
+            return ladder
         behind = sorted(range(LAST_RUNG + 1), key=lambda rung: spent[rung] / SHARES[rung])
         below = range(behind[0], -1, -1)  # the rungs that supply candidates to the one furthest behind
         for rung in dict.fromkeys((*below, *behind)):
@@ -87,6 +89,14 @@ class Scheduler:
             if rung > 0 and (request := self._promotion_to(rung, known, running)) is not None:
                 return request
         return self._reason_of_exhaustion() or "the time left is too short for another trial"
+
+    def _beyond_trained(self, known: KnownTrials, running: Sequence[RunningTrial]) -> PromotionRequest | None:
+        """Return a candidate much faster than all that were trained in full, if any; one such training at a time."""
+        row = known.beyond_trained()
+        is_busy = any(trial.rung == LAST_RUNG for trial in running)
+        if row is None or is_busy or not self.meter.fits(LAST_RUNG, row.latency_ms):
+            return None
+        return PromotionRequest(row.recipe, LAST_RUNG, row.trial, "much faster than all that were trained in full")
 
     def best_prospect(self, known: KnownTrials, running: Sequence[RunningTrial]) -> PromotionRequest | None:
         """Return the candidate to train in full that may become the model to pick, once the front has stopped growing."""

@@ -30,7 +30,7 @@ from autocompress.selection.front_comparison import ComparedFront, FrontComparis
 from autocompress.selection.hypervolume_growth import growth
 from autocompress.selection.loosened_constraints import Loosened
 from autocompress.selection.picking import NoneFits, Picked, pick
-from autocompress.selection.promotion import Promotion, Rungs, promotions, standings
+from autocompress.selection.promotion import Promotion, Rungs, beyond_trained, promotions, standings
 from autocompress.selection.tied_models import find_ties
 from autocompress.selection.undecided_models import next_comparisons
 from autocompress.selection.worst_device import WORST, combine_worst
@@ -55,6 +55,7 @@ __all__ = [
     "Rungs",
     "as_expected",
     "beating_trials",
+    "beyond_trained",
     "broken",
     "choice_precision",
     "combine_worst",

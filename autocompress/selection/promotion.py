@@ -25,6 +25,7 @@ KEPT_DROP = (0.6, 0.75)  # fraction of a drop that remains after training from r
 KEPT_DROP_WEIGHT = 0.05  # drop that the study must have seen in equally fast models to weigh as much as the prior
 SIMILARITY_EXPONENT = 2  # half or twice the latency weighs a quarter: shallow models keep far more of their drop
 REACH, LEAST_REACH = 1.5, 0.01  # estimated drops up to 1.5 times `max_drop`, and up to a point, may still hold it
+BEYOND, BEYOND_REACH = 1.5, 5  # times as fast as the fastest trained model; times `max_drop`, or a point, for a drop
 LEAST_GAIN = 1e-9  # smaller gains are rounding errors
 AXES = ("drop", "latency_ms", "size_mb")
 
@@ -135,6 +136,29 @@ class Rungs:
             similarity @ drops_before + KEPT_DROP_WEIGHT
         )
         return np.asarray(np.minimum(1.0, kept))
+
+
+def beyond_trained(rows: Sequence[TrialRow], constraints: Mapping[str, float | None]) -> TrialRow | None:
+    """Return the candidate with the smallest drop among those much faster than all that were trained in full; null for none.
+
+    A short training tells little of what a full one brings to shallow models, whose full training takes seconds: a model of
+    one layer lost 3.5 points untrained and 1.5 after 1,520 steps (see studies/LOG.md). So there is always a rung to climb:
+    from the fastest model that was trained in full to one at least 1.5 times as fast.
+    """
+    full = [row for row in rows if row.trial and row.rung == LAST_RUNG]
+    fastest = min((row.latency_ms for row in full if row.latency_ms), default=0.0)
+    reach = BEYOND_REACH * max(constraints.get("max_drop") or 0.0, LEAST_REACH)
+    limits = {name: bound for name, bound in constraints.items() if name != "max_drop"}
+    faster = [
+        row for row in rows
+        if row.state == "complete" and row.rung in range(LAST_RUNG) and row.latency_ms and row.drop is not None
+        and BEYOND * row.latency_ms <= fastest and row.drop <= reach and not broken(row, limits)
+    ]  # fmt: skip
+    if not faster:
+        return None
+    begun = {row.recipe.trained().key for row in full}
+    new = [row for row in faster if row.recipe.trained().key not in begun]
+    return min(new, key=lambda row: (row.drop or 0.0, row.latency_ms or 0.0), default=None)
 
 
 def as_judged(row: TrialRow) -> TrialRow:
