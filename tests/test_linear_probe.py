@@ -82,7 +82,7 @@ def test_its_logits_are_those_of_logistic_regression(tmp_path: Path) -> None:
         hook = model.classifier.register_forward_pre_hook(lambda module, inputs, to=read: to.append(inputs[0]))
         logits = torch.from_numpy(logits_of(model, data, LabelledRows(rows.batch_of, [1] * len(rows))))  # in order
         hook.remove()
-        features = torch.cat(read).numpy().astype(np.float64)
+        features = torch.cat(read).float().numpy().astype(np.float64)  # bf16 where the CPU has it
         features = (features - features.mean(0)) / feature_spread(features)
         truth = data.tokens["train"].labels.values
         expected = LogisticRegression(C=0.1, max_iter=200, tol=1e-3).fit(features, truth).predict_proba(features)
