@@ -68,9 +68,8 @@ class Workspace:
         for name in ("train", "validation", "test"):
             write_rows(folder / "my-words" / f"{name}.parquet", tiny_tagged_rows(20))
             write_rows(folder / "my-texts" / f"{name}.csv", tiny_rows(20))
-        write_rows(folder / "my-newer-data" / "train.csv", rows)
+        write_rows(folder / "my-newer-data" / "train.csv", tiny_rows(240))
         tiny_teacher(folder / "my-encoder")
-        tiny_teacher(folder / "my-newer-model", seed=1)
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "AUTOCOMPRESS_TOKEN": TOKEN, "COLUMNS": "120"}
         self.servers = ExitStack()
 

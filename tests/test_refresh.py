@@ -41,7 +41,8 @@ def study(searched: Searched, tmp_path: Path) -> Path:
 
 def trained_trial(file: Path) -> int:
     """Return a trial whose model was trained."""
-    return next(row.trial for row in locate(str(file), None).view().rows if row.trial and row.state == "complete")
+    rows = locate(str(file), None).view().rows
+    return max(row.trial for row in rows if row.state == "complete" and row.recipe["depth"] == 2)
 
 
 def network_of(file: Path, trial: int) -> dict[str, str]:
@@ -132,6 +133,7 @@ def test_a_name_refreshes_one_thing(study: Path) -> None:
     [
         ("bert", {"hidden": 48}, "this one has hidden_size 48, and not 32"),
         ("bert", {"layers": 2}, "this one has num_hidden_layers 2, and not 3"),
+        ("bert", {"layers": 1}, "this one has num_hidden_layers 1, and not 3"),  # too few for the recipe
         ("electra", {}, "this one is of the family 'electra', and not 'bert'"),
     ],
 )

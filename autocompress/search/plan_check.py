@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from autocompress import metrics
@@ -48,6 +49,7 @@ def prepare(plan: StudyPlan, offline: bool) -> CheckedPlan:
     """Check a plan. UsageError where it cannot be run; DeviceLost where the main device is unreachable."""
     plan = complete_plan(plan, offline)
     config = read_config(plan.teacher.model, plan.place("teacher.model"), offline)
+    _check_start_form(plan, None, offline)
     lost: DeviceLost | None = None
     for key_path, device in plan.by_key_path.items():  # what is proposed must run on all of them
         backend = open_backend(device, plan.place(key_path))
@@ -186,14 +188,26 @@ def _check_start(plan: StudyPlan, space: Space, data: TaskData, offline: bool) -
     """Raise UsageError where the candidate that the study starts from does not fit its space or its teacher."""
     if plan.start is None:
         return
+    _check_start_form(plan, data.label_names, offline)
     earlier = read_earlier_candidate(plan.start, plan.place("start"))
-    name = f"trial {earlier.trial} of {earlier.study}"
     if not space.contains(earlier.recipe):
         raise UsageError(
-            f"{plan.place('space')}: {name}, which the study starts from, is not in it: {earlier.recipe.describe()}"
+            f"{plan.place('space')}: trial {earlier.trial} of {earlier.study}, which the study starts from, is not in it:"
+            f" {earlier.recipe.describe()}"
         )
-    form = read_teacher_form(plan.teacher.model, data.label_names, offline)
+
+
+def _check_start_form(plan: StudyPlan, labels: Sequence[str] | None, offline: bool) -> None:
+    """Raise UsageError where the candidate that the study starts from was cut from another kind of teacher.
+
+    Labels are compared where they are known.
+    """
+    if plan.start is None:
+        return
+    earlier = read_earlier_candidate(plan.start, plan.place("start"))
+    form = read_teacher_form(plan.teacher.model, earlier.teacher.labels if labels is None else labels, offline)
     if difference := form.describe_difference(earlier.teacher):
+        name = f"trial {earlier.trial} of {earlier.study}"
         raise UsageError(
             f"{plan.place('teacher.model')}: {name}, which the study starts from, was cut from another kind of model: this one"
             f" {difference}; name a teacher of the same kind, or begin a new study with `init`"
