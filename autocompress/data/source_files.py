@@ -13,9 +13,8 @@ from autocompress.storage.checksums import file_sha256
 
 MODEL_FILES = ("config.json", "*.safetensors", "*.bin", "tokenizer*", "vocab*", "merges.txt", "*.model")
 TEACHER = "teacher.model"
-Known = Mapping[
-    str, Mapping[str, list[object]]
-]  # key path -> name of a file -> size in bytes, time of change in ns, sha256
+# key path -> name of a file -> size in bytes, time of change in ns, sha256
+Known = Mapping[str, Mapping[str, list[object]]]
 
 
 def describe_sources(plan: StudyPlan) -> dict[str, dict[str, list[object]]]:

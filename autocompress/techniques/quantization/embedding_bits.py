@@ -29,7 +29,9 @@ class EmbeddingBits(ExportTechnique):
         return "" if value == 32 else f"{value}-bit embeddings"
 
     def first_value(self, anatomy: Anatomy) -> Scalar:
-        return 8  # which lose nothing; 4 bits cost a model of one layer 4 points, one of three 0.1 (see studies/LOG.md)
+        return (
+            8  # which lose nothing; 4 bits cost models of one layer up to 4 points, of three 0.1 (see studies/LOG.md)
+        )
 
     def apply(self, graph: onnx.ModelProto, value: Scalar, context: ExportContext) -> None:
         from autocompress.techniques.quantization import _tables
