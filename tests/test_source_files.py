@@ -55,6 +55,16 @@ def test_files_of_a_folder_or_pattern_are_told_apart(tmp_path: Path, source: str
     assert changed_sources(plan, known) == {"task.data.train": ["b.csv", "c.csv"]}
 
 
+def test_files_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_rows(tmp_path / "rows" / folder / "part.csv", tiny_rows(20))
+    data = {**tiny_data(tmp_path / "data"), "train": "rows/*/part.csv"}
+    plan = read_plan(tiny_study(tmp_path, task={"data": data, "max_tokens": 32}))
+    known = describe_sources(plan)
+    write_rows(tmp_path / "rows" / "a" / "part.csv", tiny_rows(21))
+    assert changed_sources(plan, known) == {"task.data.train": ["a/part.csv"]}
+
+
 def test_front_and_its_json_warn_of_a_change(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     located = locate(str(study), None)
     before = located.view()

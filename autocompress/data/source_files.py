@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from glob import glob
 from pathlib import Path
@@ -51,12 +52,20 @@ def _list_sources(plan: StudyPlan) -> Iterator[tuple[str, dict[str, Path]]]:
     for name in SOURCES:
         source = getattr(plan.task.data, name)
         if isinstance(source, str):
-            yield f"task.data.{name}", {path.name: path for path in _data_files(Path(source))}
+            yield f"task.data.{name}", _by_name(_data_files(Path(source)))
 
 
 def _data_files(source: Path) -> list[Path]:
     files = source.rglob("*") if source.is_dir() else map(Path, glob(str(source), recursive=True))
     return sorted(path for path in files if path.is_file() and path.suffix.lower() in (*DATA_SUFFIXES, ".arrow"))
+
+
+def _by_name(files: list[Path]) -> dict[str, Path]:
+    """Return the files by their paths below the folder that holds them all."""
+    if not files:
+        return {}
+    root = Path(os.path.commonpath([path.parent for path in files]))
+    return {path.relative_to(root).as_posix(): path for path in files}
 
 
 def _is_same(path: Path, before: list[object] | None) -> bool:
